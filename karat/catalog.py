@@ -1,0 +1,64 @@
+"""A folder of plug-ins as a mapping: the file's name is the plug-in's name.
+
+A plug-in file holds exactly one public subclass of its family's base class. Files are
+imported only when they are named, so heavy packages load only where they are used.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from karat.errors import SettingError, nearest
+
+T = TypeVar("T")
+
+
+class Catalog(Mapping[str, type[T]]):
+    """The plug-ins of one family by name.
+
+    Args:
+        base: the family's base class, defined in the `__init__.py` of the family's package.
+        key: the setting that names a member of this family, for error messages.
+    """
+
+    def __init__(self, base: type[T], key: str) -> None:
+        self._base, self._key = base, key
+        folder = Path(inspect.getfile(base)).parent
+        self._names = sorted(
+            module.name
+            for module in pkgutil.iter_modules([str(folder)])
+            if not module.name.startswith("_")
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, name: str) -> type[T]:
+        """The plug-in of that name.
+
+        Raises:
+            SettingError: no such name; the message lists the known ones, the nearest first.
+        """
+        if name not in self._names:
+            raise SettingError(self._key, f"unknown. {nearest(name, self._names)}", name)
+        module = importlib.import_module(f"{self._base.__module__}.{name}")
+        found = [
+            member
+            for member in vars(module).values()
+            if inspect.isclass(member)
+            and issubclass(member, self._base)
+            and member.__module__ == module.__name__
+            and not member.__name__.startswith("_")
+        ]
+        assert len(found) == 1, f"{module.__name__} must define one {self._base.__name__}"
+        plugin: type[T] = found[0]
+        return plugin
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names

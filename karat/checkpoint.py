@@ -1,0 +1,113 @@
+"""Checkpoints that are whole or not there: written beside, synced, renamed, vouched for last.
+
+A checkpoint NAME is two files: `NAME.pt` (plain tensors and Python values) and `NAME.json`, the
+manifest with the size and sha256 of the first. The manifest is written last, so a checkpoint
+without one never was.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from karat.errors import CheckpointError
+
+KEPT = {"epoch": 2, "best": 1}  # full training states; weights at the best validation
+log = logging.getLogger(__name__)
+
+
+def save_checkpoint(folder: Path, name: str, content: Mapping[str, Any]) -> Path:
+    """Write a checkpoint atomically, in place of one of the same name.
+
+    Args:
+        folder: created where missing.
+        name: without suffix.
+        content: plain tensors and Python values, as `torch.load(weights_only=True)` reads them.
+
+    Returns:
+        The path of the `.pt` file.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    data = buffer.getvalue()
+    path, manifest = folder / f"{name}.pt", folder / f"{name}.json"
+    manifest.unlink(missing_ok=True)
+    _write_durably(path, data)
+    described = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    _write_durably(manifest, json.dumps(described).encode())
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, after checking it against its manifest.
+
+    Raises:
+        CheckpointError: a file is missing, cut or altered.
+    """
+    try:
+        manifest = json.loads(path.with_suffix(".json").read_bytes())
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
+    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+        raise CheckpointError(f"{path}: damaged (its sha256 is not the manifest's)")
+    content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    return content
+
+
+def save_series(folder: Path, series: str, epoch: int, content: Mapping[str, Any]) -> Path:
+    """Write checkpoint `SERIES-EPOCH`, then drop all but the newest `KEPT[series]` of its series."""
+    path = save_checkpoint(folder, f"{series}-{epoch:05d}", content)
+    for old in newest_first(folder, series)[KEPT[series] :]:
+        old.with_suffix(".json").unlink(missing_ok=True)
+        old.unlink()
+    return path
+
+
+def newest_first(folder: Path, series: str) -> list[Path]:
+    """The checkpoints of a series, unverified, the one of the latest epoch first."""
+    return sorted(folder.glob(f"{series}-*.pt"), reverse=True)
+
+
+def epoch_of(path: Path) -> int:
+    """Epochs done when the checkpoint was written."""
+    return int(path.stem.rpartition("-")[2])
+
+
+def load_last_good(folder: Path, series: str, at_most: int) -> tuple[int, dict[str, Any]] | None:
+    """The newest checkpoint of a series that verifies, as (epochs done, content), or None.
+
+    Args:
+        folder: of one trial.
+        series: `epoch` or `best`.
+        at_most: checkpoints of later epochs are passed over.
+    """
+    for path in newest_first(folder, series):
+        if epoch_of(path) > at_most:
+            continue
+        try:
+            return epoch_of(path), load_checkpoint(path)
+        except CheckpointError as error:
+            log.warning("%s; falling back to the one before", error)
+    return None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

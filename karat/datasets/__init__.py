@@ -1,0 +1,116 @@
+"""Data sets: one file each, found by `DATASETS`."""
+
+import abc
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from karat.catalog import Catalog
+from karat.errors import DataError, SettingError
+from karat.settings import above, below, build
+
+Pictures = TorchDataset[tuple[torch.Tensor, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What a model must know of a data set: picture edge in pixels, channels, class names."""
+
+    image_size: int
+    channels: int
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Three disjoint parts; pictures are float32 (channels, size, size), labels 0..classes-1."""
+
+    train: Pictures
+    val: Pictures
+    test: Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(abc.ABC):
+    """A data set; its fields are its settings.
+
+    `check` is called before a study is created, in the driver; `info` may be called at any
+    time and is cheap; `splits` is called in each worker once. The split is fixed by
+    `split_seed`, never by a trial's seed.
+
+    Args:
+        val_share: share of the training data cut off as validation split, stratified.
+        split_seed: fixes the split.
+    """
+
+    val_share: float = 0.15
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        above("val_share", self.val_share, 0)
+        below("val_share", self.val_share, 1)
+
+    @abc.abstractmethod
+    def info(self) -> DataInfo:
+        """Shape and classes.
+
+        Raises:
+            DataError: the data is not where the settings say.
+        """
+
+    @abc.abstractmethod
+    def splits(self) -> Splits:
+        """The three parts."""
+
+    @abc.abstractmethod
+    def check(self) -> str:
+        """Look at all of the data once, and return a sha256 that changes when the data does.
+
+        Raises:
+            DataError: something is missing, empty or unreadable; the message says what and where.
+        """
+
+
+DATASETS = Catalog(Dataset, "data.name")  # type: ignore[type-abstract]
+
+
+def make_dataset(values: Mapping[str, Any]) -> Dataset:
+    """The data set that the `data` section names.
+
+    Raises:
+        SettingError: unknown name or setting.
+    """
+    settings = dict(values)
+    name = settings.pop("name", None)
+    if not isinstance(name, str):
+        raise SettingError("data.name", "must be the name of a data set", name)
+    return build(DATASETS[name], settings, "data")
+
+
+@functools.lru_cache(maxsize=2)
+def load_splits(dataset: Dataset) -> Splits:
+    """The splits of a data set, kept for the next trial in the same process."""
+    return dataset.splits()
+
+
+def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of the rest and of a stratified `share`, each in ascending order.
+
+    Raises:
+        DataError: too few pictures for one of each class on both sides.
+    """
+    from sklearn.model_selection import train_test_split
+
+    try:
+        rest, cut = train_test_split(
+            range(len(labels)), test_size=share, stratify=labels, random_state=seed
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{len(labels)} pictures are too few to split off {share:g} of each class: {error}"
+        ) from error
+    return sorted(rest), sorted(cut)

@@ -1,0 +1,48 @@
+"""scikit-learn's 1,797 handwritten digits, 8 x 8 pixels: real, and shipped inside the package."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from sklearn.datasets import load_digits
+from torch.utils.data import TensorDataset
+
+from karat.datasets import DataInfo, Dataset, Splits, stratified_split
+from karat.settings import above, below
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(Dataset):
+    """Optical recognition of handwritten digits (Alpaydin and Kaynak 1998), the UCI test part.
+
+    Pixels of 0 to 16 become -1 to 1.
+
+    Args:
+        test_share: share of all pictures cut off as test split, stratified.
+    """
+
+    test_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above("test_share", self.test_share, 0)
+        below("test_share", self.test_share, 1)
+
+    def info(self) -> DataInfo:
+        return DataInfo(image_size=8, channels=1, classes=tuple("0123456789"))
+
+    def splits(self) -> Splits:
+        digits = load_digits()
+        labels = digits.target.tolist()
+        rest, test = stratified_split(labels, self.test_share, self.split_seed)
+        of_rest, of_val = stratified_split(
+            [labels[i] for i in rest], self.val_share, self.split_seed
+        )
+        pictures = torch.from_numpy(digits.images).float().unsqueeze(1) / 8 - 1
+        targets = torch.tensor(labels)
+        parts = ([rest[i] for i in of_rest], [rest[i] for i in of_val], test)
+        train, val, held_out = (TensorDataset(pictures[part], targets[part]) for part in parts)
+        return Splits(train=train, val=val, test=held_out)
+
+    def check(self) -> str:
+        return hashlib.sha256(load_digits().images.tobytes()).hexdigest()

@@ -1,0 +1,189 @@
+"""The append-only record of a study: one JSON line per event, on disk before it has any effect.
+
+One process writes (`Journal.open` takes a lock that ends with the process); anybody may read
+(`read_events`). A line is `{"v": 1, "seq": 3, "time": 1700000000.0, "kind": "reported",
+"data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. A torn last
+line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from karat.errors import JournalError, StudyLockedError
+
+VERSION = 1
+FILE_NAME = "journal.jsonl"
+LOCK_NAME = "lock"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a journal: its place (from 0), time (seconds since the epoch), kind and data."""
+
+    seq: int
+    time: float
+    kind: str
+    data: Mapping[str, Any]
+
+
+class Journal:
+    """The writer's side; use `Journal.open`, as a context manager.
+
+    Args:
+        path: the journal's file.
+        events: what it held when it was opened.
+        lock: the open lock file; closing it releases the lock.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, path: Path, events: list[Event], lock: int, clock: Callable[[], float]
+    ) -> None:
+        self.path, self.past = path, events
+        self._next = len(events)
+        self._lock, self._clock = lock, clock
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    @classmethod
+    def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> "Journal":
+        """Take the study's lock and open its journal, creating both where they are missing.
+
+        Raises:
+            StudyLockedError: another process holds the lock; the message names it.
+            JournalError: a line other than the last is damaged.
+        """
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = _take_lock(folder)
+        path = folder / FILE_NAME
+        try:
+            if path.exists():
+                _cut_torn_tail(path)
+            return cls(path, list(read_events(path)), lock, clock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def append(self, kind: str, **data: Any) -> Event:
+        """Write one event and wait until it is on disk."""
+        event = Event(self._next, self._clock(), kind, data)
+        line = _encode(event)
+        if os.write(self._file, line) != len(line):
+            raise JournalError(f"{self.path}: could not write a whole line; is the disk full?")
+        os.fsync(self._file)
+        self._next += 1
+        return event
+
+    def close(self) -> None:
+        """Close the journal and release the lock."""
+        os.close(self._file)
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
+    """The events of a journal in order, without a lock; a torn last line is left out.
+
+    Args:
+        path: the journal's file.
+        offset: number of events to pass over.
+
+    Raises:
+        JournalError: a line other than the last is damaged, or a line is missing.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            if not line.endswith(b"\n"):
+                return
+            if number >= offset:
+                yield _decode(line, number, path)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a living process is running the study in `folder`."""
+    path = folder / LOCK_NAME
+    if not path.exists():
+        return False
+    lock = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _encode(event: Event) -> bytes:
+    body = {
+        "v": VERSION,
+        "seq": event.seq,
+        "time": round(event.time, 6),
+        "kind": event.kind,
+        "data": event.data,
+    }
+    text = json.dumps(body, separators=(",", ":"), allow_nan=False)
+    return f'{text[:-1]},"crc":"{zlib.crc32(text.encode()):08x}"}}\n'.encode()
+
+
+def _decode(line: bytes, number: int, path: Path) -> Event:
+    text, _, tail = line.rstrip(b"\n").rpartition(b',"crc":"')
+    if f"{zlib.crc32(text + b'}'):08x}".encode() != tail.removesuffix(b'"}'):
+        raise JournalError(
+            f"{path}:{number + 1}: this line is damaged (its checksum does not match). "
+            "Restore the file from a copy, or start anew with --fresh"
+        )
+    body = json.loads(text + b"}")
+    if body["v"] != VERSION:
+        raise JournalError(
+            f"{path}:{number + 1}: version {body['v']}; this karat reads version {VERSION}"
+        )
+    if body["seq"] != number:
+        raise JournalError(
+            f"{path}:{number + 1}: event {body['seq']} where {number} was expected; "
+            "lines are missing or doubled"
+        )
+    return Event(body["seq"], body["time"], body["kind"], body["data"])
+
+
+def _cut_torn_tail(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        log.warning("%s: cut off a torn last line of %d bytes", path, len(content) - whole)
+        os.truncate(path, whole)
+
+
+def _take_lock(folder: Path) -> int:
+    lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(lock, 200).decode(errors="replace").strip()
+        os.close(lock)
+        raise StudyLockedError(
+            f"{folder}: this study is being run already ({owner or 'owner unknown'}). "
+            "Wait for it, or choose another --name"
+        ) from None
+    os.truncate(lock, 0)
+    os.write(lock, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+    return lock

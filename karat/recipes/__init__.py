@@ -1,0 +1,25 @@
+"""Training settings as data: one YAML file per recipe, which a space may override key by key."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from karat.errors import SettingError, nearest
+
+
+def recipe_names() -> list[str]:
+    """The known recipes."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
+
+
+def load_recipe(name: object) -> dict[str, Any]:
+    """The settings of a recipe.
+
+    Raises:
+        SettingError: no recipe of that name.
+    """
+    if name not in recipe_names():
+        raise SettingError("training.recipe", f"unknown. {nearest(name, recipe_names())}", name)
+    settings: dict[str, Any] = yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text())
+    return settings

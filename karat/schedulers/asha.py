@@ -1,0 +1,59 @@
+"""Asynchronous successive halving, with rungs of its own for every arm."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from karat.schedulers import Scheduler
+from karat.settings import above, at_least
+
+
+@dataclass(kw_only=True)
+class ASHA(Scheduler):
+    """ASHA (Li et al. 2020, arXiv 1810.05934), stopping variant, as Ray Tune's scheduler has it.
+
+    At the rungs `grace_epochs * reduction_factor^k` a trial goes on if its value is at least
+    the 1 - 1 / `reduction_factor` quantile (by linear interpolation) of those that reached the
+    rung before it; the first always goes on. Departure: trials are compared within their arm,
+    so that a slow starter is not ended by a fast one.
+
+    Args:
+        grace_epochs: the first rung; nothing is stopped before it.
+        reduction_factor: above 1; the share kept at each rung is about its inverse.
+        by_arm: False compares all trials with each other, as Ray's does.
+    """
+
+    grace_epochs: int = 1
+    reduction_factor: float = 3
+    by_arm: bool = True
+    _rungs: dict[tuple[str, int], dict[int, float]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        at_least("grace_epochs", self.grace_epochs, 1)
+        above("reduction_factor", self.reduction_factor, 1)
+
+    def is_rung(self, epoch: int) -> bool:
+        """Whether trials are compared after this many epochs."""
+        rung = float(self.grace_epochs)
+        while round(rung) < epoch:
+            rung *= self.reduction_factor
+        return round(rung) == epoch
+
+    def on_report(self, arm: str, trial: int, epoch: int, value: float) -> bool:
+        if not self.is_rung(epoch):
+            return False
+        signed = value if self.mode == "max" else -value
+        seen = self._rungs.setdefault((arm if self.by_arm else "", epoch), {})
+        before = [other for number, other in seen.items() if number != trial]
+        seen[trial] = signed
+        return bool(before) and signed < float(np.quantile(before, 1 - 1 / self.reduction_factor))
+
+    def expected_epochs(self, trials: int, epochs: int) -> float:
+        """With trials in random order, the i-th of a rung survives with probability about 1/f or 1/i."""
+        total, alive, last = 0.0, float(trials), 0
+        for epoch in range(1, epochs + 1):
+            if self.is_rung(epoch) and epoch < epochs:
+                total, last = total + alive * (epoch - last), epoch
+                whole = max(1, round(alive))
+                alive = sum(max(1 / self.reduction_factor, 1 / i) for i in range(1, whole + 1))
+        return total + alive * (epochs - last)

@@ -1,0 +1,13 @@
+"""No early stopping."""
+
+from dataclasses import dataclass
+
+from karat.schedulers import Scheduler
+
+
+@dataclass(kw_only=True)
+class NoStopping(Scheduler):
+    """Every trial runs at full length."""
+
+    def on_report(self, arm: str, trial: int, epoch: int, value: float) -> bool:
+        return False

@@ -1,0 +1,119 @@
+"""Frozen dataclasses from mappings, strictly: unknown keys, missing keys and wrong types are refused.
+
+A settings class is a frozen, keyword-only dataclass that stands beside its owner. Types are
+checked here; ranges are checked in its `__post_init__`, which raises `SettingError` with the
+bare field name; `build` puts the section in front of it.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union
+
+from karat.errors import SettingError, nearest
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
+    """An instance of the settings class `cls` with `values`.
+
+    Args:
+        cls: a frozen dataclass whose fields are annotated with int, float, bool, str, None,
+            Literal, tuple[X, ...] or unions of these.
+        values: field name to value, as read from YAML.
+        section: what error messages put before the field's name (`training`).
+
+    Raises:
+        SettingError: unknown key, missing key, wrong type, or a range that `cls` refuses.
+    """
+    known = fields_of(cls)
+    for key in values:
+        if key not in known:
+            raise SettingError(f"{section}.{key}", f"unknown key. {nearest(key, known)}")
+    hints = typing.get_type_hints(cls)
+    checked = {key: convert(hints[key], value, f"{section}.{key}") for key, value in values.items()}
+    for key, field in known.items():
+        required = field.default is dataclasses.MISSING
+        if required and field.default_factory is dataclasses.MISSING and key not in checked:
+            raise SettingError(f"{section}.{key}", "is missing")
+    try:
+        return cls(**checked)
+    except SettingError as error:
+        raise SettingError(f"{section}.{error.key}", error.rule, error.value) from None
+
+
+def fields_of(cls: type[Any]) -> dict[str, "dataclasses.Field[Any]"]:
+    """The settings of a settings class, by name."""
+    return {field.name: field for field in dataclasses.fields(cls) if field.init}
+
+
+def convert(hint: Any, value: Any, key: str) -> Any:
+    """`value` as the annotation `hint` wants it: a list becomes a tuple, an integer a float.
+
+    Raises:
+        SettingError: the value is of another type.
+    """
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
+            raise SettingError(key, f"must be one of these. {nearest(value, choices)}", value)
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(hint, value, key)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SettingError(key, "must be a list", value)
+        item = typing.get_args(hint)[0]
+        return tuple(convert(item, entry, f"{key}[{i}]") for i, entry in enumerate(value))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise SettingError(key, "must be a mapping (key: value)", value)
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is type(None) and value is None:
+        return None
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise SettingError(key, f"must be {_article(hint)}", value)
+    return value
+
+
+def _convert_union(hint: Any, value: Any, key: str) -> Any:
+    options = typing.get_args(hint)
+    if value is None and type(None) in options:
+        return None
+    problem: SettingError | None = None
+    for option in options:
+        if option is not type(None):
+            try:
+                return convert(option, value, key)
+            except SettingError as error:
+                problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _article(hint: type) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names.get(hint, hint.__name__)
+
+
+def at_least(key: str, value: float | None, least: float) -> None:
+    """Refuse a value below `least` (None passes)."""
+    if value is not None and not value >= least:
+        raise SettingError(key, f"must be at least {least:g}", value)
+
+
+def above(key: str, value: float | None, bound: float) -> None:
+    """Refuse a value that is not above `bound` (None passes)."""
+    if value is not None and not value > bound:
+        raise SettingError(key, f"must be greater than {bound:g}", value)
+
+
+def below(key: str, value: float | None, bound: float) -> None:
+    """Refuse a value that is not below `bound` (None passes)."""
+    if value is not None and not value < bound:
+        raise SettingError(key, f"must be less than {bound:g}", value)

@@ -1,0 +1,178 @@
+"""The question as data: what a search space consists of. `karat.spacefile` reads one from YAML.
+
+    study, question, seed
+    data, model, attention, training     fixed values, one section each
+    reference                            the arm that everything is compared with
+    factors                              what the question is about
+    tuned                                what must be set well for the comparison to be fair
+    exclude                              combinations of factor levels to leave out
+    search, early_stopping, confirm, resources
+
+A parameter's full name is `section.key` (`attention.grid_size`). An arm is one combination of
+factor levels; a cell is an arm with its tuned parameters fixed; a trial is a cell with a seed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from karat.errors import SettingError
+from karat.seeds import derive
+from karat.settings import above, at_least, below
+
+SECTIONS = ("data", "model", "attention", "training")
+Level = str | int | float | bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How the search goes.
+
+    Args:
+        sampler: a name in `karat.samplers.SAMPLERS`.
+        trials: in all; `grid` runs its whole grid and takes none.
+        metric: what is optimised, as a trial reports it.
+        mode: `max` or `min`.
+        allocation: `equal`, every arm gets the same number of trials and is tuned on its own;
+            `free`, the sampler chooses the arms too.
+    """
+
+    sampler: str = "tpe"
+    trials: int | None = None
+    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    mode: Literal["max", "min"] = "max"
+    allocation: Literal["equal", "free"] = "equal"
+
+    def __post_init__(self) -> None:
+        at_least("trials", self.trials, 1)
+        if self.mode != ("min" if self.metric == "val_loss" else "max"):
+            raise SettingError("mode", f"does not fit the metric {self.metric}", self.mode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmConfig:
+    """How the winners are confirmed, and what is called a difference.
+
+    Args:
+        seeds: fresh seeds for each confirmed cell.
+        by: the factor whose levels are confirmed; may be left out where there is one factor.
+        smallest_difference: in the metric's unit; below it nobody cares.
+        alpha: family-wise error rate over the arms (Holm).
+    """
+
+    seeds: int = 5
+    by: str | None = None
+    smallest_difference: float = 0.005
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        at_least("seeds", self.seeds, 2)
+        above("smallest_difference", self.smallest_difference, 0)
+        above("alpha", self.alpha, 0)
+        below("alpha", self.alpha, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceConfig:
+    """What one trial gets: CPU cores (also its number of threads) and GPUs."""
+
+    cpus: int = 1
+    gpus: float = 0
+
+    def __post_init__(self) -> None:
+        at_least("cpus", self.cpus, 1)
+        at_least("gpus", self.gpus, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factor:
+    """A parameter that the question is about: its levels, and the values that make it exist."""
+
+    name: str
+    values: tuple[Level, ...]
+    when: Mapping[str, tuple[Level, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A parameter to be tuned in every arm: a range, or a list of values.
+
+    Args:
+        name: full name.
+        values: categories, or None for a range.
+        low, high: ends of the range, both included.
+        log: whether the range is searched on a logarithmic scale.
+        when: the factor levels that make it exist.
+    """
+
+    name: str
+    values: tuple[Level, ...] | None
+    low: float | None
+    high: float | None
+    log: bool
+    when: Mapping[str, tuple[Level, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One combination of factor levels that can be run.
+
+    Args:
+        label: short and unique, for tables.
+        factors: full name to level, for the factors that exist in this arm.
+        sections: the configuration, but for what is tuned.
+        tuned: names of the tuned parameters that exist in this arm.
+    """
+
+    label: str
+    factors: Mapping[str, Level]
+    sections: Mapping[str, Mapping[str, Any]]
+    tuned: tuple[str, ...]
+
+    def config(self, tuned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The sections of a trial of this arm, with the tuned parameters put in."""
+        sections = {name: dict(values) for name, values in self.sections.items()}
+        for name, value in tuned.items():
+            section, key = name.split(".", 1)
+            sections[section][key] = value
+        return sections
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excluded:
+    """A combination of factor levels that is not run, and the rule that says so."""
+
+    label: str
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A checked search space."""
+
+    name: str
+    question: str
+    seed: int
+    data: Mapping[str, Any]
+    factors: Mapping[str, Factor]
+    tuned: Mapping[str, Tuned]
+    arms: Mapping[str, Arm]
+    excluded: tuple[Excluded, ...]
+    reference: str
+    search: SearchConfig
+    early_stopping: Mapping[str, Any]
+    confirm: ConfirmConfig
+    resources: ResourceConfig
+    source: Mapping[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """A sha256 of what the question means; the study's name is not part of it."""
+        meaning = {key: value for key, value in self.source.items() if key != "study"}
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+    def seed_of(self, phase: str, index: int) -> int:
+        """The seed with this index: the same for all arms, never the same in two phases."""
+        return derive(self.name, self.seed, phase, index)

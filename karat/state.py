@@ -1,0 +1,163 @@
+"""What a journal says: the study's state as a fold over its events.
+
+The driver, the MLflow view and the report all see a study through this class, live or
+afterwards, so they cannot disagree.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from karat.errors import JournalError
+from karat.journal import Event
+
+Status = Literal["running", "waiting", "completed", "stopped", "failed"]
+Phase = Literal["search", "confirm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One epoch of a trial: epochs done (from 1), metrics, seconds that it took, and when."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+    time: float
+
+
+@dataclass(slots=True)
+class Trial:
+    """One configuration with one seed, and what became of it.
+
+    `waiting` is a trial that has started but runs in no segment now: its worker was lost or
+    the study was interrupted.
+    """
+
+    number: int
+    phase: Phase
+    arm: str
+    factors: Mapping[str, Any]
+    tuned: Mapping[str, Any]
+    config: Mapping[str, Any]
+    seed: int
+    seed_index: int
+    epochs: int
+    asked_at: float
+    status: Status = "waiting"
+    reason: str = ""
+    segments: int = 0
+    lost_segments: int = 0
+    reports: list[Report] = field(default_factory=list)
+    ended_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("completed", "stopped", "failed")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent training, over all its epochs."""
+        return sum(report.seconds for report in self.reports)
+
+    def last(self, metric: str) -> float | None:
+        """The metric at the last epoch that reported it."""
+        for report in reversed(self.reports):
+            if metric in report.metrics:
+                return report.metrics[metric]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One start of the driver: when, on how many slots (trials at a time), in which environment."""
+
+    time: float
+    slots: int
+    environment: Mapping[str, Any]
+
+
+class StudyState:
+    """The fold. `apply` each event once, in order."""
+
+    def __init__(self) -> None:
+        self.created: Mapping[str, Any] = {}
+        self.created_at = 0.0
+        self.launches: list[Launch] = []
+        self.trials: dict[int, Trial] = {}
+        self.confirmation: Mapping[str, Any] | None = None
+        self.search_ended_at: float | None = None
+        self.status: Literal["running", "interrupted", "completed", "failed"] = "running"
+        self.reason = ""
+        self.ended_at: float | None = None
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> "StudyState":
+        """The state after `events`."""
+        state = cls()
+        for event in events:
+            state.apply(event)
+        return state
+
+    def apply(self, event: Event) -> None:
+        """Take one event in.
+
+        Raises:
+            JournalError: the event's kind is unknown to this version of karat.
+        """
+        handler = getattr(self, f"_on_{event.kind}", None)
+        if handler is None:
+            raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}")
+        handler(event)
+
+    def of_phase(self, phase: Phase) -> list[Trial]:
+        """The trials of one phase, in the order in which they were asked for."""
+        return [trial for trial in self.trials.values() if trial.phase == phase]
+
+    def _on_study_created(self, event: Event) -> None:
+        self.created, self.created_at = event.data, event.time
+
+    def _on_launched(self, event: Event) -> None:
+        data = event.data
+        self.launches.append(Launch(event.time, data["slots"], data["environment"]))
+        self.status = "running"
+
+    def _on_trial_asked(self, event: Event) -> None:
+        data = event.data
+        self.trials[data["trial"]] = Trial(
+            number=data["trial"],
+            asked_at=event.time,
+            **{key: data[key] for key in data if key != "trial"},
+        )
+
+    def _on_segment_started(self, event: Event) -> None:
+        trial = self.trials[event.data["trial"]]
+        trial.status = "running"
+        trial.segments += 1
+        # A segment may start before the last epoch reported, when the newest checkpoint was bad.
+        trial.reports = [r for r in trial.reports if r.epoch <= event.data["from_epoch"]]
+
+    def _on_reported(self, event: Event) -> None:
+        data = event.data
+        self.trials[data["trial"]].reports.append(
+            Report(data["epoch"], data["metrics"], data["seconds"], event.time)
+        )
+
+    def _on_segment_ended(self, event: Event) -> None:
+        trial = self.trials[event.data["trial"]]
+        trial.status = "waiting"
+        trial.lost_segments += event.data["cause"] == "lost"
+
+    def _on_trial_ended(self, event: Event) -> None:
+        trial = self.trials[event.data["trial"]]
+        trial.status, trial.reason = event.data["status"], event.data["reason"]
+        trial.ended_at = event.time
+
+    def _on_confirmation_planned(self, event: Event) -> None:
+        self.confirmation, self.search_ended_at = event.data, event.time
+
+    def _on_interrupted(self, event: Event) -> None:
+        self.status, self.reason = "interrupted", event.data["signal"]
+
+    def _on_study_ended(self, event: Event) -> None:
+        self.status, self.reason = event.data["status"], event.data["reason"]
+        self.ended_at = event.time

@@ -1,0 +1,281 @@
+"""One trial from configuration to result: a function of the configuration alone."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from karat.attention import AttentionConfig
+from karat.checkpoint import load_last_good, save_series
+from karat.datasets import Dataset, Pictures, load_splits, make_dataset
+from karat.errors import NonFiniteError
+from karat.models import ModelConfig, build_model, check_model, count_parameters
+from karat.recipes import load_recipe
+from karat.seeds import derive
+from karat.settings import above, at_least, below, build
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a trial is trained: AdamW, linear warm-up by step, then cosine by step.
+
+    Args:
+        epochs: full length.
+        batch_size: pictures per step; the last, smaller batch of an epoch is left out.
+        learning_rate: the highest, reached at the end of the warm-up.
+        weight_decay: AdamW's; not for biases and norms (timm's rule).
+        adam_eps: AdamW's epsilon.
+        clip_grad: highest norm of the gradient, 0 for no clipping.
+        label_smoothing: 0 to below 1.
+        warmup_epochs: may be 0; below `epochs`.
+        warmup_learning_rate: at the first step of the warm-up.
+        min_learning_rate: at the end of the cosine.
+        workers: processes that load data; 0 loads in the trial's own.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    adam_eps: float
+    clip_grad: float
+    label_smoothing: float
+    warmup_epochs: int
+    warmup_learning_rate: float
+    min_learning_rate: float
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("epochs", self.epochs, 1)
+        at_least("batch_size", self.batch_size, 1)
+        above("learning_rate", self.learning_rate, 0)
+        above("adam_eps", self.adam_eps, 0)
+        for key in ("weight_decay", "clip_grad", "label_smoothing", "warmup_epochs", "workers"):
+            at_least(key, getattr(self, key), 0)
+        at_least("warmup_learning_rate", self.warmup_learning_rate, 0)
+        at_least("min_learning_rate", self.min_learning_rate, 0)
+        below("label_smoothing", self.label_smoothing, 1)
+        below("warmup_epochs", self.warmup_epochs, self.epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that a trial's result depends on, but for its seed."""
+
+    data: Dataset
+    model: ModelConfig
+    attention: AttentionConfig
+    training: TrainingConfig
+
+    @classmethod
+    def from_sections(cls, sections: Mapping[str, Mapping[str, Any]]) -> Self:
+        """From the sections `data`, `model`, `attention` and `training`, as a space has them.
+
+        Raises:
+            InputError: an unknown or wrong setting.
+        """
+        training = dict(sections["training"])
+        recipe = load_recipe(training.pop("recipe", "quick"))
+        return cls(
+            data=make_dataset(sections["data"]),
+            model=build(ModelConfig, sections["model"], "model"),
+            attention=AttentionConfig.from_settings(sections["attention"]),
+            training=build(TrainingConfig, {**recipe, **training}, "training"),
+        )
+
+    def check(self) -> None:
+        """Whether the settings go together.
+
+        Raises:
+            CombinationError: they do not.
+            DataError: the data is not there.
+        """
+        check_model(self.model, self.attention, self.data.info().image_size)
+
+    def build_model(self, seed: int) -> nn.Module:
+        """The untrained model."""
+        info = self.data.info()
+        return build_model(
+            self.model,
+            self.attention,
+            image_size=info.image_size,
+            channels=info.channels,
+            classes=len(info.classes),
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What one epoch gave: epochs done (from 1), metrics, and the seconds that it took."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+class Trainer:
+    """Trains one trial, epoch by epoch; resumes from the last good checkpoint in its folder.
+
+    For one seed, all configurations see the same order of the data.
+
+    Args:
+        config: of the trial.
+        seed: of weights and data order.
+        folder: for checkpoints; None keeps none.
+        test_at_end: whether the test split is evaluated, once, after the last epoch.
+        metric: the validation metric whose best epoch's weights are kept.
+        mode: whether the best `metric` is the highest (`max`) or the lowest (`min`).
+        resume_at_most: epochs that the record of the trial knows; later checkpoints are ignored.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        seed: int,
+        *,
+        folder: Path | None = None,
+        test_at_end: bool = False,
+        metric: str = "val_accuracy",
+        mode: str = "max",
+        resume_at_most: int = 0,
+    ) -> None:
+        self.config, self.seed, self.folder = config, seed, folder
+        self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
+        self.splits = load_splits(config.data)
+        self.model = config.build_model(seed)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device)
+        training = config.training
+        self.steps_per_epoch = max(1, len(self.splits.train) // training.batch_size)  # type: ignore[arg-type]
+        self.optimizer = create_optimizer_v2(
+            self.model,
+            opt="adamw",
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            eps=training.adam_eps,
+            fused=True,
+        )
+        self.scheduler, _ = create_scheduler_v2(
+            self.optimizer,
+            sched="cosine",
+            num_epochs=training.epochs,
+            warmup_epochs=training.warmup_epochs,
+            warmup_lr=training.warmup_learning_rate,
+            min_lr=training.min_learning_rate,
+            step_on_epochs=False,
+            updates_per_epoch=self.steps_per_epoch,
+        )
+        self.epoch = 0
+        self.best = -math.inf
+        if folder is not None and resume_at_most > 0:
+            self._resume(folder, resume_at_most)
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.config.training.epochs
+
+    def num_parameters(self) -> int:
+        """Learnable parameters of the model."""
+        return count_parameters(self.model)
+
+    def run_epoch(self) -> EpochResult:
+        """Train for one epoch, validate, and write a checkpoint.
+
+        Raises:
+            NonFiniteError: the loss or a metric is NaN or infinite.
+        """
+        started = time.monotonic()
+        train_loss = self._train_epoch()
+        self.epoch += 1
+        metrics = {"train_loss": train_loss, **self._evaluate(self.splits.val, "val")}
+        metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        if self.finished and self.test_at_end:
+            metrics.update(self._evaluate(self.splits.test, "test"))
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise NonFiniteError(f"{name} is {value} at epoch {self.epoch}")
+        self._save(metrics)
+        return EpochResult(epoch=self.epoch, metrics=metrics, seconds=time.monotonic() - started)
+
+    def _train_epoch(self) -> float:
+        training = self.config.training
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        for index, (pictures, labels) in enumerate(self._training_batches()):
+            self.scheduler.step_update(self.epoch * self.steps_per_epoch + index)
+            logits = self.model(pictures.to(self.device))
+            loss = F.cross_entropy(
+                logits, labels.to(self.device), label_smoothing=training.label_smoothing
+            )
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if training.clip_grad:
+                nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
+            self.optimizer.step()
+            total += loss.detach()
+            if not torch.isfinite(total):
+                raise NonFiniteError(
+                    f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {index + 1}"
+                )
+        return total.item() / self.steps_per_epoch
+
+    def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        training = self.config.training
+        generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
+        torch.manual_seed(derive(self.seed, "draws", self.epoch))
+        size = len(self.splits.train)  # type: ignore[arg-type]
+        return iter(
+            DataLoader(
+                self.splits.train,
+                batch_size=min(training.batch_size, size),
+                shuffle=True,
+                drop_last=True,
+                generator=generator,
+                num_workers=training.workers,
+            )
+        )
+
+    @torch.inference_mode()
+    def _evaluate(self, split: Pictures, name: str) -> dict[str, float]:
+        self.model.eval()
+        loader = DataLoader(split, batch_size=256, num_workers=self.config.training.workers)
+        loss = correct = count = 0.0
+        for pictures, labels in loader:
+            logits, targets = self.model(pictures.to(self.device)), labels.to(self.device)
+            loss += F.cross_entropy(logits, targets, reduction="sum").item()
+            correct += (logits.argmax(-1) == targets).sum().item()
+            count += len(labels)
+        return {f"{name}_loss": loss / count, f"{name}_accuracy": correct / count}
+
+    def _save(self, metrics: Mapping[str, float]) -> None:
+        if self.folder is None:
+            return
+        value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
+        if value > self.best:
+            self.best = value
+            save_series(self.folder, "best", self.epoch, {"model": self.model.state_dict()})
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+        }
+        save_series(self.folder, "epoch", self.epoch, state)
+
+    def _resume(self, folder: Path, at_most: int) -> None:
+        found = load_last_good(folder, "epoch", at_most)
+        if found is None:
+            return
+        self.epoch, state = found
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state["best"]
