@@ -230,11 +230,11 @@ class KArAtAttention(nn.Module):
     weights are kept bit for bit.
 
     Args:
-        attention: a timm `Attention` without a gate.
+        attention: a timm `Attention` (typed loosely: its attributes are timm's) without a gate.
         operator: may be shared with other blocks (universal block sharing).
     """
 
-    def __init__(self, attention: nn.Module, operator: Operator) -> None:
+    def __init__(self, attention: Any, operator: Operator) -> None:
         super().__init__()
         self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
         self.scale = attention.scale

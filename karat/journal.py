@@ -66,8 +66,8 @@ class Journal:
         lock = _take_lock(folder)
         path = folder / FILE_NAME
         try:
-            if path.exists():
-                _cut_torn_tail(path)
+            path.touch(mode=0o600)
+            _cut_torn_tail(path)
             return cls(path, list(read_events(path)), lock, clock)
         except BaseException:
             os.close(lock)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from karat.attention import AttentionConfig, KArAtAttention, Operator
@@ -103,7 +103,7 @@ def build_model(
     channels: int,
     classes: int,
     seed: int,
-) -> VisionTransformer:
+) -> nn.Module:
     """A vision transformer whose weights depend on the seed alone.
 
     For one seed, all attention operators get the same initial weights in every module that
@@ -120,10 +120,12 @@ def build_model(
     Raises:
         CombinationError: see `check_model`.
     """
+    from timm.models.vision_transformer import VisionTransformer  # takes seconds to import
+
     check_model(model, attention, image_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "model"))
-        vit = VisionTransformer(
+        vit: nn.Module = VisionTransformer(
             img_size=image_size, in_chans=channels, num_classes=classes, **model.shape()
         )
     if not attention.is_softmax:
@@ -133,7 +135,7 @@ def build_model(
 
 
 def exchange_attention(
-    vit: VisionTransformer,
+    vit: Any,
     attention: AttentionConfig,
     num_tokens: int,
     generator: torch.Generator | None,

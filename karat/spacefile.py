@@ -246,15 +246,13 @@ class SpaceFile:
         given = self.mapping(path)
         self.known_keys(given, ("values", "low", "high", "log", "when"), path)
         when = self.when(path, self.data["factors"])
-        low, high, log = given.get("low"), given.get("high"), given.get("log", False)
+        log = given.get("log", False)
         if "values" in given:
             if {"low", "high", "log"} & set(given):
                 self.fail(path, "give either values, or low and high")
             values = self.levels(given["values"], path)
             return Tuned(name=key, values=values, low=None, high=None, log=False, when=when)
-        for name, end in (("low", low), ("high", high)):
-            if not isinstance(end, int | float) or isinstance(end, bool):
-                self.fail((*path, name), "must be a number", end)
+        low, high = (self.number((*path, name), given.get(name)) for name in ("low", "high"))
         if not isinstance(log, bool):
             self.fail((*path, "log"), "must be true or false", log)
         if not low < high:
@@ -262,6 +260,12 @@ class SpaceFile:
         if log and low <= 0:
             self.fail((*path, "low"), "must be greater than 0 on a logarithmic scale", low)
         return Tuned(name=key, values=None, low=low, high=high, log=log, when=when)
+
+    def number(self, path: Path_, value: Any) -> int | float:
+        """A number, and neither text nor true or false."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.fail(path, "must be a number", value)
+        return value
 
     # -- arms ---------------------------------------------------------------------------------
 
@@ -432,7 +436,8 @@ def ends(tuned: Tuned) -> tuple[Level, ...]:
     """The values at which a tuned parameter is checked."""
     if tuned.values is not None:
         return tuned.values
-    assert tuned.low is not None and tuned.high is not None
+    assert tuned.low is not None
+    assert tuned.high is not None
     return (tuned.low, tuned.high)
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -157,24 +155,7 @@ class Trainer:
         self.model.to(self.device)
         training = config.training
         self.steps_per_epoch = max(1, len(self.splits.train) // training.batch_size)  # type: ignore[arg-type]
-        self.optimizer = create_optimizer_v2(
-            self.model,
-            opt="adamw",
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-            eps=training.adam_eps,
-            fused=True,
-        )
-        self.scheduler, _ = create_scheduler_v2(
-            self.optimizer,
-            sched="cosine",
-            num_epochs=training.epochs,
-            warmup_epochs=training.warmup_epochs,
-            warmup_lr=training.warmup_learning_rate,
-            min_lr=training.min_learning_rate,
-            step_on_epochs=False,
-            updates_per_epoch=self.steps_per_epoch,
-        )
+        self.optimizer, self.scheduler = self._make_optimizer()
         self.epoch = 0
         self.best = -math.inf
         if folder is not None and resume_at_most > 0:
@@ -206,6 +187,31 @@ class Trainer:
                 raise NonFiniteError(f"{name} is {value} at epoch {self.epoch}")
         self._save(metrics)
         return EpochResult(epoch=self.epoch, metrics=metrics, seconds=time.monotonic() - started)
+
+    def _make_optimizer(self) -> tuple[torch.optim.Optimizer, Any]:
+        from timm.optim import create_optimizer_v2  # takes seconds to import
+        from timm.scheduler import create_scheduler_v2
+
+        training = self.config.training
+        optimizer = create_optimizer_v2(
+            self.model,
+            opt="adamw",
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            eps=training.adam_eps,
+            fused=True,
+        )
+        scheduler, _ = create_scheduler_v2(
+            optimizer,
+            sched="cosine",
+            num_epochs=training.epochs,
+            warmup_epochs=training.warmup_epochs,
+            warmup_lr=training.warmup_learning_rate,
+            min_lr=training.min_learning_rate,
+            step_on_epochs=False,
+            updates_per_epoch=self.steps_per_epoch,
+        )
+        return optimizer, scheduler
 
     def _train_epoch(self) -> float:
         training = self.config.training

@@ -26,6 +26,10 @@ class Basis(abc.ABC):
         """Shape of each named coefficient of one unit; stored with P, R, M in front."""
 
     @abc.abstractmethod
+    def flops_per_unit(self) -> int:
+        """Operations of one unit for one score, as the paper counts them."""
+
+    @abc.abstractmethod
     def initialise(
         self, name: str, out: Tensor, start: str, generator: torch.Generator | None
     ) -> None:

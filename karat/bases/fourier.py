@@ -31,6 +31,9 @@ class Fourier(Basis):
     def coefficient_shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {"cos": (self.grid_size,), "sin": (self.grid_size,)}
 
+    def flops_per_unit(self) -> int:
+        return 3 * self.grid_size + 1
+
     def initialise(
         self, name: str, out: Tensor, start: str, generator: torch.Generator | None
     ) -> None:

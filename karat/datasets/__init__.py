@@ -18,11 +18,15 @@ Pictures = TorchDataset[tuple[torch.Tensor, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """What a model must know of a data set: picture edge in pixels, channels, class names."""
+    """What a model must know of a data set: picture edge in pixels, channels, class names.
+
+    `train_size` is the number of training pictures, the validation split left out.
+    """
 
     image_size: int
     channels: int
     classes: tuple[str, ...]
+    train_size: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,14 @@ class ImageFolder(Dataset):
         below("mean", self.mean, 1)
 
     def info(self) -> DataInfo:
-        return DataInfo(image_size=self.image_size, channels=3, classes=self._classes())
+        classes = self._classes()
+        train = len(self._limited(self._part("train")))
+        return DataInfo(
+            image_size=self.image_size,
+            channels=3,
+            classes=classes,
+            train_size=round(train * (1 - self.val_share)),
+        )
 
     def splits(self) -> Splits:
         train, test = self._part("train"), self._part("test")

@@ -1,0 +1,8 @@
+"""`python -m karat COMMAND`: everything that looks at a study without running it."""
+
+import sys
+
+from karat.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

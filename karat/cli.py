@@ -1,0 +1,120 @@
+"""The commands: each one function. Exit status: 0 complete, 1 failed, 2 wrong input, 75 interrupted."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from karat.errors import InputError, KaratError
+from karat.journal import FILE_NAME, read_events
+from karat.state import StudyState
+
+OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
+
+
+def launch(arguments: Sequence[str] | None = None) -> int:
+    """`python launch.py`: run a study, or go on with it; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="launch.py",
+        description="Search, confirm and report: one command answers one question.",
+        epilog="The same command goes on with a study that was interrupted.",
+    )
+    parser.add_argument("--space", type=Path, required=True, help="the question, a YAML file")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="put a value in place of the file's (training.epochs=3); may be repeated",
+    )
+    parser.add_argument("--name", help="name of the study, in place of the file's")
+    parser.add_argument(
+        "--storage", type=Path, default=Path("studies"), help="folder of all studies (studies/)"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="put an older study of this name aside and start anew"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
+    options = parser.parse_args(arguments)
+    return _guarded(lambda: _launch(options))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m karat COMMAND`; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m karat", description="Look at a study.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    report = commands.add_parser("report", help="write the report anew and print its table")
+    report.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
+    sync = commands.add_parser("sync", help="bring MLflow up to date from the journal")
+    sync.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
+    sync.add_argument(
+        "--follow", action="store_true", help="until the driver at the other end of stdin is gone"
+    )
+    options = parser.parse_args(arguments)
+    command = {"report": _report, "sync": _sync}[options.command]
+    return _guarded(lambda: command(options))
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Run a command; errors of ours become one line and an exit status."""
+    os.umask(0o077)
+    console = Console(stderr=True)
+    try:
+        return command()
+    except InputError as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        return WRONG_INPUT
+    except KaratError as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        return FAILED
+
+
+def _launch(options: argparse.Namespace) -> int:
+    from karat.engine import slots_of
+    from karat.spacefile import load_space
+
+    overrides = {}
+    for assignment in options.set:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {assignment}: must be KEY=VALUE (training.epochs=3)")
+        overrides[key] = text
+    space = load_space(options.space, overrides, options.name)
+    slots = slots_of(space.resources)
+    console = Console()
+    if options.dry_run:
+        from karat.dryrun import print_plan
+
+        print_plan(space, slots, console)
+        return OK
+    from karat.driver import drive
+
+    command = shlex.join(["python", *sys.argv]) if sys.argv else "the same command"
+    return drive(space, options.storage, fresh=options.fresh, command=command, console=console)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from karat.report import render_terminal, summarise, write_report
+
+    state = _state_of(options.study)
+    write_report(options.study, state)
+    render_terminal(summarise(state), Console())
+    return OK
+
+
+def _sync(options: argparse.Namespace) -> int:
+    from karat.tracking import run_sync
+
+    _state_of(options.study)
+    return run_sync(options.study, follow=options.follow)
+
+
+def _state_of(study: Path) -> StudyState:
+    path = study / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{study}: not a study (there is no {FILE_NAME} in it)")
+    return StudyState.of(read_events(path))

@@ -1,0 +1,217 @@
+"""A launch from its first line to its last: create or resume, run, report, leave in good order."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from karat.dryrun import arm_costs, trial_config
+from karat.engine import Engine
+from karat.environment import describe_environment
+from karat.errors import InputError
+from karat.journal import FILE_NAME, Journal
+from karat.plans.confirm import contests_of
+from karat.plans.search import Search
+from karat.progress import Progress
+from karat.report import render_terminal, summarise, write_report
+from karat.settings import fields_of
+from karat.space import Space
+from karat.state import StudyState
+from karat.study import Study
+
+COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
+_VIEW_PATIENCE_S = 120.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def drive(space: Space, storage: Path, *, fresh: bool, command: str, console: Console) -> int:
+    """Run a study to its end, or until a signal; returns the exit status.
+
+    Args:
+        space: the checked question.
+        storage: the folder of all studies.
+        fresh: put an older study of this name aside.
+        command: what the user typed, to be shown as the way to go on.
+        console: the terminal.
+
+    Raises:
+        InputError: the study on disk asks another question, or the data has changed.
+        StudyLockedError: another process runs this study.
+    """
+    folder = storage.resolve() / space.name
+    fingerprint = trial_config(space, next(iter(space.arms.values()))).data.check()
+    if fresh:
+        put_aside(folder, console)
+    with Journal.open(folder) as journal:
+        known = StudyState.of(journal.past)
+        if known.created:
+            refuse_another_question(known, space, fingerprint, folder)
+        if known.status in ("completed", "failed"):
+            console.print(f"{folder}: this study is finished; --fresh runs it anew.\n")
+            return _show_end(known, folder, console)
+        study = Study(space, journal, folder)
+        if not known.created:
+            study.record("study_created", **description(space, fingerprint))
+        return _run(study, command, console)
+
+
+def put_aside(folder: Path, console: Console) -> None:
+    """Rename an older study of this name, so that nothing of it is lost."""
+    if (folder / FILE_NAME).exists():
+        with Journal.open(folder):  # refuses to move a study that is running
+            aside = folder.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+            folder.rename(aside)
+        console.print(f"the older study is now {aside}")
+
+
+def refuse_another_question(
+    known: StudyState, space: Space, fingerprint: str, folder: Path
+) -> None:
+    """Refuse to go on with a study whose question or data is not the same any more.
+
+    Raises:
+        InputError: which of them, and what to do.
+    """
+    way_out = "choose another --name, or put the older one aside with --fresh"
+    if known.created["space_hash"] != space.hash:
+        theirs, ours = known.created["space"], space.source
+        changed = [key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)]
+        raise InputError(
+            f"{folder}: holds a study of this name with another question "
+            f"(different: {', '.join(sorted(set(changed) - {'study'}))}); {way_out}"
+        )
+    if known.created["data"]["fingerprint"] != fingerprint:
+        raise InputError(f"{folder}: the data has changed since this study began; {way_out}")
+
+
+def description(space: Space, fingerprint: str) -> dict[str, object]:
+    """The first event of a study: the question, settled before anything is run."""
+    arms: list[dict[str, object]] = []
+    classes: tuple[str, ...] = ()
+    for arm in space.arms.values():
+        config = trial_config(space, arm)
+        classes = config.data.info().classes
+        arms.append(
+            {
+                "label": arm.label,
+                "factors": dict(arm.factors),
+                "tuned": list(arm.tuned),
+                "parameters": arm_costs(config).parameters,
+            }
+        )
+    confirm = {key: getattr(space.confirm, key) for key in fields_of(type(space.confirm))}
+    search = {key: getattr(space.search, key) for key in fields_of(type(space.search))}
+    return {
+        "name": space.name,
+        "uid": uuid.uuid4().hex,
+        "question": space.question,
+        "space": space.source,
+        "space_hash": space.hash,
+        "seed": space.seed,
+        "metric": space.search.metric,
+        "mode": space.search.mode,
+        "reference": space.reference,
+        "arms": arms,
+        "excluded": [{"label": each.label, "rule": each.rule} for each in space.excluded],
+        "search": search,
+        "early_stopping": dict(space.early_stopping),
+        "confirm": confirm,
+        "data": {"fingerprint": fingerprint, "classes": list(classes)},
+        "totals": {
+            "search": Search(space).total,
+            "confirm": len(contests_of(space)) * space.confirm.seeds,
+        },
+    }
+
+
+class Interruption:
+    """Turns the first signal into a stop in good order; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self.engine: Engine | None = None
+
+    def install(self) -> None:
+        """Catch the signals; again after Ray has started, which takes SIGTERM for itself."""
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.signal = signal.Signals(number).name
+        if self.engine is not None:
+            self.engine.stop()
+
+
+def _run(study: Study, command: str, console: Console) -> int:
+    interruption = Interruption()
+    interruption.install()
+    console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
+    with _dashboard_view(study.folder, console):
+        with Engine(study.space.resources) as engine:
+            interruption.engine = engine
+            interruption.install()
+            study.record("launched", slots=engine.slots, environment=describe_environment())
+            with Progress(study, engine.slots, console):
+                if interruption.signal is None and not study.finished:
+                    engine.run(study)
+        if not study.finished:
+            study.on_interrupted(interruption.signal or "SIGUSR1")
+        write_report(study.folder, study.state)
+    if study.finished:
+        return _show_end(study.state, study.folder, console)
+    ended = sum(trial.ended for trial in study.state.trials.values())
+    console.print(
+        f"\ninterrupted by {study.state.reason}; nothing is lost: {ended} of "
+        f"{sum(study.total_trials.values())} trials are done.\nThe same command goes on:\n"
+        f"    {command}",
+        markup=False,
+        highlight=False,
+    )
+    return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _dashboard_view(folder: Path, console: Console) -> Iterator[None]:
+    """Keep MLflow up to date from a process of its own, whose stdin tells it that we live."""
+    with (folder / "sync.log").open("ab") as log:
+        view = subprocess.Popen(
+            [sys.executable, "-m", "karat", "sync", str(folder), "--follow"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd=Path(__file__).resolve().parent.parent,
+            start_new_session=True,  # Ctrl-C is for the driver; the view then drains the journal
+        )
+    try:
+        yield
+    finally:
+        assert view.stdin is not None
+        view.stdin.close()
+        try:
+            with console.status("bringing the dashboard up to date"):
+                status = view.wait(_VIEW_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            view.kill()
+            status = view.wait()
+        if status != 0:
+            console.print(
+                f"the dashboard is behind (see {folder / 'sync.log'}); nothing is lost, and "
+                f"`python -m karat sync {folder}` brings it up to date",
+                markup=False,
+            )
+
+
+def _show_end(state: StudyState, folder: Path, console: Console) -> int:
+    render_terminal(summarise(state), console)
+    console.print(f"\nreport: {folder / 'report.html'}", markup=False, highlight=False)
+    return COMPLETE if state.status == "completed" else FAILED

@@ -1,0 +1,145 @@
+"""Ray Tune as the engine: runs a study's segments, each as one Tune trial.
+
+Tune schedules, keeps the worker processes and watches them. It decides nothing and keeps
+nothing: its own experiment state lives in a temporary folder and is never restored from.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from karat.errors import InputError
+from karat.space import ResourceConfig
+from karat.study import Study
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours tells Tune by SIGUSR1
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+_REPOSITORY = str(Path(__file__).resolve().parent.parent)
+
+
+class Engine:
+    """A Ray cluster of our own on this machine, for as long as a study runs.
+
+    Use as a context manager. Signals are the caller's: `stop` ends `run` at once.
+    """
+
+    def __init__(self, resources: ResourceConfig) -> None:
+        self.resources = resources
+        self.slots = slots_of(resources)
+        self._folder = Path(tempfile.mkdtemp(prefix="karat-"))
+        self._running = False
+
+    def __enter__(self) -> "Engine":
+        import ray
+
+        os.environ.update(_ENVIRONMENT)
+        # Workers inherit this, and so find karat wherever the study was launched from.
+        paths = [_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        try:
+            self._start(ray)
+        except (RuntimeError, TimeoutError, ConnectionError) as error:
+            logging.getLogger(__name__).warning(
+                "Ray did not start (%s); starting it once more", error
+            )
+            ray.shutdown()
+            self._start(ray)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        ray.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self, ray: Any) -> None:
+        ray.init(
+            address="local",
+            num_cpus=self.slots * self.resources.cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(self._folder),
+        )
+
+    def stop(self) -> None:
+        """Make `run` return soon; safe to call from a signal handler."""
+        if self._running:
+            signal.raise_signal(signal.SIGUSR1)
+
+    def run(self, study: Study) -> None:
+        """Run segments until the study is finished or `stop` is called.
+
+        Raises:
+            KaratError: what went wrong in the study while it took in a result.
+        """
+        from ray import tune
+
+        from karat.tune_adapters import SegmentTrainable, StudyScheduler, StudySearcher
+
+        searcher = StudySearcher(study, self.stop)
+        trainable = tune.with_resources(
+            SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
+        )
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=StudyScheduler(searcher),
+                num_samples=-1,
+                max_concurrent_trials=self.slots,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="segments",
+                storage_path=str(self._folder / "tune"),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        self._running = True
+        try:
+            tuner.fit()
+        finally:
+            self._running = False
+        if searcher.error is not None:
+            raise searcher.error
+
+
+def slots_of(resources: ResourceConfig) -> int:
+    """How many trials this machine runs at a time.
+
+    Raises:
+        InputError: it has not enough for one.
+    """
+    cpus = len(os.sched_getaffinity(0))
+    if resources.cpus > cpus:
+        raise InputError(
+            f"resources.cpus = {resources.cpus}: this machine has {cpus} CPU cores; "
+            f"at most {cpus} for a trial"
+        )
+    slots = cpus // resources.cpus
+    if resources.gpus:
+        import torch
+
+        gpus = torch.cuda.device_count()
+        if resources.gpus > gpus:
+            raise InputError(
+                f"resources.gpus = {resources.gpus:g}: this machine has {gpus} GPUs; "
+                "use 0 to train on the CPU"
+            )
+        slots = min(slots, int(gpus / resources.gpus))
+    return slots

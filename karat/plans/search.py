@@ -1,0 +1,206 @@
+"""The search: Optuna proposes, arm by arm or over all arms, from what the journal holds."""
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+from karat.plans import Proposal
+from karat.samplers import SAMPLERS
+from karat.seeds import derive
+from karat.space import Arm, Space, Tuned
+from karat.state import Trial
+
+JOINT = "all arms"
+_ATTEMPTS = 100
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class Search:
+    """Proposes the search's trials one by one, and learns from their ends.
+
+    Every group of arms has an Optuna study in memory, which is rebuilt by calling `asked`,
+    `reported` and `ended` for what the journal holds. With `allocation: equal` each arm is a
+    group of its own, so that all arms are tuned with the same budget; with `free` there is one
+    group for all arms, from which the sampler chooses, and the reference arm has its share of
+    trials apart, so that it is tuned in any case.
+
+    Args:
+        space: the question.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.schedule = _schedule(space)
+        direction = (
+            StudyDirection.MAXIMIZE if space.search.mode == "max" else StudyDirection.MINIMIZE
+        )
+        self._sizes = {group: 0 for group, _ in self.schedule}
+        for group, _ in self.schedule:
+            self._sizes[group] += 1
+        self._studies = {group: optuna.create_study(direction=direction) for group in self._sizes}
+        self._numbers: dict[int, tuple[optuna.Study, int]] = {}
+
+    @property
+    def total(self) -> int:
+        """How many trials the search has in all."""
+        return len(self.schedule)
+
+    def propose(self, number: int) -> Proposal:
+        """The cell of the search's trial `number`, from 0 to `total` - 1.
+
+        The same trials told before give the same proposal.
+        """
+        group, index = self.schedule[number]
+        study = self._studies[group]
+        if group != JOINT:
+            arm = self.space.arms[group]
+            tuned = self._grid(arm)[index] if self.space.search.sampler == "grid" else None
+            if tuned is None:
+                study.sampler = self._sampler(group, index)
+                distributions = {key: distribution(self.space.tuned[key]) for key in arm.tuned}
+                trial = study.ask(distributions)
+                tuned = trial.params
+                self._numbers[number] = (study, trial.number)
+            return Proposal(arm=arm, tuned=tuned, seed_index=index)
+        return self._propose_jointly(number, study, index)
+
+    def asked(self, trial: Trial) -> None:
+        """A trial stands in the journal; one that `propose` has not made is put in."""
+        if trial.number in self._numbers or self.space.search.sampler == "grid":
+            return
+        group, _ = self.schedule[trial.number]
+        study, tuned = self._studies[group], self.space.tuned
+        distributions: dict[str, BaseDistribution] = {
+            key: distribution(tuned[key]) for key in trial.tuned
+        }
+        params = dict(trial.tuned)
+        if group == JOINT:
+            for key, level in trial.factors.items():
+                distributions[key] = CategoricalDistribution(self.space.factors[key].values)
+                params[key] = level
+        study.add_trial(
+            create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
+        )
+        self._numbers[trial.number] = (study, study.get_trials(deepcopy=False)[-1].number)
+
+    def reported(self, number: int, epoch: int, value: float) -> None:
+        """A trial reported the search's metric; a second report of an epoch changes nothing."""
+        if number in self._numbers:
+            study, place = self._numbers[number]
+            frozen = study.get_trials(deepcopy=False)[place]
+            if epoch not in frozen.intermediate_values:
+                optuna.trial.Trial(study, frozen._trial_id).report(value, epoch)
+
+    def ended(self, trial: Trial) -> None:
+        """A trial ended: completed, stopped early (told as pruned) or failed (told as failed)."""
+        if trial.number not in self._numbers:
+            return
+        study, place = self._numbers[trial.number]
+        if trial.status == "completed":
+            study.tell(place, trial.last(self.space.search.metric))
+        elif trial.status == "stopped":
+            study.tell(place, state=TrialState.PRUNED)
+        else:
+            study.tell(place, state=TrialState.FAIL)
+
+    def _propose_jointly(self, number: int, study: optuna.Study, index: int) -> Proposal:
+        by_levels = {_key(arm.factors): arm for arm in self.space.arms.values()}
+        for attempt in range(_ATTEMPTS):
+            study.sampler = self._sampler(JOINT, index, attempt)
+            trial = study.ask()
+            levels = _suggest_levels(trial, self.space)
+            arm = by_levels.get(_key(levels))
+            if arm is not None:
+                for key in arm.tuned:
+                    _suggest(trial, self.space.tuned[key])
+                tuned = {key: trial.params[key] for key in arm.tuned}
+                self._numbers[number] = (study, trial.number)
+                return Proposal(arm=arm, tuned=tuned, seed_index=index)
+            study.tell(trial, state=TrialState.FAIL)  # an excluded combination
+        raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
+
+    def _sampler(self, group: str, index: int, attempt: int = 0) -> optuna.samplers.BaseSampler:
+        # The seed leaves out the arm: all arms are tuned with the same random draws.
+        seed = derive(self.space.name, self.space.seed, "sampler", index, attempt)
+        return SAMPLERS[self.space.search.sampler].make(seed, self._sizes[group])
+
+    def _grid(self, arm: Arm) -> list[dict[str, Any]]:
+        return grid_of(arm, self.space.tuned)
+
+
+def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
+    """Every combination of the tuned values of an arm; parameters given as ranges are refused before."""
+    values = [tuned[key].values or () for key in arm.tuned]
+    return [dict(zip(arm.tuned, each, strict=True)) for each in itertools.product(*values)]
+
+
+def distribution(tuned: Tuned) -> BaseDistribution:
+    """The Optuna distribution of a tuned parameter."""
+    if tuned.values is not None:
+        return CategoricalDistribution(tuned.values)
+    assert tuned.low is not None
+    assert tuned.high is not None
+    if isinstance(tuned.low, int) and isinstance(tuned.high, int):
+        return IntDistribution(tuned.low, tuned.high, log=tuned.log)
+    return FloatDistribution(tuned.low, tuned.high, log=tuned.log)
+
+
+def _schedule(space: Space) -> list[tuple[str, int]]:
+    """For each trial of the search its group, and its index within the group."""
+    counts = dict.fromkeys(space.arms, 0)
+    search = space.search
+    if search.sampler == "grid":
+        counts = {label: len(grid_of(arm, space.tuned)) for label, arm in space.arms.items()}
+    else:
+        assert search.trials is not None
+        if search.allocation == "free":
+            by = space.confirm.by
+            levels = len(space.factors[by].values) if by else 0
+            for_reference = max(1, search.trials // (levels + 1))
+            counts = {space.reference: for_reference, JOINT: search.trials - for_reference}
+        else:
+            for index, label in zip(range(search.trials), itertools.cycle(counts), strict=False):
+                assert index >= 0
+                counts[label] += 1
+    return list(_interleave(counts, derive(space.name, space.seed, "order")))
+
+
+def _interleave(counts: Mapping[str, int], seed: int) -> Iterator[tuple[str, int]]:
+    """Round by round, in an order drawn anew for each, so that no arm always goes first."""
+    draw = random.Random(seed)
+    for index in range(max(counts.values())):
+        groups = [group for group, count in counts.items() if index < count]
+        draw.shuffle(groups)
+        yield from ((group, index) for group in groups)
+
+
+def _suggest(trial: optuna.Trial, tuned: Tuned) -> None:
+    trial._suggest(tuned.name, distribution(tuned))
+
+
+def _suggest_levels(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+    levels: dict[str, Any] = {}
+    for key, factor in space.factors.items():
+        if all(_level(levels, space, name) in values for name, values in factor.when.items()):
+            levels[key] = trial.suggest_categorical(key, factor.values)
+    return levels
+
+
+def _level(levels: Mapping[str, Any], space: Space, name: str) -> Any:
+    section, _, key = name.partition(".")
+    return levels.get(name, space.source.get(section, {}).get(key))
+
+
+def _key(levels: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(levels.items()))

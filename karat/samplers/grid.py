@@ -1,0 +1,29 @@
+"""Every combination of the tuned values, in every arm."""
+
+from collections.abc import Sequence
+
+import optuna
+
+from karat.errors import SettingError
+from karat.samplers import Sampler
+from karat.space import SearchConfig, Tuned
+
+
+class Grid(Sampler):
+    """The whole grid, in the file's order; the tuned parameters must be lists of values."""
+
+    @classmethod
+    def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
+        for parameter in tuned:
+            if parameter.values is None:
+                raise SettingError(parameter.name, "must be a list of values for sampler grid")
+        if search.trials is not None:
+            raise SettingError(
+                "search.trials", "does not go with sampler grid: it runs the whole grid"
+            )
+        if search.allocation != "equal":
+            raise SettingError("search.allocation", "must be equal for sampler grid")
+
+    @classmethod
+    def make(cls, seed: int, trials: int) -> optuna.samplers.BaseSampler:
+        raise AssertionError("the grid is walked by the plan itself")

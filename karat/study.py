@@ -1,0 +1,277 @@
+"""The study: asks the plan, takes what the trials report, and writes every step to the journal.
+
+Nothing here knows Ray. An engine calls `next_segment` when it has room, and `on_report`,
+`on_failed`, `on_lost` or `on_interrupted` when a segment has something to say. Every change
+goes through `record`: first to disk, then into the state, the plan and the early stopping, so
+that folding the journal of a killed study leads to the same place.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from karat.checkpoint import load_last_good
+from karat.journal import Event, Journal
+from karat.plans import Proposal
+from karat.plans.confirm import confirmation_proposal, contests_of, plan_confirmation
+from karat.plans.search import Search
+from karat.schedulers import make_scheduler
+from karat.space import Space
+from karat.state import Phase, StudyState, Trial
+
+MAX_LOST_SEGMENTS = 3
+Listener = Callable[[Event, StudyState], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One attempt to carry a trial on: everything that a worker must know, as plain data.
+
+    Args:
+        trial: its number.
+        config: sections `data`, `model`, `attention` and `training`.
+        seed: of the trial.
+        folder: where its checkpoints lie.
+        from_epoch: epochs done before; 0 starts anew.
+        test_at_end: whether the test split is evaluated after the last epoch.
+        metric, mode: by which the best epoch's weights are kept.
+        threads: CPU threads.
+    """
+
+    trial: int
+    config: Mapping[str, Any]
+    seed: int
+    folder: str
+    from_epoch: int
+    test_at_end: bool
+    metric: str
+    mode: str
+    threads: int
+
+
+class Study:
+    """A study on disk, resumed by folding its journal.
+
+    Args:
+        space: the question; the same as the journal's.
+        journal: open for writing; its past is folded here.
+        folder: the study's.
+    """
+
+    def __init__(self, space: Space, journal: Journal, folder: Path) -> None:
+        self.space, self.folder = space, folder
+        self.state = StudyState()
+        self.listeners: list[Listener] = []
+        self._journal = journal
+        self._search = Search(space)
+        self._early_stopping = make_scheduler(space.early_stopping, space.search.mode)
+        self._verdicts: dict[int, str] = {}
+        for event in journal.past:
+            self._observe(event)
+        self._recover()
+
+    # -- what an engine asks ------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to run."""
+        return self.state.status in ("completed", "failed")
+
+    @property
+    def total_trials(self) -> dict[Phase, int]:
+        """How many trials each phase has in all."""
+        cells = len(contests_of(self.space))
+        if self.state.confirmation is not None:
+            cells = len(self.state.confirmation["cells"])
+        return {"search": self._search.total, "confirm": cells * self.space.confirm.seeds}
+
+    def next_segment(self) -> Segment | None:
+        """What to run next, written to the journal; None if there is nothing to run now."""
+        if self.finished:
+            return None
+        trial = next((t for t in self.state.trials.values() if t.status == "waiting"), None)
+        if trial is None:
+            trial = self._ask()
+        if trial is None:
+            return None
+        from_epoch = 0
+        if trial.reports:
+            found = load_last_good(self._trial_folder(trial), "epoch", trial.reports[-1].epoch)
+            from_epoch = found[0] if found else 0
+        self.record(
+            "segment_started", trial=trial.number, segment=trial.segments, from_epoch=from_epoch
+        )
+        return Segment(
+            trial=trial.number,
+            config=trial.config,
+            seed=trial.seed,
+            folder=str(self._trial_folder(trial)),
+            from_epoch=from_epoch,
+            test_at_end=trial.phase == "confirm",
+            metric=self.space.search.metric,
+            mode=self.space.search.mode,
+            threads=self.space.resources.cpus,
+        )
+
+    # -- what an engine tells -----------------------------------------------------------------
+
+    def on_report(
+        self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float
+    ) -> bool:
+        """A trial did an epoch; True if it is not to go on, since it is complete or stopped."""
+        trial = self.state.trials[number]
+        self.record(
+            "reported",
+            trial=number,
+            segment=trial.segments - 1,
+            epoch=epoch,
+            metrics=dict(metrics),
+            seconds=round(seconds, 4),
+        )
+        return self._settle(trial)
+
+    def on_failed(self, number: int, reason: str) -> None:
+        """A trial cannot go on, for a reason that another attempt would not change."""
+        self.record("trial_ended", trial=number, status="failed", reason=reason)
+        self._advance()
+
+    def on_lost(self, number: int, detail: str) -> None:
+        """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
+        self.record(
+            "segment_ended",
+            trial=number,
+            segment=self.state.trials[number].segments - 1,
+            cause="lost",
+            detail=detail,
+        )
+        if self.state.trials[number].lost_segments > MAX_LOST_SEGMENTS:
+            self.on_failed(number, f"worker lost {MAX_LOST_SEGMENTS + 1} times: {detail}")
+
+    def on_interrupted(self, signal: str) -> None:
+        """The study was told to stop; what runs is carried on by the next launch."""
+        for trial in self.state.trials.values():
+            if trial.status == "running":
+                self.record(
+                    "segment_ended",
+                    trial=trial.number,
+                    segment=trial.segments - 1,
+                    cause="interrupted",
+                    detail=signal,
+                )
+        self.record("interrupted", signal=signal)
+
+    def record(self, kind: str, **data: Any) -> None:
+        """Write an event, then let it take effect."""
+        event = self._journal.append(kind, **data)
+        self._observe(event)
+        for listener in self.listeners:
+            listener(event, self.state)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _observe(self, event: Event) -> None:
+        """Let an event take effect, live or when the journal is folded."""
+        self.state.apply(event)
+        trial = self.state.trials.get(event.data.get("trial", -1))
+        if trial is None:
+            return
+        searching = trial.phase == "search"
+        if event.kind == "trial_asked" and searching:
+            self._search.asked(trial)
+        elif event.kind == "reported":
+            epoch = event.data["epoch"]
+            stop = False
+            if searching:
+                value = event.data["metrics"][self.space.search.metric]
+                self._search.reported(trial.number, epoch, value)
+                stop = self._early_stopping.on_report(trial.arm, trial.number, epoch, value)
+            if epoch >= trial.epochs:
+                self._verdicts[trial.number] = "completed"
+            elif stop:
+                self._verdicts[trial.number] = "stopped"
+        elif event.kind == "trial_ended":
+            self._verdicts.pop(trial.number, None)
+            if searching:
+                self._search.ended(trial)
+
+    def _recover(self) -> None:
+        """Finish what a kill cut short: verdicts not yet written, segments not yet ended."""
+        for trial in list(self.state.trials.values()):
+            if trial.ended or self._settle(trial):
+                continue
+            if trial.status == "running":
+                self.record(
+                    "segment_ended",
+                    trial=trial.number,
+                    segment=trial.segments - 1,
+                    cause="interrupted",
+                    detail="the driver ended without a word",
+                )
+        if self.state.created:
+            self._advance()
+
+    def _settle(self, trial: Trial) -> bool:
+        verdict = self._verdicts.get(trial.number)
+        if verdict is None:
+            return False
+        reason = (
+            "" if verdict == "completed" else f"early stopping at epoch {trial.reports[-1].epoch}"
+        )
+        self.record("trial_ended", trial=trial.number, status=verdict, reason=reason)
+        self._advance()
+        return True
+
+    def _ask(self) -> Trial | None:
+        asked = len(self.state.trials)
+        phase: Phase = "search"
+        if asked < self._search.total:
+            proposal: Proposal | None = self._search.propose(asked)
+        elif self.state.confirmation is None:
+            return None
+        else:
+            phase = "confirm"
+            index = asked - self._search.total
+            proposal = confirmation_proposal(self.space, self.state.confirmation, index)
+        if proposal is None:
+            return None
+        config = proposal.arm.config(proposal.tuned)
+        self.record(
+            "trial_asked",
+            trial=asked,
+            phase=phase,
+            arm=proposal.arm.label,
+            factors=dict(proposal.arm.factors),
+            tuned=dict(proposal.tuned),
+            config=config,
+            seed=self.space.seed_of(phase, proposal.seed_index),
+            seed_index=proposal.seed_index,
+            epochs=self._epochs(config),
+        )
+        return self.state.trials[asked]
+
+    def _advance(self) -> None:
+        """Go from the search to the confirmation, and from there to the end, when it is time."""
+        if self.finished or not all(trial.ended for trial in self.state.trials.values()):
+            return
+        asked = len(self.state.trials)
+        if self.state.confirmation is None and asked == self._search.total:
+            self.record("confirmation_planned", **plan_confirmation(self.space, self.state))
+        if self.state.confirmation is None:
+            return
+        index = asked - self._search.total
+        if confirmation_proposal(self.space, self.state.confirmation, index) is None:
+            confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
+            self.record(
+                "study_ended",
+                status="completed" if confirmed else "failed",
+                reason="" if confirmed else "no trial was completed",
+            )
+
+    def _epochs(self, config: Mapping[str, Any]) -> int:
+        from karat.training import TrialConfig
+
+        return TrialConfig.from_sections(config).training.epochs
+
+    def _trial_folder(self, trial: Trial) -> Path:
+        return self.folder / "trials" / f"{trial.number:04d}"

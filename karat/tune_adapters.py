@@ -1,0 +1,157 @@
+"""The three faces that Ray Tune wants: a trainable, a searcher and a scheduler; each only passes on."""
+
+import dataclasses
+import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from karat.errors import KaratError, TrialError
+from karat.study import Segment, Study
+
+REPORT = "karat_report"
+
+
+class SegmentTrainable(tune.Trainable):
+    """In a worker: trains one segment, epoch by epoch; the process is kept for the next one.
+
+    What goes wrong in a trial is reported as a result, so that the process survives it.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._trainer: Any = None
+        self._segment = Segment(**json.loads(config["segment"]))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            report = self._run_epoch()
+        except TrialError as error:
+            report = {"failed": str(error)}
+        except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            report = {"failed": f"{type(error).__name__}: {error} ({where})"}
+        return {REPORT: json.dumps({"trial": self._segment.trial, **report})}
+
+    def _run_epoch(self) -> dict[str, Any]:
+        if self._trainer is None:
+            self._trainer = start(self._segment)
+        return dataclasses.asdict(self._trainer.run_epoch())
+
+
+def start(segment: Segment) -> Any:
+    """The trainer of a segment, with the process's threads set to its share."""
+    import torch
+
+    from karat.training import Trainer, TrialConfig
+
+    torch.set_num_threads(segment.threads)
+    trainer = Trainer(
+        TrialConfig.from_sections(segment.config),
+        segment.seed,
+        folder=Path(segment.folder),
+        test_at_end=segment.test_at_end,
+        metric=segment.metric,
+        mode=segment.mode,
+        resume_at_most=segment.from_epoch,
+    )
+    if trainer.epoch != segment.from_epoch:
+        raise TrialError(
+            f"{segment.folder}: the checkpoint after epoch {segment.from_epoch} is not there "
+            "or is damaged"
+        )
+    return trainer
+
+
+class StudySearcher(Searcher):
+    """Hands the study's segments to Tune, and tells the study of lost workers.
+
+    No exception may leave a callback, since Tune would hang: the first is kept in `error` and
+    ends the run.
+
+    Args:
+        study: in the driver; never pickled.
+        stop: ends the run.
+    """
+
+    def __init__(self, study: Study, stop: Callable[[], None]) -> None:
+        super().__init__()
+        self._study, self._stop = study, stop
+        self._trials: dict[str, int] = {}
+        self.error: KaratError | OSError | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher, and never gets it back
+
+    def set_search_properties(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.error is not None or self._study.finished:
+            return Searcher.FINISHED
+        segment = self.guard(self._study.next_segment)
+        if segment is None:
+            return Searcher.FINISHED if self._study.finished else None
+        self._trials[trial_id] = segment.trial
+        return {"segment": json.dumps(dataclasses.asdict(segment))}
+
+    def on_result(self, result: dict[str, Any]) -> bool:
+        """Pass a report on; True if the trial is not to go on."""
+        report = json.loads(result[REPORT])
+        number = report["trial"]
+        if "failed" in report:
+            self.guard(lambda: self._study.on_failed(number, report["failed"]))
+            return True
+        done = self.guard(
+            lambda: self._study.on_report(
+                number, report["epoch"], report["metrics"], report["seconds"]
+            )
+        )
+        return done is not False
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        number = self._trials.pop(trial_id, None)
+        if error and number is not None and not self._study.state.trials[number].ended:
+            self.guard(lambda: self._study.on_lost(number, "its worker process died"))
+
+    def guard(self, call: Callable[[], Any]) -> Any:
+        """The call's result; None if it failed, which ends the run."""
+        try:
+            return call()
+        except (KaratError, OSError) as error:
+            self.error = self.error or error
+        except Exception as error:  # noqa: BLE001 - see the class: none may escape into Tune
+            self.error = self.error or KaratError(
+                "".join(traceback.format_exception(error)).rstrip()
+            )
+        self._stop()
+        return None
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal holds it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal holds it all."""
+
+
+class StudyScheduler(FIFOScheduler):
+    """Passes every result to the study, whose decision it returns."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stop = self._searcher.on_result(result)
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE

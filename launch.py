@@ -1,0 +1,8 @@
+"""The one command: python launch.py --space search_spaces/fourier_grid.yaml"""
+
+import sys
+
+from karat.cli import launch
+
+if __name__ == "__main__":
+    sys.exit(launch())
