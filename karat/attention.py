@@ -202,10 +202,10 @@ class Operator(nn.Module):
         """Attention output of shape (B, H, N, D) for scaled scores and values."""
         batch, heads, tokens, keys = scores_BHNM.shape
         operators, sharing = self.weight.shape[0], heads // self.weight.shape[0]
-        scores_BPKNM = scores_BHNM.unflatten(1, (operators, sharing))
+        scores_BPKNM = scores_BHNM.reshape(batch, operators, sharing, tokens, keys)
         scores_PML = scores_BPKNM.permute(1, 4, 0, 2, 3).reshape(operators, keys, -1)
         rows_PRBKN = self.row_sum(scores_PML).view(operators, -1, batch, sharing, tokens)
-        values_BPKMD = values_BHMD.unflatten(1, (operators, sharing))
+        values_BPKMD = values_BHMD.reshape(batch, operators, sharing, keys, -1)
         projected_BPKRD = torch.einsum("pmr,bpkmd->bpkrd", self.weight, values_BPKMD)
         return (rows_PRBKN.permute(2, 0, 3, 4, 1) @ projected_BPKRD).flatten(1, 2)
 

@@ -236,8 +236,13 @@ class SpaceFile:
             self.known_keys(given, ("values", "when"), path)
             above = list(itertools.takewhile(lambda name: name != key, self.data["factors"]))
             when = self.when(path, dict.fromkeys(above))
-            return Factor(name=key, values=self.levels(given.get("values"), path), when=when)
-        return Factor(name=key, values=self.levels(given, path), when={})
+            values = self.levels(given.get("values"), path)
+        else:
+            when, values = {}, self.levels(given, path)
+        if key == "attention.basis":
+            for value in values:
+                settings_of(value)  # refuses an unknown one before anything refers to it
+        return Factor(name=key, values=values, when=when)
 
     def tuned(self, key: str) -> Tuned:
         """One entry under `tuned`."""

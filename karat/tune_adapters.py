@@ -154,4 +154,4 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._searcher.on_result(result)
-        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)

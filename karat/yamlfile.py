@@ -111,15 +111,17 @@ def _refuse_aliases(text: str, name: str) -> None:
     depth = 0
     for event in _events(text):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            line = event.start_mark.line + 1
-            raise InputError(f"{name}:{line}: anchors and aliases (& and *) are not allowed")
+            raise InputError(f"{name}:{_line(event)}: anchors and aliases (& and *) are not allowed")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            line = event.start_mark.line + 1
-            raise InputError(f"{name}:{line}: nested deeper than {MAX_DEPTH} levels")
+            raise InputError(f"{name}:{_line(event)}: nested deeper than {MAX_DEPTH} levels")
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -158,7 +160,7 @@ def _scalar(loader: _Loader, node: yaml.Node, name: str) -> Any:
     try:
         if node.tag.endswith(":int"):  # PyYAML would read 010 as 8
             return int(node.value)
-        value = loader.construct_object(node)  # type: ignore[no-untyped-call]
+        value = loader.construct_object(node)
     except ValueError as error:
         raise InputError(f"{where}: {shorten(node.value)} is not a number ({error})") from error
     if isinstance(value, float) and not math.isfinite(value):

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from karat.catalog import Catalog
 from karat.errors import DataError, SettingError
 from karat.settings import above, below, build
 
-Pictures = TorchDataset[tuple[torch.Tensor, int]]
+Pictures = TorchDataset[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """Three disjoint parts; pictures are float32 (channels, size, size), labels 0..classes-1."""
+    """Three disjoint parts of (picture, label): float32 (channels, size, size), 0..classes-1."""
 
     train: Pictures
     val: Pictures

@@ -1,0 +1,49 @@
+"""What several tests need: small spaces, and paths."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from karat.space import Space
+from karat.spacefile import load_space
+
+ROOT = Path(__file__).parent.parent
+
+SMALL = """\
+study: small
+question: Is it better?
+data: {name: digits}
+model: {name: vit_micro, patch_size: 4, embed_dim: 12, depth: 1, num_heads: 2}
+attention: {rank: 4}
+training: {recipe: quick, epochs: 4, batch_size: 128}
+reference: {attention.basis: softmax}
+factors:
+  attention.basis: [softmax, fourier]
+  attention.grid_size: {values: [1, 2], when: {attention.basis: fourier}}
+tuned:
+  training.learning_rate: {low: 1e-3, high: 1e-2, log: true}
+search: {sampler: tpe, trials: 6}
+early_stopping: {scheduler: asha, grace_epochs: 1, reduction_factor: 3}
+confirm: {by: attention.grid_size, seeds: 2}
+"""
+
+
+@pytest.fixture()
+def write_space(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the small space, with pieces of its text exchanged, and returns its path."""
+
+    def write(*exchanges: tuple[str, str], text: str = SMALL) -> Path:
+        for old, new in exchanges:
+            assert old in text, old
+            text = text.replace(old, new)
+        path = tmp_path / "space.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture()
+def small_space(write_space: Callable[..., Path]) -> Space:
+    return load_space(write_space())
