@@ -73,12 +73,13 @@ def register_best(
     trial, values = best
     try:
         model_id = _logged_model(client, runs[trial.number]) or _log_model(
-            uri, trial, folder, runs[trial.number]
+            client, uri, trial, folder, runs[trial.number]
         )
     except (KaratError, RuntimeError) as error:  # torch's export errors are RuntimeErrors
         log.error("the best model (trial %d) is not registered: %s", trial.number, error)
         return
-    _create_version(client, state, trial, values, runs[trial.number], model_id)
+    with _fluent(uri):  # an SQL registry looks the model up there, whatever the client's address
+        _create_version(client, state, trial, values, runs[trial.number], model_id)
 
 
 def _logged_model(client: Any, run_id: str) -> str | None:
@@ -91,11 +92,12 @@ def _logged_model(client: Any, run_id: str) -> str | None:
     return None
 
 
-def _log_model(uri: str, trial: Trial, folder: Path, run_id: str) -> str:
+def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -> str:
     """Log the model of a trial's best epoch in its run; returns MLflow's id of the model.
 
     `Model.log` is what `mlflow.pytorch.log_model` calls. That one has no `run_id`, and to open
-    the run with `start_run` would set it running again and change its end.
+    the run with `start_run` would set it running again and change its end. The model is made
+    first, since `Model.log` would put it into MLflow's default experiment.
 
     Raises:
         CheckpointError: the trial has no whole checkpoint of its best epoch.
@@ -116,19 +118,23 @@ def _log_model(uri: str, trial: Trial, folder: Path, run_id: str) -> str:
     info = config.data.info()
     # Zeros, since MLflow keeps the example twice, as text.
     example = np.zeros((2, info.channels, info.image_size, info.image_size), dtype=np.float32)
+    run = client.get_run(run_id)
+    made = client.create_logged_model(
+        run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
+    )
     with _fluent(uri), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logged = Model.log(
+        Model.log(
             artifact_path=None,
-            name="model",
             flavor=pytorch,
+            model_id=made.model_id,
             run_id=run_id,
             step=epoch_of(paths[0]),
             pytorch_model=model.eval(),
             input_example=example,
             pip_requirements=[f"{each}=={_version(each)}" for each in REQUIREMENTS],
         )
-    return str(logged.model_id)
+    return str(made.model_id)
 
 
 def _create_version(
@@ -168,7 +174,7 @@ def _version(package: str) -> str:
 
 @contextlib.contextmanager
 def _fluent(uri: str) -> Iterator[None]:
-    """MLflow's global address for the one call that has no other; both set and unset it in the environment."""
+    """MLflow's global address, for the one call that takes no other; undone in the environment too."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -176,6 +182,6 @@ def _fluent(uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before

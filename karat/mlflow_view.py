@@ -1,0 +1,299 @@
+"""What one study looks like in MLflow, and how to bring it there from the journal.
+
+One experiment per study name, one run per study, one run below it per trial. Whatever is
+written follows from the journal alone: runs are found again by their tags, a metric's time is
+the event's, and the tag `karat.status` is written last, so that a run which bears the status of
+an ended trial is whole.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from karat.journal import Event, read_events
+from karat.state import StudyState, Trial
+
+_PARAM_LENGTH, _TAG_LENGTH = 6000, 5000
+_STATUS_TAG = "karat.status"
+_RUN_STATUS = {
+    "completed": "FINISHED",
+    "stopped early": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_KILLED = "the driver ended without a word"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Metrics at one step, and when they were reported (seconds since the epoch)."""
+
+    time: float
+    step: int
+    metrics: Mapping[str, float]
+
+
+class Record:
+    """A journal as the view needs it: the state, and every point of every curve.
+
+    The points are not the state's: a segment that starts again from an earlier checkpoint takes
+    reports out of the state, but MLflow keeps what it was told.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.events = path, 0
+        self.state = StudyState()
+        self.points: dict[int, list[Point]] = defaultdict(list)
+        self.study_points: list[Point] = []
+        self.time = 0.0
+
+    def read(self) -> None:
+        """Take in what the journal says since the last call."""
+        for event in read_events(self.path, self.events):
+            self.state.apply(event)
+            self.events, self.time = event.seq + 1, event.time
+            if event.kind == "reported":
+                metrics = {**event.data["metrics"], "epoch_seconds": event.data["seconds"]}
+                point = Point(event.time, event.data["epoch"], metrics)
+                self.points[event.data["trial"]].append(point)
+            elif event.kind == "trial_ended":
+                self._count(event)
+
+    def _count(self, event: Event) -> None:
+        state, metric = self.state, self.state.created["metric"]
+        phase = state.trials[event.data["trial"]].phase
+        ended = [trial for trial in state.of_phase(phase) if trial.ended]
+        metrics = {f"{phase}_trials_ended": float(len(ended))}
+        values = [v for t in ended if t.status != "failed" and (v := t.last(metric)) is not None]
+        if values:
+            best = max(values) if state.created["mode"] == "max" else min(values)
+            metrics[f"{phase}_best_{metric}"] = best
+        self.study_points.append(Point(event.time, len(ended), metrics))
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one run in MLflow: points sent by this view, and the status that it bears."""
+
+    id: str
+    status: str = ""
+    new: bool = True
+    points: int = 0
+
+    def has(self, points: list[Point]) -> bool:
+        return not self.new and self.points == len(points)
+
+
+class View:
+    """The MLflow side of one study; an object's knowledge ends with the first failure.
+
+    Every method raises MLflow's, SQLAlchemy's and operating system errors as they come.
+    """
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        from mlflow import MlflowClient
+
+        self.folder, self.uri = folder, uri
+        self.client: Any = MlflowClient(uri, registry_uri=uri)
+        self.experiment = ""
+        self.study: _Known | None = None
+        self.trials: dict[int, _Known] = {}
+
+    def update(self, record: Record, *, alive: bool) -> None:
+        """Write what the journal says and MLflow does not; close the study if its driver is gone."""
+        state = record.state
+        if not state.created:
+            return
+        if self.study is None:
+            self.experiment = self._find_experiment(state.created["name"])
+            self._find_runs(state.created["uid"])
+        self.study = self.study or self._create_study(state)
+        over = not alive or state.status != "running"
+        for trial in state.trials.values():
+            self._update_trial(trial, record, over)
+        self._update_study(self.study, record, alive)
+
+    def _find_experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            # A server knows its own place; of a database MLflow would use the working directory.
+            local = self.uri.partition(":")[0].partition("+")[0] in _DATABASES
+            place = (self.folder.absolute().parent / "mlruns" / name).as_uri() if local else None
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # or the interface asks
+            return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
+        if found.lifecycle_stage == "deleted":
+            log.warning("the MLflow experiment %s had been deleted; it is restored", name)
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find_runs(self, uid: str) -> None:
+        token: str | None = None
+        while token != "":
+            page = self.client.search_runs(
+                [self.experiment],
+                f"tags.`karat.study_uid` = '{uid}'",
+                max_results=1000,
+                page_token=token,
+            )
+            for run in page:
+                tags = run.data.tags
+                known = _Known(run.info.run_id, tags.get(_STATUS_TAG, ""))
+                if "karat.trial" in tags:
+                    self.trials[int(tags["karat.trial"])] = known
+                else:
+                    self.study = known
+            token = page.token or ""
+
+    def _create_study(self, state: StudyState) -> _Known:
+        created = state.created
+        tags = {
+            "karat.kind": "study",
+            "karat.study_uid": created["uid"],
+            "karat.space_hash": created["space_hash"],
+            "mlflow.note.content": created["question"],
+        }
+        return self._create_run(created["name"], state.created_at, tags)
+
+    def _create_trial(self, trial: Trial, uid: str) -> _Known:
+        assert self.study is not None
+        tags = {
+            "mlflow.parentRunId": self.study.id,
+            "karat.kind": "trial",
+            "karat.study_uid": uid,
+            "karat.trial": str(trial.number),
+            "karat.phase": trial.phase,
+            "karat.arm": trial.arm,
+        }
+        return self._create_run(run_name(trial), trial.asked_at, tags)
+
+    def _create_run(self, name: str, started: float, tags: dict[str, str]) -> _Known:
+        run = self.client.create_run(
+            self.experiment,
+            start_time=_ms(started),
+            run_name=name,
+            tags={**tags, _STATUS_TAG: "running"},
+        )
+        return _Known(run.info.run_id, "running")
+
+    def _update_trial(self, trial: Trial, record: Record, over: bool) -> None:
+        status = status_of(trial, over)
+        points, known = record.points[trial.number], self.trials.get(trial.number)
+        if known and known.status == status and (trial.ended or known.has(points)):
+            return
+        if known is None:
+            known = self._create_trial(trial, record.state.created["uid"])
+            self.trials[trial.number] = known
+        params = {}
+        if known.new:
+            params = trial_params(trial)
+            text = yaml.safe_dump(trial.config, sort_keys=False)
+            self.client.log_text(known.id, text, "config.yaml")
+        self._log(known, points, params)
+        if trial.ended:
+            self._log_checkpoint(trial, known)
+        reason = trial.reason
+        if status == "interrupted":
+            reason = record.state.reason or _KILLED
+        self._set_status(known, status, reason, trial.ended_at or record.time)
+
+    def _update_study(self, study: _Known, record: Record, alive: bool) -> None:
+        state = record.state
+        params = flatten(
+            {
+                key: state.created[key]
+                for key in ("seed", "metric", "mode", "reference", "search", "confirm")
+            }
+        )
+        self._log(study, record.study_points, params if study.new else {})
+        if alive:
+            self._set_status(study, "running", "", record.time)
+            return
+        if state.status in ("completed", "failed"):
+            for name in ("report.md", "report.html"):
+                if (self.folder / name).is_file():
+                    self.client.log_artifact(study.id, str(self.folder / name))
+        if state.status == "completed":
+            runs = {number: known.id for number, known in self.trials.items()}
+            from karat.registry import register_best  # brings torch
+
+            register_best(self.client, self.uri, state, self.folder, runs)
+        killed = state.status == "running"
+        reason = _KILLED if killed else state.reason
+        status = "interrupted" if killed else state.status
+        self._set_status(study, status, reason, state.ended_at or record.time)
+
+    def _log(self, known: _Known, points: list[Point], params: Mapping[str, str]) -> None:
+        """Send the points that this view has not sent; the client cuts them into legal batches."""
+        from mlflow.entities import Metric, Param
+
+        metrics = [
+            Metric(name, value, _ms(point.time), point.step)
+            for point in points[known.points :]
+            for name, value in point.metrics.items()
+        ]
+        self.client.log_batch(
+            known.id, metrics, [Param(name, value) for name, value in params.items()]
+        )
+        known.points, known.new = len(points), False
+
+    def _log_checkpoint(self, trial: Trial, known: _Known) -> None:
+        from karat.checkpoint import newest_first  # brings torch
+
+        for path in newest_first(self.folder / "trials" / f"{trial.number:04d}", "best")[:1]:
+            for file in (path, path.with_suffix(".json")):
+                if file.is_file():
+                    self.client.log_artifact(known.id, str(file), "checkpoints")
+
+    def _set_status(self, known: _Known, status: str, reason: str, ended: float) -> None:
+        from mlflow.entities import RunTag
+
+        if known.status == status:
+            return
+        if status == "running":
+            self.client.update_run(known.id, status="RUNNING")
+        else:
+            self.client.set_terminated(known.id, _RUN_STATUS[status], _ms(ended))
+        tags = [RunTag("karat.reason", reason[:_TAG_LENGTH]), RunTag(_STATUS_TAG, status)]
+        self.client.log_batch(known.id, tags=tags)
+        known.status = status
+
+
+def status_of(trial: Trial, over: bool) -> str:
+    """The tag `karat.status` of a trial; `over` when nothing of the study runs any more."""
+    if trial.ended:
+        return "stopped early" if trial.status == "stopped" else trial.status
+    return "interrupted" if over else "running"
+
+
+def run_name(trial: Trial) -> str:
+    """`0007 fourier grid_size=3 blockwise`, or `confirm 0040 fourier grid_size=3 seed 2`."""
+    name = f"{trial.number:04d} {trial.arm}"
+    return name if trial.phase == "search" else f"confirm {name} seed {trial.seed_index}"
+
+
+def trial_params(trial: Trial) -> dict[str, str]:
+    """Configuration by dotted names (`training.learning_rate`), with seed, arm and phase."""
+    own = {"seed": trial.seed, "arm": trial.arm, "phase": trial.phase, "epochs": trial.epochs}
+    return flatten({**own, **trial.config})
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted names to text, cut at MLflow's length of a parameter."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = str(value)[:_PARAM_LENGTH]
+    return flat
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)

@@ -1,0 +1,285 @@
+"""Synthetic study journals: what a study would have written, in no time and without training."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from karat.journal import FILE_NAME, Event, Journal
+from karat.state import StudyState
+
+Until = Literal["created", "searching", "searched", "confirming", "end"]
+EPOCHS = 10
+SEEDS = 5
+TRIALS_PER_ARM = 4
+REFERENCE = "softmax"
+LEARNING_RATE = {"low": 1e-3, "high": 1e-2, "log": True}
+
+
+@dataclass
+class Script:
+    """Events in the making; `now` is the clock, in seconds since the epoch."""
+
+    events: list[Event] = field(default_factory=list)
+    now: float = 1_714_550_400.0
+
+    def add(self, kind: str, after: float = 0.1, **data: Any) -> None:
+        self.now += after
+        self.events.append(Event(len(self.events), self.now, kind, data))
+
+    @property
+    def state(self) -> StudyState:
+        return StudyState.of(self.events)
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """What the synthetic study is about, and how it goes.
+
+    Args:
+        until: where the journal ends.
+        levels: of the factor `attention.grid_size`.
+        sharings: levels of `attention.block_sharing`.
+        finals: test accuracy in the end by level; `None` is the reference.
+        noise: standard deviation over seeds, half of it shared by all arms.
+        metric: `val_accuracy` or `val_loss`.
+        fails: every search trial fails.
+        interrupted: the search is interrupted once for an hour.
+        question: its text.
+    """
+
+    until: Until = "end"
+    levels: Sequence[Any] = (1, 3, 5, 7)
+    sharings: Sequence[str] = ("blockwise", "universal")
+    finals: Mapping[Any, float] = field(
+        default_factory=lambda: {None: 0.704, 1: 0.962, 3: 0.975, 5: 0.979, 7: 0.977}
+    )
+    noise: float = 0.006
+    metric: str = "val_accuracy"
+    fails: bool = False
+    interrupted: bool = True
+    question: str = (
+        "Which Fourier grid size is best on small digits, and is it better than softmax?"
+    )
+
+
+def study(plan: Plan | None = None, seed: int = 0) -> Script:
+    """The journal of softmax against `fourier` with every grid size and sharing."""
+    plan = plan or Plan()
+    script, rng = Script(), np.random.default_rng(seed)
+    arms = arms_of(plan)
+    script.add("study_created", **created(plan, arms))
+    launch(script)
+    if plan.until == "created":
+        return script
+    search(script, plan, arms, rng)
+    if plan.until == "searching":
+        script.add("interrupted", signal="SIGTERM")
+        return script
+    cells = confirmation(script, plan, arms)
+    if plan.until == "searched":
+        return script
+    confirm(script, plan, cells, rng)
+    if plan.until == "end":
+        status = "completed" if cells else "failed"
+        script.add("study_ended", status=status, reason="" if cells else "no trial was completed")
+    return script
+
+
+def write(folder: Path, script: Script) -> Path:
+    """The study's folder with the journal in it, written as the driver writes it."""
+    times = iter([event.time for event in script.events])
+    with Journal.open(folder, clock=lambda: next(times)) as journal:
+        for event in script.events:
+            journal.append(event.kind, **event.data)
+    assert (folder / FILE_NAME).is_file()
+    return folder
+
+
+def arms_of(plan: Plan) -> list[dict[str, Any]]:
+    """The arms as `study_created` holds them, the reference first."""
+    reference = {"attention.basis": REFERENCE}
+    arms = [arm(REFERENCE, reference, 41_802)]
+    for number, (level, sharing) in enumerate(itertools.product(plan.levels, plan.sharings)):
+        label = f"fourier {level if isinstance(level, str) else f'grid_size={level}'} {sharing}"
+        factors = {
+            "attention.basis": "fourier",
+            "attention.grid_size": level,
+            "attention.block_sharing": sharing,
+        }
+        arms.append(arm(label, factors, 45_000 + 1_200 * number))
+    return arms
+
+
+def arm(label: str, factors: Mapping[str, Any], parameters: int) -> dict[str, Any]:
+    """One arm."""
+    tuned = ["training.learning_rate"]
+    return {"label": label, "factors": factors, "tuned": tuned, "parameters": parameters}
+
+
+def created(plan: Plan, arms: list[dict[str, Any]]) -> dict[str, Any]:
+    """The data of `study_created`."""
+    mode = "min" if plan.metric == "val_loss" else "max"
+    search = {"sampler": "tpe", "trials": TRIALS_PER_ARM * len(arms), "metric": plan.metric}
+    by = "attention.grid_size"
+    return {
+        "name": "fourier-grid",
+        "uid": "0f3c",
+        "question": plan.question,
+        "space": {"tuned": {"training.learning_rate": LEARNING_RATE}},
+        "space_hash": "5b1f0c" * 8,
+        "seed": 0,
+        "metric": plan.metric,
+        "mode": mode,
+        "reference": REFERENCE,
+        "arms": arms,
+        "excluded": [
+            {"label": "fourier grid_size=9 blockwise", "rule": "rank 12 is above the 8 tokens"},
+            {"label": "fourier grid_size=9 universal", "rule": "rank 12 is above the 8 tokens"},
+        ],
+        "search": {**search, "mode": mode, "allocation": "equal"},
+        "early_stopping": {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 3},
+        "confirm": {"seeds": SEEDS, "by": by, "smallest_difference": 0.005, "alpha": 0.05},
+        "data": {"fingerprint": "ab" * 32, "classes": [str(digit) for digit in range(10)]},
+        "totals": {"search": search["trials"], "confirm": (1 + len(plan.levels)) * SEEDS},
+    }
+
+
+def launch(script: Script, after: float = 0.1) -> None:
+    """One start of the driver."""
+    environment = {
+        "python": "3.11.7",
+        "packages": {"torch": "2.14.1", "ray": "2.60.0", "optuna": "5.0.0"},
+        "git": {"commit": "62222011c0ffee", "altered": False},
+        "cpu": "An Example CPU @ 2.00GHz",
+        "cpus": 2,
+        "gpus": [],
+    }
+    script.add("launched", after, slots=2, pid=4242, environment=environment)
+
+
+def search(
+    script: Script, plan: Plan, arms: list[dict[str, Any]], rng: np.random.Generator
+) -> None:
+    """Four trials for each arm; the first two run their full length, one fails.
+
+    The reference does best at the upper end of the learning rate's range.
+    """
+    total = len(arms) * TRIALS_PER_ARM
+    for number in range(total):
+        if plan.until == "searching" and number == total // 2:
+            return
+        if plan.interrupted and number == 5:
+            script.add("interrupted", signal="SIGTERM")
+            launch(script, after=3600)
+        chosen = arms[number % len(arms)]
+        rate = float(np.exp(rng.uniform(np.log(1e-3), np.log(1e-2))))
+        rate = 0.00998 if chosen["label"] == REFERENCE and number < len(arms) else rate
+        trial = ask(script, number, "search", chosen, {"training.learning_rate": rate}, 0)
+        if plan.fails or number == 7:
+            end(script, trial, "failed", "loss is NaN at epoch 1; the learning rate is too high")
+            continue
+        stops = number // len(arms) >= 2
+        final = plan.finals[chosen["factors"].get("attention.grid_size")]
+        best_rate = 0.01 if chosen["label"] == REFERENCE else 0.004
+        final += float(rng.normal(0, 0.004)) - 0.02 * abs(math.log(rate / best_rate))
+        train(script, plan, trial, final, epochs=1 if stops else EPOCHS, test=False)
+        end(script, trial, "stopped" if stops else "completed", "early stopping" if stops else "")
+
+
+def confirmation(script: Script, plan: Plan, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Plan the confirmation: the reference, and the best arm of each level."""
+    cells, skipped = [], []
+    for level in (None, *plan.levels):
+        of_level = [a["label"] for a in arms if a["factors"].get("attention.grid_size") == level]
+        done = [
+            trial
+            for trial in script.state.of_phase("search")
+            if trial.arm in of_level and trial.status == "completed"
+        ]
+        if not done:
+            name = REFERENCE if level is None else f"grid_size={level}"
+            skipped.append({"label": name, "reason": "no trial of it finished the search"})
+            continue
+        sign = -1 if plan.metric == "val_loss" else 1
+        best = max(done, key=lambda trial: sign * (trial.last(plan.metric) or 0))
+        cells.append(
+            {
+                "arm": best.arm,
+                "level": level,
+                "trial": best.number,
+                "tuned": best.tuned,
+                "config": best.config,
+                "value": best.last(plan.metric),
+            }
+        )
+    script.add("confirmation_planned", cells=cells, skipped=skipped)
+    return cells
+
+
+def confirm(
+    script: Script, plan: Plan, cells: list[dict[str, Any]], rng: np.random.Generator
+) -> None:
+    """Five seeds for each cell, seed by seed."""
+    arms = {each["label"]: each for each in arms_of(plan)}
+    for index in range(SEEDS):
+        of_seed = float(rng.normal(0, plan.noise / math.sqrt(2)))
+        for cell in cells:
+            if plan.until == "confirming" and index == 3:
+                return
+            number = len(script.state.trials)
+            trial = ask(script, number, "confirm", arms[cell["arm"]], cell["tuned"], index)
+            own = float(rng.normal(0, plan.noise / math.sqrt(2)))
+            train(script, plan, trial, plan.finals[cell["level"]] + of_seed + own, EPOCHS, True)
+            end(script, trial, "completed", "")
+
+
+def ask(
+    script: Script,
+    number: int,
+    phase: str,
+    chosen: Mapping[str, Any],
+    tuned: Mapping[str, Any],
+    seed_index: int,
+) -> int:
+    """Ask for a trial and start its first segment."""
+    script.add(
+        "trial_asked",
+        trial=number,
+        phase=phase,
+        arm=chosen["label"],
+        factors=chosen["factors"],
+        tuned=tuned,
+        config={"training": {"epochs": EPOCHS}},
+        seed=1000 + seed_index,
+        seed_index=seed_index,
+        epochs=EPOCHS,
+    )
+    script.add("segment_started", trial=number, segment=0, from_epoch=0)
+    return number
+
+
+def train(script: Script, plan: Plan, trial: int, final: float, epochs: int, test: bool) -> None:
+    """The reports of one trial that nears `final` as an exponential does."""
+    for epoch in range(1, epochs + 1):
+        value = final - (final - 0.1) * math.exp(-0.75 * epoch)
+        metrics = {
+            "val_accuracy": value,
+            "val_loss": 1.2 * (1 - value),
+            "train_loss": 1.1 * (1 - value),
+            "learning_rate": 0.001,
+        }
+        if test and epoch == EPOCHS:
+            metrics |= {"test_accuracy": final, "test_loss": 1.25 * (1 - final)}
+        script.add(
+            "reported", 1.3, trial=trial, segment=0, epoch=epoch, metrics=metrics, seconds=2.1
+        )
+
+
+def end(script: Script, trial: int, status: str, reason: str) -> None:
+    """End a trial."""
+    script.add("trial_ended", trial=trial, status=status, reason=reason)
