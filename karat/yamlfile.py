@@ -111,7 +111,9 @@ def _refuse_aliases(text: str, name: str) -> None:
     depth = 0
     for event in _events(text):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise InputError(f"{name}:{_line(event)}: anchors and aliases (& and *) are not allowed")
+            raise InputError(
+                f"{name}:{_line(event)}: anchors and aliases (& and *) are not allowed"
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         if isinstance(event, yaml.CollectionEndEvent):

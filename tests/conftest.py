@@ -29,7 +29,7 @@ confirm: {by: attention.grid_size, seeds: 2}
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def write_space(tmp_path: Path) -> Callable[..., Path]:
     """Writes the small space, with pieces of its text exchanged, and returns its path."""
 
@@ -44,6 +44,6 @@ def write_space(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture()
+@pytest.fixture
 def small_space(write_space: Callable[..., Path]) -> Space:
     return load_space(write_space())

@@ -21,7 +21,16 @@ LAYERS = [
     {"samplers", "schedulers"},
     {"plans", "spacefile"},
     {"study", "plots"},
-    {"engine", "tune_adapters", "tracking", "mlflow_view", "registry", "report", "progress", "dryrun"},
+    {
+        "engine",
+        "tune_adapters",
+        "tracking",
+        "mlflow_view",
+        "registry",
+        "report",
+        "progress",
+        "dryrun",
+    },
     {"driver"},
     {"cli"},
     {"__main__"},
@@ -74,7 +83,9 @@ def test_command_line_has_only_these_flags() -> None:
         check=True,
         cwd=ROOT,
     )
-    flags = {word.strip(",[]") for word in done.stdout.split() if word.strip(",[]").startswith("--")}
+    flags = {
+        word.strip(",[]") for word in done.stdout.split() if word.strip(",[]").startswith("--")
+    }
     assert flags == {"--help", "--space", "--set", "--name", "--storage", "--fresh", "--dry-run"}
 
 

@@ -62,7 +62,10 @@ def test_missing_line_is_refused(tmp_path: Path) -> None:
 
 
 def test_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
-    with Journal.open(tmp_path / "s"), pytest.raises(StudyLockedError, match=f"process {os.getpid()}"):
+    with (
+        Journal.open(tmp_path / "s"),
+        pytest.raises(StudyLockedError, match=f"process {os.getpid()}"),
+    ):
         Journal.open(tmp_path / "s")
     Journal.open(tmp_path / "s").close()
 

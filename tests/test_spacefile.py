@@ -33,7 +33,10 @@ def test_combination_that_cannot_run_is_excluded_with_its_rule(write_space: Writ
     space = load_space(
         write_space(
             ("attention: {rank: 4}\n", ""),
-            ("tuned:", "  attention.rank: {values: [2, 50], when: {attention.basis: fourier}}\ntuned:"),
+            (
+                "tuned:",
+                "  attention.rank: {values: [2, 50], when: {attention.basis: fourier}}\ntuned:",
+            ),
         )
     )
     assert [each.label for each in space.excluded] == [
@@ -122,7 +125,11 @@ def test_set_overrides_a_value_and_changes_the_meaning(write_space: WriteSpace) 
     ("key", "text", "message"),
     [
         ("training.epochs", "0", "--set training.epochs=0: training.epochs = 0: must be at least"),
-        ("trainning.epochs", "3", "--set trainning.epochs=3: unknown key 'trainning'. did you mean"),
+        (
+            "trainning.epochs",
+            "3",
+            "--set trainning.epochs=3: unknown key 'trainning'. did you mean",
+        ),
         ("training.learning_rate", "0.1", "is one of the tuned here; use --set tuned.training."),
         ("search.trials", "[1", "--set search.trials=[1:1: not valid YAML"),
     ],

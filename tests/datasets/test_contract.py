@@ -1,0 +1,53 @@
+"""What every data set must keep; being in the catalogue is being tested."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from karat.datasets import DATASETS, Dataset, make_dataset
+
+
+def settings_for(name: str, folder: Path) -> dict[str, Any]:
+    if name != "image_folder":
+        return {"name": name}
+    for part in ("train", "test"):
+        for label in range(3):
+            (folder / part / str(label)).mkdir(parents=True)
+            for index in range(20):
+                picture = Image.new("RGB", (8, 8), (80 * label, index, 0))
+                picture.save(folder / part / str(label) / f"{index}.png")
+    return {"name": name, "root": str(folder), "image_size": 8}
+
+
+@pytest.fixture(params=sorted(DATASETS))
+def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
+    return make_dataset(settings_for(request.param, tmp_path))
+
+
+def test_splits_hold_what_info_says(dataset: Dataset) -> None:
+    info, splits = dataset.info(), dataset.splits()
+    assert abs(len(splits.train) - info.train_size) <= 1  # type: ignore[arg-type]
+    for part in (splits.train, splits.val, splits.test):
+        labels = set()
+        for picture, label in part:  # type: ignore[attr-defined]
+            assert picture.shape == (info.channels, info.image_size, info.image_size)
+            assert picture.dtype == torch.float32
+            assert torch.isfinite(picture).all()
+            labels.add(int(label))
+        assert labels == set(range(len(info.classes)))  # stratified: every class everywhere
+
+
+def test_splits_are_apart_and_fixed_by_their_seed(dataset: Dataset) -> None:
+    def pictures(part: Any) -> list[bytes]:
+        return [picture.numpy().tobytes() + bytes([int(label)]) for picture, label in part]
+
+    first, again = dataset.splits(), dataset.splits()
+    assert pictures(first.val) == pictures(again.val)
+    assert not set(pictures(first.train)) & set(pictures(first.val))
+
+
+def test_check_gives_the_same_fingerprint_twice(dataset: Dataset) -> None:
+    assert dataset.check() == dataset.check()

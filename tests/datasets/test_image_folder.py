@@ -1,0 +1,74 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from karat.datasets import make_dataset
+from karat.errors import DataError, InputError
+from karat.spacefile import load_space
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for part, count in (("train", 12), ("test", 4)):
+        for label, name in enumerate(("cat", "dog")):
+            (tmp_path / "pictures" / part / name).mkdir(parents=True)
+            for index in range(count):
+                picture = Image.new("RGB", (10, 12), (100 * label, 10 * index, 50))
+                picture.save(tmp_path / "pictures" / part / name / f"{index}.png")
+    return tmp_path / "pictures"
+
+
+def test_pictures_are_scaled_and_split_by_class(folder: Path) -> None:
+    data = make_dataset({"name": "image_folder", "root": str(folder), "image_size": 8})
+    assert data.info().classes == ("cat", "dog")
+    splits = data.splits()
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [20, 4, 8]  # type: ignore[arg-type]
+    picture, _ = splits.train[0]
+    assert picture.shape == (3, 8, 8)
+    assert picture.dtype == torch.float32
+
+
+def test_fingerprint_changes_with_a_picture(folder: Path) -> None:
+    data = make_dataset({"name": "image_folder", "root": str(folder), "image_size": 8})
+    before = data.check()
+    assert data.check() == before
+    Image.new("RGB", (10, 12), (1, 2, 3)).save(folder / "train" / "cat" / "0.png")
+    assert data.check() != before
+
+
+def test_limit_takes_so_many_of_each_class(folder: Path) -> None:
+    data = make_dataset(
+        {"name": "image_folder", "root": str(folder), "limit_per_class": 8, "val_share": 0.25}
+    )
+    assert len(data.splits().train) == 12  # type: ignore[arg-type]
+
+
+def test_corrupt_picture_is_named(folder: Path) -> None:
+    bad = folder / "test" / "dog" / "2.png"
+    bad.write_bytes(bad.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"test/dog/2\.png: not a readable picture"):
+        make_dataset({"name": "image_folder", "root": str(folder)}).check()
+
+
+def test_empty_class_folder_is_named(folder: Path) -> None:
+    (folder / "train" / "emu").mkdir()
+    with pytest.raises(DataError, match="train/emu: this class folder holds no picture"):
+        make_dataset({"name": "image_folder", "root": str(folder)}).check()
+
+
+def test_classes_that_differ_between_train_and_test_are_named(folder: Path) -> None:
+    (folder / "test" / "dog").rename(folder / "test" / "fox")
+    with pytest.raises(DataError, match="only in one of them: dog, fox"):
+        make_dataset({"name": "image_folder", "root": str(folder)}).info()
+
+
+def test_missing_folder_is_refused_with_the_line_of_the_space(
+    write_space: Callable[..., Path],
+) -> None:
+    path = write_space(("{name: digits}", "{name: image_folder, root: /nowhere, image_size: 8}"))
+    with pytest.raises(InputError) as caught:
+        load_space(path)
+    assert str(caught.value).startswith(f"{path}:3: data: /nowhere/train: there is no such folder")

@@ -1,0 +1,41 @@
+import pytest
+
+from karat.schedulers import make_scheduler
+from karat.schedulers.asha import ASHA
+
+
+def test_rungs_grow_by_the_reduction_factor() -> None:
+    rule = ASHA(grace_epochs=2, reduction_factor=3)
+    assert [epoch for epoch in range(1, 30) if rule.is_rung(epoch)] == [2, 6, 18]
+
+
+def test_a_trial_below_the_quantile_of_its_rung_is_stopped() -> None:
+    rule = ASHA(grace_epochs=1, reduction_factor=2)
+    decisions = [rule.on_report("a", n, 1, v) for n, v in enumerate([0.5, 0.6, 0.4, 0.55, 0.9])]
+    assert decisions == [False, False, True, False, False]
+
+
+def test_trials_are_compared_within_their_arm() -> None:
+    rule = ASHA()
+    assert not rule.on_report("fast", 0, 1, 0.9)
+    assert not rule.on_report("slow", 1, 1, 0.1)
+    assert ASHA(by_arm=False).on_report("fast", 0, 1, 0.9) is False
+
+
+def test_lower_is_better_when_the_mode_is_min() -> None:
+    rule = make_scheduler({"scheduler": "asha"}, "min")
+    assert not rule.on_report("a", 0, 1, 1.0)
+    assert rule.on_report("a", 1, 1, 2.0)
+    assert not rule.on_report("a", 2, 1, 0.5)
+
+
+def test_report_repeated_after_a_resume_is_not_compared_with_itself() -> None:
+    rule = ASHA()
+    assert not rule.on_report("a", 0, 1, 0.5)
+    assert not rule.on_report("a", 0, 1, 0.4)
+
+
+def test_expected_epochs_lie_between_the_grace_and_full_length() -> None:
+    expected = ASHA(grace_epochs=1, reduction_factor=3).expected_epochs(4, 10)
+    assert 4 < expected < 40
+    assert make_scheduler({"scheduler": "none"}, "max").expected_epochs(4, 10) == pytest.approx(40)
