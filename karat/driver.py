@@ -1,12 +1,10 @@
 """A launch from its first line to its last: create or resume, run, report, leave in good order."""
 
-import contextlib
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -16,7 +14,7 @@ from karat.dryrun import arm_costs, trial_config
 from karat.engine import Engine
 from karat.environment import describe_environment
 from karat.errors import InputError
-from karat.journal import FILE_NAME, Journal
+from karat.journal import FILE_NAME, Event, Journal
 from karat.plans.confirm import contests_of
 from karat.plans.search import Search
 from karat.progress import Progress
@@ -156,7 +154,7 @@ def _run(study: Study, command: str, console: Console) -> int:
     interruption = Interruption()
     interruption.install()
     console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
-    with _dashboard_view(study.folder, console):
+    with _DashboardView(study, console):
         with Engine(study.space.resources) as engine:
             interruption.engine = engine
             interruption.install()
@@ -176,42 +174,67 @@ def _run(study: Study, command: str, console: Console) -> int:
         f"    {command}",
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     return INTERRUPTED
 
 
-@contextlib.contextmanager
-def _dashboard_view(folder: Path, console: Console) -> Iterator[None]:
-    """Keep MLflow up to date from a process of its own, whose stdin tells it that we live."""
-    with (folder / "sync.log").open("ab") as log:
-        view = subprocess.Popen(
-            [sys.executable, "-m", "karat", "sync", str(folder), "--follow"],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            cwd=Path(__file__).resolve().parent.parent,
-            start_new_session=True,  # Ctrl-C is for the driver; the view then drains the journal
-        )
-    try:
-        yield
-    finally:
+class _DashboardView:
+    """Keeps MLflow up to date from a process of its own, whose stdin tells it that we live.
+
+    It starts with the first report, so that it does not take the workers' CPU time while they
+    start; it reads the journal from its beginning anyway.
+    """
+
+    def __init__(self, study: Study, console: Console) -> None:
+        self._folder, self._console = study.folder, console
+        self._process: subprocess.Popen[bytes] | None = None
+        study.listeners.append(self._on_event)
+
+    def __enter__(self) -> None:
+        pass
+
+    def _on_event(self, event: Event, state: StudyState) -> None:
+        if event.kind == "reported":
+            self._start()
+
+    def _start(self) -> None:
+        if self._process is not None:
+            return
+        with (self._folder / "sync.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "karat", "sync", str(self._folder), "--follow"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=Path(__file__).resolve().parent.parent,
+                start_new_session=True,  # Ctrl-C is for the driver; the view drains the journal
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._start()
+        view = self._process
+        assert view is not None
         assert view.stdin is not None
         view.stdin.close()
         try:
-            with console.status("bringing the dashboard up to date"):
+            with self._console.status("bringing the dashboard up to date"):
                 status = view.wait(_VIEW_PATIENCE_S)
         except subprocess.TimeoutExpired:
             view.kill()
             status = view.wait()
         if status != 0:
-            console.print(
-                f"the dashboard is behind (see {folder / 'sync.log'}); nothing is lost, and "
-                f"`python -m karat sync {folder}` brings it up to date",
+            self._console.print(
+                f"the dashboard is behind (see {self._folder / 'sync.log'}); nothing is lost, "
+                f"and `python -m karat sync {self._folder}` brings it up to date",
                 markup=False,
+                soft_wrap=True,
             )
 
 
 def _show_end(state: StudyState, folder: Path, console: Console) -> int:
     render_terminal(summarise(state), console)
-    console.print(f"\nreport: {folder / 'report.html'}", markup=False, highlight=False)
+    console.print(
+        f"\nreport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
+    )
     return COMPLETE if state.status == "completed" else FAILED

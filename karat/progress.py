@@ -46,7 +46,7 @@ class Progress:
         if self.console.is_terminal:
             self._live.stop()
         else:
-            self.console.print(self._line())
+            self.console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
 
     def _on_event(self, event: Event, state: StudyState) -> None:
         if event.kind == "trial_ended" and event.data["status"] == "failed":
@@ -57,7 +57,7 @@ class Progress:
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            self.console.print(self._line(), markup=False, highlight=False)
+            self.console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
 
     def _line(self) -> str:
         return " · ".join(f"{name} {value}" for name, value in self._facts())

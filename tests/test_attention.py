@@ -109,7 +109,12 @@ def test_universal_sharing_is_one_operator_for_all_blocks() -> None:
 
 def test_another_number_of_tokens_is_refused() -> None:
     model = build_model(
-        ModelConfig(), AttentionConfig(basis="fourier"), image_size=8, channels=1, classes=10, seed=0
+        ModelConfig(),
+        AttentionConfig(basis="fourier"),
+        image_size=8,
+        channels=1,
+        classes=10,
+        seed=0,
     )
     with pytest.raises(ValueError, match="made for 17 tokens, got 9"):
         model.blocks[0].attn(torch.zeros(1, 9, 48))  # type: ignore[index,union-attr]

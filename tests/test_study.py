@@ -71,9 +71,7 @@ def test_confirmation_takes_the_best_of_each_level_and_the_reference_with_fresh_
     cells = {cell["arm"]: cell for cell in state.confirmation["cells"]}
     assert set(cells) == set(small_space.arms)
     for arm, cell in cells.items():
-        finished = [
-            t for t in state.of_phase("search") if t.arm == arm and t.status == "completed"
-        ]
+        finished = [t for t in state.of_phase("search") if t.arm == arm and t.status == "completed"]
         assert cell["value"] == max(t.last("val_accuracy") or 0 for t in finished)
     confirmed = state.of_phase("confirm")
     assert len(confirmed) == 6

@@ -70,7 +70,9 @@ def test_all_arms_see_the_same_order_and_start_of_shared_weights() -> None:
     ):
         assert torch.equal(ours, theirs)
     weights = fourier.model.state_dict()
-    assert all(torch.equal(value, weights[key]) for key, value in softmax.model.state_dict().items())
+    assert all(
+        torch.equal(value, weights[key]) for key, value in softmax.model.state_dict().items()
+    )
 
 
 def test_non_finite_loss_ends_the_trial_with_its_place() -> None:

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -106,14 +107,18 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
     Raises:
         DataError: too few pictures for one of each class on both sides.
     """
-    from sklearn.model_selection import train_test_split
-
-    try:
-        rest, cut = train_test_split(
-            range(len(labels)), test_size=share, stratify=labels, random_state=seed
-        )
-    except ValueError as error:
-        raise DataError(
-            f"{len(labels)} pictures are too few to split off {share:g} of each class: {error}"
-        ) from error
+    of_class: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        of_class.setdefault(label, []).append(index)
+    draw = random.Random(seed)
+    rest, cut = [], []
+    for label, members in sorted(of_class.items()):
+        count = max(1, round(share * len(members)))
+        if count >= len(members):
+            raise DataError(
+                f"class {label} has {len(members)} pictures, too few to split off {share:g} of them"
+            )
+        draw.shuffle(members)
+        cut += members[:count]
+        rest += members[count:]
     return sorted(rest), sorted(cut)

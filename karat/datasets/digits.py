@@ -5,6 +5,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
@@ -38,23 +39,25 @@ class Digits(Dataset):
         )
 
     def splits(self) -> Splits:
-        from sklearn.datasets import load_digits  # takes seconds to import
-
-        digits = load_digits()
-        labels = digits.target.tolist()
+        table = np.loadtxt(_file(), delimiter=",", dtype=np.float32)
+        labels = table[:, -1].astype(int).tolist()
         rest, test = stratified_split(labels, self.test_share, self.split_seed)
         of_rest, of_val = stratified_split(
             [labels[i] for i in rest], self.val_share, self.split_seed
         )
-        pictures = torch.from_numpy(digits.images).float().unsqueeze(1) / 8 - 1
+        pictures = torch.from_numpy(table[:, :-1]).reshape(-1, 1, 8, 8) / 8 - 1
         targets = torch.tensor(labels)
         parts = ([rest[i] for i in of_rest], [rest[i] for i in of_val], test)
         train, val, held_out = (TensorDataset(pictures[part], targets[part]) for part in parts)
         return Splits(train=train, val=val, test=held_out)
 
     def check(self) -> str:
-        package = importlib.util.find_spec("sklearn")
-        assert package is not None
-        assert package.origin is not None
-        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(_file().read_bytes()).hexdigest()
+
+
+def _file() -> Path:
+    """The data inside scikit-learn, which takes seconds to import and need not be."""
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
