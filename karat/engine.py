@@ -39,7 +39,8 @@ class Engine:
         self.resources = resources
         self.slots = slots_of(resources)
         self._folder = Path(tempfile.mkdtemp(prefix="karat-"))
-        self._running = False
+        self._own_handler = signal.getsignal(signal.SIGUSR1)
+        self.stopped = False
 
     def __enter__(self) -> "Engine":
         import ray
@@ -75,8 +76,9 @@ class Engine:
         )
 
     def stop(self) -> None:
-        """Make `run` return soon; safe to call from a signal handler."""
-        if self._running:
+        """Make `run` return soon, or not begin; safe to call from a signal handler."""
+        self.stopped = True
+        if signal.getsignal(signal.SIGUSR1) != self._own_handler:  # Tune's is in place
             signal.raise_signal(signal.SIGUSR1)
 
     def run(self, study: Study) -> None:
@@ -89,7 +91,7 @@ class Engine:
 
         from karat.tune_adapters import SegmentTrainable, StudyScheduler, StudySearcher
 
-        searcher = StudySearcher(study, self.stop)
+        searcher = StudySearcher(study, self)
         trainable = tune.with_resources(
             SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
         )
@@ -110,11 +112,11 @@ class Engine:
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        self._running = True
+        self._own_handler = signal.getsignal(signal.SIGUSR1)
         try:
             tuner.fit()
         finally:
-            self._running = False
+            signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
 

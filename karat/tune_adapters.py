@@ -5,7 +5,7 @@ import json
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -15,6 +15,15 @@ from karat.errors import KaratError, TrialError
 from karat.study import Segment, Study
 
 REPORT = "karat_report"
+
+
+class Switch(Protocol):
+    """What a callback needs of the engine."""
+
+    stopped: bool
+
+    def stop(self) -> None:
+        """Make the run end soon."""
 
 
 class SegmentTrainable(tune.Trainable):
@@ -80,12 +89,12 @@ class StudySearcher(Searcher):
 
     Args:
         study: in the driver; never pickled.
-        stop: ends the run.
+        switch: ends the run, and knows whether it is to end.
     """
 
-    def __init__(self, study: Study, stop: Callable[[], None]) -> None:
+    def __init__(self, study: Study, switch: Switch) -> None:
         super().__init__()
-        self._study, self._stop = study, stop
+        self._study, self._switch = study, switch
         self._trials: dict[str, int] = {}
         self.error: KaratError | OSError | None = None
 
@@ -96,7 +105,7 @@ class StudySearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        if self.error is not None or self._study.finished:
+        if self._switch.stopped or self._study.finished:
             return Searcher.FINISHED
         segment = self.guard(self._study.next_segment)
         if segment is None:
@@ -135,7 +144,7 @@ class StudySearcher(Searcher):
             self.error = self.error or KaratError(
                 "".join(traceback.format_exception(error)).rstrip()
             )
-        self._stop()
+        self._switch.stop()
         return None
 
     def save(self, checkpoint_path: str) -> None:

@@ -15,7 +15,7 @@ ATTENTIONS = [
 
 
 @pytest.mark.parametrize(
-    ("size", "attention"), itertools.product(["vit_micro", "vit_tiny"], ATTENTIONS)
+    ("size", "attention"), list(itertools.product(["vit_micro", "vit_tiny"], ATTENTIONS))
 )
 def test_counted_parameters_are_the_models(size: str, attention: AttentionConfig) -> None:
     model = ModelConfig(name=size, patch_size=None if size == "vit_micro" else 4)
