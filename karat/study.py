@@ -138,13 +138,7 @@ class Study:
 
     def on_lost(self, number: int, detail: str) -> None:
         """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
-        self.record(
-            "segment_ended",
-            trial=number,
-            segment=self.state.trials[number].segments - 1,
-            cause="lost",
-            detail=detail,
-        )
+        self._end_segment(self.state.trials[number], "lost", detail)
         if self.state.trials[number].lost_segments > MAX_LOST_SEGMENTS:
             self.on_failed(number, f"worker lost {MAX_LOST_SEGMENTS + 1} times: {detail}")
 
@@ -152,13 +146,7 @@ class Study:
         """The study was told to stop; what runs is carried on by the next launch."""
         for trial in self.state.trials.values():
             if trial.status == "running":
-                self.record(
-                    "segment_ended",
-                    trial=trial.number,
-                    segment=trial.segments - 1,
-                    cause="interrupted",
-                    detail=signal,
-                )
+                self._end_segment(trial, "interrupted", signal)
         self.record("interrupted", signal=signal)
 
     def record(self, kind: str, **data: Any) -> None:
@@ -201,15 +189,18 @@ class Study:
             if trial.ended or self._settle(trial):
                 continue
             if trial.status == "running":
-                self.record(
-                    "segment_ended",
-                    trial=trial.number,
-                    segment=trial.segments - 1,
-                    cause="interrupted",
-                    detail="the driver ended without a word",
-                )
+                self._end_segment(trial, "interrupted", "the driver ended without a word")
         if self.state.created:
             self._advance()
+
+    def _end_segment(self, trial: Trial, cause: str, detail: str) -> None:
+        self.record(
+            "segment_ended",
+            trial=trial.number,
+            segment=trial.segments - 1,
+            cause=cause,
+            detail=detail,
+        )
 
     def _settle(self, trial: Trial) -> bool:
         verdict = self._verdicts.get(trial.number)
