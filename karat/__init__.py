@@ -1,3 +1,31 @@
-"""karat: search and ablation for learnable attention in vision transformers."""
+"""karat: search and ablation for learnable attention in vision transformers.
+
+The parts for use in other code, loaded when named, since torch and timm take seconds:
+`karat.convert`, `karat.transfer`, `karat.AttentionConfig`, `karat.costs`. Beside timm, models
+named `karat_*` stand in its registry.
+"""
+
+import importlib
+from typing import Any
+
+from wrapt import register_post_import_hook
 
 __version__ = "0.1.0"
+__all__ = ["AttentionConfig", "__version__", "convert", "costs", "transfer"]
+
+_FROM = {
+    "AttentionConfig": "karat.attention",
+    "convert": "karat.hosts",
+    "transfer": "karat.carry",
+}
+
+# In whichever order the two are imported, and without importing timm for those who do not use it.
+register_post_import_hook("karat.timm_models:register", "timm")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "costs":
+        return importlib.import_module("karat.costs")
+    if name in _FROM:
+        return getattr(importlib.import_module(_FROM[name]), name)
+    raise AttributeError(f"module 'karat' has no attribute {name!r}")

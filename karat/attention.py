@@ -1,26 +1,33 @@
-"""Kolmogorov-Arnold attention (KArAt), modular: a learnable operator where softmax stood.
+"""The learnable operators that stand where softmax stood (KArAt).
 
-Shapes: B batch, H heads, N tokens, D head width, R rank, P operators, K = H / P heads that
-share an operator, M keys (= N), L = B K N rows of scores.
+Shapes: B batch, H heads, N tokens, D head width, P operators, K = H / P heads that share an
+operator, R rank, M keys (= N), L = B K N rows of scores. Scores and weights are B H N M.
 """
 
-import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from karat.bases import BASES, Basis
-from karat.errors import CombinationError, SettingError, nearest
-from karat.settings import at_least, build, fields_of
+from karat.attention_config import FULL, SOFTMAX, AttentionConfig, settings_of, settings_of_all
+from karat.bases import Basis
+from karat.projections import PROJECTIONS
 
-SOFTMAX = "softmax"
+__all__ = [
+    "BASE_ACTIVATIONS",
+    "SOFTMAX",
+    "AttentionConfig",
+    "HeadParts",
+    "Operator",
+    "Units",
+    "make_operator",
+    "settings_of",
+    "settings_of_all",
+]
 
-BASE_ACTIVATIONS = {
+BASE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "zero": None,
     "identity": lambda x: x,
     "silu": F.silu,
@@ -28,139 +35,104 @@ BASE_ACTIVATIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttentionConfig:
-    """Which operator turns attention scores into weights.
+class Units(nn.Module):
+    """Φ: for each of P operators a table of R x M one-variable functions, summed over M.
 
-    Args:
-        basis: `softmax` (timm's own attention) or a name in `karat.bases.BASES`.
-        rank: R, rows of the modular operator, between 1 and the number of tokens.
-        block_sharing: `blockwise`, each block has its own operators; `universal`, all blocks
-            share one set.
-        head_sharing: `per_head`, `grouped` (see `head_groups`) or `shared` by all heads.
-        head_groups: number of groups for `grouped`; it divides the number of heads.
-        base_activation: b in `φ(x) = scale_b b(x) + scale (sum of basis functions)`.
-        unit_scales: whether each unit learns its two scales, as the paper's code does.
-        init: `fan_in`, or `paper` for the start that the paper states.
-        basis_settings: settings of the basis family (`grid_size`, ...), checked by its class.
-
-    Raises:
-        SettingError: a value that is not allowed, with the rule.
-    """
-
-    basis: str = SOFTMAX
-    rank: int = 12
-    block_sharing: Literal["blockwise", "universal"] = "blockwise"
-    head_sharing: Literal["per_head", "grouped", "shared"] = "per_head"
-    head_groups: int | None = None
-    base_activation: Literal["zero", "identity", "silu", "gelu"] = "zero"
-    unit_scales: bool = True
-    init: Literal["fan_in", "paper"] = "fan_in"
-    basis_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.basis != SOFTMAX:
-            build(BASES[self.basis], self.basis_settings, "basis_settings")
-        at_least("rank", self.rank, 1)
-        at_least("head_groups", self.head_groups, 1)
-        if (self.head_sharing == "grouped") != (self.head_groups is not None):
-            raise SettingError("head_groups", "goes with head_sharing: grouped, and only with it")
-
-    @classmethod
-    def from_settings(
-        cls, values: Mapping[str, Any], section: str = "attention"
-    ) -> "AttentionConfig":
-        """From flat settings, in which the basis' own (`grid_size`) stand beside the others.
-
-        Raises:
-            SettingError: an unknown key, or one that this basis does not have.
-        """
-        basis = values.get("basis", SOFTMAX)
-        allowed = settings_of(basis, section)
-        for key in values:
-            if key not in allowed:
-                known = settings_of_all()
-                rule = f"does not exist for {section}.basis: {basis}"
-                if key not in known:
-                    rule = f"unknown key. {nearest(key, known)}"
-                raise SettingError(f"{section}.{key}", rule)
-        if basis == SOFTMAX:
-            return cls()
-        own = {key: values[key] for key in values if key in fields_of(BASES[basis])}
-        build(BASES[basis], own, section)
-        general = {key: values[key] for key in values if key not in own}
-        return build(cls, {**general, "basis_settings": own}, section)
-
-    @property
-    def is_softmax(self) -> bool:
-        return self.basis == SOFTMAX
-
-    def make_basis(self) -> Basis:
-        """The basis family with its settings."""
-        return build(BASES[self.basis], self.basis_settings, "attention")
-
-    def operators(self, num_heads: int) -> int:
-        """P, the number of operators that the heads of one block use.
-
-        Raises:
-            CombinationError: the heads cannot be split into that many groups.
-        """
-        if self.head_sharing == "per_head":
-            return num_heads
-        groups = self.head_groups or 1
-        if num_heads % groups:
-            raise CombinationError(
-                ("attention.head_groups", "model.num_heads"),
-                f"attention.head_groups = {groups} does not divide the {num_heads} heads",
-            )
-        return groups
-
-    def check_tokens(self, num_tokens: int) -> None:
-        """Refuse a rank above the number of tokens.
-
-        Raises:
-            CombinationError: rank > num_tokens.
-        """
-        if not self.is_softmax and self.rank > num_tokens:
-            raise CombinationError(
-                ("attention.rank", "model.patch_size"),
-                f"attention.rank = {self.rank} is above the {num_tokens} tokens of this model",
-            )
-
-
-def settings_of(basis: object, section: str = "attention") -> set[str]:
-    """Names of the settings that exist for a basis.
-
-    Raises:
-        SettingError: no such basis.
-    """
-    if basis == SOFTMAX:
-        return {"basis"}
-    if not isinstance(basis, str) or basis not in BASES:
-        raise SettingError(
-            f"{section}.basis", f"unknown. {nearest(basis, [SOFTMAX, *BASES])}", basis
-        )
-    return set(fields_of(AttentionConfig)) - {"basis_settings"} | set(fields_of(BASES[basis]))
-
-
-def settings_of_all() -> set[str]:
-    """Names of the settings that exist for some basis."""
-    return set().union(*(settings_of(basis) for basis in BASES))
-
-
-class Operator(nn.Module):
-    """P modular operators: Φ̂ (R x M units) and W (N x R), the learnable stand-in for softmax.
-
-    Source: arXiv 2503.10632, Section 3 (modular KArAt). Departure: `O = Φ̂(A) (Wᵀ V)` is
-    computed in this order, which gives the same values and never forms the activated N x N
-    matrix. With `base_activation: zero` the base scale is kept, for the paper's count of
-    (2G + 3) R N parameters per operator, and has no effect.
+    `Φ(x)_r = sum_m scale_rm φ_rm(x_m) + base_scale_rm b(x_m)`. Source: arXiv 2503.10632,
+    Section 3. With `base_activation: zero` the base scale is frozen and without effect; it is
+    kept for the paper's count of parameters.
 
     Args:
         config: the operator's settings.
+        shape: P, R, M.
+        generator: where the initial weights come from.
+        gain: factor of the initial functions, for the start `fan_in`.
+    """
+
+    def __init__(
+        self,
+        config: AttentionConfig,
+        shape: tuple[int, int, int],
+        generator: torch.Generator | None,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.basis: Basis = config.make_basis()
+        self.base_activation = config.base_activation
+        self.coefficients = nn.ParameterDict(
+            {
+                name: nn.Parameter(torch.empty(*shape, *own))
+                for name, own in self.basis.coefficient_shapes().items()
+            }
+        )
+        has_base = config.base_activation != "zero"
+        self.scale = nn.Parameter(torch.ones(shape)) if config.unit_scales else None
+        self.base_scale = (
+            nn.Parameter(torch.ones(shape), requires_grad=has_base) if config.unit_scales else None
+        )
+        self._start(config.init, generator, gain)
+
+    @torch.no_grad()
+    def _start(self, start: str, generator: torch.Generator | None, gain: float) -> None:
+        for name, coefficient in self.coefficients.items():
+            self.basis.initialise(name, coefficient, start, generator)
+        if start == "paper":
+            return
+        self.multiply(gain)
+        inputs = next(iter(self.coefficients.values())).shape[2]
+        if self.base_scale is not None:
+            self.base_scale.fill_(gain / math.sqrt(inputs))
+
+    @torch.no_grad()
+    def multiply(self, factor: float | Tensor) -> None:
+        """Multiply every φ by a factor that broadcasts to (P, R, M); the base is left alone."""
+        any_coefficient = next(iter(self.coefficients.values()))
+        scale = any_coefficient.new_ones(any_coefficient.shape[:3]) * factor
+        scaled = self.basis.scaled(dict(self.coefficients.items()), scale)
+        for name, coefficient in self.coefficients.items():
+            coefficient.copy_(scaled[name])
+
+    def forward(self, scores_PML: Tensor, keep_PML: Tensor | None = None) -> Tensor:
+        """Φ of every row of scores, shape (P, R, L); masked inputs (keep 0) count nothing."""
+        dtype = scores_PML.dtype
+        coefficients = {name: value.to(dtype) for name, value in self.coefficients.items()}
+        if self.scale is not None:
+            coefficients = self.basis.scaled(coefficients, self.scale.to(dtype))
+        total = self.basis.row_sum(scores_PML, coefficients, keep_PML)
+        base = BASE_ACTIVATIONS[self.base_activation]
+        if base is None:
+            return total
+        base_PML = base(scores_PML) if keep_PML is None else base(scores_PML) * keep_PML
+        if self.base_scale is None:
+            return total + base_PML.sum(1, keepdim=True)
+        return total + self.base_scale.to(dtype) @ base_PML
+
+
+class Operator(nn.Module):
+    """P operators for the heads of a block: from scores to attention weights, and to the output.
+
+    | order | weights of a row x | W |
+    |---|---|---|
+    | `w_phi` | W Φ̂(x), the paper's modular operator | N x R |
+    | `w_phi`, rank full | Φ(x), the general one | none |
+    | `phi_w` | Φ̂(W x) | R x N |
+    | `phi_phi` | Φ₂(Φ₁(x)) | none |
+
+    Source: arXiv 2503.10632, Section 3, Algorithm 2 and Table 19. Departures: `O = Φ̂(A) (Wᵀ V)`
+    is computed in this order where nothing needs the weights, which gives the same values; all
+    of it in float32 or wider, also under autocast, since a Fourier unit multiplies the rounding
+    error of a score by its frequency. W starts at N(0, 1/(N R)) (`w_phi`) or N(0, 1/N)
+    (`phi_w`), since the paper does not say. With the start `fan_in` the weights start with
+    variance 1/N in every order.
+
+    Args:
+        config: the operator's settings, without values per block or head.
         num_operators: P.
         num_tokens: N, queries and keys.
         generator: where the initial weights come from.
+
+    Raises:
+        CombinationError: a rank above the number of tokens.
     """
 
     def __init__(
@@ -172,94 +144,195 @@ class Operator(nn.Module):
     ) -> None:
         super().__init__()
         config.check_tokens(num_tokens)
-        self.basis = config.make_basis()
-        self.base_activation = BASE_ACTIVATIONS[config.base_activation]
-        self.num_tokens = num_tokens
-        units = (num_operators, config.rank, num_tokens)
-        self.coefficients = nn.ParameterDict(
-            {
-                name: nn.Parameter(torch.empty(*units, *shape))
-                for name, shape in self.basis.coefficient_shapes().items()
-            }
+        self.config, self.num_operators, self.num_tokens = config, num_operators, num_tokens
+        rank = config.outputs(num_tokens)
+        into = (num_operators, rank, num_tokens)
+        back = (num_operators, num_tokens, rank)
+        narrow = 1.0 / math.sqrt(num_tokens)
+        self.phi_2 = self.weight = None
+        if config.rank == FULL:
+            self.phi = Units(config, into, generator, gain=narrow)
+        elif config.operator_order == "w_phi":
+            self.phi = Units(config, into, generator)
+            self.weight = _normal(back, 1.0 / math.sqrt(num_tokens * rank), generator)
+        elif config.operator_order == "phi_w":
+            self.phi = Units(config, back, generator, gain=narrow)
+            self.weight = _normal(into, narrow, generator)
+        else:
+            self.phi = Units(config, into, generator)
+            self.phi_2 = Units(config, back, generator, gain=narrow)
+        learned = config.output_scale == "learned"
+        self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
+
+    def forward(
+        self,
+        scores_BHNM: Tensor,
+        values_BHMD: Tensor,
+        keep: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Attention output of shape (B, H, N, D).
+
+        Args:
+            scores_BHNM: scaled scores.
+            values_BHMD: values.
+            keep: truth values that broadcast to the scores; masked keys count nothing, neither
+                in a row sum nor in the weights. None keeps all.
+            dropout: share of the weights that is dropped, as timm's `attn_drop` does.
+        """
+        dtype = torch.promote_types(scores_BHNM.dtype, torch.float32)
+        with torch.autocast(scores_BHNM.device.type, enabled=False):
+            scores, values = scores_BHNM.to(dtype), values_BHMD.to(dtype)
+            if keep is None and not dropout and self.config.operator_order == "w_phi":
+                out = self._reordered(scores, values)
+            else:
+                out = F.dropout(self.weights(scores, keep), dropout) @ values
+        return out.to(values_BHMD.dtype)
+
+    def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The attention weights (the activated matrix), shape (B, H, N, M)."""
+        keep_PML = None
+        if keep is not None:
+            keep = keep.expand(scores_BHNM.shape)
+            keep_PML = self._as_rows(keep).to(scores_BHNM.dtype)
+        rows_PML = self._as_rows(scores_BHNM)
+        if self.phi_2 is not None:
+            rows_PML = self._projected(self.phi_2(self.phi(rows_PML, keep_PML)), keep_PML)
+        elif self.weight is None:
+            rows_PML = self._projected(self.phi(rows_PML, keep_PML), keep_PML)
+        elif self.config.operator_order == "phi_w":
+            if keep_PML is not None:
+                rows_PML = rows_PML * keep_PML
+            narrow_PRL = self.weight.to(rows_PML.dtype) @ rows_PML
+            rows_PML = self._projected(self.phi(narrow_PRL), keep_PML)
+        else:
+            rows_PML = self.weight.to(rows_PML.dtype) @ self._phi_hat(rows_PML, keep_PML)
+        if keep_PML is not None:
+            rows_PML = rows_PML * keep_PML
+        return self._scale_output(self._as_scores(rows_PML, scores_BHNM))
+
+    def _reordered(self, scores_BHNM: Tensor, values_BHMD: Tensor) -> Tensor:
+        batch, _, tokens, keys = scores_BHNM.shape
+        values_BPKMD = values_BHMD.reshape(
+            batch, self.num_operators, -1, keys, values_BHMD.shape[3]
         )
-        scales = config.unit_scales
-        self.scale = nn.Parameter(torch.ones(units)) if scales else None
-        self.base_scale = nn.Parameter(torch.ones(units)) if scales else None
-        self.weight = nn.Parameter(torch.empty(num_operators, num_tokens, config.rank))
-        self.reset_parameters(config.init, generator)
+        rows_PRL = self._phi_hat(self._as_rows(scores_BHNM), None)
+        rows_BPKNR = rows_PRL.view(*rows_PRL.shape[:2], batch, -1, tokens).permute(2, 0, 3, 4, 1)
+        if self.weight is not None:
+            weight = self.weight.to(scores_BHNM.dtype)
+            values_BPKMD = torch.einsum("pmr,bpkmd->bpkrd", weight, values_BPKMD)
+        return self._scale_output((rows_BPKNR @ values_BPKMD).flatten(1, 2))
 
-    @torch.no_grad()
-    def reset_parameters(self, start: str, generator: torch.Generator | None) -> None:
-        """Draw the initial weights; W ~ N(0, 1/(N R)), since the paper does not give its start."""
-        for name, coefficient in self.coefficients.items():
-            self.basis.initialise(name, coefficient, start, generator)
-        _, tokens, rank = self.weight.shape
-        self.weight.normal_(0.0, 1.0 / math.sqrt(tokens * rank), generator=generator)
-        if self.base_scale is not None:
-            self.base_scale.fill_(1.0 if start == "paper" else 1.0 / math.sqrt(tokens))
+    def _phi_hat(self, rows_PML: Tensor, keep_PML: Tensor | None) -> Tensor:
+        """Φ̂ or the full-rank Φ, projected."""
+        masked = keep_PML if self.weight is None else None
+        return self._projected(self.phi(rows_PML, keep_PML), masked)
 
-    def forward(self, scores_BHNM: Tensor, values_BHMD: Tensor) -> Tensor:
-        """Attention output of shape (B, H, N, D) for scaled scores and values."""
-        batch, heads, tokens, keys = scores_BHNM.shape
-        operators, sharing = self.weight.shape[0], heads // self.weight.shape[0]
-        scores_BPKNM = scores_BHNM.reshape(batch, operators, sharing, tokens, keys)
-        scores_PML = scores_BPKNM.permute(1, 4, 0, 2, 3).reshape(operators, keys, -1)
-        rows_PRBKN = self.row_sum(scores_PML).view(operators, -1, batch, sharing, tokens)
-        values_BPKMD = values_BHMD.reshape(batch, operators, sharing, keys, -1)
-        projected_BPKRD = torch.einsum("pmr,bpkmd->bpkrd", self.weight, values_BPKMD)
-        return (rows_PRBKN.permute(2, 0, 3, 4, 1) @ projected_BPKRD).flatten(1, 2)
+    def _projected(self, rows: Tensor, keep: Tensor | None) -> Tensor:
+        projection = PROJECTIONS[self.config.projection]
+        if projection is None:
+            return rows
+        if keep is not None:  # a finite number, for which no gradient becomes NaN
+            rows = rows.masked_fill(keep == 0, -1e9)
+        return projection(rows)
 
-    def row_sum(self, scores_PML: Tensor) -> Tensor:
-        """Φ̂ of every row of scores, shape (P, R, L)."""
-        coefficients = dict(self.coefficients.items())
-        if self.scale is not None:
-            coefficients = self.basis.scaled(coefficients, self.scale)
-        total = self.basis.row_sum(scores_PML, coefficients)
-        if self.base_activation is not None:
-            base_PML = self.base_activation(scores_PML)
-            if self.base_scale is None:
-                return total + base_PML.sum(1, keepdim=True)
-            total = total + self.base_scale @ base_PML
-        return total
+    def _scale_output(self, out_BHNX: Tensor) -> Tensor:
+        scale = self.config.output_scale
+        if self.output_scale is not None:
+            sharing = out_BHNX.shape[1] // self.num_operators
+            per_head = self.output_scale.to(out_BHNX.dtype).repeat_interleave(sharing)
+            return out_BHNX * per_head.view(-1, 1, 1)
+        if scale == 1:
+            return out_BHNX
+        return out_BHNX / (self.num_tokens if scale == "1/N" else math.sqrt(self.num_tokens))
+
+    def _as_rows(self, scores_BHNM: Tensor) -> Tensor:
+        """(B, H, N, M) to (P, M, L)."""
+        batch, _, tokens, keys = scores_BHNM.shape
+        scores_BPKNM = scores_BHNM.reshape(batch, self.num_operators, -1, tokens, keys)
+        return scores_BPKNM.permute(1, 4, 0, 2, 3).reshape(self.num_operators, keys, -1)
+
+    def _as_scores(self, rows_PML: Tensor, like_BHNM: Tensor) -> Tensor:
+        """(P, M, L) to (B, H, N, M)."""
+        batch, _, tokens, keys = like_BHNM.shape
+        rows_PMBKN = rows_PML.reshape(self.num_operators, keys, batch, -1, tokens)
+        return rows_PMBKN.permute(2, 0, 3, 4, 1).flatten(1, 2)
 
 
-class KArAtAttention(nn.Module):
-    """timm's `Attention` with a KArAt operator where softmax stood.
-
-    The projections and norms of the attention given are taken over as they are, so their
-    weights are kept bit for bit.
+class HeadParts(nn.Module):
+    """The heads of one block in parts that differ: operators of other settings, or softmax.
 
     Args:
-        attention: a timm `Attention` (typed loosely: its attributes are timm's) without a gate.
-        operator: may be shared with other blocks (universal block sharing).
+        parts: heads and their operator, None for softmax; each head stands in one part.
+        num_tokens: N.
     """
 
-    def __init__(self, attention: Any, operator: Operator) -> None:
+    def __init__(
+        self, parts: Sequence[tuple[tuple[int, ...], Operator | None]], num_tokens: int
+    ) -> None:
         super().__init__()
-        self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
-        self.scale = attention.scale
-        self.qkv, self.q_norm, self.k_norm = attention.qkv, attention.q_norm, attention.k_norm
-        self.operator = operator
-        self.norm, self.proj, self.proj_drop = attention.norm, attention.proj, attention.proj_drop
+        self.num_tokens = num_tokens
+        self.heads = [list(heads) for heads, _ in parts]
+        self.operators = nn.ModuleList(operator or nn.Identity() for _, operator in parts)
+        in_parts = [head for heads in self.heads for head in heads]
+        self.order = sorted(range(len(in_parts)), key=in_parts.__getitem__)
 
-    def forward(self, x_BNC: Tensor, attn_mask: None = None, is_causal: bool = False) -> Tensor:
-        """Shape (B, N, C) to (B, N, C).
+    def forward(
+        self,
+        scores_BHNM: Tensor,
+        values_BHMD: Tensor,
+        keep: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Attention output of shape (B, H, N, D); arguments as for `Operator`."""
+        outputs = []
+        for heads, operator in zip(self.heads, self.operators, strict=True):
+            scores, values = scores_BHNM[:, heads], values_BHMD[:, heads]
+            kept = keep if keep is None or keep.shape[1] == 1 else keep[:, heads]
+            if isinstance(operator, Operator):
+                outputs.append(operator(scores, values, kept, dropout))
+            else:
+                weights = _softmax(scores, kept).to(values.dtype)
+                outputs.append(F.dropout(weights, dropout) @ values)
+        return torch.cat(outputs, 1)[:, self.order]
 
-        Raises:
-            ValueError: a mask, or another number of tokens than the operator was made for.
-        """
-        if attn_mask is not None or is_causal:
-            raise ValueError("KArAt attention takes no mask")
-        batch, tokens, _ = x_BNC.shape
-        if tokens != self.operator.num_tokens:
-            raise ValueError(
-                f"this operator was made for {self.operator.num_tokens} tokens, got {tokens}"
-            )
-        qkv = self.qkv(x_BNC).reshape(batch, tokens, 3, self.num_heads, self.head_dim)
-        q_BHND, k_BHND, v_BHND = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        q_BHND, k_BHND = self.q_norm(q_BHND), self.k_norm(k_BHND)
-        scores_BHNM = (q_BHND * self.scale) @ k_BHND.transpose(-2, -1)
-        out_BHND = self.operator(scores_BHNM, v_BHND)
-        out_BNC = self.norm(out_BHND.transpose(1, 2).flatten(2))
-        projected: Tensor = self.proj_drop(self.proj(out_BNC))
-        return projected
+    def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The attention weights, shape (B, H, N, M)."""
+        found = []
+        for heads, operator in zip(self.heads, self.operators, strict=True):
+            kept = keep if keep is None or keep.shape[1] == 1 else keep[:, heads]
+            of_part = operator.weights if isinstance(operator, Operator) else _softmax
+            found.append(of_part(scores_BHNM[:, heads], kept))
+        return torch.cat(found, 1)[:, self.order]
+
+
+def make_operator(
+    config: AttentionConfig,
+    num_heads: int,
+    num_tokens: int,
+    generator: torch.Generator | None = None,
+) -> Operator | HeadParts:
+    """What one block needs: an operator for all heads, or parts where the heads differ.
+
+    Raises:
+        CombinationError: settings that do not fit this number of heads or tokens.
+    """
+    parts = config.parts(num_heads)
+    operators = [
+        Operator(own, own.operators(len(heads)), num_tokens, generator) if own else None
+        for heads, own in parts
+    ]
+    if len(operators) == 1 and operators[0] is not None:
+        return operators[0]
+    in_parts = [heads for heads, _ in parts]
+    return HeadParts(list(zip(in_parts, operators, strict=True)), num_tokens)
+
+
+def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator | None) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape).normal_(0.0, std, generator=generator))
+
+
+def _softmax(scores: Tensor, keep: Tensor | None) -> Tensor:
+    if keep is not None:
+        scores = scores.masked_fill(~keep, -math.inf)
+    return scores.softmax(-1)

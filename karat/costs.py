@@ -1,15 +1,17 @@
-"""What a model costs, from its settings alone: parameters and operations, without building it.
+"""What a model costs, from its settings alone: parameters and operations, without its weights.
 
 Counting convention: one multiply-add is one operation (FLOP), as timm, fvcore and the paper
 count; bias, norms, softmax and element-wise work are left out, but for the paper's own count of
 the KArAt activation.
 """
 
-import math
 from dataclasses import dataclass
 
-from karat.attention import AttentionConfig
-from karat.models import ModelConfig
+import torch
+
+from karat.attention import AttentionConfig, make_operator
+from karat.hosts import Site, chosen_sites
+from karat.models import ModelConfig, build_host, count_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +19,19 @@ class Costs:
     """Costs of one model.
 
     Args:
-        parameters: learnable, in all.
+        parameters: in all.
         attention_parameters: those of the KArAt operators among them.
-        forward_flops: multiply-adds of one forward pass of one picture.
+        forward_flops: multiply-adds of one forward pass of one picture, as karat computes it.
         activation_flops: those of the KArAt activation among them.
+        paper_flops: the same pass in the paper's counting: the host's multiply-adds, with `A V`
+            though it may not be computed and without the product with W, and the activation.
     """
 
     parameters: int
     attention_parameters: int
     forward_flops: int
     activation_flops: int
+    paper_flops: int
 
 
 def costs_of(
@@ -40,38 +45,83 @@ def costs_of(
     """Costs of the vision transformer that `karat.models.build_model` would build.
 
     Source: arXiv 2503.10632, Tables 2 and 3: (2G + 3) R N parameters per Fourier operator and
-    L H N^2 R (3G + 1) FLOPs for its activation.
+    L H N^2 R (3G + 1) FLOPs for its activation. `paper_flops` is 0.1 to 0.3 % below the paper's total
+    GFLOPs, which seem to count the norms too.
 
     Raises:
-        CombinationError: settings that do not go together.
+        InputError: settings that do not go together.
     """
-    shape = model.shape()
-    tokens, width, depth = model.num_tokens(image_size), shape["embed_dim"], shape["depth"]
-    patch = channels * shape["patch_size"] ** 2
-    block = 12 * width**2 + 13 * width
-    host = patch * width + width + (tokens + 1) * width + depth * block + 2 * width
-    host += (width + 1) * classes
-    linear = (tokens - 1) * patch * width + depth * tokens * 12 * width**2 + width * classes
-    scores = depth * tokens**2 * width
+    host = _plain_host if model.is_plain else _any_host
+    parameters, flops = host(model, image_size, channels, classes)
     if attention.is_softmax:
         return Costs(
-            parameters=host,
+            parameters=parameters,
             attention_parameters=0,
-            forward_flops=linear + 2 * scores,
+            forward_flops=flops,
             activation_flops=0,
+            paper_flops=flops,
         )
-    heads, rank = shape["num_heads"], attention.rank
-    attention.check_tokens(tokens)
-    basis = attention.make_basis()
-    unit = sum(math.prod(each) for each in basis.coefficient_shapes().values()) + 1
-    unit += 2 if attention.unit_scales else 0
-    sets = 1 if attention.block_sharing == "universal" else depth
-    added = unit * rank * tokens * attention.operators(heads) * sets
-    activation = depth * heads * tokens**2 * rank * basis.flops_per_unit()
-    projection = 2 * depth * tokens * rank * width
+    sites = chosen_sites(model.sites(image_size), attention)
+    added = activation = change = 0
+    for index, site in enumerate(sites):
+        config = attention.of_block(index, len(sites))
+        if index == 0 or attention.block_sharing == "blockwise":
+            added += _operator_parameters(config, site)
+        for heads, part in config.parts(site.num_heads):
+            if part is not None:
+                rows = site.windows * len(heads) * site.num_tokens
+                activation += rows * site.num_tokens * _activation_per_score(part, site)
+                change += rows * _products_per_row(part, site)
+                change -= rows * site.num_tokens * site.head_dim
     return Costs(
-        parameters=host + added,
+        parameters=parameters + added,
         attention_parameters=added,
-        forward_flops=linear + scores + activation + projection,
+        forward_flops=flops + activation + change,
         activation_flops=activation,
+        paper_flops=flops + activation,
     )
+
+
+def _operator_parameters(config: AttentionConfig, site: Site) -> int:
+    with torch.device("meta"):
+        return count_parameters(make_operator(config, site.num_heads, site.num_tokens))
+
+
+def _activation_per_score(config: AttentionConfig, site: Site) -> int:
+    """Operations of the units for one score: R units, in `phi_phi` twice."""
+    times = 2 if config.operator_order == "phi_phi" else 1
+    return times * config.outputs(site.num_tokens) * config.make_basis().flops_per_unit()
+
+
+def _products_per_row(config: AttentionConfig, site: Site) -> int:
+    """Multiply-adds with W and V for one row of scores, in the order that karat computes them."""
+    rank, tokens, width = config.outputs(site.num_tokens), site.num_tokens, site.head_dim
+    if config.rank == "full" or config.operator_order == "phi_phi":
+        return tokens * width
+    if config.operator_order == "phi_w":
+        return rank * tokens + tokens * width
+    return 2 * rank * width
+
+
+def _plain_host(
+    model: ModelConfig, image_size: int, channels: int, classes: int
+) -> tuple[int, int]:
+    """Parameters and multiply-adds of a plain ViT, without timm."""
+    shape, patches = model.shape(), model.grid(image_size) ** 2
+    tokens, width, depth = patches + 1, shape["embed_dim"], shape["depth"]
+    pixels = channels * shape["patch_size"] ** 2
+    parameters = pixels * width + width + (tokens + 1) * width + (width + 1) * classes
+    parameters += depth * (12 * width**2 + 13 * width) + 2 * width
+    flops = patches * pixels * width + width * classes
+    flops += depth * (tokens * 12 * width**2 + 2 * tokens**2 * width)
+    return parameters, flops
+
+
+def _any_host(model: ModelConfig, image_size: int, channels: int, classes: int) -> tuple[int, int]:
+    """Parameters and multiply-adds of a host, counted on a model without weights."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    host = build_host(model, image_size, channels=channels, classes=classes, device="meta").eval()
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        host(torch.empty(1, channels, image_size, image_size))
+    return count_parameters(host), counter.get_total_flops() // 2

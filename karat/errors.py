@@ -5,6 +5,7 @@ KaratError
  |   +- SettingError            one setting has a value that its rule forbids
  |   +- CombinationError        settings that are right alone and wrong together
  |   +- DataError               a data set that is missing or broken
+ |   +- HostError               a model that cannot take an operator
  +- StudyError                  the study cannot go on: exit status 1
  |   +- StudyLockedError        another process is running this study
  |   +- JournalError            the journal cannot be read or written
@@ -50,6 +51,10 @@ class CombinationError(InputError):
 
 class DataError(InputError):
     """A data set that is missing, empty or broken."""
+
+
+class HostError(InputError):
+    """A model that cannot take an operator."""
 
 
 class StudyError(KaratError):

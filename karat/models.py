@@ -1,15 +1,16 @@
-"""Vision transformers of timm with their attention exchanged: the only file that knows timm's models."""
+"""Which vision transformer: sizes, timm's names, and the model built from them."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
-from karat.attention import AttentionConfig, KArAtAttention, Operator
-from karat.errors import CombinationError, SettingError, nearest
+from karat.attention import AttentionConfig
+from karat.errors import CombinationError, SettingError
+from karat.hosts import Site, chosen_sites, convert, sites_of
 from karat.seeds import derive
 from karat.settings import at_least
 
@@ -21,6 +22,8 @@ SIZES: Mapping[str, Mapping[str, int]] = {
     "vit_base": {"patch_size": 16, "embed_dim": 768, "depth": 12, "num_heads": 12},
 }
 _TIMM_NAME = re.compile(r"(vit_(?:tiny|small|base))_patch(\d+)_(\d+)")
+_TIMM_MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
+_SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +31,11 @@ class ModelConfig:
     """Size and shape of a vision transformer; what is None comes from the size.
 
     Args:
-        name: a size (`vit_tiny`) or timm's full name (`vit_tiny_patch16_224`), of which only
-            size and patch are used: the picture's size comes from the data.
+        name: a size (`vit_tiny`), or timm's name of a ViT, DeiT, ConViT or Swin
+            (`swin_tiny_patch4_window7_224`); the picture's size comes from the data.
         patch_size: pixels along an edge of a patch; divides the picture's size.
-        embed_dim: width; a multiple of `num_heads`.
+        embed_dim: width; a multiple of `num_heads`. As timm's models mean it: ConViT's is per
+            head, Swin's is of its first stage.
         depth: number of blocks.
         num_heads: heads per block.
     """
@@ -43,14 +47,22 @@ class ModelConfig:
     num_heads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in SIZES and not _TIMM_NAME.fullmatch(self.name):
-            known = [*SIZES, *(f"{size}_patch16_224" for size in SIZES if size != "vit_micro")]
-            raise SettingError("name", f"unknown. {nearest(self.name, known)}", self.name)
-        for key in ("patch_size", "embed_dim", "depth", "num_heads"):
+        if not self.is_plain and self.name not in (known := _timm_names()):
+            raise SettingError("name", f"unknown. {_nearest_model(self.name, known)}", self.name)
+        for key in _SHAPE:
             at_least(key, getattr(self, key), 1)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain ViT, whose shape is known without timm."""
+        return self.name in SIZES or _TIMM_NAME.fullmatch(self.name) is not None
+
+    def given(self) -> dict[str, int]:
+        """The parts of the shape that were given."""
+        return {key: value for key in _SHAPE if (value := getattr(self, key)) is not None}
+
     def shape(self) -> dict[str, int]:
-        """patch_size, embed_dim, depth and num_heads, with the size's own where none was given.
+        """patch_size, embed_dim, depth and num_heads of a plain ViT.
 
         Raises:
             CombinationError: the heads do not divide the width.
@@ -59,7 +71,7 @@ class ModelConfig:
         shape = dict(SIZES[timm_name.group(1) if timm_name else self.name])
         if timm_name:
             shape["patch_size"] = int(timm_name.group(2))
-        shape.update({k: v for k in shape if (v := getattr(self, k)) is not None})
+        shape.update(self.given())
         if shape["embed_dim"] % shape["num_heads"]:
             raise CombinationError(
                 ("model.num_heads", "model.embed_dim"),
@@ -68,8 +80,8 @@ class ModelConfig:
             )
         return shape
 
-    def num_tokens(self, image_size: int) -> int:
-        """Patches and the class token.
+    def grid(self, image_size: int) -> int:
+        """Patches along an edge of the picture, of a plain ViT.
 
         Raises:
             CombinationError: the patch does not divide the picture.
@@ -80,7 +92,29 @@ class ModelConfig:
                 ("model.patch_size", "data.image_size", "model.name"),
                 f"model.patch_size = {patch} does not divide the picture size {image_size}",
             )
-        return (image_size // patch) ** 2 + 1
+        return image_size // patch
+
+    def sites(self, image_size: int) -> list[Site]:
+        """The attention modules, as shapes.
+
+        Raises:
+            CombinationError: a shape that this model cannot have.
+            HostError: a model that cannot take an operator.
+        """
+        if not self.is_plain:
+            return sites_of(build_host(self, image_size, device="meta"))
+        shape, side = self.shape(), self.grid(image_size)
+        return [
+            Site(
+                name=f"blocks.{number}.attn",
+                num_tokens=side**2 + 1,
+                num_heads=shape["num_heads"],
+                head_dim=shape["embed_dim"] // shape["num_heads"],
+                grid=(side, side),
+                prefix_tokens=1,
+            )
+            for number in range(shape["depth"])
+        ]
 
 
 def check_model(model: ModelConfig, attention: AttentionConfig, image_size: int) -> None:
@@ -88,11 +122,11 @@ def check_model(model: ModelConfig, attention: AttentionConfig, image_size: int)
 
     Raises:
         CombinationError: settings that are right alone and wrong together.
+        HostError: a model that cannot take an operator.
     """
-    tokens = model.num_tokens(image_size)
+    sites = model.sites(image_size)
     if not attention.is_softmax:
-        attention.check_tokens(tokens)
-        attention.operators(model.shape()["num_heads"])
+        chosen_sites(sites, attention)
 
 
 def build_model(
@@ -120,36 +154,64 @@ def build_model(
     Raises:
         CombinationError: see `check_model`.
     """
-    from timm.models.vision_transformer import VisionTransformer  # takes seconds to import
-
-    check_model(model, attention, image_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "model"))
-        vit: nn.Module = VisionTransformer(
-            img_size=image_size, in_chans=channels, num_classes=classes, **model.shape()
-        )
-    if not attention.is_softmax:
-        generator = torch.Generator().manual_seed(derive(seed, "operator"))
-        exchange_attention(vit, attention, model.num_tokens(image_size), generator)
-    return vit
+        host = build_host(model, image_size, channels=channels, classes=classes)
+    generator = torch.Generator().manual_seed(derive(seed, "operator"))
+    return convert(host, attention, generator=generator)
 
 
-def exchange_attention(
-    vit: Any,
-    attention: AttentionConfig,
-    num_tokens: int,
-    generator: torch.Generator | None,
-) -> None:
-    """Put a KArAt operator into every block, in place."""
-    operators = attention.operators(vit.blocks[0].attn.num_heads)
-    shared = None
-    for block in vit.blocks:
-        operator = shared or Operator(attention, operators, num_tokens, generator)
-        block.attn = KArAtAttention(block.attn, operator)
-        if attention.block_sharing == "universal":
-            shared = operator
+def build_host(
+    model: ModelConfig,
+    image_size: int,
+    *,
+    channels: int = 3,
+    classes: int = 10,
+    device: str = "cpu",
+) -> nn.Module:
+    """The model with its own attention.
+
+    Raises:
+        CombinationError: a shape or picture size that this model cannot have.
+    """
+    arguments = {"img_size": image_size, "in_chans": channels, "num_classes": classes}
+    host: nn.Module
+    if model.is_plain:
+        from timm.models.vision_transformer import VisionTransformer  # takes seconds to import
+
+        model.grid(image_size)
+        with torch.device(device):
+            host = VisionTransformer(**arguments, **model.shape())
+            return host
+    import timm
+
+    try:
+        with torch.device(device):
+            host = timm.create_model(model.name, pretrained=False, **arguments, **model.given())
+            return host
+    except (AssertionError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise CombinationError(
+            ("model.name", "data.image_size"),
+            f"model.name = {model.name} cannot be built for pictures of {image_size} pixels"
+            f"{''.join(f', {key} = {value}' for key, value in model.given().items())}: {error}",
+        ) from error
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    return [name for module in _TIMM_MODULES for name in timm.list_models(module=module)]
+
+
+def _nearest_model(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, [*SIZES, *known], n=3, cutoff=0.5)
+    hint = f"did you mean one of these: {', '.join(close)}? " if close else ""
+    return (
+        f"{hint}Known: {', '.join(SIZES)}, and timm's names of ViT, DeiT, ConViT and Swin "
+        f"({len(known)}, as timm.list_models() gives them)"
+    )
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Learnable parameters, shared ones counted once."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    """Parameters, frozen ones too, shared ones counted once."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,181 @@
+"""timm's attention modules with an operator where their softmax stood.
+
+The layers of the module given are taken over as they are, under the names that timm gives them,
+so that their weights are kept bit for bit and checkpoints of the host fit. Hosts are typed
+loosely: their attributes are timm's.
+
+Shapes: B batch, N tokens, C width, H heads, D head width, M keys; W windows of a picture.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from karat.attention import HeadParts, Operator
+
+
+class HostAttention(nn.Module):
+    """What all hosts share: projection of the output, and scores in float32 or wider.
+
+    Args:
+        attention: the host's module.
+        operator: may be shared with other blocks (universal block sharing).
+    """
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__()
+        self.num_heads, self.scale = attention.num_heads, attention.scale
+        self.attn_drop = attention.attn_drop
+        self.proj, self.proj_drop = attention.proj, attention.proj_drop
+        self.operator = operator
+        self.training = attention.training
+
+    def _check(self, tokens: int) -> None:
+        if tokens != self.operator.num_tokens:
+            raise ValueError(
+                f"this operator was made for {self.operator.num_tokens} tokens, got {tokens}; "
+                "karat.transfer carries a model to another resolution"
+            )
+
+    def _heads(self, x_BNX: Tensor, count: int) -> tuple[Tensor, ...]:
+        """`count` tensors of shape (B, H, N, D), side by side in the last dimension before."""
+        batch, tokens, _ = x_BNX.shape
+        split = x_BNX.reshape(batch, tokens, count, self.num_heads, -1)
+        return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _scores(self, q_BHND: Tensor, k_BHND: Tensor) -> Tensor:
+        dtype = torch.promote_types(q_BHND.dtype, torch.float32)
+        with torch.autocast(q_BHND.device.type, enabled=False):
+            scores: Tensor = (q_BHND.to(dtype) * self.scale) @ k_BHND.to(dtype).transpose(-2, -1)
+            return scores
+
+    def _operate(self, scores_BHNM: Tensor, v_BHND: Tensor, keep: Tensor | None = None) -> Tensor:
+        dropout = self.attn_drop.p if self.training else 0.0
+        out: Tensor = self.operator(scores_BHNM, v_BHND, keep, dropout)
+        return out
+
+
+class KArAtAttention(HostAttention):
+    """For timm's `Attention` (ViT, DeiT) and ConViT's plain `MHSA`."""
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__(attention, operator)
+        self.qkv = attention.qkv
+        self.q_norm = getattr(attention, "q_norm", nn.Identity())
+        self.k_norm = getattr(attention, "k_norm", nn.Identity())
+        self.norm = getattr(attention, "norm", nn.Identity())
+        self.gate = getattr(attention, "gate", None)
+
+    def forward(
+        self, x_BNC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+    ) -> Tensor:
+        """Shape (B, N, C) to (B, N, C).
+
+        Args:
+            x_BNC: tokens.
+            attn_mask: as timm's: truth values, or numbers added to the scores, where -inf masks.
+            is_causal: whether a token sees only those up to itself; goes before `attn_mask`.
+
+        Raises:
+            ValueError: another number of tokens than the operator was made for.
+        """
+        self._check(x_BNC.shape[1])
+        q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
+        scores_BHNM = self._scores(self.q_norm(q_BHND), self.k_norm(k_BHND))
+        keep = None
+        if is_causal:
+            keep = torch.ones_like(scores_BHNM[:1, :1], dtype=torch.bool).tril()
+        elif attn_mask is not None and attn_mask.dtype == torch.bool:
+            keep = attn_mask
+        elif attn_mask is not None:
+            keep = attn_mask != -torch.inf
+            scores_BHNM = scores_BHNM + attn_mask.masked_fill(~keep, 0)
+        out_BNC = self._operate(scores_BHNM, v_BHND, keep).transpose(1, 2).flatten(2)
+        out_BNC = self.norm(out_BNC)
+        if self.gate is not None:
+            out_BNC = out_BNC * self.gate(x_BNC).sigmoid()
+        projected: Tensor = self.proj_drop(self.proj(out_BNC))
+        return projected
+
+
+class KArAtGatedAttention(HostAttention):
+    """For ConViT's gated positional self-attention (`GPSA`).
+
+    `(1 - g) KArAt(scores) V + g softmax(position scores) V`, with the gate g per head. Source:
+    arXiv 2103.10697, equation 7. Departure: the weights are not divided by their sum, which is 1
+    for two softmaxes and may be 0 for an operator.
+    """
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__(attention, operator)
+        self.qk, self.v, self.pos_proj = attention.qk, attention.v, attention.pos_proj
+        self.gating_param = attention.gating_param
+        places = attention.get_rel_indices(operator.num_tokens)
+        self.register_buffer("rel_indices", places, persistent=False)
+
+    def forward(self, x_BNC: Tensor) -> Tensor:
+        """Shape (B, N, C) to (B, N, C).
+
+        Raises:
+            ValueError: another number of tokens than the operator was made for.
+        """
+        self._check(x_BNC.shape[1])
+        q_BHND, k_BHND = self._heads(self.qk(x_BNC), 2)
+        (v_BHND,) = self._heads(self.v(x_BNC), 1)
+        content_BHND = self._operate(self._scores(q_BHND, k_BHND), v_BHND)
+        position_1HNM = self.pos_proj(self.rel_indices).permute(0, 3, 1, 2).softmax(-1)
+        position_1HNM = self.attn_drop(position_1HNM.to(v_BHND.dtype))
+        gate = self.gating_param.sigmoid().view(1, -1, 1, 1)
+        mixed_BHND = (1 - gate) * content_BHND + gate * (position_1HNM @ v_BHND)
+        projected: Tensor = self.proj_drop(self.proj(mixed_BHND.transpose(1, 2).flatten(2)))
+        return projected
+
+
+class KArAtWindowAttention(HostAttention):
+    """For Swin's `WindowAttention`: inside each window, with its relative position bias.
+
+    Pairs that the shift mask forbids count nothing, neither in a row sum nor in the weights:
+    timm's -100 means nothing to a periodic function.
+    """
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__(attention, operator)
+        self.qkv = attention.qkv
+        self.window_size, self.window_area = attention.window_size, attention.window_area
+        self.relative_position_bias_table = attention.relative_position_bias_table
+        index = attention.relative_position_index
+        self.register_buffer("relative_position_index", index, persistent=False)
+
+    def forward(self, x_BNC: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Shape (B W, N, C) to (B W, N, C).
+
+        Args:
+            x_BNC: windows of tokens, those of one picture side by side.
+            mask: shape (W, N, N), 0 where a pair may attend and negative where not.
+
+        Raises:
+            ValueError: another number of tokens than the operator was made for.
+        """
+        self._check(x_BNC.shape[1])
+        q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
+        bias_HNM = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+        scores_BHNM = self._scores(q_BHND, k_BHND) + bias_HNM
+        keep = None
+        if mask is not None:
+            keep = (mask == 0).unsqueeze(1).repeat(x_BNC.shape[0] // mask.shape[0], 1, 1, 1)
+        out_BNC = self._operate(scores_BHNM, v_BHND, keep).transpose(1, 2).flatten(2)
+        projected: Tensor = self.proj_drop(self.proj(out_BNC))
+        return projected
+
+    def set_window_size(self, window_size: tuple[int, int]) -> None:
+        """Refuse another window: the operator was made for this one.
+
+        Raises:
+            ValueError: it is another one.
+        """
+        if tuple(window_size) != tuple(self.window_size):
+            raise ValueError(
+                f"this operator was made for windows of {tuple(self.window_size)}, got "
+                f"{tuple(window_size)}; set the input size before karat.convert"
+            )
