@@ -45,7 +45,9 @@ def launch(arguments: Sequence[str] | None = None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m karat COMMAND`; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m karat", description="Look at a study.")
+    parser = argparse.ArgumentParser(
+        prog="python -m karat", description="Look at a study, or at what a model costs."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="write the report anew and print its table")
     report.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
@@ -54,8 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync.add_argument(
         "--follow", action="store_true", help="until the driver at the other end of stdin is gone"
     )
+    costs = commands.add_parser("costs", help="parameters and operations of a model")
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["costs"]:  # its flags are the settings of all bases, which load torch
+        from karat.costs_command import add_arguments
+
+        add_arguments(costs)
     options = parser.parse_args(arguments)
-    command = {"report": _report, "sync": _sync}[options.command]
+    command = {"report": _report, "sync": _sync, "costs": _costs}[options.command]
     return _guarded(lambda: command(options))
 
 
@@ -111,6 +119,13 @@ def _sync(options: argparse.Namespace) -> int:
 
     _state_of(options.study)
     return run_sync(options.study, follow=options.follow)
+
+
+def _costs(options: argparse.Namespace) -> int:
+    from karat.costs_command import print_costs
+
+    print_costs(options, Console())
+    return OK
 
 
 def _state_of(study: Path) -> StudyState:
