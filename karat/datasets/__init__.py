@@ -3,7 +3,7 @@
 import abc
 import functools
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
     draw = random.Random(seed)
     rest, cut = [], []
     for label, members in sorted(of_class.items()):
-        count = max(1, round(share * len(members)))
+        count = _cut_of(len(members), share)
         if count >= len(members):
             raise DataError(
                 f"class {label} has {len(members)} pictures, too few to split off {share:g} of them"
@@ -122,3 +122,12 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
         cut += members[:count]
         rest += members[count:]
     return sorted(rest), sorted(cut)
+
+
+def rest_size(counts: Iterable[int], share: float) -> int:
+    """Pictures that `stratified_split` leaves of classes that have so many each."""
+    return sum(count - _cut_of(count, share) for count in counts)
+
+
+def _cut_of(count: int, share: float) -> int:
+    return max(1, round(share * count))

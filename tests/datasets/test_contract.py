@@ -5,26 +5,27 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from karat.datasets import DATASETS, Dataset, make_dataset
+from tests.datasets.files import write_cifar, write_pictures
 
 
-def settings_for(name: str, folder: Path) -> dict[str, Any]:
-    if name != "image_folder":
+def settings_for(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    if name == "digits":
         return {"name": name}
-    for part in ("train", "test"):
-        for label in range(3):
-            (folder / part / str(label)).mkdir(parents=True)
-            for index in range(20):
-                picture = Image.new("RGB", (8, 8), (80 * label, index, 0))
-                picture.save(folder / part / str(label) / f"{index}.png")
+    if name in ("cifar10", "cifar100"):
+        write_cifar(name, folder, monkeypatch, 5, 2)
+        return {"name": name, "root": str(folder)}
+    test = "val" if name == "imagenet1k" else "test"
+    write_pictures(folder, {"train": 20, test: 20}, ("a", "b", "c"), ".png")
     return {"name": name, "root": str(folder), "image_size": 8}
 
 
 @pytest.fixture(params=sorted(DATASETS))
-def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
-    return make_dataset(settings_for(request.param, tmp_path))
+def dataset(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Dataset:
+    return make_dataset(settings_for(request.param, tmp_path, monkeypatch))
 
 
 def test_splits_hold_what_info_says(dataset: Dataset) -> None:

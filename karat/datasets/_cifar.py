@@ -1,0 +1,160 @@
+"""What CIFAR-10 and CIFAR-100 share: the published files, as torchvision reads them."""
+
+import hashlib
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.datasets.utils import check_integrity
+
+from karat.datasets import DataInfo, rest_size
+from karat.datasets._on_disk import OnDisk
+from karat.errors import DataError
+
+_HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+_EDGE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar(OnDisk):
+    """One of the two CIFAR data sets (Krizhevsky 2009) in its plain form, without augmentation.
+
+    The published files are pickles: they are opened only after their md5 was found right.
+    `info` looks whether they are there, and neither reads nor downloads them; `check` downloads;
+    `splits` reads.
+
+    Args:
+        root: the folder that holds, or gets, the folder of the unpacked archive.
+        download: whether files that are missing are downloaded, before the study begins.
+        image_size: edge in pixels; other than 32 by scaling (bilinear, antialiased).
+        limit_per_class: pictures used of each class, 0 for all; in training and test alike.
+    """
+
+    download: bool = False
+    image_size: int = _EDGE
+
+    source: ClassVar[Any]  # torchvision's class
+    title: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
+    train_per_class: ClassVar[int]
+    mean: ClassVar[tuple[float, float, float]]
+    std: ClassVar[tuple[float, float, float]]
+
+    def info(self) -> DataInfo:
+        if not self.download:
+            self._refuse_missing()
+        count = min(self.limit_per_class or self.train_per_class, self.train_per_class)
+        return DataInfo(
+            image_size=self.image_size,
+            channels=3,
+            classes=self.classes,
+            train_size=rest_size([count] * len(self.classes), self.val_share),
+        )
+
+    def parts(self) -> tuple["_Bytes", "_Bytes"]:
+        self._refuse_missing()
+        return self._read(train=True), self._read(train=False)
+
+    def check(self) -> str:
+        if self.download and self._missing():
+            self._download()
+        self.splits()  # refuses what is missing, broken or too small to split
+        digest = hashlib.sha256()
+        for path in self._files():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.name}\0{content}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def _unpack(self) -> str:
+        return (
+            f"unpack {self.source.filename}, the python version of {self.title} from {_HOME}, "
+            f"in {self.place}"
+        )
+
+    def _files(self) -> dict[Path, str]:
+        """The published files and their md5."""
+        source, folder = self.source, self.place / self.source.base_folder
+        listed = [*source.train_list, *source.test_list]
+        listed.append([source.meta["filename"], source.meta["md5"]])
+        return {folder / name: md5 for name, md5 in listed}
+
+    def _missing(self) -> Path | None:
+        return next((path for path in self._files() if not path.is_file()), None)
+
+    def _refuse_missing(self) -> None:
+        path = self._missing()
+        if path is None:
+            return
+        what = f"{path}: there is no such file"
+        if not path.parent.is_dir():
+            what = f"{path.parent}: there is no such folder"
+        way_out = "" if self.download else ", or set data.download: true"
+        raise DataError(f"{what}; {self._unpack}{way_out}")
+
+    def _download(self) -> None:
+        try:
+            self.source(self.place, download=True)
+        except (OSError, EOFError, RuntimeError, HTTPException, tarfile.TarError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{self.place}: could not download {self.source.url} ({reason}); {self._unpack}"
+            ) from error
+
+    def _read(self, *, train: bool) -> "_Bytes":
+        try:
+            part = self.source(self.place, train=train)
+        except RuntimeError as error:
+            raise DataError(self._what_is_broken()) from error
+        return _Bytes(part.data, part.targets, self.image_size, self.mean, self.std)
+
+    def _what_is_broken(self) -> str:
+        broken = [path for path, md5 in self._files().items() if not check_integrity(path, md5)]
+        assert broken
+        way_out = f"remove it, then {self._unpack} or set data.download: true"
+        if self.download:
+            way_out = "remove it, and the next start downloads it again"
+        return f"{broken[0]}: is not the published file, its md5 differs; {way_out}"
+
+
+class _Bytes(TorchDataset[tuple[Tensor, int]]):
+    """Pictures kept as bytes, a quarter of their size as numbers, and normalised when asked for.
+
+    Args:
+        pictures_NHWC: uint8.
+        targets: label of each picture.
+        size: edge to scale to, in pixels.
+        mean, std: of each channel, for pixels of 0 to 1.
+    """
+
+    def __init__(
+        self,
+        pictures_NHWC: np.ndarray,
+        targets: list[int],
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        self.pictures_NCHW = torch.from_numpy(pictures_NHWC).permute(0, 3, 1, 2).contiguous()
+        self.targets, self.size = targets, size
+        self.mean, self.std = (torch.tensor(each).reshape(3, 1, 1) for each in (mean, std))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        picture = self.pictures_NCHW[index] / 255
+        if self.size != _EDGE:
+            picture = F.interpolate(
+                picture[None], (self.size, self.size), mode="bilinear", antialias=True
+            )[0]
+        return (picture - self.mean) / self.std, self.targets[index]

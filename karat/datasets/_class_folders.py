@@ -1,0 +1,126 @@
+"""Pictures in a folder for each class, as torchvision's ImageFolder reads them."""
+
+import abc
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar
+
+from PIL import Image
+from torchvision import transforms
+from torchvision.datasets import ImageFolder as TorchImageFolder
+
+from karat.datasets import DataInfo, rest_size
+from karat.datasets._on_disk import OnDisk, first_of_each
+from karat.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFolders(OnDisk):
+    """`<part>/<class>/*` under one root.
+
+    A subclass names the two parts, says in `layout` what is expected where, and gives the
+    pictures' transform and fingerprint.
+    """
+
+    train_part: ClassVar[str] = "train"
+    test_part: ClassVar[str] = "test"
+    layout: ClassVar[str]
+
+    @abc.abstractmethod
+    def transform(self) -> Any:
+        """From a picture to float32 (3, image_size, image_size)."""
+
+    @abc.abstractmethod
+    def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
+        """What the fingerprint holds of each picture, class by class.
+
+        Raises:
+            DataError: a picture is empty or unreadable.
+        """
+
+    def info(self) -> DataInfo:
+        train, _ = self.parts()
+        counts = Counter(
+            train.targets[i] for i in first_of_each(train.targets, self.limit_per_class)
+        )
+        return DataInfo(
+            image_size=self.image_size,
+            channels=3,
+            classes=tuple(train.classes),
+            train_size=rest_size(counts.values(), self.val_share),
+        )
+
+    def check(self) -> str:
+        parts = self.parts()
+        self.cut(*parts)  # refuses what is too small to split
+        digest = hashlib.sha256()
+        for part in parts:
+            groups = groupby(part.samples, key=lambda sample: sample[1])
+            classes = [[Path(name) for name, _ in samples] for _, samples in groups]
+            for files, marks in zip(classes, self.marks(classes), strict=True):
+                for file, mark in zip(files, marks, strict=True):
+                    digest.update(f"{file.relative_to(self.place)}\0{mark}\n".encode())
+        return digest.hexdigest()
+
+    def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
+        train, test = self._part(self.train_part), self._part(self.test_part)
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        if odd:
+            more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+            raise DataError(
+                f"{self.place}: {self.train_part} and {self.test_part} must have the same classes; "
+                f"only in one of them: {', '.join(odd[:5])}{more}"
+            )
+        return train, test
+
+    def _part(self, name: str) -> TorchImageFolder:
+        folder = self.place / name
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such folder; {self.layout}")
+        count = sum(entry.is_dir() for entry in folder.iterdir())
+        if count < 2:
+            raise DataError(f"{folder}: holds {count} class folders, needs 2; {self.layout}")
+        part = TorchImageFolder(str(folder), transform=self.transform(), allow_empty=True)
+        filled = set(part.targets)
+        for label, each in enumerate(part.classes):
+            if label not in filled:
+                raise DataError(
+                    f"{folder / each}: this class folder holds no picture; {self.layout}"
+                )
+        return part
+
+
+def picture_transform(
+    size: int, mean: Sequence[float], std: Sequence[float], crop_ratio: float = 1.0
+) -> transforms.Compose:
+    """Scale the shorter edge to `size / crop_ratio`, crop `size` at the centre, normalise.
+
+    `mean` and `std` are the channels', for pixels of 0 to 1.
+    """
+    return transforms.Compose(
+        [
+            transforms.Resize(round(size / crop_ratio)),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
+
+
+def read_picture(path: Path) -> None:
+    """Decode a picture, to see that it can be.
+
+    Raises:
+        DataError: it cannot.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: not a readable picture ({error}); replace or remove it"
+        ) from error

@@ -1,0 +1,23 @@
+"""CIFAR-10: 60,000 pictures of 32 x 32 pixels in ten classes."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torchvision.datasets import CIFAR10
+
+from karat.datasets._cifar import Cifar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10(Cifar):
+    """5,000 training and 1,000 test pictures of each class."""
+
+    source: ClassVar[Any] = CIFAR10
+    title: ClassVar[str] = "CIFAR-10"
+    classes: ClassVar[tuple[str, ...]] = (
+        "airplane", "automobile", "bird", "cat", "deer",
+        "dog", "frog", "horse", "ship", "truck",
+    )  # fmt: skip
+    train_per_class: ClassVar[int] = 5000
+    mean: ClassVar[tuple[float, float, float]] = (0.4914, 0.4822, 0.4465)
+    std: ClassVar[tuple[float, float, float]] = (0.2470, 0.2435, 0.2616)

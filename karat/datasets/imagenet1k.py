@@ -1,0 +1,82 @@
+"""ImageNet-1K (ILSVRC 2012) in the usual folders: `train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torchvision.datasets import ImageFolder as TorchImageFolder
+from torchvision.datasets.folder import is_image_file
+
+from karat.datasets import DataInfo
+from karat.datasets._class_folders import ClassFolders, picture_transform, read_picture
+from karat.errors import DataError
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+_CROP_RATIO = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNet1k(ClassFolders):
+    """ImageNet-1K in its plain form, without augmentation; classes are called by their wnid.
+
+    `val`, whose labels are public, is the test split; validation is cut from `train`. The
+    shorter edge is scaled to `image_size` / 0.9 and `image_size` is cropped at the centre.
+    `info` is worked out once in a process, since listing 1.3 million files takes seconds.
+
+    `check` reads the size of every file and decodes one picture of each class, the smallest
+    file, since decoding 1.3 million takes hours; its sha256 is over names and sizes.
+
+    Args:
+        root: the folder that holds `train` and `val`.
+        image_size: edge of the pictures that the model gets, in pixels.
+        limit_per_class: pictures used of each class, 0 for all; in training and test alike.
+    """
+
+    image_size: int = 224
+
+    test_part: ClassVar[str] = "val"
+    layout: ClassVar[str] = (
+        "expected train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, "
+        "the unpacked ILSVRC 2012 pictures from https://www.image-net.org/download.php"
+    )
+
+    def info(self) -> DataInfo:
+        return _info(self)
+
+    def transform(self) -> Any:
+        return picture_transform(self.image_size, _MEAN, _STD, _CROP_RATIO)
+
+    def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
+        val = self.place / self.test_part
+        if val.is_dir():
+            entries = list(val.iterdir())
+            flat = any(is_image_file(entry.name) for entry in entries)
+            if flat and not any(entry.is_dir() for entry in entries):
+                raise DataError(
+                    f"{val}: holds pictures but no class folders; move each picture into a folder "
+                    "of its class (val/<wnid>/*.JPEG), as valprep.sh does for PyTorch's examples"
+                )
+        return super().parts()
+
+    def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
+        with ThreadPoolExecutor() as pool:
+            yield from pool.map(_sizes, classes)
+
+
+@functools.lru_cache(maxsize=4)
+def _info(data: ImageNet1k) -> DataInfo:
+    return ClassFolders.info(data)
+
+
+def _sizes(files: Sequence[Path]) -> list[str]:
+    """The size of each picture of a class in bytes; decodes the smallest."""
+    sizes = [file.stat().st_size for file in files]
+    smallest = files[sizes.index(min(sizes))]
+    if not min(sizes):
+        raise DataError(f"{smallest}: is an empty file; replace or remove it")
+    read_picture(smallest)
+    return [str(size) for size in sizes]
