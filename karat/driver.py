@@ -115,7 +115,7 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
         "seed": space.seed,
         "metric": space.search.metric,
         "mode": space.search.mode,
-        "reference": space.reference,
+        "references": [{"level": level, "arm": arm} for level, arm in space.references.items()],
         "arms": arms,
         "excluded": [{"label": each.label, "rule": each.rule} for each in space.excluded],
         "search": search,

@@ -59,9 +59,9 @@ def print_plan(space: Space, slots: int, console: Console) -> None:
         full_s += per_epoch * trials * epochs
         longest = max(longest, per_epoch * epochs)
         table.add_row(
-            f"{label} (reference)" if label == space.reference else label,
+            f"{label} (reference)" if label in space.reference_arms else label,
             f"{costs.parameters:,}",
-            f"about {trials:.0f}" if joint else str(trials),
+            f"{'about ' if joint else ''}{trials:.0f}",
             f"{per_epoch:.1f}",
         )
     console.print(table)
@@ -86,9 +86,10 @@ def _facts(space: Space, search: Search, share: float) -> Iterator[str]:
         f"early stopping ({space.early_stopping['scheduler']}) leaves about {share:.0%} of the epochs"
     )
     cells = contests_of(space)
+    labels = [f"{'the best of ' if cell.reference else ''}{cell.label}" for cell in cells]
     yield (
         f"confirmation  {len(cells) * space.confirm.seeds} trials: {len(cells)} cells "
-        f"({', '.join(cell.label for cell in cells)}) x {space.confirm.seeds} fresh seeds"
+        f"({', '.join(labels)}) x {space.confirm.seeds} fresh seeds"
     )
     for excluded in space.excluded:
         yield f"excluded      {excluded.label}: {excluded.rule}"

@@ -205,12 +205,10 @@ class View:
 
     def _update_study(self, study: _Known, record: Record, alive: bool) -> None:
         state = record.state
-        params = flatten(
-            {
-                key: state.created[key]
-                for key in ("seed", "metric", "mode", "reference", "search", "confirm")
-            }
-        )
+        created = {key: state.created[key] for key in ("seed", "metric", "mode")}
+        created["reference"] = ", ".join(state.reference_arms)
+        created |= {key: state.created[key] for key in ("search", "confirm")}
+        params = flatten(created)
         self._log(study, record.study_points, params if study.new else {})
         if alive:
             self._set_status(study, "running", "", record.time)

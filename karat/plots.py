@@ -1,16 +1,18 @@
 """Pictures of a study as PNG files in memory; matplotlib's object interface, no global state.
 
-Colours are those of Okabe and Ito (2008), which colour-blind people can tell apart; the
-reference is always black and dashed. Where the reference lies so far off that the other arms
+Colours are those of Okabe and Ito (2008), which colour-blind people can tell apart. References
+are dashed, and black but for curves by epoch where there are several: there each has the colour
+of the arm that is compared with it. Where the reference lies so far off that the other arms
 would be one line, a second panel shows these close up.
 """
 
 import io
 import itertools
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from karat.statistics import Sample
 
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", ":", "-.")
+DASHED = (0, (4, 2))
 REFERENCE = "#000000"
-GREY = "#5f6368"
 DPI = 160
+MEAN = "mean with its interval"
 FAR = 3.0  # the reference is far off: the whole spread is this many times that of the others
 
 
@@ -33,7 +36,8 @@ class Curve:
     Args:
         label: of the arm.
         epochs, mean, sd: of equal length; sd is 0 for a single seed.
-        is_reference: drawn black and dashed.
+        is_reference: drawn dashed.
+        group: the same for a reference and the arms compared with it.
     """
 
     label: str
@@ -41,6 +45,7 @@ class Curve:
     mean: tuple[float, ...]
     sd: tuple[float, ...]
     is_reference: bool
+    group: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +57,35 @@ class Level:
         at: its place on a numeric axis, or None.
         values: one for each seed.
         sample: their mean and its interval.
+        beside: the reference of this level, if it has one of its own.
     """
 
     name: str
     at: float | None
     values: tuple[float, ...]
     sample: Sample
+    beside: "Level | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How runs by level are drawn.
+
+    Args:
+        label, dot_label: of means and runs, in the legend.
+        dots, means: colours of runs and means.
+        side: where the runs stand: 1 right of the mean, -1 left.
+        shift: of the means, in steps between levels.
+        line: style of the line that joins the means.
+    """
+
+    label: str
+    dot_label: str | None = "one seed"
+    dots: str = OKABE_ITO[0]
+    means: str = OKABE_ITO[1]
+    side: Literal[1, -1] = 1
+    shift: float = 0.0
+    line: str | tuple[int, tuple[int, int]] = "none"
 
 
 def by_epoch(curves: Sequence[Curve], axis: str) -> bytes:
@@ -74,8 +102,8 @@ def by_epoch(curves: Sequence[Curve], axis: str) -> bytes:
     close = _is_far(ends, [_band(curve, -1) for curve in others])
     figure, panels = _panels(2 if close else 1, height=4.6, widths=(1, 1))
     for panel in panels:
-        for number, curve in enumerate(sorted(curves, key=lambda each: each.is_reference)):
-            _draw_curve(panel, curve, number)
+        for curve, style in _styled(curves):
+            _draw_curve(panel, curve, style)
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel(axis)
@@ -88,21 +116,28 @@ def by_epoch(curves: Sequence[Curve], axis: str) -> bytes:
     return _png(figure)
 
 
-def by_level(levels: Sequence[Level], reference: Level | None, axis: str, factor: str) -> bytes:
-    """Each run as a dot, each level's mean with its interval, the reference as a line; a PNG file.
+def by_level(
+    levels: Sequence[Level], reference: Level | None, axis: str, factor: str, label: str = MEAN
+) -> bytes:
+    """Each run as a dot, each level's mean with its interval, and references; a PNG file.
 
     Args:
-        levels: at least one, each with at least one value.
-        reference: drawn as a line with its interval as a band, unless None.
+        levels: at least one with at least one value.
+        reference: of all levels: drawn as a line with its interval as a band, unless None; a
+            level's own reference is drawn beside it.
         axis: name of the vertical axis, with its unit.
         factor: name of the horizontal axis.
+        label: of the levels' means.
     """
-    spread = [_extent(level) for level in levels]
-    close = reference is not None and _is_far([*spread, _extent(reference)], spread)
+    beside = [level.beside for level in levels if level.beside is not None]
+    references = beside if reference is None else [reference, *beside]
+    spread = [_extent(level) for level in levels if level.values]
+    close = _is_far([*spread, *map(_extent, references)], spread)
     figure, panels = _panels(2 if close else 1, height=4.4, widths=(1, 1.4))
     places, step = _places(levels)
+    look, look_beside = _looks(levels, label)
     for panel in panels:
-        _draw_levels(panel, levels, places, step)
+        _draw_levels(panel, levels, places, step, look)
         panel.set_xlabel(_plain(factor))
         names = [textwrap.fill(level.name, 14) for level in levels]
         widest = max(len(line) for name in names for line in name.splitlines() or [""])
@@ -112,9 +147,11 @@ def by_level(levels: Sequence[Level], reference: Level | None, axis: str, factor
     panels[0].set_ylabel(axis)
     if reference is not None:
         _draw_reference(panels[0], reference)
-    if close and reference is not None:
-        panels[0].set_title(f"with {_plain(reference.name)}")
-        panels[1].set_title(f"without {_plain(reference.name)}, close up")
+    if beside:
+        _draw_levels(panels[0], [level.beside for level in levels], places, step, look_beside)
+    if close:
+        panels[0].set_title(f"with {_plain(references[0].name)}")
+        panels[1].set_title(f"without {_plain(references[0].name)}, close up")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return _png(figure)
@@ -135,13 +172,21 @@ def _panels(number: int, height: float, widths: tuple[float, float]) -> "tuple[F
     return figure, panels
 
 
-def _draw_curve(panel: "Axes", curve: Curve, number: int) -> None:
-    style: dict[str, Any] = {
-        "color": OKABE_ITO[number % len(OKABE_ITO)],
-        "linestyle": LINES[number // len(OKABE_ITO) % len(LINES)],
-    }
-    if curve.is_reference:
-        style = {"color": REFERENCE, "linestyle": (0, (4, 2))}
+def _styled(curves: Sequence[Curve]) -> Iterator[tuple[Curve, dict[str, Any]]]:
+    """The curves, references last, with colour and style."""
+    matched = sum(curve.is_reference for curve in curves) > 1
+    groups = list(dict.fromkeys(curve.group for curve in curves))
+    for number, curve in enumerate(sorted(curves, key=lambda each: each.is_reference)):
+        number = groups.index(curve.group) if matched else number
+        color = OKABE_ITO[number % len(OKABE_ITO)]
+        if curve.is_reference:
+            yield curve, {"color": color if matched else REFERENCE, "linestyle": DASHED}
+        else:
+            line = LINES[number // len(OKABE_ITO) % len(LINES)]
+            yield curve, {"color": color, "linestyle": line}
+
+
+def _draw_curve(panel: "Axes", curve: Curve, style: Mapping[str, Any]) -> None:
     label = _plain(curve.label + (" (reference)" if curve.is_reference else ""))
     marker = "o" if len(curve.epochs) == 1 else ""
     panel.plot(curve.epochs, curve.mean, label=label, linewidth=1.8, marker=marker, **style)
@@ -167,30 +212,67 @@ def _zoom_on_end(panel: "Axes", curves: Sequence[Curve]) -> None:
     panel.set_title("without the reference, last epochs close up")
 
 
+def _looks(levels: Sequence[Level], label: str) -> tuple[Look, Look]:
+    """How levels are drawn, and the references beside them; numbers are joined by lines."""
+    names = [level.beside.name for level in levels if level.beside is not None]
+    if not names:
+        return Look(label=label), Look(label="")
+    joined = all(level.at is not None for level in levels)
+    own = Look(label=label, dots=OKABE_ITO[1], shift=0.05, line="-" if joined else "none")
+    reference = Look(
+        label=f"{names[0]} (reference)",
+        dot_label=None,
+        dots=REFERENCE,
+        means=REFERENCE,
+        side=-1,
+        shift=-0.05,
+        line=DASHED if joined else "none",
+    )
+    return own, reference
+
+
 def _draw_levels(
-    panel: "Axes", levels: Sequence[Level], places: Sequence[float], step: float
+    panel: "Axes", levels: Sequence[Level | None], places: Sequence[float], step: float, look: Look
 ) -> None:
-    for number, (level, place) in enumerate(zip(levels, places, strict=True)):
-        first = number == 0
+    pairs = zip(levels, places, strict=True)
+    drawn = [(level, place) for level, place in pairs if level is not None and level.values]
+    label = look.dot_label
+    for level, place in drawn:
         count = len(level.values)
-        spots = [place + step * (0.16 + 0.035 * index) for index in range(count)]
-        label = "one seed" if first else None
+        gap = min(0.035, 0.24 / count)
+        spots = [place + look.side * step * (0.16 + gap * index) for index in range(count)]
         panel.scatter(
-            spots, level.values, s=20, color=OKABE_ITO[0], alpha=0.55, linewidths=0, label=label
+            spots, level.values, s=20, color=look.dots, alpha=0.55, linewidths=0, label=label
         )
-        mean, low, high = level.sample.mean, level.sample.low, level.sample.high
-        assert mean is not None
-        ends = ([mean - low], [high - mean]) if low is not None and high is not None else None
-        label = "mean with its interval" if first else None
-        style: dict[str, Any] = {"capsize": 5, "markersize": 7, "linewidth": 1.8}
-        panel.errorbar([place], [mean], ends, fmt="D", color=OKABE_ITO[1], label=label, **style)
+        label = None
+    samples = [level.sample for level, _ in drawn]
+    panel.errorbar(
+        [place + step * look.shift for _, place in drawn],
+        [_number(sample.mean) for sample in samples],
+        [
+            [_number(sample.mean) - _number(sample.low) for sample in samples],
+            [_number(sample.high) - _number(sample.mean) for sample in samples],
+        ],
+        marker="D",
+        linestyle=look.line,
+        color=look.means,
+        label=_plain(look.label),
+        capsize=5,
+        markersize=7,
+        linewidth=1.8,
+    )
+
+
+def _number(value: float | None) -> float:
+    """What is not defined is not drawn."""
+    return math.nan if value is None else value
 
 
 def _draw_reference(panel: "Axes", reference: Level) -> None:
     mean, low, high = reference.sample.mean, reference.sample.low, reference.sample.high
     assert mean is not None
     label = _plain(f"{reference.name} (reference)")
-    panel.axhline(mean, color=REFERENCE, linestyle=(0, (4, 2)), linewidth=1.6, label=label)
+    panel.axhline(mean, color=REFERENCE, linestyle=DASHED, linewidth=1.6, label=label)
     if low is not None and high is not None:
         panel.axhspan(low, high, color=REFERENCE, alpha=0.13, linewidth=0)
 

@@ -2,7 +2,7 @@
 
     study, question, seed
     data, model, attention, training     fixed values, one section each
-    reference                            the arm that everything is compared with
+    reference                            the arm that others are compared with, or one at each level
     factors                              what the question is about
     tuned                                what must be set well for the comparison to be fair
     exclude                              combinations of factor levels to leave out
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from karat.errors import SettingError
+from karat.levels import Level, Scalar
 from karat.seeds import derive
 from karat.settings import above, at_least, below
 
 SECTIONS = ("data", "model", "attention", "training")
-Level = str | int | float | bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Tuned:
     """
 
     name: str
-    values: tuple[Level, ...] | None
+    values: tuple[Scalar, ...] | None
     low: float | None
     high: float | None
     log: bool
@@ -150,7 +150,12 @@ class Excluded:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """A checked search space."""
+    """A checked search space.
+
+    Args:
+        references: level of the factor `confirm.by` to the label of the arm with which the
+            others of this level are compared: the same arm for all levels, or one for each.
+    """
 
     name: str
     question: str
@@ -160,7 +165,7 @@ class Space:
     tuned: Mapping[str, Tuned]
     arms: Mapping[str, Arm]
     excluded: tuple[Excluded, ...]
-    reference: str
+    references: Mapping[Level, str]
     search: SearchConfig
     early_stopping: Mapping[str, Any]
     confirm: ConfirmConfig
@@ -172,6 +177,11 @@ class Space:
         """A sha256 of what the question means; the study's name is not part of it."""
         meaning = {key: value for key, value in self.source.items() if key != "study"}
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def reference_arms(self) -> tuple[str, ...]:
+        """Labels of the reference arms, each once."""
+        return tuple(dict.fromkeys(self.references.values()))
 
     def seed_of(self, phase: str, index: int) -> int:
         """The seed with this index: the same for all arms, never the same in two phases."""

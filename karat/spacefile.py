@@ -2,22 +2,24 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from karat.attention import settings_of, settings_of_all
 from karat.errors import CombinationError, DataError, InputError, SettingError, nearest, shorten
+from karat.levels import Level, Scalar, label_of, level_of, level_text, plain
 from karat.samplers import SAMPLERS
 from karat.schedulers import make_scheduler
-from karat.settings import build, fields_of
+from karat.settings import build
 from karat.space import (
     SECTIONS,
     Arm,
     ConfirmConfig,
     Excluded,
     Factor,
-    Level,
     ResourceConfig,
     SearchConfig,
     Space,
@@ -164,9 +166,9 @@ class SpaceFile:
             self.refuse(error)
         except DataError as error:
             raise InputError(f"{self.place(('data',))}: data: {error}") from error
-        reference = self.reference(arms, factors)
-        self.check_search(search, arms)
-        confirm = self.check_confirm(confirm, factors, arms, reference)
+        by = self.confirmed_factor(confirm, factors)
+        references = self.references(arms, factors, by)
+        self.check_search(search, arms, set(references.values()))
         return Space(
             name=name,
             question=question,
@@ -176,10 +178,10 @@ class SpaceFile:
             tuned=tuned,
             arms={arm.label: arm for arm in arms},
             excluded=tuple(excluded),
-            reference=reference.label,
+            references=references,
             search=search,
             early_stopping=early_stopping,
-            confirm=confirm,
+            confirm=replace(confirm, by=by),
             resources=resources,
             source=self.data,
         )
@@ -198,34 +200,66 @@ class SpaceFile:
             self.fail(path, "is a factor too; it can be the one or the other")
 
     def levels(self, values: Any, path: Path_) -> tuple[Level, ...]:
-        """A list of distinct scalars."""
-        if not isinstance(values, list) or not values:
-            self.fail(path, "must be a list with at least one value", values)
-        for value in values:
-            if not isinstance(value, str | int | float):
+        """A factor's levels: each a scalar, or a list of scalars."""
+        for value in self.filled(values, path):
+            items = value if isinstance(value, list) else [value]
+            if not items or not all(map(is_scalar, items)):
+                rule = "each value must be text, a number, true or false, or a list of these"
+                self.fail(path, rule, value)
+        levels = tuple(map(level_of, values))
+        if len(set(levels)) < len(levels):
+            self.fail(path, "a value stands here twice", values)
+        return levels
+
+    def scalars(self, values: Any, path: Path_) -> tuple[Scalar, ...]:
+        """The values of a tuned parameter: distinct scalars."""
+        for value in self.filled(values, path):
+            if isinstance(value, list):
+                self.fail(path, "a tuned value must not be a list; a level of a factor may", value)
+            if not is_scalar(value):
                 self.fail(path, "each value must be text, a number, true or false", value)
-        if len({repr(value) for value in values}) < len(values):
+        if len(set(values)) < len(values):
             self.fail(path, "a value stands here twice", values)
         return tuple(values)
+
+    def filled(self, values: Any, path: Path_) -> list[Any]:
+        """A list that is not empty."""
+        if not isinstance(values, list) or not values:
+            self.fail(path, "must be a list with at least one value", values)
+        return values
 
     def when(self, path: Path_, factors: Mapping[str, Any]) -> dict[str, tuple[Level, ...]]:
         """The `when:` of a factor or range; it may name factors above it and fixed values."""
         conditions = {}
-        for key, values in self.mapping((*path, "when"), {}).items():
+        for key, given in self.mapping((*path, "when"), {}).items():
             at = (*path, "when", key)
-            values = values if isinstance(values, list) else [values]
             section, _, name = key.partition(".")
             if key in factors:
                 known = self.factor(key).values
             elif name in self.mapping((section,), {}) if section in SECTIONS else False:
-                known = (self.data[section][name],)
+                known = (level_of(self.data[section][name]),)
             else:
                 self.fail(at, f"must be a factor listed above. {nearest(key, factors)}")
-            for value in values:
-                if value not in known:
-                    self.fail(at, f"is never that. {nearest(value, known)}", value)
-            conditions[key] = tuple(values)
+            conditions[key] = self.alternatives(given, known, at)
         return conditions
+
+    def alternatives(self, given: Any, known: Sequence[Level], path: Path_) -> tuple[Level, ...]:
+        """The levels that a condition names: one, or a list of several.
+
+        A list that is a level itself is that one level.
+        """
+        several = tuple(map(level_of, given)) if isinstance(given, list) else (given,)
+        strange = [value for value in several if value not in known]
+        if isinstance(given, list) and level_of(given) in known:
+            if not strange:
+                rule = (
+                    f"is a level, and each of its values is one too; for the list write [{given}]"
+                )
+                self.fail(path, rule, given)
+            return (level_of(given),)
+        if strange:
+            self.fail(path, f"is never that. {nearest_level(strange[0], known)}", plain(strange[0]))
+        return several
 
     def factor(self, key: str) -> Factor:
         """One entry under `factors`."""
@@ -241,7 +275,7 @@ class SpaceFile:
             when, values = {}, self.levels(given, path)
         if key == "attention.basis":
             for value in values:
-                settings_of(value)  # refuses an unknown one before anything refers to it
+                settings_of(plain(value))  # refuses an unknown one before anything refers to it
         return Factor(name=key, values=values, when=when)
 
     def tuned(self, key: str) -> Tuned:
@@ -255,7 +289,7 @@ class SpaceFile:
         if "values" in given:
             if {"low", "high", "log"} & set(given):
                 self.fail(path, "give either values, or low and high")
-            values = self.levels(given["values"], path)
+            values = self.scalars(given["values"], path)
             return Tuned(name=key, values=values, low=None, high=None, log=False, when=when)
         low, high = (self.number((*path, name), given.get(name)) for name in ("low", "high"))
         if not isinstance(log, bool):
@@ -280,11 +314,17 @@ class SpaceFile:
         """All combinations that can be run, and those that cannot, with the rule."""
         self.check_fixed(factors)
         arms, excluded = [], []
+        labels: set[str] = set()
         first_problem: CombinationError | None = None
         combinations = itertools.islice(self.combinations(factors), MAX_ARMS + 1)
         for levels in combinations:
             label = label_of(levels)
-            rule = self.exclusion(levels)
+            if label in labels:
+                self.fail(
+                    ("factors",), f"two combinations would be called {label!r}; rename a level"
+                )
+            labels.add(label)
+            rule = self.exclusion(levels, factors)
             if rule is None:
                 arm = self.arm(label, levels, tuned)
                 try:
@@ -322,12 +362,12 @@ class SpaceFile:
         """Whether a parameter exists beside these levels."""
         for key, values in parameter.when.items():
             section, _, name = key.partition(".")
-            fixed = self.mapping((section,), {}).get(name)
+            fixed = level_of(self.mapping((section,), {}).get(name))
             if levels.get(key, fixed) not in values:
                 return False
         return True
 
-    def exclusion(self, levels: Mapping[str, Level]) -> str | None:
+    def exclusion(self, levels: Mapping[str, Level], factors: Mapping[str, Factor]) -> str | None:
         """The entry of `exclude` that leaves out this combination, as a phrase."""
         entries = self.data.get("exclude", [])
         if not isinstance(entries, list):
@@ -337,7 +377,11 @@ class SpaceFile:
             if not isinstance(entry, dict) or not entry:
                 self.fail(path, "must hold `factor: level` lines", entry)
             self.known_keys(entry, tuple(self.data["factors"]), path)
-            if all(levels.get(key) == value for key, value in entry.items()):
+            for key, value in entry.items():
+                if isinstance(value, list) and level_of(value) not in factors[key].values:
+                    rule = "is not a level of this factor; for several levels write several entries"
+                    self.fail((*path, key), rule, value)
+            if all(levels.get(key) == level_of(value) for key, value in entry.items()):
                 return f"excluded by {self.place(path)}"
         return None
 
@@ -346,7 +390,7 @@ class SpaceFile:
         sections = {name: dict(self.mapping((name,), {})) for name in SECTIONS}
         for key, value in levels.items():
             section, _, name = key.partition(".")
-            sections[section][name] = value
+            sections[section][name] = plain(value)
         basis = sections["attention"].get("basis", "softmax")
         fixed = self.mapping(("attention",), {})
         applicable = settings_of(basis)
@@ -393,48 +437,90 @@ class SpaceFile:
 
     # -- what goes together -------------------------------------------------------------------
 
-    def reference(self, arms: list[Arm], factors: Mapping[str, Factor]) -> Arm:
-        """The arm that everything is compared with."""
-        wanted = self.mapping(("reference",), {"attention.basis": "softmax"})
-        for key, value in wanted.items():
-            if key not in factors:
-                rule = f"must be one of the factors. {nearest(key, factors)}"
-                self.fail(("reference", key), rule)
-            if value not in factors[key].values:
-                rule = f"is not a level of this factor. {nearest(value, factors[key].values)}"
-                self.fail(("reference", key), rule, value)
-        matching = [arm for arm in arms if all(arm.factors.get(k) == v for k, v in wanted.items())]
-        if len(matching) != 1:
-            shown = ", ".join(arm.label for arm in matching[:4]) or "none"
-            self.fail(
-                ("reference",), f"must fit exactly one arm; it fits {len(matching)} ({shown})"
-            )
-        return matching[0]
-
-    def check_search(self, search: SearchConfig, arms: list[Arm]) -> None:
-        """Refuse a budget that does not reach every arm."""
-        if search.trials is not None and search.allocation == "equal" and search.trials < len(arms):
-            rule = f"must be at least {len(arms)}, one for each arm"
-            self.fail(("search", "trials"), rule, search.trials)
-
-    def check_confirm(
-        self,
-        confirm: ConfirmConfig,
-        factors: Mapping[str, Factor],
-        arms: list[Arm],
-        reference: Arm,
-    ) -> ConfirmConfig:
+    def confirmed_factor(self, confirm: ConfirmConfig, factors: Mapping[str, Factor]) -> str:
         """Settle which factor's levels are confirmed."""
         by = confirm.by
         if by is None and len(factors) == 1:
             by = next(iter(factors))
-        if by not in factors:
+        if by is None or by not in factors:
             rule = f"must be the factor whose levels are confirmed. {nearest(by, factors)}"
             self.fail(("confirm", "by"), rule, by)
-        if not any(by in arm.factors for arm in arms if arm is not reference):
-            self.fail(("confirm", "by"), "exists in no arm but the reference", by)
-        settings = {key: getattr(confirm, key) for key in fields_of(ConfirmConfig)}
-        return ConfirmConfig(**{**settings, "by": by})
+        return by
+
+    def references(
+        self, arms: list[Arm], factors: Mapping[str, Factor], by: str
+    ) -> dict[Level, str]:
+        """For each level of `by` that is confirmed, the arm that it is compared with."""
+        fitting = self.fitting(arms, factors)
+        others = [arm for arm in arms if arm not in fitting]
+        contested = [
+            level
+            for level in factors[by].values
+            if any(arm.factors.get(by) == level for arm in others)
+        ]
+        if len(fitting) == 1:
+            if not contested:
+                self.fail(("confirm", "by"), "exists in no arm but the reference", by)
+            return dict.fromkeys(contested, fitting[0].label)
+        at_level = Counter(arm.factors.get(by) for arm in fitting)
+        if by in self.wanted() or at_level != Counter(factors[by].values):
+            self.refuse_references(fitting, factors, by)
+        for level in factors[by].values:
+            if level not in contested:
+                rule = f"has no arm but its reference at {level_text(level)}; take that level out"
+                self.fail(("confirm", "by"), rule, by)
+        return {level: arm.label for arm in fitting if (level := arm.factors[by]) in contested}
+
+    def wanted(self) -> dict[str, Level]:
+        """The levels that make an arm a reference."""
+        given = self.mapping(("reference",), {"attention.basis": "softmax"})
+        return {key: level_of(value) for key, value in given.items()}
+
+    def fitting(self, arms: list[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
+        """The arms that have all levels that `reference` names."""
+        for key, level in self.wanted().items():
+            if key not in factors:
+                rule = f"must be one of the factors. {nearest(key, factors)}"
+                self.fail(("reference", key), rule)
+            if level not in factors[key].values:
+                rule = f"is not a level of this factor. {nearest_level(level, factors[key].values)}"
+                self.fail(("reference", key), rule, plain(level))
+        wanted = self.wanted().items()
+        return [arm for arm in arms if all(arm.factors.get(k) == v for k, v in wanted)]
+
+    def refuse_references(
+        self, fitting: list[Arm], factors: Mapping[str, Factor], by: str
+    ) -> NoReturn:
+        """Say how many arms `reference` fits, and what would make it fit one, or one at each level."""
+        differing = [
+            key
+            for key in factors
+            if key != by and len({arm.factors.get(key) for arm in fitting}) > 1
+        ]
+        found = {arm.factors.get(by) for arm in fitting}
+        missing = [level_text(level) for level in factors[by].values if level not in found]
+        advice = f"it fits none at {', '.join(missing)}"
+        if differing:
+            advice = f"name a level of {', '.join(differing)} too"
+        elif not fitting:
+            advice = "no arm has all of this"
+        shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
+        self.fail(
+            ("reference",),
+            f"must fit one arm, or one at each level of {by}; it fits {len(fitting)}"
+            f"{f' ({shown})' if fitting else ''}: {advice}",
+        )
+
+    def check_search(self, search: SearchConfig, arms: list[Arm], references: set[str]) -> None:
+        """Refuse a budget that does not reach every arm."""
+        if search.trials is None:
+            return
+        if search.allocation == "equal" and search.trials < len(arms):
+            rule = f"must be at least {len(arms)}, one for each arm"
+            self.fail(("search", "trials"), rule, search.trials)
+        if search.allocation == "free" and search.trials <= len(references):
+            rule = f"must be at least {len(references) + 1}, one for each reference and one for the others"
+            self.fail(("search", "trials"), rule, search.trials)
 
 
 def ends(tuned: Tuned) -> tuple[Level, ...]:
@@ -446,9 +532,11 @@ def ends(tuned: Tuned) -> tuple[Level, ...]:
     return (tuned.low, tuned.high)
 
 
-def label_of(levels: Mapping[str, Level]) -> str:
-    """A short label: text as it is, numbers and truth values with their key."""
-    return " ".join(
-        value if isinstance(value, str) else f"{key.rpartition('.')[2]}={value}"
-        for key, value in levels.items()
-    )
+def is_scalar(value: object) -> bool:
+    """Text, a number, true or false."""
+    return isinstance(value, str | int | float)
+
+
+def nearest_level(level: Level, known: Sequence[Level]) -> str:
+    """`nearest`, for levels."""
+    return nearest(plain(level), map(plain, known))

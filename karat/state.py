@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from karat.errors import JournalError
 from karat.journal import Event
+from karat.levels import Level, level_of, levels_of
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
 Phase = Literal["search", "confirm"]
@@ -77,10 +78,15 @@ class Launch:
 
 
 class StudyState:
-    """The fold. `apply` each event once, in order."""
+    """The fold. `apply` each event once, in order.
+
+    Levels of factors are tuples here where the journal has lists (see `karat.levels`), but for
+    `created["space"]`, which is the question as it was asked.
+    """
 
     def __init__(self) -> None:
         self.created: Mapping[str, Any] = {}
+        self.references: Mapping[Level, str] = {}
         self.created_at = 0.0
         self.launches: list[Launch] = []
         self.trials: dict[int, Trial] = {}
@@ -113,8 +119,15 @@ class StudyState:
         """The trials of one phase, in the order in which they were asked for."""
         return [trial for trial in self.trials.values() if trial.phase == phase]
 
+    @property
+    def reference_arms(self) -> tuple[str, ...]:
+        """Labels of the reference arms, each once."""
+        return tuple(dict.fromkeys(self.references.values()))
+
     def _on_study_created(self, event: Event) -> None:
-        self.created, self.created_at = event.data, event.time
+        arms = [{**arm, "factors": levels_of(arm["factors"])} for arm in event.data["arms"]]
+        self.created, self.created_at = {**event.data, "arms": arms}, event.time
+        self.references = _references(self.created)
 
     def _on_launched(self, event: Event) -> None:
         data = event.data
@@ -126,7 +139,8 @@ class StudyState:
         self.trials[data["trial"]] = Trial(
             number=data["trial"],
             asked_at=event.time,
-            **{key: data[key] for key in data if key != "trial"},
+            factors=levels_of(data["factors"]),
+            **{key: data[key] for key in data if key not in ("trial", "factors")},
         )
 
     def _on_segment_started(self, event: Event) -> None:
@@ -153,7 +167,8 @@ class StudyState:
         trial.ended_at = event.time
 
     def _on_confirmation_planned(self, event: Event) -> None:
-        self.confirmation, self.search_ended_at = event.data, event.time
+        cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]
+        self.confirmation, self.search_ended_at = {**event.data, "cells": cells}, event.time
 
     def _on_interrupted(self, event: Event) -> None:
         self.status, self.reason = "interrupted", event.data["signal"]
@@ -161,3 +176,13 @@ class StudyState:
     def _on_study_ended(self, event: Event) -> None:
         self.status, self.reason = event.data["status"], event.data["reason"]
         self.ended_at = event.time
+
+
+def _references(created: Mapping[str, Any]) -> dict[Level, str]:
+    """`Space.references`, from the first event of a study."""
+    if "references" in created:
+        return {level_of(each["level"]): each["arm"] for each in created["references"]}
+    # Studies of the first version have one reference, for all levels.
+    by, label = created["confirm"]["by"], created["reference"]
+    others = [arm["factors"] for arm in created["arms"] if arm["label"] != label]
+    return {factors[by]: label for factors in others if by in factors}

@@ -7,7 +7,7 @@ order, augmentation and initial weights, and are compared with each other.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -107,9 +107,9 @@ def describe(values: Sequence[float], alpha: float) -> Sample:
 
 
 def compare(
-    reference: tuple[str, Runs], arms: Mapping[str, Runs], rule: Rule
+    runs: Mapping[str, Runs], against: Mapping[str, str], rule: Rule
 ) -> dict[str, Comparison]:
-    """Every arm against the reference, with a verdict; the arms are the family of the correction.
+    """Every arm against its reference, with a verdict; all these are the family of the correction.
 
     * `equivalent`: the (1 - alpha) interval of the paired difference lies inside plus or minus
       `smallest_difference`, even where the difference is not zero beyond doubt: nobody cares.
@@ -125,16 +125,20 @@ def compare(
     take the (1 - alpha) interval, which is the one that is shown. So the reader can check the
     verdict, and each equivalence is called at alpha / 2, without a correction over the arms.
 
+    Args:
+        runs: of arms and references, by label.
+        against: label of each arm that is compared, to that of its reference; a reference
+            without runs need not be in `runs`.
+        rule: what is called a difference.
+
     Raises:
         ValueError: a value is NaN or infinite.
     """
-    against, base = reference
-    return {
-        found.arm: found
-        for found in _judge(
-            [_pair(arm, runs, against, base, rule) for arm, runs in arms.items()], rule
-        )
-    }
+    pairs = [
+        _pair(arm, runs[arm], reference, runs.get(reference, {}), rule)
+        for arm, reference in against.items()
+    ]
+    return {found.arm: found for found in _judge(pairs, rule)}
 
 
 def pairwise(arms: Mapping[str, Runs], rule: Rule) -> tuple[Comparison, ...]:
@@ -167,13 +171,13 @@ def turned(found: Comparison) -> Comparison:
     )
 
 
-def pooled_variance_cut(reference: Runs, arms: Mapping[str, Runs]) -> float | None:
-    """`Comparison.variance_cut` over all arms together: sums of variances in place of each.
+def pooled_variance_cut(pairs: Iterable[tuple[Runs, Runs]]) -> float | None:
+    """`Comparison.variance_cut` over all pairs of arms together: sums of variances in place of each.
 
-    None where no arm has two pairs or nothing varies.
+    None where no two arms share two seeds or nothing varies.
     """
     of_differences = of_values = 0.0
-    for runs in arms.values():
+    for runs, reference in pairs:
         ours, theirs = _shared(runs, reference)
         if len(ours) >= 2:
             of_differences += float(np.var(ours - theirs, ddof=1))
@@ -202,7 +206,7 @@ def _pair(arm: str, runs: Runs, against: str, base: Runs, rule: Rule) -> Compari
         mean=float(np.mean(ours)),
         sd=float(np.std(ours, ddof=1)),
         difference=float(np.mean(ours - theirs)),
-        variance_cut=pooled_variance_cut(base, {arm: runs}),
+        variance_cut=pooled_variance_cut([(runs, base)]),
     )
     if _all_same(ours - theirs, np.concatenate([ours, theirs])):
         return replace(found, reason="the difference is the same for every seed: no t test")

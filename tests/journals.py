@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from karat.journal import FILE_NAME, Event, Journal
+from karat.levels import label_of
 from karat.state import StudyState
 
 Until = Literal["created", "searching", "searched", "confirming", "end"]
@@ -42,9 +43,14 @@ class Plan:
 
     Args:
         until: where the journal ends.
-        levels: of the factor `attention.grid_size`.
+        by: the factor in question.
+        levels: of this factor.
         sharings: levels of `attention.block_sharing`.
         finals: test accuracy in the end by level; `None` is the reference.
+        matched: test accuracy in the end of each level's own reference; None for one reference,
+            which does not have the factor in question.
+        runs: test accuracy of confirmation runs by basis and level, a value for each seed, in
+            place of `finals` or `matched` with noise.
         noise: standard deviation over seeds, half of it shared by all arms.
         metric: `val_accuracy` or `val_loss`.
         fails: every search trial fails.
@@ -53,11 +59,14 @@ class Plan:
     """
 
     until: Until = "end"
+    by: str = "attention.grid_size"
     levels: Sequence[Any] = (1, 3, 5, 7)
     sharings: Sequence[str] = ("blockwise", "universal")
     finals: Mapping[Any, float] = field(
         default_factory=lambda: {None: 0.704, 1: 0.962, 3: 0.975, 5: 0.979, 7: 0.977}
     )
+    matched: Mapping[Any, float] | None = None
+    runs: Mapping[tuple[str, Any], Sequence[float]] = field(default_factory=dict)
     noise: float = 0.006
     metric: str = "val_accuracy"
     fails: bool = False
@@ -68,7 +77,7 @@ class Plan:
 
 
 def study(plan: Plan | None = None, seed: int = 0) -> Script:
-    """The journal of softmax against `fourier` with every grid size and sharing."""
+    """The journal of softmax against `fourier` with every level in question and sharing."""
     plan = plan or Plan()
     script, rng = Script(), np.random.default_rng(seed)
     arms = arms_of(plan)
@@ -101,31 +110,51 @@ def write(folder: Path, script: Script) -> Path:
 
 
 def arms_of(plan: Plan) -> list[dict[str, Any]]:
-    """The arms as `study_created` holds them, the reference first."""
-    reference = {"attention.basis": REFERENCE}
-    arms = [arm(REFERENCE, reference, 41_802)]
+    """The arms as `study_created` holds them, the references first."""
+    arms = [arm({"attention.basis": REFERENCE}, 41_802)]
+    if plan.matched is not None:
+        arms = [
+            arm({plan.by: level, "attention.basis": REFERENCE}, 41_802 + 5_000 * number)
+            for number, level in enumerate(plan.levels)
+        ]
     for number, (level, sharing) in enumerate(itertools.product(plan.levels, plan.sharings)):
-        label = f"fourier {level if isinstance(level, str) else f'grid_size={level}'} {sharing}"
-        factors = {
-            "attention.basis": "fourier",
-            "attention.grid_size": level,
-            "attention.block_sharing": sharing,
-        }
-        arms.append(arm(label, factors, 45_000 + 1_200 * number))
+        factors = {"attention.basis": "fourier", plan.by: level, "attention.block_sharing": sharing}
+        if plan.matched is not None:
+            factors = {plan.by: level, **factors}
+        arms.append(arm(factors, 45_000 + 1_200 * number))
     return arms
 
 
-def arm(label: str, factors: Mapping[str, Any], parameters: int) -> dict[str, Any]:
+def arm(factors: Mapping[str, Any], parameters: int) -> dict[str, Any]:
     """One arm."""
     tuned = ["training.learning_rate"]
+    label = label_of(factors)
     return {"label": label, "factors": factors, "tuned": tuned, "parameters": parameters}
+
+
+def references_of(plan: Plan) -> dict[Any, str]:
+    """Level to the label of its reference."""
+    if plan.matched is None:
+        return dict.fromkeys(plan.levels, REFERENCE)
+    return {
+        level: label_of({plan.by: level, "attention.basis": REFERENCE}) for level in plan.levels
+    }
+
+
+def final_of(plan: Plan, factors: Mapping[str, Any]) -> float:
+    """Test accuracy in the end of an arm, without noise."""
+    level = factors.get(plan.by)
+    if plan.matched is not None and factors["attention.basis"] == REFERENCE:
+        return plan.matched[level]
+    return plan.finals[level]
 
 
 def created(plan: Plan, arms: list[dict[str, Any]]) -> dict[str, Any]:
     """The data of `study_created`."""
     mode = "min" if plan.metric == "val_loss" else "max"
     search = {"sampler": "tpe", "trials": TRIALS_PER_ARM * len(arms), "metric": plan.metric}
-    by = "attention.grid_size"
+    references = references_of(plan)
+    cells = len(references) + len(set(references.values()))
     return {
         "name": "fourier-grid",
         "uid": "0f3c",
@@ -135,7 +164,7 @@ def created(plan: Plan, arms: list[dict[str, Any]]) -> dict[str, Any]:
         "seed": 0,
         "metric": plan.metric,
         "mode": mode,
-        "reference": REFERENCE,
+        "references": [{"level": level, "arm": label} for level, label in references.items()],
         "arms": arms,
         "excluded": [
             {"label": "fourier grid_size=9 blockwise", "rule": "rank 12 is above the 8 tokens"},
@@ -143,9 +172,9 @@ def created(plan: Plan, arms: list[dict[str, Any]]) -> dict[str, Any]:
         ],
         "search": {**search, "mode": mode, "allocation": "equal"},
         "early_stopping": {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 3},
-        "confirm": {"seeds": SEEDS, "by": by, "smallest_difference": 0.005, "alpha": 0.05},
+        "confirm": {"seeds": SEEDS, "by": plan.by, "smallest_difference": 0.005, "alpha": 0.05},
         "data": {"fingerprint": "ab" * 32, "classes": [str(digit) for digit in range(10)]},
-        "totals": {"search": search["trials"], "confirm": (1 + len(plan.levels)) * SEEDS},
+        "totals": {"search": search["trials"], "confirm": cells * SEEDS},
     }
 
 
@@ -178,31 +207,39 @@ def search(
             launch(script, after=3600)
         chosen = arms[number % len(arms)]
         rate = float(np.exp(rng.uniform(np.log(1e-3), np.log(1e-2))))
-        rate = 0.00998 if chosen["label"] == REFERENCE and number < len(arms) else rate
+        is_reference = chosen["factors"]["attention.basis"] == REFERENCE
+        rate = 0.00998 if is_reference and number < len(arms) else rate
         trial = ask(script, number, "search", chosen, {"training.learning_rate": rate}, 0)
         if plan.fails or number == 7:
             end(script, trial, "failed", "loss is NaN at epoch 1; the learning rate is too high")
             continue
         stops = number // len(arms) >= 2
-        final = plan.finals[chosen["factors"].get("attention.grid_size")]
-        best_rate = 0.01 if chosen["label"] == REFERENCE else 0.004
+        final = final_of(plan, chosen["factors"])
+        best_rate = 0.01 if is_reference else 0.004
         final += float(rng.normal(0, 0.004)) - 0.02 * abs(math.log(rate / best_rate))
         train(script, plan, trial, final, epochs=1 if stops else EPOCHS, test=False)
         end(script, trial, "stopped" if stops else "completed", "early stopping" if stops else "")
 
 
 def confirmation(script: Script, plan: Plan, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Plan the confirmation: the reference, and the best arm of each level."""
+    """Plan the confirmation: each reference, then the best arm of each level compared with it."""
     cells, skipped = [], []
-    for level in (None, *plan.levels):
-        of_level = [a["label"] for a in arms if a["factors"].get("attention.grid_size") == level]
+    references = references_of(plan)
+    contests: list[tuple[Any, list[str]]] = []
+    for reference in dict.fromkeys(references.values()):
+        own = next(each["factors"].get(plan.by) for each in arms if each["label"] == reference)
+        contests.append((own, [reference]))
+        for level in (each for each, label in references.items() if label == reference):
+            of_level = [a["label"] for a in arms if a["factors"].get(plan.by) == level]
+            contests.append((level, [label for label in of_level if label != reference]))
+    for level, of_level in contests:
         done = [
             trial
             for trial in script.state.of_phase("search")
             if trial.arm in of_level and trial.status == "completed"
         ]
         if not done:
-            name = REFERENCE if level is None else f"grid_size={level}"
+            name = REFERENCE if level is None else f"{plan.by.rpartition('.')[2]}={level}"
             skipped.append({"label": name, "reason": "no trial of it finished the search"})
             continue
         sign = -1 if plan.metric == "val_loss" else 1
@@ -234,7 +271,10 @@ def confirm(
             number = len(script.state.trials)
             trial = ask(script, number, "confirm", arms[cell["arm"]], cell["tuned"], index)
             own = float(rng.normal(0, plan.noise / math.sqrt(2)))
-            train(script, plan, trial, plan.finals[cell["level"]] + of_seed + own, EPOCHS, True)
+            factors = arms[cell["arm"]]["factors"]
+            runs = plan.runs.get((factors["attention.basis"], cell["level"]))
+            final = runs[index] if runs else final_of(plan, factors) + of_seed + own
+            train(script, plan, trial, final, EPOCHS, True)
             end(script, trial, "completed", "")
 
 

@@ -10,14 +10,35 @@ import journals
 import pytest
 from journals import Plan
 from rich.console import Console
+from scipy import stats
 
 from karat import plots, report
 from karat.errors import JournalError
 from karat.journal import FILE_NAME, read_events
-from karat.report import Summary, answer, render_terminal, sections, summarise, write_report
+from karat.phrases import Metric
+from karat.report import render_terminal, summarise, write_report
+from karat.report_tables import sections
+from karat.report_words import answer, verdict_text
+from karat.search_facts import edges_of
 from karat.state import StudyState
 from karat.statistics import describe
+from karat.summary import Summary
 
+SIZES = Plan(
+    by="model.embed_dim",
+    levels=(96, 24, 48),
+    matched={24: 0.90, 48: 0.94, 96: 0.96},
+    finals={24: 0.93, 48: 0.95, 96: 0.96},
+    runs={
+        ("softmax", 24): (0.900, 0.902, 0.898, 0.904, 0.896),
+        ("fourier", 24): (0.931, 0.931, 0.929, 0.933, 0.926),
+        ("softmax", 48): (0.940, 0.950, 0.930, 0.945, 0.935),
+        ("fourier", 48): (0.951, 0.949, 0.941, 0.944, 0.955),
+        ("softmax", 96): (0.960, 0.962, 0.958, 0.961, 0.959),
+        ("fourier", 96): (0.961, 0.962, 0.957, 0.961, 0.960),
+    },
+    question="What does Fourier give at each size?",
+)
 NASTY = 'a<b>|$x$ & "long" [red]level[/red]'
 
 
@@ -123,17 +144,127 @@ def test_edges_are_measured_on_the_scale_of_the_range(
     value: float, log: bool, flagged: bool
 ) -> None:
     ranges = {"training.learning_rate": {"low": 1e-3, "high": 1e-2, "log": log}}
-    assert bool(list(report._edges({"training.learning_rate": value}, ranges))) == flagged
+    assert bool(list(edges_of({"training.learning_rate": value}, ranges))) == flagged
 
 
 def test_categories_have_no_edges() -> None:
     ranges = {"training.optimizer": {"values": ["adam", "sgd"]}}
-    assert not list(report._edges({"training.optimizer": "adam"}, ranges))
+    assert not list(edges_of({"training.optimizer": "adam"}, ranges))
 
 
 def test_an_empty_journal_is_refused_in_words() -> None:
     with pytest.raises(JournalError, match="empty"):
         summarise(StudyState())
+
+
+# -- references of each level -----------------------------------------------------------------
+
+
+def test_each_level_stands_under_its_own_reference() -> None:
+    found = summary_of(SIZES)
+    told = [(arm.level, arm.is_reference, arm.against) for arm in found.arms]
+    assert told == [
+        (24, True, None),
+        (24, False, "embed_dim=24 softmax"),
+        (48, True, None),
+        (48, False, "embed_dim=48 softmax"),
+        (96, True, None),
+        (96, False, "embed_dim=96 softmax"),
+    ]
+    table = sections(found)[0].tables[0]
+    assert [row[0].endswith(" softmax (reference)") for row in table.rows] == [True, False] * 3
+    assert [row[1] for row in table.rows] == ["24", "24", "48", "48", "96", "96"]
+
+
+def test_differences_are_paired_within_the_level_and_corrected_over_all_levels() -> None:
+    found = summary_of(SIZES)
+    compared = {arm.level: arm.comparison for arm in found.others if arm.comparison}
+    expected = {24: 0.030, 48: 0.008, 96: 0.0002}
+    p_values = {}
+    for level, comparison in compared.items():
+        ours, theirs = SIZES.runs["fourier", level], SIZES.runs["softmax", level]
+        test = stats.ttest_rel(ours, theirs)
+        interval = test.confidence_interval(0.95)
+        assert comparison.difference == pytest.approx(expected[level])
+        assert (comparison.low, comparison.high) == pytest.approx(tuple(interval))
+        assert comparison.p == pytest.approx(test.pvalue)
+        p_values[level] = test.pvalue
+    assert compared[24].p_holm == pytest.approx(3 * p_values[24])
+    assert compared[48].p_holm == pytest.approx(2 * p_values[48])
+    verdicts = {level: comparison.verdict for level, comparison in compared.items()}
+    assert verdicts == {24: "better", 48: "inconclusive", 96: "equivalent"}
+
+
+def test_answer_gives_the_difference_at_each_level_and_claims_no_trend() -> None:
+    assert answer(summary_of(SIZES)) == (
+        "Against softmax at the same embed_dim, fourier is better at 24; equivalent at 96; "
+        "inconclusive at 48. By embed_dim, the difference in test accuracy is +3.00 points at 24 "
+        "(95 % interval +2.88 to +3.12), +0.80 at 48 (-0.32 to +1.92) and +0.02 at 96 "
+        "(-0.08 to +0.12). Whether the difference changes with embed_dim was not tested. "
+        "The highest mean test accuracy, 96.02 %, is that of fourier blockwise at embed_dim=96."
+    )
+
+
+def test_every_view_speaks_of_the_reference_of_the_level(tmp_path: Path) -> None:
+    state = journals.study(SIZES).state
+    write_report(tmp_path, state)
+    text = (tmp_path / "report.md").read_text()
+    assert "Differences are to softmax at the same embed_dim, paired by seed." in text
+    assert re.search(r"fourier \w+ at embed_dim=48: inconclusive, since", text)
+    assert "and the reference of each |" in text
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "accuracy_by_epoch.png",
+        "accuracy_by_embed_dim.png",
+    }
+    assert (tmp_path / "report.html").read_text().count('class="reference"') == 3
+    lines = printed(summarise(state), 150).splitlines()
+    rows = [line for line in lines if line.startswith("embed_dim=")]
+    assert [line.split()[1] for line in rows] == ["softmax", "fourier"] * 3
+
+
+def test_level_whose_reference_failed_is_not_compared() -> None:
+    script = journals.study(replace(SIZES, until="searched"))
+    planned = script.events.pop()
+    cells = [cell for cell in planned.data["cells"] if cell["arm"] != "embed_dim=48 softmax"]
+    skipped = [{"label": "embed_dim=48 softmax", "reason": "no trial of it finished the search"}]
+    script.add("confirmation_planned", cells=cells, skipped=skipped)
+    journals.confirm(script, SIZES, cells, journals.np.random.default_rng(0))
+    script.add("study_ended", status="completed", reason="")
+    found = summarise(script.state)
+    assert [arm.level for arm in found.arms] == [24, 24, 48, 96, 96]
+    assert "fourier is better at 24; equivalent at 96; not compared at 48." in answer(found)
+    assert "at 48 (" not in answer(found)
+    assert all(section.pictures is not None for section in sections(found))
+
+
+def test_matched_study_without_an_end_gives_no_verdict(tmp_path: Path) -> None:
+    for until in ("created", "searching", "searched", "confirming"):
+        state = journals.study(replace(SIZES, until=until)).state
+        write_report(tmp_path, state)
+        assert "There is no answer yet" in answer(summarise(state))
+
+
+def test_report_of_an_older_journal_is_that_of_a_new_one() -> None:
+    script = journals.study()
+    new = summarise(script.state)
+    first = script.events[0]
+    data = {key: value for key, value in first.data.items() if key != "references"}
+    script.events[0] = replace(first, data={**data, "reference": "softmax"})
+    assert summarise(script.state) == new
+
+
+def test_list_levels_are_shown_and_compared_after_the_journal(tmp_path: Path) -> None:
+    finals = {None: 0.7, "all": 0.8, "early": 0.85, (0, 1, 3): 0.95}
+    plan = Plan(by="attention.blocks", levels=tuple(finals)[1:], finals=finals)
+    script = journals.study(plan)
+    folder = journals.write(tmp_path / "blocks", script)
+    found = summarise(StudyState.of(read_events(folder / FILE_NAME)))
+    assert [arm.level for arm in found.arms] == [None, "all", "early", (0, 1, 3)]
+    assert found.arms == summarise(script.state).arms
+    write_report(folder, script.state)
+    text = (folder / "report.md").read_text()
+    assert re.search(r"\| fourier blocks=0,1,3 \w+ \| 0,1,3 \|", text)
+    assert re.search(r"\*\*fourier blocks=0,1,3 \w+ reaches", text)
 
 
 # -- the answer -------------------------------------------------------------------------------
@@ -159,7 +290,7 @@ def test_answer_says_so_where_one_level_beats_all_others() -> None:
             Plan(finals=finals(reference=0.7, g1=0.8, g3=0.85, g5=0.95, g7=0.82), noise=0.004)
         )
     )
-    assert "It is better than every other grid_size confirmed, too." in text
+    assert "It is better than every other level of grid_size confirmed, too." in text
 
 
 def test_answer_sorts_levels_into_beaten_equivalent_and_open() -> None:
@@ -203,7 +334,7 @@ def test_a_study_without_an_end_gets_a_partial_report(
     assert expected in (tmp_path / "report.md").read_text()
     assert 'class="better"' not in (tmp_path / "report.html").read_text()
     assert "better  " not in printed(found)
-    assert all(report.verdict_text(arm, found) in ("pending", "reference") for arm in found.arms)
+    assert all(verdict_text(arm, found) in ("pending", "reference") for arm in found.arms)
 
 
 def test_a_reference_that_could_not_be_confirmed_leaves_the_others_without_a_verdict(
@@ -303,7 +434,7 @@ def test_terminal_table_fits_and_keeps_the_verdict(finished: Summary, width: int
 
 
 def test_negative_zero_is_not_shown() -> None:
-    metric = report.Metric(name="val_accuracy", mode="max")
+    metric = Metric(name="val_accuracy", mode="max")
     assert metric.number(-0.000001, "+") == "+0.00"
     assert metric.number(-0.000001) == "0.00"
     assert metric.number(-0.0123, "+") == "-1.23"
@@ -337,9 +468,23 @@ def test_pictures_are_drawn_for_few_and_equal_runs(values: tuple[float, ...]) ->
     one = level("1", 1.0, *values)
     assert plots.by_level([one], one, "accuracy", "grid_size").startswith(b"\x89PNG")
     assert plots.by_level([one] * 12, None, "accuracy", "grid_size").startswith(b"\x89PNG")
-    curve = plots.Curve(label="x", epochs=(1,), mean=values[:1], sd=(0.0,), is_reference=False)
+    curve = plots.Curve(
+        label="x", epochs=(1,), mean=values[:1], sd=(0.0,), is_reference=False, group="x"
+    )
     reference = replace(curve, is_reference=True, mean=(0.1,))
     assert plots.by_epoch([reference, curve], "accuracy").startswith(b"\x89PNG")
+
+
+def test_references_beside_their_levels_are_drawn_even_where_a_level_lacks_one() -> None:
+    numbers = [level("24", 24.0, 0.9, 0.91), level("48", 48.0, 0.94, 0.95), level("96", 96.0)]
+    base = level("softmax", 48.0, 0.92, 0.93)
+    for levels in (
+        [replace(numbers[0], beside=base), numbers[1]],
+        [replace(numbers[0], beside=base), replace(numbers[2], beside=base)],
+        [replace(each, at=None, beside=base) for each in numbers],
+    ):
+        picture = plots.by_level(levels, None, "accuracy", "embed_dim", "fourier")
+        assert picture.startswith(b"\x89PNG")
 
 
 def test_importing_the_report_loads_nothing_heavy() -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from karat.errors import InputError
+from karat.plans.confirm import contests_of
 from karat.space import Space
 from karat.spacefile import load_space
 from tests.conftest import ROOT, SMALL
+from tests.spaces import LISTS, MATCHED
 
 WriteSpace = Callable[..., Path]
 
@@ -20,7 +22,6 @@ def test_shipped_spaces_load() -> None:
 
 def test_conditions_make_a_factor_exist_only_where_they_hold(small_space: Space) -> None:
     assert list(small_space.arms) == ["softmax", "fourier grid_size=1", "fourier grid_size=2"]
-    assert small_space.reference == "softmax"
     assert "attention.grid_size" not in small_space.arms["softmax"].factors
 
 
@@ -43,7 +44,7 @@ def test_combination_that_cannot_run_is_excluded_with_its_rule(write_space: Writ
         "fourier grid_size=1 rank=50",
         "fourier grid_size=2 rank=50",
     ]
-    assert space.excluded[0].rule == "attention.rank = 50 is above the 5 tokens of this model"
+    assert space.excluded[0].rule.startswith("attention.rank = 50 is above the 5 tokens")
 
 
 def test_exclude_leaves_combinations_out(write_space: WriteSpace) -> None:
@@ -147,6 +148,209 @@ def test_name_is_no_part_of_the_meaning(write_space: WriteSpace) -> None:
     assert load_space(path, name="other").hash == load_space(path).hash
     with pytest.raises(InputError, match="--name: study"):
         load_space(path, name="Not Allowed")
+
+
+# -- references -------------------------------------------------------------------------------
+
+
+def test_one_reference_holds_for_all_levels(small_space: Space) -> None:
+    assert small_space.references == {1: "softmax", 2: "softmax"}
+    assert [(each.label, each.reference) for each in contests_of(small_space)] == [
+        ("softmax", None),
+        ("grid_size=1", "softmax"),
+        ("grid_size=2", "softmax"),
+    ]
+
+
+def test_reference_that_fits_one_arm_at_each_level_is_matched(write_space: WriteSpace) -> None:
+    space = load_space(write_space(text=MATCHED))
+    assert space.references == {12: "embed_dim=12 softmax", 24: "embed_dim=24 softmax"}
+    found = [
+        (each.label, each.level, each.reference, [arm.label for arm in each.arms])
+        for each in contests_of(space)
+    ]
+    assert found == [
+        ("embed_dim=12 softmax", 12, None, ["embed_dim=12 softmax"]),
+        (
+            "embed_dim=12",
+            12,
+            "embed_dim=12 softmax",
+            ["embed_dim=12 fourier grid_size=1", "embed_dim=12 fourier grid_size=2"],
+        ),
+        ("embed_dim=24 softmax", 24, None, ["embed_dim=24 softmax"]),
+        (
+            "embed_dim=24",
+            24,
+            "embed_dim=24 softmax",
+            ["embed_dim=24 fourier grid_size=1", "embed_dim=24 fourier grid_size=2"],
+        ),
+    ]
+
+
+def test_reference_that_names_a_level_of_the_factor_in_question_holds_for_all(
+    write_space: WriteSpace,
+) -> None:
+    named = ("reference: {", "reference: {model.embed_dim: 24, ")
+    space = load_space(write_space(named, text=MATCHED))
+    assert space.references == {12: "embed_dim=24 softmax", 24: "embed_dim=24 softmax"}
+    assert [len(each.arms) for each in contests_of(space)] == [1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "reference: {attention.basis: softmax}",
+            "reference: {attention.basis: fourier}",
+            "reference: must fit one arm, or one at each level of model.embed_dim; it fits 4 "
+            "(embed_dim=12 fourier grid_size=1, embed_dim=12 fourier grid_size=2, "
+            "embed_dim=24 fourier grid_size=1, embed_dim=24 fourier grid_size=2): "
+            "name a level of attention.grid_size too",
+        ),
+        (
+            "reference: {attention.basis: softmax}",
+            "reference: {model.embed_dim: 12}",
+            "it fits 3 (embed_dim=12 softmax, embed_dim=12 fourier grid_size=1, embed_dim=12 "
+            "fourier grid_size=2): name a level of attention.basis, attention.grid_size too",
+        ),
+        (
+            "by: model.embed_dim",
+            "by: attention.grid_size",
+            "one at each level of attention.grid_size; it fits 2 (embed_dim=12 softmax, "
+            "embed_dim=24 softmax): name a level of model.embed_dim too",
+        ),
+        (
+            "reference: {attention.basis: softmax}",
+            "reference: {attention.basis: softmax, attention.grid_size: 1}",
+            "it fits 0: no arm has all of this",
+        ),
+    ],
+)
+def test_reference_that_fits_too_many_or_none_says_how_many_and_what_is_right(
+    write_space: WriteSpace, old: str, new: str, message: str
+) -> None:
+    path = write_space((old, new), text=MATCHED)
+    with pytest.raises(InputError) as caught:
+        load_space(path)
+    assert re.match(rf"{re.escape(str(path))}:\d+: ", str(caught.value))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("basis", "message"),
+    [
+        ("softmax", "it fits 2 (embed_dim=12 softmax, embed_dim=24 softmax): it fits none at 48"),
+        ("fourier", "confirm.by = 'model.embed_dim': has no arm but its reference at 48; take"),
+    ],
+)
+def test_level_without_reference_or_without_others_is_refused(
+    write_space: WriteSpace, basis: str, message: str
+) -> None:
+    exclude = f"exclude:\n  - {{model.embed_dim: 48, attention.basis: {basis}}}\n"
+    path = write_space(("[12, 24]", "[12, 24, 48]"), text=MATCHED + exclude)
+    with pytest.raises(InputError) as caught:
+        load_space(path)
+    assert message in str(caught.value)
+
+
+def test_free_allocation_needs_trials_for_every_reference(write_space: WriteSpace) -> None:
+    path = write_space(("trials: 12", "trials: 2, allocation: free"), text=MATCHED)
+    with pytest.raises(InputError, match=r"trials = 2: must be at least 3, one for each ref"):
+        load_space(path)
+
+
+# -- levels that are lists --------------------------------------------------------------------
+
+
+def test_list_level_is_a_tuple_in_the_factors_and_a_list_in_the_configuration(
+    write_space: WriteSpace,
+) -> None:
+    space = load_space(write_space(text=LISTS))
+    assert list(space.arms) == [
+        "softmax",
+        "fourier all grid_size_per_block=1,2",
+        "fourier all grid_size_per_block=2,1",
+        "fourier early",
+        "fourier blocks=1",
+        "fourier blocks=0,1 grid_size_per_block=1,2",
+    ]
+    arm = space.arms["fourier blocks=0,1 grid_size_per_block=1,2"]
+    assert arm.factors["attention.blocks"] == (0, 1)
+    assert arm.sections["attention"]["blocks"] == [0, 1]
+    assert arm.sections["attention"]["grid_size_per_block"] == [1, 2]
+    assert [each.label for each in contests_of(space)] == [
+        "softmax",
+        "blocks=all",
+        "blocks=early",
+        "blocks=1",
+        "blocks=0,1",
+    ]
+
+
+def test_list_level_may_stand_in_exclude_when_and_reference(write_space: WriteSpace) -> None:
+    assert [each.label for each in load_space(write_space(text=LISTS)).excluded] == [
+        "fourier blocks=0,1 grid_size_per_block=2,1"
+    ]
+    exchanges = (
+        ("{attention.basis: softmax}", "{attention.blocks: [1]}"),
+        ("attention.blocks: [all, [0, 1]]}}", "attention.blocks: [0, 1]}}"),
+    )
+    space = load_space(write_space(*exchanges, text=LISTS))
+    assert set(space.references.values()) == {"fourier blocks=1"}
+    assert [label for label in space.arms if "per_block" in label] == [
+        "fourier blocks=0,1 grid_size_per_block=1,2"
+    ]
+
+
+def test_fixed_list_can_be_a_condition(write_space: WriteSpace) -> None:
+    text = SMALL.replace("depth: 1", "depth: 2").replace("{rank: 4}", "{rank: 4, blocks: [0, 1]}")
+    for condition, count in (("[[0, 1]]", 3), ("[0, 1]", 3)):
+        when = f"when: {{attention.basis: fourier, attention.blocks: {condition}}}"
+        space = load_space(write_space(("when: {attention.basis: fourier}", when), text=text))
+        assert len(space.arms) == count
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("early, [1]", "early, [1, [0]]", "attention.blocks = [1, [0]]: each value must be text"),
+        ("early, [1]", "early, []", "attention.blocks = []: each value must be text, a number"),
+        ("early, [1]", "early, {a: 1}", "attention.blocks = {'a': 1}: each value must be text"),
+        ("early, [1]", "early, [0, 1]", "a value stands here twice"),
+        ("early, [1]", "early, [x]", "attention.blocks = ['x']: must be one of these"),
+        ("[all, [0, 1]]}}", "[all, [2, 1]]}}", "attention.blocks = [2, 1]: is never that."),
+        ("blocks: [0, 1], attention.grid", "blocks: [early, all], attention.grid", "several levels write several entries"),
+        ("{attention.basis: softmax}", "{attention.blocks: [0]}", "attention.blocks = [0]: is not a level of this factor"),
+        ("{low: 1e-3, high: 1e-2, log: true}", "{values: [1e-3, [1e-3, 1e-2]]}", "= [0.001, 0.01]: a tuned value must not be a list; a level of a factor may"),
+        ("basis: [softmax, fourier]", "basis: [softmax, [fourier]]", "attention.basis = ['fourier']: unknown"),
+    ],
+)  # fmt: skip
+def test_bad_list_level_is_refused_with_its_rule(
+    write_space: WriteSpace, old: str, new: str, message: str
+) -> None:
+    path = write_space((old, new), text=LISTS)
+    with pytest.raises(InputError) as caught:
+        load_space(path)
+    assert re.match(rf"{re.escape(str(path))}:\d+: ", str(caught.value))
+    assert message in str(caught.value)
+
+
+def test_condition_that_can_be_read_in_two_ways_is_refused(write_space: WriteSpace) -> None:
+    exchanges = (
+        ("values: [all, early, [1], [0, 1]]", "values: [all, early, [all, early]]"),
+        ("attention.blocks: [all, [0, 1]]}}", "attention.blocks: [all, early]}}"),
+    )
+    with pytest.raises(InputError, match=r"for the list write \[\['all', 'early'\]\]"):
+        load_space(write_space(*exchanges, text=LISTS))
+
+
+def test_levels_that_would_be_called_the_same_are_refused(write_space: WriteSpace) -> None:
+    path = write_space(("early, [1]", "early, [1], blocks=1"), text=LISTS)
+    with pytest.raises(InputError, match="two combinations would be called 'fourier blocks=1'"):
+        load_space(path)
+
+
+# -- seeds ------------------------------------------------------------------------------------
 
 
 def test_seeds_of_search_and_confirmation_are_never_the_same(small_space: Space) -> None:

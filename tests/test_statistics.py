@@ -25,7 +25,14 @@ def shifted(by: float, noise: float = 0.001) -> dict[int, float]:
 
 
 def one(runs: Mapping[int, float], rule: Rule = RULE) -> Comparison:
-    return compare(("base", BASE), {"arm": runs}, rule)["arm"]
+    return all_against(BASE, {"arm": runs}, rule)["arm"]
+
+
+def all_against(
+    base: Mapping[int, float], arms: Mapping[str, Mapping[int, float]], rule: Rule = RULE
+) -> dict[str, Comparison]:
+    """Every arm against the one reference."""
+    return compare({"base": base, **arms}, dict.fromkeys(arms, "base"), rule)
 
 
 def simulated(
@@ -94,16 +101,32 @@ def test_holm_can_take_a_verdict_away_and_says_so() -> None:
     }
     alone = one(arm)
     noisy = {f"noise {k}": shifted(0, 0.01 + k / 1000) for k in range(5)}
-    among = compare(("base", BASE), {"arm": arm, **noisy}, RULE)["arm"]
+    among = all_against(BASE, {"arm": arm, **noisy})["arm"]
     assert alone.verdict == "better"
     assert among.p == alone.p
     assert among.verdict == "inconclusive"
     assert "p alone would be below it" in among.reason
 
 
+def test_each_arm_is_compared_with_its_own_reference_and_all_are_one_family() -> None:
+    upper = {index: value + 0.1 for index, value in BASE.items()}
+    runs = {"low": BASE, "high": upper, "a": shifted(0.01, 0.008), "b": shifted(0.103, 0.008)}
+    found = compare(runs, {"a": "low", "b": "high"}, RULE)
+    for label, base in (("a", BASE), ("b", upper)):
+        alone = all_against(base, {label: runs[label]})[label]
+        assert (found[label].difference, found[label].p) == (alone.difference, alone.p)
+        assert found[label].low == alone.low
+    smaller, larger = sorted(found.values(), key=lambda each: each.p or 0)
+    assert smaller.p is not None
+    assert larger.p is not None
+    assert smaller.p_holm == pytest.approx(2 * smaller.p)
+    assert larger.p_holm == pytest.approx(max(larger.p, 2 * smaller.p))
+    assert (found["a"].against, found["b"].against) == ("low", "high")
+
+
 def test_an_arm_without_a_test_stays_in_the_family() -> None:
     arm = shifted(0.01, 0.008)
-    found = compare(("base", BASE), {"arm": arm, "lost": {}}, RULE)
+    found = all_against(BASE, {"arm": arm, "lost": {}})
     assert found["arm"].p is not None
     assert found["arm"].p_holm == pytest.approx(2 * found["arm"].p)
     assert found["lost"].p_holm is None
@@ -132,9 +155,9 @@ def test_degenerate_input_is_inconclusive_with_the_reason(
 
 def test_constant_arms_have_no_variance_to_cut() -> None:
     same = dict.fromkeys(range(4), 0.5)
-    found = compare(("base", same), {"arm": same}, RULE)["arm"]
+    found = all_against(same, {"arm": same})["arm"]
     assert found.variance_cut is None
-    assert pooled_variance_cut(same, {"arm": same}) is None
+    assert pooled_variance_cut([(same, same)]) is None
 
 
 @pytest.mark.parametrize("call", [one, lambda runs: describe(list(runs.values()), 0.05)])
@@ -156,7 +179,7 @@ def test_variance_cut_is_one_minus_the_ratio_of_variances() -> None:
     ours, theirs = np.array(list(runs.values())), np.array(list(BASE.values()))
     ratio = np.var(ours - theirs, ddof=1) / (np.var(ours, ddof=1) + np.var(theirs, ddof=1))
     assert one(runs).variance_cut == pytest.approx(1 - ratio)
-    assert pooled_variance_cut(BASE, {"a": runs, "b": runs}) == pytest.approx(1 - ratio)
+    assert pooled_variance_cut([(runs, BASE), (runs, BASE)]) == pytest.approx(1 - ratio)
 
 
 def test_pairs_are_one_family_and_can_be_turned() -> None:
@@ -188,7 +211,7 @@ def test_identical_arms_are_called_different_in_no_more_than_alpha_of_studies() 
     called = 0
     for _ in range(studies):
         base, *arms = simulated(rng, arms=4, seeds=5)
-        found = compare(("base", base), {str(i): arm for i, arm in enumerate(arms)}, RULE)
+        found = all_against(base, {str(i): arm for i, arm in enumerate(arms)})
         called += any(each.verdict in ("better", "worse") for each in found.values())
     assert called / studies <= RULE.alpha + 2 * math.sqrt(RULE.alpha * (1 - RULE.alpha) / studies)
 
@@ -201,7 +224,7 @@ def test_interval_covers_a_known_difference_in_95_percent_of_studies() -> None:
     covered = 0
     for _ in range(studies):
         base, arm = simulated(rng, arms=1, seeds=5, difference=difference)
-        found = compare(("base", base), {"arm": arm}, RULE)["arm"]
+        found = all_against(base, {"arm": arm})["arm"]
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= difference <= found.high

@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from karat.driver import description
-from karat.journal import Journal
+from karat.journal import FILE_NAME, Event, Journal, read_events
 from karat.seeds import derive
 from karat.space import Space
 from karat.spacefile import load_space
 from karat.state import StudyState
 from karat.study import MAX_LOST_SEGMENTS, Study
+from tests.spaces import LISTS, MATCHED
 
 
 def value_of(number: int, epoch: int) -> float:
@@ -99,6 +102,78 @@ def test_study_killed_at_any_step_takes_the_decisions_of_an_unbroken_one(
             run(study, slots=1)
         assert decisions(study.state) == whole
         shutil.rmtree(folder)
+
+
+def test_matched_levels_are_confirmed_beside_their_references_with_the_same_seeds(
+    write_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    study, journal = open_study(load_space(write_space(text=MATCHED)), tmp_path / "s")
+    with journal:
+        run(study)
+    state = study.state
+    assert state.confirmation is not None
+    cells = state.confirmation["cells"]
+    assert [(cell["level"], "softmax" in cell["arm"]) for cell in cells] == [
+        (12, True),
+        (12, False),
+        (24, True),
+        (24, False),
+    ]
+    for cell in cells:
+        assert cell["arm"].startswith(f"embed_dim={cell['level']} ")
+    seeds = {(t.seed_index, t.seed) for t in state.of_phase("confirm")}
+    assert len(seeds) == 2
+    assert len(state.of_phase("confirm")) == 8
+
+
+def test_free_allocation_tunes_every_reference_with_a_share_of_its_own(
+    write_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = load_space(write_space(("trials: 12", "trials: 12, allocation: free"), text=MATCHED))
+    study, journal = open_study(space, tmp_path / "s")
+    with journal:
+        run(study)
+    counts = Counter(trial.arm for trial in study.state.of_phase("search"))
+    assert all(counts[label] >= 3 for label in space.reference_arms)
+    assert sum(counts.values()) == 12
+
+
+@pytest.mark.parametrize("allocation", ["equal", "free"])
+def test_list_levels_are_the_same_before_and_after_the_journal(
+    write_space: Callable[..., Path], tmp_path: Path, allocation: str
+) -> None:
+    exchange = ("trials: 12", f"trials: 12, allocation: {allocation}")
+    space = load_space(write_space(exchange, text=LISTS))
+    study, journal = open_study(space, tmp_path / "whole")
+    with journal:
+        run(study, slots=1)
+    whole, live = decisions(study.state), study.state
+    folded = StudyState.of(read_events(tmp_path / "whole" / FILE_NAME))
+    assert folded.references == live.references == space.references
+    assert folded.confirmation == live.confirmation
+    assert [t.factors for t in folded.trials.values()] == [t.factors for t in live.trials.values()]
+    assert [t.config for t in folded.trials.values()] == [t.config for t in live.trials.values()]
+    assert {arm["label"]: arm["factors"] for arm in folded.created["arms"]} == {
+        label: arm.factors for label, arm in space.arms.items()
+    }
+    for step in (3, 20):
+        folder = tmp_path / f"killed-{step}"
+        study, journal = open_study(space, folder)
+        with journal:
+            run(study, steps=step, slots=1)
+        study, journal = open_study(space, folder)
+        with journal:
+            run(study, slots=1)
+        assert decisions(study.state) == whole
+
+
+def test_one_reference_of_an_older_journal_holds_for_all_levels(
+    small_space: Space, tmp_path: Path
+) -> None:
+    created = description(small_space, "fingerprint")
+    del created["references"]
+    older = StudyState.of([Event(0, 0.0, "study_created", {**created, "reference": "softmax"})])
+    assert older.references == small_space.references == {1: "softmax", 2: "softmax"}
 
 
 def test_failed_trial_ends_alone_with_its_reason(small_space: Space, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""The confirmation: the best cell of each level in question, and the reference, with fresh seeds."""
+"""The confirmation: the best cell of each level in question, and its reference, with fresh seeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from karat.levels import Level, level_text
 from karat.plans import Proposal
 from karat.space import Arm, Space
 from karat.state import StudyState, Trial
@@ -11,28 +12,35 @@ from karat.state import StudyState, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Arms of which the best found is confirmed: those with one level of the factor in question."""
+    """Arms of which the best found is confirmed: a reference, or all others of one level.
+
+    Args:
+        label: short and unique, for tables.
+        level: of the factor in question; None where a reference does not have it.
+        arms: among which the best is found.
+        reference: label of the arm that the best is compared with; None for a reference.
+    """
 
     label: str
-    level: Any
+    level: Level | None
     arms: tuple[Arm, ...]
+    reference: str | None
 
 
 def contests_of(space: Space) -> list[Contest]:
-    """The reference, then each level of `confirm.by` that other arms have."""
+    """Each reference, followed by the levels of `confirm.by` that are compared with it."""
     by = space.confirm.by
     assert by is not None
-    reference = space.arms[space.reference]
-    contests = [Contest(label=reference.label, level=None, arms=(reference,))]
-    for level in space.factors[by].values:
-        arms = tuple(
-            arm
-            for arm in space.arms.values()
-            if arm is not reference and arm.factors.get(by) == level
-        )
-        if arms:
-            key = by.rpartition(".")[2]
-            contests.append(Contest(label=f"{key}={level}", level=level, arms=arms))
+    others = [arm for arm in space.arms.values() if arm.label not in space.reference_arms]
+    contests = []
+    for label in space.reference_arms:
+        arm = space.arms[label]
+        level = arm.factors.get(by)
+        contests.append(Contest(label=label, level=level, arms=(arm,), reference=None))
+        for level in (each for each, name in space.references.items() if name == label):
+            arms = tuple(arm for arm in others if arm.factors.get(by) == level)
+            name = f"{by.rpartition('.')[2]}={level_text(level)}"
+            contests.append(Contest(label=name, level=level, arms=arms, reference=label))
     return contests
 
 

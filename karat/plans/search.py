@@ -15,6 +15,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from karat.levels import level_of
 from karat.plans import Proposal
 from karat.samplers import SAMPLERS
 from karat.seeds import derive
@@ -32,8 +33,9 @@ class Search:
     Every group of arms has an Optuna study in memory, which is rebuilt by calling `asked`,
     `reported` and `ended` for what the journal holds. With `allocation: equal` each arm is a
     group of its own, so that all arms are tuned with the same budget; with `free` there is one
-    group for all arms, from which the sampler chooses, and the reference arm has its share of
-    trials apart, so that it is tuned in any case.
+    group for all arms, from which the sampler chooses, and each reference arm has its share of
+    trials apart, so that it is tuned in any case. To the sampler a factor's level is its place
+    in the file, since Optuna takes no lists.
 
     Args:
         space: the question.
@@ -87,8 +89,9 @@ class Search:
         params = dict(trial.tuned)
         if group == JOINT:
             for key, level in trial.factors.items():
-                distributions[key] = CategoricalDistribution(self.space.factors[key].values)
-                params[key] = level
+                values = self.space.factors[key].values
+                distributions[key] = CategoricalDistribution(range(len(values)))
+                params[key] = values.index(level)
         study.add_trial(
             create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
         )
@@ -165,10 +168,12 @@ def _schedule(space: Space) -> list[tuple[str, int]]:
     else:
         assert search.trials is not None
         if search.allocation == "free":
-            by = space.confirm.by
-            levels = len(space.factors[by].values) if by else 0
-            for_reference = max(1, search.trials // (levels + 1))
-            counts = {space.reference: for_reference, JOINT: search.trials - for_reference}
+            assert space.confirm.by is not None
+            references = space.reference_arms
+            contests = len(references) + len(space.factors[space.confirm.by].values)
+            share = max(1, search.trials // contests)
+            counts = dict.fromkeys(references, share)
+            counts[JOINT] = search.trials - share * len(references)
         else:
             for index, label in zip(range(search.trials), itertools.cycle(counts), strict=False):
                 assert index >= 0
@@ -193,13 +198,13 @@ def _suggest_levels(trial: optuna.Trial, space: Space) -> dict[str, Any]:
     levels: dict[str, Any] = {}
     for key, factor in space.factors.items():
         if all(_level(levels, space, name) in values for name, values in factor.when.items()):
-            levels[key] = trial.suggest_categorical(key, factor.values)
+            levels[key] = factor.values[trial.suggest_categorical(key, range(len(factor.values)))]
     return levels
 
 
 def _level(levels: Mapping[str, Any], space: Space, name: str) -> Any:
     section, _, key = name.partition(".")
-    return levels.get(name, space.source.get(section, {}).get(key))
+    return levels.get(name, level_of(space.source.get(section, {}).get(key)))
 
 
 def _key(levels: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

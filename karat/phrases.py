@@ -1,0 +1,114 @@
+"""Numbers, names and moments as the report shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from karat.statistics import Comparison, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """How a metric is shown: accuracies in percent and points, losses as they are."""
+
+    name: str
+    mode: Literal["max", "min"]
+
+    @property
+    def test(self) -> str:
+        """The same on the test split."""
+        return self.name.replace("val_", "test_", 1)
+
+    @property
+    def noun(self) -> str:
+        return self.name.removeprefix("val_")
+
+    @property
+    def is_share(self) -> bool:
+        return self.noun == "accuracy"
+
+    @property
+    def unit(self) -> str:
+        return " %" if self.is_share else ""
+
+    @property
+    def step(self) -> str:
+        """The unit of a difference."""
+        return " points" if self.is_share else ""
+
+    def scaled(self, value: float) -> float:
+        """In the unit shown."""
+        return 100 * value if self.is_share else value
+
+    def number(self, value: float | None, sign: str = "") -> str:
+        """In the unit shown, without naming it; `sign="+"` for differences."""
+        if value is None:
+            return "-"
+        text = f"{self.scaled(value):{sign}.{2 if self.is_share else 4}f}"
+        return text if float(text) != 0 else text.replace("-", "+" if sign else "")
+
+
+def short(key: str) -> str:
+    """A parameter's name without its section."""
+    return key.rpartition(".")[2]
+
+
+def text_of(value: Any) -> str:
+    """A level or a tuned value, numbers with four digits, a list as `0,1,3`."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(map(text_of, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def in_unit(unit: str) -> str:
+    return f" ({unit.strip()})" if unit else ""
+
+
+def tuned_text(tuned: Mapping[str, Any]) -> str:
+    return ", ".join(f"{short(name)} {text_of(value)}" for name, value in tuned.items()) or "-"
+
+
+def spread_text(sample: Sample, metric: Metric) -> str:
+    """Mean and standard deviation."""
+    if sample.sd is None:
+        return metric.number(sample.mean)
+    return f"{metric.number(sample.mean)} ± {metric.number(sample.sd)}"
+
+
+def interval_text(found: Comparison | None, metric: Metric) -> str:
+    """A difference and its interval; nothing for the reference."""
+    if found is None:
+        return ""
+    if found.low is None or found.high is None:
+        return metric.number(found.difference, "+")
+    ends = f"{metric.number(found.low, '+')} to {metric.number(found.high, '+')}"
+    return f"{metric.number(found.difference, '+')} ({ends})"
+
+
+def p_text(found: Comparison | None) -> str:
+    if found is None:
+        return ""
+    if found.p_holm is None:
+        return "-"
+    return "< 0.001" if found.p_holm < 0.001 else f"{found.p_holm:.3f}"
+
+
+def moment_text(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def file_name(text: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in text)
+
+
+def listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
