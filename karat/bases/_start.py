@@ -1,0 +1,22 @@
+"""The start `fan_in`: row sums of variance one for inputs drawn from N(0, 1)."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def fan_in(inputs: int, functions: Callable[[Tensor], Tensor]) -> float:
+    """Standard deviation of weights with which a sum over `inputs` of weighted functions has
+    variance 1.
+
+    Args:
+        inputs: M; each weight is drawn by itself, with mean 0.
+        functions: from float64 numbers, shape (1, 1, L), to the values of each function, (..., L).
+    """
+    x = torch.linspace(-12.0, 12.0, 2401, dtype=torch.float64, device="cpu")
+    density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
+    step = 24.0 / 2400
+    mean_square = step * (functions(x.reshape(1, 1, -1)).square() * density).sum().item()
+    return 1.0 / math.sqrt(inputs * mean_square)
