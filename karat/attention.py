@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from karat.attention_config import FULL, SOFTMAX, AttentionConfig, settings_of, settings_of_all
+from karat.attention_config import (
+    FULL,
+    SOFTMAX,
+    AttentionConfig,
+    nearest_setting,
+    settings_of,
+    settings_of_all,
+)
 from karat.bases import Basis
 from karat.projections import PROJECTIONS
 
@@ -23,6 +30,7 @@ __all__ = [
     "Operator",
     "Units",
     "make_operator",
+    "nearest_setting",
     "settings_of",
     "settings_of_all",
 ]

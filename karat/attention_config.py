@@ -114,10 +114,9 @@ class AttentionConfig:
         allowed = settings_of(basis, section)
         for key in values:
             if key not in allowed:
-                known = settings_of_all()
                 rule = f"does not exist for {section}.basis: {basis}"
-                if key not in known:
-                    rule = f"unknown key. {nearest(key, known)}"
+                if key not in settings_of_all():
+                    rule = f"unknown key. {nearest_setting(key)}"
                 raise SettingError(f"{section}.{key}", rule)
         if basis == SOFTMAX:
             return cls()
@@ -277,6 +276,12 @@ def settings_of(basis: object, section: str = "attention") -> set[str]:
 def settings_of_all() -> set[str]:
     """Names of the settings that exist for some basis."""
     return set().union(*(settings_of(basis) for basis in BASES))
+
+
+def nearest_setting(key: str) -> str:
+    """A phrase that lists the settings, the nearest first, without those per block and head."""
+    plain = [name for name in settings_of_all() if _place_of(name)[1] is None]
+    return f"{nearest(key, plain)}; rank and a basis' own also with _per_block and _per_head"
 
 
 def _place_of(key: str) -> tuple[str, str | None]:

@@ -95,13 +95,15 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
     classes: tuple[str, ...] = ()
     for arm in space.arms.values():
         config = trial_config(space, arm)
+        costs = arm_costs(config)
         classes = config.data.info().classes
         arms.append(
             {
                 "label": arm.label,
                 "factors": dict(arm.factors),
                 "tuned": list(arm.tuned),
-                "parameters": arm_costs(config).parameters,
+                "parameters": costs.parameters,
+                "flops": costs.forward_flops,
             }
         )
     confirm = {key: getattr(space.confirm, key) for key in fields_of(type(space.confirm))}

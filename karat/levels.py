@@ -4,7 +4,7 @@ YAML and JSON hold a list; inside it is a tuple, which can be a key, and which i
 the journal and after it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 Scalar = str | int | float | bool
@@ -31,9 +31,11 @@ def level_text(level: Level) -> str:
     return ",".join(map(str, level)) if isinstance(level, tuple) else str(level)
 
 
-def label_of(levels: Mapping[str, Level]) -> str:
-    """A short label: text as it is, numbers, truth values and lists with their key."""
+def label_of(levels: Mapping[str, Level], spelled: Set[str] = frozenset()) -> str:
+    """A short label: text as it is, numbers, truth values, lists and `spelled` keys with their key."""
     return " ".join(
-        value if isinstance(value, str) else f"{key.rpartition('.')[2]}={level_text(value)}"
+        value
+        if isinstance(value, str) and key not in spelled
+        else f"{key.rpartition('.')[2]}={level_text(value)}"
         for key, value in levels.items()
     )

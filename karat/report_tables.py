@@ -106,6 +106,7 @@ def result_section(summary: Summary) -> Section | None:
         (summary.key, level_kind, lambda arm: text_of(arm.level)),
         ("tuned", "text", lambda arm: tuned_text(arm.tuned)),
         ("parameters", "number", lambda arm: f"{arm.parameters:,}" if arm.parameters else "-"),
+        ("MFLOPs", "number", lambda arm: f"{arm.flops / 1e6:,.1f}" if arm.flops else "-"),
         (f"validation{in_unit(metric.unit)}", "number", lambda arm: metric.number(arm.validation)),
         (f"test{in_unit(metric.unit)}", "number", lambda arm: spread_text(arm.test, metric)),
         (

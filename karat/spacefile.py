@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from karat.attention import settings_of, settings_of_all
+from karat.attention import nearest_setting, settings_of, settings_of_all
 from karat.errors import CombinationError, DataError, InputError, SettingError, nearest, shorten
 from karat.levels import Level, Scalar, label_of, level_of, level_text, plain
 from karat.samplers import SAMPLERS
@@ -32,8 +32,10 @@ KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
     *("search", "early_stopping", "confirm", "resources"),
 )
+BASIS = "attention.basis"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_ARMS = 1000
+GENERIC = {"all", "full", "none", "learned"}
 
 
 def load_space(
@@ -243,6 +245,26 @@ class SpaceFile:
             conditions[key] = self.alternatives(given, known, at)
         return conditions
 
+    def implied(
+        self, key: str, path: Path_, when: dict[str, tuple[Level, ...]]
+    ) -> dict[str, tuple[Level, ...]]:
+        """With the condition that goes without saying: a setting exists where the basis has it."""
+        section, _, name = key.partition(".")
+        if section != "attention" or name == "basis" or BASIS in when:
+            return when
+        bases = self.bases_above(key)
+        having = tuple(basis for basis in bases if name in settings_of(basis))
+        if not having:
+            self.fail(path, rule_for_unknown(name, bases))
+        return when if len(having) == len(bases) else {BASIS: having, **when}
+
+    def bases_above(self, key: str) -> tuple[str, ...]:
+        """The bases beside which a factor or a tuned parameter stands."""
+        factors = self.data["factors"]
+        if BASIS in factors and list(factors).index(BASIS) < [*factors, key].index(key):
+            return tuple(map(str, self.factor(BASIS).values))
+        return (self.mapping(("attention",), {}).get("basis", "softmax"),)
+
     def alternatives(self, given: Any, known: Sequence[Level], path: Path_) -> tuple[Level, ...]:
         """The levels that a condition names: one, or a list of several.
 
@@ -276,7 +298,7 @@ class SpaceFile:
         if key == "attention.basis":
             for value in values:
                 settings_of(plain(value))  # refuses an unknown one before anything refers to it
-        return Factor(name=key, values=values, when=when)
+        return Factor(name=key, values=values, when=self.implied(key, path, when))
 
     def tuned(self, key: str) -> Tuned:
         """One entry under `tuned`."""
@@ -284,7 +306,7 @@ class SpaceFile:
         self.parameter(path)
         given = self.mapping(path)
         self.known_keys(given, ("values", "low", "high", "log", "when"), path)
-        when = self.when(path, self.data["factors"])
+        when = self.implied(key, path, self.when(path, self.data["factors"]))
         log = given.get("log", False)
         if "values" in given:
             if {"low", "high", "log"} & set(given):
@@ -318,7 +340,7 @@ class SpaceFile:
         first_problem: CombinationError | None = None
         combinations = itertools.islice(self.combinations(factors), MAX_ARMS + 1)
         for levels in combinations:
-            label = label_of(levels)
+            label = label_of(levels, self.spelled(factors))
             if label in labels:
                 self.fail(
                     ("factors",), f"two combinations would be called {label!r}; rename a level"
@@ -357,6 +379,14 @@ class SpaceFile:
                 yield from extend(rest[1:], levels)
 
         return extend(list(factors.values()), {})
+
+    def spelled(self, factors: Mapping[str, Factor]) -> set[str]:
+        """Factors whose levels say nothing without their key: not all text, or `none` and the like."""
+        return {
+            key
+            for key, factor in factors.items()
+            if any(not isinstance(v, str) or v in GENERIC for v in factor.values)
+        }
 
     def exists(self, parameter: Factor | Tuned, levels: Mapping[str, Level]) -> bool:
         """Whether a parameter exists beside these levels."""
@@ -412,17 +442,13 @@ class SpaceFile:
 
     def check_fixed(self, factors: Mapping[str, Factor]) -> None:
         """Refuse a fixed attention setting that exists in no arm."""
-        basis = factors.get("attention.basis")
         fixed = self.mapping(("attention",), {})
-        bases = basis.values if basis else (fixed.get("basis", "softmax"),)
-        known = set().union(*(settings_of(each) for each in bases))
+        given = factors[BASIS].values if BASIS in factors else (fixed.get("basis", "softmax"),)
+        bases = tuple(map(str, given))
+        known = set().union(*map(settings_of, bases))
         for key in fixed:
             if key not in known:
-                everywhere = settings_of_all()
-                rule = f"unknown key. {nearest(key, everywhere)}"
-                if key in everywhere:
-                    rule = f"exists for none of the bases here: {', '.join(map(str, bases))}"
-                self.fail(("attention", key), rule)
+                self.fail(("attention", key), rule_for_unknown(key, bases))
 
     def path_of(self, key: str) -> Path_:
         """The path in the file of a parameter's full name."""
@@ -530,6 +556,13 @@ def ends(tuned: Tuned) -> tuple[Level, ...]:
     assert tuned.low is not None
     assert tuned.high is not None
     return (tuned.low, tuned.high)
+
+
+def rule_for_unknown(setting: str, bases: Sequence[str]) -> str:
+    """Why an attention setting is refused that none of the bases has."""
+    if setting in settings_of_all():
+        return f"exists for none of the bases here: {', '.join(bases)}"
+    return f"unknown key. {nearest_setting(setting)}"
 
 
 def is_scalar(value: object) -> bool:

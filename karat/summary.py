@@ -37,6 +37,7 @@ class ConfirmedArm:
         against: label of the reference arm that it is compared with; None for a reference.
         tuned: the tuned parameters' values.
         parameters: of the model; None where the journal does not say.
+        flops: multiply-adds of one picture, forward; None where the journal does not say.
         completed, ended: number of confirmation runs.
         validation: mean of the search metric after the last epoch; None without runs.
         test: over completed runs.
@@ -51,6 +52,7 @@ class ConfirmedArm:
     against: str | None
     tuned: Mapping[str, Any]
     parameters: int | None
+    flops: int | None
     completed: int
     ended: int
     validation: float | None
@@ -213,7 +215,7 @@ def _confirmed_arms(state: StudyState, metric: Metric, rule: Rule) -> tuple[Conf
         if cell["arm"] not in state.reference_arms
     }
     compared = compare(tests, against, rule)
-    parameters = {arm["label"]: arm.get("parameters") for arm in state.created["arms"]}
+    described = {arm["label"]: arm for arm in state.created["arms"]}
     found = []
     for cell in state.confirmation["cells"]:
         label, runs = cell["arm"], _runs_of(state, cell["arm"])
@@ -225,7 +227,8 @@ def _confirmed_arms(state: StudyState, metric: Metric, rule: Rule) -> tuple[Conf
             level=cell["level"],
             against=against.get(label),
             tuned=cell["tuned"],
-            parameters=parameters.get(label),
+            parameters=described[label].get("parameters"),
+            flops=described[label].get("flops"),
             completed=len(runs),
             ended=sum(trial.ended for trial in all_of_it),
             validation=plain.fmean(validation) if validation else None,

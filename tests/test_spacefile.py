@@ -73,7 +73,9 @@ def test_exclude_leaves_combinations_out(write_space: WriteSpace) -> None:
         ("[softmax, fourier]", "[]", 9, "factors.attention.basis = []: must be a list with at least"),
         ("[softmax, fourier]", "[softmax, softmax]", 9, "a value stands here twice"),
         ("values: [1, 2]", "values: [0, 2]", 10, "attention.grid_size = 0: must be at least 1"),
-        (", when: {attention.basis: fourier}", "", 10, "does not exist for attention.basis: softmax"),
+        ("attention.grid_size: {values", "attention.omega0: {values", 10, "does not exist for attention.basis: fourier"),
+        ("attention.grid_size: {values: [1, 2], when: {attention.basis: fourier}}", "attention.omega0: [1, 2]", 10, "exists for none of the bases here: softmax, fourier"),
+        ("attention.grid_size: {values: [1, 2], when: {attention.basis: fourier}}", "attention.grid_sise: [1, 2]", 10, "unknown key. did you mean 'grid_size'?"),
         ("when: {attention.basis: fourier}", "when: {attention.bases: fourier}", 10, "must be a factor listed above"),
         ("when: {attention.basis: fourier}", "when: {attention.basis: rational}", 10, "is never that"),
         ("low: 1e-3", "low: 0", 12, "must be greater than 0 on a logarithmic scale"),
@@ -262,15 +264,38 @@ def test_free_allocation_needs_trials_for_every_reference(write_space: WriteSpac
 # -- levels that are lists --------------------------------------------------------------------
 
 
+def test_setting_of_a_basis_needs_no_condition(write_space: WriteSpace) -> None:
+    plain = load_space(write_space())
+    implied = load_space(write_space((", when: {attention.basis: fourier}", "")))
+    assert list(implied.arms) == list(plain.arms)
+    assert implied.factors == plain.factors
+
+
+@pytest.mark.parametrize(
+    ("levels", "labels"),
+    [
+        ("[none, simplex]", ["projection=none", "projection=simplex"]),
+        ("[softmax, simplex]", ["softmax", "simplex"]),
+    ],
+)
+def test_text_that_says_nothing_alone_stands_with_its_key(
+    levels: str, labels: list[str], write_space: WriteSpace
+) -> None:
+    exchange = ("attention.grid_size: {values: [1, 2]", f"attention.projection: {{values: {levels}")
+    by = ("by: attention.grid_size", "by: attention.projection")
+    space = load_space(write_space(exchange, by))
+    assert list(space.arms) == ["softmax", *(f"fourier {label}" for label in labels)]
+
+
 def test_list_level_is_a_tuple_in_the_factors_and_a_list_in_the_configuration(
     write_space: WriteSpace,
 ) -> None:
     space = load_space(write_space(text=LISTS))
     assert list(space.arms) == [
         "softmax",
-        "fourier all grid_size_per_block=1,2",
-        "fourier all grid_size_per_block=2,1",
-        "fourier early",
+        "fourier blocks=all grid_size_per_block=1,2",
+        "fourier blocks=all grid_size_per_block=2,1",
+        "fourier blocks=early",
         "fourier blocks=1",
         "fourier blocks=0,1 grid_size_per_block=1,2",
     ]
@@ -345,7 +370,7 @@ def test_condition_that_can_be_read_in_two_ways_is_refused(write_space: WriteSpa
 
 
 def test_levels_that_would_be_called_the_same_are_refused(write_space: WriteSpace) -> None:
-    path = write_space(("early, [1]", "early, [1], blocks=1"), text=LISTS)
+    path = write_space(("early, [1]", "early, [1], '1'"), text=LISTS)
     with pytest.raises(InputError, match="two combinations would be called 'fourier blocks=1'"):
         load_space(path)
 
