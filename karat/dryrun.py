@@ -79,9 +79,10 @@ def print_plan(space: Space, slots: int, console: Console) -> None:
 def _facts(space: Space, search: Search, share: float) -> Iterator[str]:
     for each in space.tuned.values():
         scale = ", logarithmic" if each.log else ""
-        span = f"{each.low:g} to {each.high:g}{scale}"
         if each.values is not None:
             span = ", ".join(map(str, each.values))
+        else:
+            span = f"{each.low:g} to {each.high:g}{scale}"
         yield f"tuned         {each.name}: {span}"
     yield (
         f"search        {search.total} trials ({space.search.sampler}) for {space.search.metric}; "

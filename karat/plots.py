@@ -142,7 +142,11 @@ def by_level(
         names = [textwrap.fill(level.name, 14) for level in levels]
         widest = max(len(line) for name in names for line in name.splitlines() or [""])
         crowded = widest * len(levels) > 40
-        panel.set_xticks(places, [_plain(name) for name in names], rotation=30 if crowded else 0)
+        panel.set_xticks(places, [_plain(name) for name in names])
+        if crowded:
+            panel.tick_params("x", rotation=45)
+            for text in panel.get_xticklabels():
+                text.set(ha="right", rotation_mode="anchor")
         panel.set_xlim(min(places) - 0.6 * step, max(places) + 0.6 * step)
     panels[0].set_ylabel(axis)
     if reference is not None:

@@ -63,7 +63,7 @@ def _columns_for(width: int, table: Table, key: str) -> list[str]:
         "p (Holm)": 110,
         "s per run": 96,
     }
-    validation = table.columns[5]
+    validation = next(name for name in table.columns if name.startswith("validation"))
     return [name for name in table.columns if width >= {**wide, validation: 125}.get(name, 0)]
 
 

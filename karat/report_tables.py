@@ -19,10 +19,11 @@ from karat.phrases import (
 )
 from karat.report_pictures import Picture, epoch_picture, level_picture
 from karat.report_words import result_notes, search_notes, verdict_text
-from karat.summary import Summary
+from karat.summary import ConfirmedArm, Summary
 
 T = TypeVar("T")
 Kind = Literal["text", "number", "range"]
+ArmColumn = tuple[str, Kind, Callable[[ConfirmedArm], str]]
 FOLDER_CONTENT = {
     "journal.jsonl": "every decision, report and end, in order; the only truth",
     "report.html": "this report, one file that needs nothing else",
@@ -100,10 +101,11 @@ def result_section(summary: Summary) -> Section | None:
     metric = summary.metric
     share = f"{100 * (1 - summary.rule.alpha):g} % interval"
     level_kind: Kind = "number" if all(is_number(a.level) for a in summary.others) else "text"
+    of_level: ArmColumn = (summary.key, level_kind, lambda arm: text_of(arm.level))
     table = table_of(
         summary.arms,
         ("arm", "text", lambda arm: arm.label + " (reference)" * arm.is_reference),
-        (summary.key, level_kind, lambda arm: text_of(arm.level)),
+        *(() if _labels_name_levels(summary) else (of_level,)),
         ("tuned", "text", lambda arm: tuned_text(arm.tuned)),
         ("parameters", "number", lambda arm: f"{arm.parameters:,}" if arm.parameters else "-"),
         ("MFLOPs", "number", lambda arm: f"{arm.flops / 1e6:,.1f}" if arm.flops else "-"),
@@ -120,6 +122,10 @@ def result_section(summary: Summary) -> Section | None:
         cards=True,
     )
     return Section(title="Result", paragraphs=tuple(result_notes(summary)), tables=(table,))
+
+
+def _labels_name_levels(summary: Summary) -> bool:
+    return all(isinstance(arm.level, str) and arm.level in arm.label for arm in summary.others)
 
 
 def _picture_section(summary: Summary) -> Section | None:

@@ -35,6 +35,7 @@ def answer(summary: Summary) -> str:
             _about(best, summary),
             _about_others(best, summary),
             _about_pairs(best, summary),
+            _about_price(best, summary),
         ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -146,6 +147,24 @@ def _about_others(best: ConfirmedArm, summary: Summary) -> str:
         return f"Against {summary.reference}, {count} {verdicts[0]} too."
     counts = [f"{n} {word}" for word in VERDICTS if (n := verdicts.count(word))]
     return f"Of the others, against {summary.reference}: {', '.join(counts)}."
+
+
+def _about_price(best: ConfirmedArm, summary: Summary) -> str:
+    """What the best arm costs, with the reference's figures in brackets."""
+    base = next((arm for arm in summary.arms if arm.is_reference), None)
+    if base is None:
+        return ""
+    prices = []
+    if best.parameters and base.parameters:
+        prices.append(f"{best.parameters:,} parameters ({base.parameters:,})")
+    if best.flops and base.flops:
+        flops = (f"{arm.flops / 1e6:,.1f}" for arm in (best, base) if arm.flops)
+        prices.append("{} million operations a picture ({})".format(*flops))
+    if best.seconds and base.seconds:
+        prices.append(f"{best.seconds:.1f} s of training a run ({base.seconds:.1f})")
+    if not prices:
+        return ""
+    return f"Its price, and in brackets that of {base.name}: {listed(prices)}."
 
 
 def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:

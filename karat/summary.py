@@ -238,7 +238,24 @@ def _confirmed_arms(state: StudyState, metric: Metric, rule: Rule) -> tuple[Conf
             comparison=compared.get(label),
         )
         found.append(arm)
-    return tuple(sorted(found, key=_reading_order(state.references)))
+    in_order = sorted(found, key=_reading_order(state.references))
+    return _ranked(in_order, metric) if _names_only(state) else tuple(in_order)
+
+
+def _names_only(state: StudyState) -> bool:
+    """Whether the levels are names, such as bases, which have no order of their own."""
+    return len(state.reference_arms) == 1 and all(isinstance(x, str) for x in state.references)
+
+
+def _ranked(arms: Sequence[ConfirmedArm], metric: Metric) -> tuple[ConfirmedArm, ...]:
+    """The reference, then the others by their mean, the best first; those without one last."""
+    sign = -1 if metric.mode == "max" else 1
+
+    def place(arm: ConfirmedArm) -> tuple[bool, bool, float]:
+        mean = arm.test.mean
+        return not arm.is_reference, mean is None, 0.0 if mean is None else sign * mean
+
+    return tuple(sorted(arms, key=place))
 
 
 def _reading_order(

@@ -73,6 +73,23 @@ def test_arms_are_the_reference_then_the_levels_in_order() -> None:
     assert found.arms[0].comparison is None
 
 
+def test_levels_that_are_names_are_ranked_the_best_first() -> None:
+    names = {"rational": 0.91, "fourier": 0.97, "morlet": 0.94}
+    plan = Plan(by="model.name", levels=tuple(names), finals={None: 0.7, **names}, noise=0.001)
+    found = summary_of(plan)
+    assert [arm.level for arm in found.arms] == [None, "fourier", "morlet", "rational"]
+    result = next(part for part in sections(found) if part.title == "Result")
+    assert "name" not in result.tables[0].columns
+
+
+def test_answer_gives_the_price_beside_that_of_the_reference(finished: Summary) -> None:
+    arms = tuple(replace(arm, flops=2_400_000 + arm.is_reference) for arm in finished.arms)
+    assert answer(replace(finished, arms=arms)).endswith(
+        "Its price, and in brackets that of softmax: 51,000 parameters (41,802), 2.4 million "
+        "operations a picture (2.4) and 21.0 s of training a run (21.0)."
+    )
+
+
 def test_runs_are_paired_by_seed_index(finished: Summary) -> None:
     base, arm = finished.arms[0], finished.arms[1]
     expected = sum(arm.runs[i] - base.runs[i] for i in range(5)) / 5
@@ -281,7 +298,7 @@ def test_answer_gives_the_highest_mean_its_interval_and_verdict(finished: Summar
 
 
 def test_answer_claims_no_best_level_where_none_is_settled(finished: Summary) -> None:
-    assert answer(finished).endswith("Between the levels of grid_size no difference is settled.")
+    assert "Between the levels of grid_size no difference is settled." in answer(finished)
 
 
 def test_answer_says_so_where_one_level_beats_all_others() -> None:

@@ -72,6 +72,8 @@ class Basis(abc.ABC):
     def refined(self, coefficients: Mapping[str, Tensor], finer: "Basis") -> dict[str, Tensor]:
         """The coefficients that give exactly the same functions in a finer basis of this family.
 
+        A family with a grid may mean: on its grid; then its docstring says so.
+
         Raises:
             CombinationError: `finer` does not hold these functions.
         """
