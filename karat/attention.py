@@ -6,6 +6,8 @@ operator, R rank, M keys (= N), L = B K N rows of scores. Scores and weights are
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from karat.attention_config import (
 )
 from karat.bases import Basis
 from karat.projections import PROJECTIONS
+from karat.starts import fan_in
 
 __all__ = [
     "BASE_ACTIVATIONS",
@@ -33,6 +36,7 @@ __all__ = [
     "nearest_setting",
     "settings_of",
     "settings_of_all",
+    "without_autocast",
 ]
 
 BASE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
@@ -48,7 +52,8 @@ class Units(nn.Module):
 
     `Φ(x)_r = sum_m scale_rm φ_rm(x_m) + base_scale_rm b(x_m)`. Source: arXiv 2503.10632,
     Section 3. With `base_activation: zero` the base scale is frozen and without effect; it is
-    kept for the paper's count of parameters.
+    kept for the paper's count of parameters. With `unit_scales: false` the base is added as it
+    is, which no start can tame.
 
     Args:
         config: the operator's settings.
@@ -78,25 +83,25 @@ class Units(nn.Module):
         self.base_scale = (
             nn.Parameter(torch.ones(shape), requires_grad=has_base) if config.unit_scales else None
         )
-        self._start(config.init, generator, gain)
+        self._start(config, generator, gain)
 
     @torch.no_grad()
-    def _start(self, start: str, generator: torch.Generator | None, gain: float) -> None:
+    def _start(
+        self, config: AttentionConfig, generator: torch.Generator | None, gain: float
+    ) -> None:
         for name, coefficient in self.coefficients.items():
-            self.basis.initialise(name, coefficient, start, generator)
-        if start == "paper":
+            self.basis.initialise(name, coefficient, config.init, generator)
+        if config.init == "paper":
             return
-        self.multiply(gain)
-        inputs = next(iter(self.coefficients.values())).shape[2]
-        if self.base_scale is not None:
-            self.base_scale.fill_(gain / math.sqrt(inputs))
-
-    @torch.no_grad()
-    def multiply(self, factor: float | Tensor) -> None:
-        """Multiply every φ by a factor that broadcasts to (P, R, M); the base is left alone."""
-        any_coefficient = next(iter(self.coefficients.values()))
-        scale = any_coefficient.new_ones(any_coefficient.shape[:3]) * factor
-        scaled = self.basis.scaled(dict(self.coefficients.items()), scale)
+        base = BASE_ACTIVATIONS[config.base_activation]
+        if base is not None and self.base_scale is not None:
+            gain /= math.sqrt(2.0)  # half of the variance each
+            std = gain * fan_in(self.base_scale.shape[2], base)
+            self.base_scale.normal_(0.0, std, generator=generator)
+        some = next(iter(self.coefficients.values()))
+        scaled = self.basis.scaled(
+            dict(self.coefficients.items()), some.new_full(some.shape[:3], gain)
+        )
         for name, coefficient in self.coefficients.items():
             coefficient.copy_(scaled[name])
 
@@ -189,7 +194,7 @@ class Operator(nn.Module):
             dropout: share of the weights that is dropped, as timm's `attn_drop` does.
         """
         dtype = torch.promote_types(scores_BHNM.dtype, torch.float32)
-        with torch.autocast(scores_BHNM.device.type, enabled=False):
+        with without_autocast(scores_BHNM.device):
             scores, values = scores_BHNM.to(dtype), values_BHMD.to(dtype)
             if keep is None and not dropout and self.config.operator_order == "w_phi":
                 out = self._reordered(scores, values)
@@ -220,12 +225,14 @@ class Operator(nn.Module):
         return self._scale_output(self._as_scores(rows_PML, scores_BHNM))
 
     def _reordered(self, scores_BHNM: Tensor, values_BHMD: Tensor) -> Tensor:
-        batch, _, tokens, keys = scores_BHNM.shape
+        batch, heads, tokens, keys = scores_BHNM.shape
+        sharing = heads // self.num_operators
         values_BPKMD = values_BHMD.reshape(
-            batch, self.num_operators, -1, keys, values_BHMD.shape[3]
+            batch, self.num_operators, sharing, keys, values_BHMD.shape[3]
         )
         rows_PRL = self._phi_hat(self._as_rows(scores_BHNM), None)
-        rows_BPKNR = rows_PRL.view(*rows_PRL.shape[:2], batch, -1, tokens).permute(2, 0, 3, 4, 1)
+        rows_PRBKN = rows_PRL.view(*rows_PRL.shape[:2], batch, sharing, tokens)
+        rows_BPKNR = rows_PRBKN.permute(2, 0, 3, 4, 1)
         if self.weight is not None:
             weight = self.weight.to(scores_BHNM.dtype)
             values_BPKMD = torch.einsum("pmr,bpkmd->bpkrd", weight, values_BPKMD)
@@ -256,14 +263,17 @@ class Operator(nn.Module):
 
     def _as_rows(self, scores_BHNM: Tensor) -> Tensor:
         """(B, H, N, M) to (P, M, L)."""
-        batch, _, tokens, keys = scores_BHNM.shape
-        scores_BPKNM = scores_BHNM.reshape(batch, self.num_operators, -1, tokens, keys)
-        return scores_BPKNM.permute(1, 4, 0, 2, 3).reshape(self.num_operators, keys, -1)
+        batch, heads, tokens, keys = scores_BHNM.shape
+        operators, sharing = self.num_operators, heads // self.num_operators
+        scores_BPKNM = scores_BHNM.reshape(batch, operators, sharing, tokens, keys)
+        rows = batch * sharing * tokens
+        return scores_BPKNM.permute(1, 4, 0, 2, 3).reshape(operators, keys, rows)
 
     def _as_scores(self, rows_PML: Tensor, like_BHNM: Tensor) -> Tensor:
         """(P, M, L) to (B, H, N, M)."""
-        batch, _, tokens, keys = like_BHNM.shape
-        rows_PMBKN = rows_PML.reshape(self.num_operators, keys, batch, -1, tokens)
+        batch, heads, tokens, keys = like_BHNM.shape
+        sharing = heads // self.num_operators
+        rows_PMBKN = rows_PML.reshape(self.num_operators, keys, batch, sharing, tokens)
         return rows_PMBKN.permute(2, 0, 3, 4, 1).flatten(1, 2)
 
 
@@ -296,7 +306,7 @@ class HeadParts(nn.Module):
         outputs = []
         for heads, operator in zip(self.heads, self.operators, strict=True):
             scores, values = scores_BHNM[:, heads], values_BHMD[:, heads]
-            kept = keep if keep is None or keep.shape[1] == 1 else keep[:, heads]
+            kept = _of_heads(keep, heads)
             if isinstance(operator, Operator):
                 outputs.append(operator(scores, values, kept, dropout))
             else:
@@ -308,9 +318,8 @@ class HeadParts(nn.Module):
         """The attention weights, shape (B, H, N, M)."""
         found = []
         for heads, operator in zip(self.heads, self.operators, strict=True):
-            kept = keep if keep is None or keep.shape[1] == 1 else keep[:, heads]
             of_part = operator.weights if isinstance(operator, Operator) else _softmax
-            found.append(of_part(scores_BHNM[:, heads], kept))
+            found.append(of_part(scores_BHNM[:, heads], _of_heads(keep, heads)))
         return torch.cat(found, 1)[:, self.order]
 
 
@@ -334,6 +343,20 @@ def make_operator(
         return operators[0]
     in_parts = [heads for heads, _ in parts]
     return HeadParts(list(zip(in_parts, operators, strict=True)), num_tokens)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """A context in which autocast does not narrow what is computed."""
+    if device.type == "meta":  # has no autocast to switch off
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _of_heads(keep: Tensor | None, heads: list[int]) -> Tensor | None:
+    """The part of a mask that is for these heads."""
+    if keep is None or keep.dim() < 3 or keep.shape[-3] == 1:
+        return keep
+    return keep[..., heads, :, :]
 
 
 def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator | None) -> nn.Parameter:

@@ -1,14 +1,14 @@
 """Which attention operator: every setting of the family, checked."""
 
 import dataclasses
-import typing
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from karat.bases import BASES, Basis
 from karat.errors import CombinationError, SettingError, nearest
-from karat.settings import at_least, build, convert, fields_of
+from karat.settings import at_least, build, convert, fields_of, hints_of
 
 SOFTMAX = "softmax"
 FULL = "full"
@@ -39,9 +39,9 @@ class AttentionConfig:
         base_activation: b in `φ(x) = scale_b b(x) + scale (sum of basis functions)`.
         unit_scales: whether each unit learns its two scales, as the paper's code does.
         init: `fan_in`, or `paper` for the start that the paper states.
-        blocks: which blocks are KArAt: `all`, a third of them (`early`, `middle`, `late`), or a
-            list of block numbers from 0; the others keep softmax.
-        heads: which heads are KArAt: `all`, or a list of head numbers from 0.
+        blocks: which blocks are KArAt: `all`, a third of them (`early`, `middle`, `late`), or an
+            ascending list of block numbers from 0; the others keep softmax.
+        heads: which heads are KArAt: `all`, or an ascending list of head numbers from 0.
         gated_blocks: whether ConViT's gated positional layers are exchanged too.
         basis_settings: settings of the basis family (`grid_size`, ...), checked by its class.
         per_block: `rank` or a basis setting to one value for each KArAt block.
@@ -70,6 +70,8 @@ class AttentionConfig:
     per_head: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for key, hint in hints_of(type(self)).items():
+            object.__setattr__(self, key, convert(hint, getattr(self, key), key))
         if self.basis == SOFTMAX:
             return
         build(BASES[self.basis], self.basis_settings, "basis_settings")
@@ -248,9 +250,7 @@ class AttentionConfig:
         settings = dict(self.basis_settings)
         for key, value in own.items():
             if key == "rank":
-                fields["rank"] = convert(
-                    typing.get_type_hints(AttentionConfig)["rank"], value, "rank"
-                )
+                fields["rank"] = value
             else:
                 settings[key] = value
         return dataclasses.replace(self, basis_settings=settings, **fields)
@@ -296,8 +296,8 @@ def _check_numbers(key: str, numbers: object) -> None:
     if isinstance(numbers, tuple):
         if not numbers:
             raise SettingError(key, "must name at least one; basis: softmax has none", numbers)
-        if min(numbers) < 0 or len(set(numbers)) < len(numbers):
-            raise SettingError(key, "must be different numbers, counted from 0", numbers)
+        if min(numbers) < 0 or any(a >= b for a, b in itertools.pairwise(numbers)):
+            raise SettingError(key, "must be ascending numbers, counted from 0", numbers)
 
 
 def _within(key: str, numbers: Sequence[Any], count: int, what: str) -> tuple[int, ...]:
@@ -306,7 +306,7 @@ def _within(key: str, numbers: Sequence[Any], count: int, what: str) -> tuple[in
             (key, "model.name"),
             f"{key}: there is no {max(numbers)}; the {count} {what} count from 0",
         )
-    return tuple(sorted(numbers))
+    return tuple(numbers)
 
 
 def _check_count(key: str, values: Sequence[Any], count: int, what: str) -> None:

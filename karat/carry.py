@@ -57,6 +57,11 @@ def _sites(source: nn.Module, target: nn.Module) -> list[Site]:
             f"a {type(source).__name__} of {len(found)} blocks cannot be carried to a "
             f"{type(target).__name__} of {len(wanted)}"
         )
+    for old, new in zip(found, wanted, strict=True):
+        for key in ("num_heads", "head_dim", "prefix_tokens"):
+            before, after = getattr(old, key), getattr(new, key)
+            if before != after:
+                raise HostError(f"{new.name}: {key} is {before} in the source, {after} here")
     return found
 
 
@@ -198,8 +203,11 @@ class OperatorCarrier:
         projects_weights = config.projection != "none" and (
             config.rank == "full" or config.operator_order != "w_phi"
         )
-        if outputs and projects_weights:
-            return gains  # a projected row sums to 1 whatever its length
+        if outputs and projects_weights:  # a projected row sums to 1 whatever its length
+            if config.output_scale in ("1/N", "1/sqrt(N)") and self.old.grid != self.new.grid:
+                what = f"{config.output_scale} of a projected row cannot be carried to other tokens"
+                self._refuse("output_scale", what)
+            return gains
         gains[self.new.prefix_tokens :] = math.prod(self.old.grid) / math.prod(self.new.grid)
         if outputs:
             more = self.new.num_tokens / self.old.num_tokens
@@ -241,6 +249,10 @@ def _host_writes(
     source: nn.Module, target: nn.Module, sites: list[tuple[Site, Site]]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     old_state, new_state = source.state_dict(), target.state_dict()
+    by_module = {old.name: (old, new) for old, new in sites}
+    for name in old_state.keys() - new_state.keys():
+        if ".attn.operator." not in name:
+            raise HostError(f"{name}: the target has no such weights")
     for name, value in new_state.items():
         if ".attn.operator." in name:
             continue
@@ -250,7 +262,7 @@ def _host_writes(
         if old.shape != value.shape:
             if name.split(".")[0] in ("head", "head_dist"):
                 continue
-            old = _resized(name, old, value, sites[0][0], sites[0][1])
+            old = _resized(name, old, value, *by_module.get(name.rpartition(".")[0], sites[0]))
         yield value, old
 
 
@@ -271,7 +283,10 @@ def _resized(name: str, old: Tensor, new: Tensor, before: Site, after: Site) -> 
         resized = resample_patch_embed(old, list(new.shape[-2:]))
     elif name.endswith("relative_position_bias_table") and old.shape[1] == new.shape[1]:
         resized = resize_rel_pos_bias_table(
-            old, new_window_size=after.grid, new_bias_shape=tuple(new.shape)
+            old,
+            new_window_size=after.grid,
+            new_bias_shape=tuple(new.shape),
+            old_window_size=before.grid,
         )
     if resized is None or resized.shape != new.shape:
         raise HostError(

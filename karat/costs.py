@@ -45,8 +45,8 @@ def costs_of(
     """Costs of the vision transformer that `karat.models.build_model` would build.
 
     Source: arXiv 2503.10632, Tables 2 and 3: (2G + 3) R N parameters per Fourier operator and
-    L H N^2 R (3G + 1) FLOPs for its activation. `paper_flops` is 0.1 to 0.3 % below the paper's total
-    GFLOPs, which seem to count the norms too.
+    L H N^2 R (3G + 1) FLOPs for its activation. `paper_flops` is 0.1 to 0.7 % below the paper's total
+    GFLOPs, which seem to count the norms and something for softmax.
 
     Raises:
         InputError: settings that do not go together.
@@ -72,7 +72,8 @@ def costs_of(
                 rows = site.windows * len(heads) * site.num_tokens
                 activation += rows * site.num_tokens * _activation_per_score(part, site)
                 change += rows * _products_per_row(part, site)
-                change -= rows * site.num_tokens * site.head_dim
+                if not site.is_gated:  # there the position part of the weights stays
+                    change -= rows * site.num_tokens * site.head_dim
     return Costs(
         parameters=parameters + added,
         attention_parameters=added,
@@ -98,7 +99,7 @@ def _products_per_row(config: AttentionConfig, site: Site) -> int:
     rank, tokens, width = config.outputs(site.num_tokens), site.num_tokens, site.head_dim
     if config.rank == "full" or config.operator_order == "phi_phi":
         return tokens * width
-    if config.operator_order == "phi_w":
+    if config.operator_order == "phi_w" or site.is_masked:
         return rank * tokens + tokens * width
     return 2 * rank * width
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from karat.attention import HeadParts, Operator
+from karat.attention import HeadParts, Operator, without_autocast
 
 
 class HostAttention(nn.Module):
@@ -46,7 +46,7 @@ class HostAttention(nn.Module):
 
     def _scores(self, q_BHND: Tensor, k_BHND: Tensor) -> Tensor:
         dtype = torch.promote_types(q_BHND.dtype, torch.float32)
-        with torch.autocast(q_BHND.device.type, enabled=False):
+        with without_autocast(q_BHND.device):
             scores: Tensor = (q_BHND.to(dtype) * self.scale) @ k_BHND.to(dtype).transpose(-2, -1)
             return scores
 
@@ -74,7 +74,8 @@ class KArAtAttention(HostAttention):
 
         Args:
             x_BNC: tokens.
-            attn_mask: as timm's: truth values, or numbers added to the scores, where -inf masks.
+            attn_mask: as timm's: truth values, or numbers added to the scores, where -inf (and
+                the dtype's lowest number) masks.
             is_causal: whether a token sees only those up to itself; goes before `attn_mask`.
 
         Raises:
@@ -89,7 +90,7 @@ class KArAtAttention(HostAttention):
         elif attn_mask is not None and attn_mask.dtype == torch.bool:
             keep = attn_mask
         elif attn_mask is not None:
-            keep = attn_mask != -torch.inf
+            keep = attn_mask > torch.finfo(attn_mask.dtype).min / 2
             scores_BHNM = scores_BHNM + attn_mask.masked_fill(~keep, 0)
         out_BNC = self._operate(scores_BHNM, v_BHND, keep).transpose(1, 2).flatten(2)
         out_BNC = self.norm(out_BNC)
@@ -111,7 +112,12 @@ class KArAtGatedAttention(HostAttention):
         super().__init__(attention, operator)
         self.qk, self.v, self.pos_proj = attention.qk, attention.v, attention.pos_proj
         self.gating_param = attention.gating_param
-        places = attention.get_rel_indices(operator.num_tokens)
+        self._get_rel_indices = type(attention).get_rel_indices
+        self.init_non_persistent_buffers()
+
+    def init_non_persistent_buffers(self) -> None:
+        """Compute the relative positions; timm calls this after loading onto another device."""
+        places = self._get_rel_indices(self, self.operator.num_tokens)
         self.register_buffer("rel_indices", places, persistent=False)
 
     def forward(self, x_BNC: Tensor) -> Tensor:
@@ -144,7 +150,14 @@ class KArAtWindowAttention(HostAttention):
         self.qkv = attention.qkv
         self.window_size, self.window_area = attention.window_size, attention.window_area
         self.relative_position_bias_table = attention.relative_position_bias_table
-        index = attention.relative_position_index
+        self.init_non_persistent_buffers()
+
+    def init_non_persistent_buffers(self) -> None:
+        """Compute the index of the bias table; timm calls this after loading onto another device."""
+        from timm.models.swin_transformer import get_relative_position_index
+
+        device = self.relative_position_bias_table.device
+        index = get_relative_position_index(*self.window_size, device=device)
         self.register_buffer("relative_position_index", index, persistent=False)
 
     def forward(self, x_BNC: Tensor, mask: Tensor | None = None) -> Tensor:

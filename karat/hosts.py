@@ -32,6 +32,7 @@ class Site:
         grid: rows and columns of patches.
         prefix_tokens: tokens before the patches (class, distillation, registers).
         windows: how many times it is applied to one picture.
+        is_masked: whether some pairs of tokens are masked (Swin's shifted windows).
         wrapper: what takes its place.
         block: the module that holds it as `attn`; None for a shape.
     """
@@ -43,6 +44,7 @@ class Site:
     grid: tuple[int, int]
     prefix_tokens: int
     windows: int = 1
+    is_masked: bool = False
     wrapper: type[HostAttention] = KArAtAttention
     block: Any = None
 
@@ -137,11 +139,15 @@ def chosen_sites(sites: list[Site], config: AttentionConfig) -> list[Site]:
                 f"attention.blocks: {gated[0]} is a gated layer; it needs gated_blocks: true",
             )
     chosen = [sites[number] for number in picked]
+    checked = set()
     for index, site in enumerate(chosen):
         own = config.of_block(index, len(chosen))
-        for heads, part in own.parts(site.num_heads):
+        shape = (site.num_heads, site.num_tokens)
+        if shape in checked and not config.per_block:
+            continue
+        checked.add(shape)
+        for _, part in own.parts(site.num_heads):
             if part is not None:
-                part.operators(len(heads))
                 part.check_tokens(site.num_tokens)
     if config.block_sharing == "universal":
         _check_alike(chosen, config)
@@ -216,7 +222,9 @@ def _swin_sites(model: Any) -> list[Site]:
             windows = math.prod(math.ceil(side / window) for side, window in sides)
             name, grid = f"layers.{stage}.blocks.{number}.attn", block.attn.window_size
             wrapper = KArAtWindowAttention
-            found.append(_site(name, block, grid, 0, windows=windows, wrapper=wrapper))
+            masked = block.attn_mask is not None
+            more: dict[str, Any] = {"windows": windows, "is_masked": masked, "wrapper": wrapper}
+            found.append(_site(name, block, grid, 0, **more))
     return found
 
 

@@ -17,21 +17,24 @@ def simplex(values: Tensor) -> Tensor:
     nothing and no gradient, one of the subgradients.
 
     Args:
-        values: any shape with at least two dimensions; at least one finite entry per vector.
+        values: any shape with at least two dimensions; a vector with NaN or infinity gives NaN.
 
     Returns:
         Same shape; every vector along dimension 1 is non-negative and sums to 1.
     """
+    # The projection does not change with a shift, and nothing that lies 1 below the highest entry
+    # is in the support: so the sums stay small and exact.
+    shifted = values - values.detach().amax(1, keepdim=True)
     with torch.no_grad():
-        descending = values.sort(dim=1, descending=True).values
+        descending = shifted.clamp(min=-1).sort(dim=1, descending=True).values
         count = torch.arange(1, values.shape[1] + 1, device=values.device, dtype=values.dtype)
         count = count.view(-1, *[1] * (values.dim() - 2))
         threshold = (descending.cumsum(1) - 1) / count
-        support_size = (descending > threshold).sum(1, keepdim=True)
-        support = values > threshold.gather(1, support_size - 1)
-    inside = torch.where(support, values, 0)
-    level = (inside.sum(1, keepdim=True) - 1) / support.sum(1, keepdim=True)
-    return torch.where(support, values - level, 0)
+        support_size = (descending > threshold).sum(1, keepdim=True).clamp(min=1)
+        support = shifted > threshold.gather(1, support_size - 1)
+    inside = torch.where(support, shifted, 0)
+    level = (inside.sum(1, keepdim=True) - 1) / support.sum(1, keepdim=True).clamp(min=1)
+    return torch.where(support, shifted - level, 0 * shifted)  # so that NaN stays NaN
 
 
 def softmax(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ bare field name; `build` puts the section in front of it.
 """
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
     for key in values:
         if key not in known:
             raise SettingError(f"{section}.{key}", f"unknown key. {nearest(key, known)}")
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     checked = {key: convert(hints[key], value, f"{section}.{key}") for key, value in values.items()}
     for key, field in known.items():
         required = field.default is dataclasses.MISSING
@@ -42,6 +43,14 @@ def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
         return cls(**checked)
     except SettingError as error:
         raise SettingError(f"{section}.{error.key}", error.rule, error.value) from None
+
+
+def hints_of(cls: Any) -> dict[str, Any]:
+    """The type of each setting, by name."""
+    return _hints(cls)
+
+
+_hints = functools.cache(typing.get_type_hints)
 
 
 def fields_of(cls: type[Any]) -> dict[str, "dataclasses.Field[Any]"]:

@@ -69,6 +69,7 @@ class SpaceFile:
         if not isinstance(document.data, dict):
             raise InputError(f"{path}: must hold `key: value` lines. Known: {', '.join(KEYS)}")
         self.data: dict[str, Any] = document.data
+        self.excluded: tuple[Excluded, ...] = ()
         self.known_keys(self.data, KEYS, ())
 
     # -- refusing -----------------------------------------------------------------------------
@@ -163,7 +164,7 @@ class SpaceFile:
             factors = {key: self.factor(key) for key in self.mapping(("factors",))}
             tuned = {key: self.tuned(key) for key in self.mapping(("tuned",), {})}
             SAMPLERS[search.sampler].check(search, tuple(tuned.values()))
-            arms, excluded = self.arms(factors, tuned)
+            arms = self.arms(factors, tuned)
         except SettingError as error:
             self.refuse(error)
         except DataError as error:
@@ -179,7 +180,7 @@ class SpaceFile:
             factors=factors,
             tuned=tuned,
             arms={arm.label: arm for arm in arms},
-            excluded=tuple(excluded),
+            excluded=self.excluded,
             references=references,
             search=search,
             early_stopping=early_stopping,
@@ -330,10 +331,8 @@ class SpaceFile:
 
     # -- arms ---------------------------------------------------------------------------------
 
-    def arms(
-        self, factors: Mapping[str, Factor], tuned: Mapping[str, Tuned]
-    ) -> tuple[list[Arm], list[Excluded]]:
-        """All combinations that can be run, and those that cannot, with the rule."""
+    def arms(self, factors: Mapping[str, Factor], tuned: Mapping[str, Tuned]) -> list[Arm]:
+        """All combinations that can be run; those that cannot, with the rule, go to `excluded`."""
         self.check_fixed(factors)
         arms, excluded = [], []
         labels: set[str] = set()
@@ -364,7 +363,8 @@ class SpaceFile:
             raise InputError(f"{self.place(self.path_of(at))}: {first_problem}")
         if not arms:
             self.fail(("exclude",), "leaves no combination to run")
-        return arms, excluded
+        self.excluded = tuple(excluded)
+        return arms
 
     def combinations(self, factors: Mapping[str, Factor]) -> Iterator[dict[str, Level]]:
         """Every combination of levels, with the factors that exist in it."""
@@ -433,12 +433,22 @@ class SpaceFile:
         return Arm(label=label, factors=levels, sections=sections, tuned=chosen)
 
     def check_arm(self, arm: Arm, tuned: Mapping[str, Tuned]) -> None:
-        """Build the configurations at both ends of every range."""
+        """Build the configurations at the ends of every range, of attention settings in pairs."""
         lows = {key: ends(tuned[key])[0] for key in arm.tuned}
-        for key in arm.tuned:
-            for value in ends(tuned[key]):
-                TrialConfig.from_sections(arm.config({**lows, key: value}))
         TrialConfig.from_sections(arm.config(lows)).check()
+        of_attention = [key for key in arm.tuned if key.startswith("attention.")]
+        corners: list[dict[str, Level]] = [
+            {key: value} for key in arm.tuned for value in ends(tuned[key])
+        ]
+        for pair in itertools.combinations(of_attention, 2):
+            of_pair = itertools.product(*(ends(tuned[key])[1:] for key in pair))
+            corners += [dict(zip(pair, values, strict=True)) for values in of_pair]
+        for corner in corners:
+            try:
+                TrialConfig.from_sections(arm.config({**lows, **corner})).check()
+            except CombinationError as error:
+                shown = ", ".join(f"{key} = {shorten(value)}" for key, value in corner.items())
+                self.fail(("tuned", *list(corner)[:1]), f"{shown} in {arm.label}: {error}")
 
     def check_fixed(self, factors: Mapping[str, Factor]) -> None:
         """Refuse a fixed attention setting that exists in no arm."""
@@ -486,7 +496,8 @@ class SpaceFile:
         ]
         if len(fitting) == 1:
             if not contested:
-                self.fail(("confirm", "by"), "exists in no arm but the reference", by)
+                why = f": {self.excluded[0].rule}" if self.excluded else ""
+                self.fail(("confirm", "by"), f"exists in no arm but the reference{why}", by)
             return dict.fromkeys(contested, fitting[0].label)
         at_level = Counter(arm.factors.get(by) for arm in fitting)
         if by in self.wanted() or at_level != Counter(factors[by].values):

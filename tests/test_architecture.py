@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
     {"errors"},
-    {"catalog", "settings", "seeds", "levels"},
+    {"catalog", "settings", "seeds", "levels", "starts"},
     {"bases", "datasets", "checkpoint", "recipes", "journal", "yamlfile", "environment"},
     {"attention_config", "projections"},
     {"state", "attention"},

@@ -197,6 +197,22 @@ def test_gradients_are_those_of_finite_differences(order: str) -> None:
     assert torch.autograd.gradcheck(operator, (scores, values))
 
 
+@pytest.mark.parametrize("heads", [[1], [0, 2]])
+def test_mask_without_batch_or_heads_is_broadcast(heads: list[int]) -> None:
+    parts = randomised(make_operator(fourier(heads=heads), 3, 5))
+    scores, values = torch.randn(2, 3, 5, 5).double(), torch.randn(2, 3, 5, 6).double()
+    keep = torch.ones(5, 5, dtype=torch.bool).tril()
+    wanted = parts(scores, values, keep.expand(2, 3, 5, 5))
+    torch.testing.assert_close(parts(scores, values, keep), wanted)
+    torch.testing.assert_close(parts(scores, values, keep[None]), wanted)
+
+
+@pytest.mark.parametrize("settings", FAMILY, ids=name_of)
+def test_empty_batch_gives_an_empty_output(settings: dict[str, Any]) -> None:
+    operator = make_operator(fourier(**settings), 4, 5)
+    assert operator(torch.randn(0, 4, 5, 5), torch.randn(0, 4, 5, 6)).shape == (0, 4, 5, 6)
+
+
 def test_dropout_drops_weights_and_keeps_their_mean() -> None:
     operator = make_operator(fourier(), 1, 5)
     scores, values = torch.randn(1, 1, 5, 5), torch.eye(5)[None, None]
@@ -233,9 +249,11 @@ def test_edges_of_rank_heads_and_tokens_work(rank: int | str, heads: int, tokens
     assert torch.isfinite(out).all()
 
 
+@pytest.mark.parametrize("base", BASE_ACTIVATIONS)
 @pytest.mark.parametrize("order", [*ORDERS, "full"])
-def test_fan_in_start_gives_weights_of_variance_one_over_n(order: str) -> None:
+def test_fan_in_start_gives_weights_of_variance_one_over_n(order: str, base: str) -> None:
     settings = {"rank": "full"} if order == "full" else {"operator_order": order, "rank": 12}
+    settings["base_activation"] = base
     operator = make_operator(fourier(**settings), 1, 100, torch.Generator().manual_seed(0))
     weights = operator.weights(
         torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(1))
@@ -266,7 +284,7 @@ def test_under_autocast_the_activation_stays_in_float32() -> None:
         ({"basis": "fourier", "projection": "condat"}, "attention.projection = 'condat'"),
         ({"basis": "fourier", "output_scale": 2}, "attention.output_scale = 2"),
         ({"basis": "fourier", "blocks": []}, "attention.blocks = (): must name at least one"),
-        ({"basis": "fourier", "heads": [1, 1]}, "attention.heads = (1, 1): must be different"),
+        ({"basis": "fourier", "heads": [1, 1]}, "attention.heads = (1, 1): must be ascending"),
         ({"basis": "fourier", "rank_per_block": [2, 0]}, "attention.rank_per_block = 0: must be at least 1"),
         ({"basis": "fourier", "grid_size_per_head": [1, "a"]}, "attention.grid_size_per_head = 'a'"),
         ({"basis": "fourier", "rank": 2, "rank_per_block": [2, 4]}, "stands beside rank; keep one"),
@@ -280,6 +298,22 @@ def test_wrong_settings_are_refused_at_construction(
     with pytest.raises(SettingError) as caught:
         AttentionConfig.from_settings(settings)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"operator_order": "wphi"}, {"head_sharing": "shard"}, {"init": "papr"}, {"rank": "whole"},
+        {"rank": 2.5}, {"rank": True}, {"unit_scales": "no"}, {"output_scale": 2},
+        {"projection": "condat"}, {"base_activation": "relu"}, {"blocks": "erly"},
+        {"blocks": [-1]}, {"heads": [2, 0]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_configuration_made_by_hand_is_checked_like_a_file(settings: dict[str, Any]) -> None:
+    (key,) = settings
+    with pytest.raises(SettingError, match=key):
+        AttentionConfig(basis="fourier", **settings)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +340,7 @@ def test_settings_that_do_not_fit_the_block_are_refused(
         ("middle", 12, (4, 5, 6, 7)),
         ("late", 12, (8, 9, 10, 11)),
         ("early", 4, (0, 1)),
-        ((2, 0), 4, (0, 2)),
+        ((0, 2), 4, (0, 2)),
     ],
 )
 def test_blocks_are_chosen_by_third_or_by_number(blocks: Any, depth: int, chosen: object) -> None:

@@ -87,6 +87,21 @@ def test_smooth_picture_gives_nearly_the_same_output_at_twice_the_resolution(
     torch.testing.assert_close(after[:, :1], before[:, :1], rtol=0.05, atol=0.02)
 
 
+def test_swin_is_carried_to_other_windows_stage_by_stage() -> None:
+    source = made(swin, 0)
+    target = made(functools.partial(swin, img_size=64, window_size=8), 1)
+    transfer(source, target)
+    tokens = [site.num_tokens for site in sites_of(target)]
+    assert [site.num_tokens for site in sites_of(source)] == [16] * 4
+    assert tokens == [64] * 4
+    target(pictures(64)).square().sum().backward()
+    same = made(functools.partial(swin, img_size=64), 1)  # more windows of the same size
+    transfer(source, same)
+    for old, new in zip(sites_of(source), sites_of(same), strict=True):
+        for name, value in old.block.attn.state_dict().items():
+            assert torch.equal(value, new.block.attn.state_dict()[name]), name
+
+
 @pytest.mark.parametrize("make", [vit, deit, convit], ids=lambda make: make.__name__)
 def test_model_trained_at_32_pixels_runs_and_learns_at_64(make: Callable[..., nn.Module]) -> None:
     source, target = made(make, 0), made(functools.partial(make, img_size=64), 1)
@@ -152,5 +167,17 @@ def test_other_architectures_are_refused() -> None:
         transfer(vit(), vit(depth=2))
     with pytest.raises(InputError, match="cannot be carried to a ConVit"):
         transfer(vit(), convit())
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="head_dim is 8 in the source, 16 here"):
         transfer(vit(), vit(embed_dim=48))
+    with pytest.raises(InputError, match="num_heads is 3 in the source, 6 here"):
+        transfer(vit(), vit(num_heads=6))
+    with pytest.raises(InputError, match="prefix_tokens is 1 in the source, 5 here"):
+        transfer(vit(no_embed_class=True), vit(no_embed_class=True, reg_tokens=4))
+    with pytest.raises(InputError, match=r"blocks.0.*: the target has no such weights"):
+        transfer(vit(depth=1, init_values=0.1), vit(depth=1))
+    with pytest.raises(InputError, match="do not fit"):
+        transfer(vit(mlp_ratio=2), vit())
+    settings = {"operator_order": "phi_w", "projection": "softmax", "output_scale": "1/N"}
+    larger = made(functools.partial(vit, img_size=64), 1, **settings)
+    with pytest.raises(InputError, match="1/N of a projected row cannot be carried"):
+        transfer(made(vit, 0, **settings), larger)

@@ -104,7 +104,7 @@ def test_the_nine_rows_of_the_papers_table(
     attention = AttentionConfig.from_settings(settings)
     costs = costs_of(ModelConfig(name=host), attention, image_size=224, channels=3, classes=classes)
     assert f"{costs.parameters / 1e6:.2f}" == f"{total:.2f}"
-    # The paper counts the norms too, and something for softmax: under half a percent together.
+    # The paper counts the norms too, and something for softmax.
     assert costs.paper_flops / 1e9 == pytest.approx(in_all, rel=0.007)
     if grid is None:
         return

@@ -43,11 +43,10 @@ def convit(**more: Any) -> nn.Module:
     return timm.create_model("convit_tiny", **{**small, **more})
 
 
-def swin() -> nn.Module:
-    return timm.create_model(
-        "swin_tiny_patch4_window7_224", img_size=32, window_size=4, embed_dim=12, depths=(2, 2),
-        num_heads=(2, 4), num_classes=5,
-    )  # fmt: skip
+def swin(**more: Any) -> nn.Module:
+    small = {"img_size": 32, "window_size": 4, "embed_dim": 12, "num_classes": 5}
+    stages = {"depths": (2, 2), "num_heads": (2, 4)}
+    return timm.create_model("swin_tiny_patch4_window7_224", **{**small, **stages, **more})
 
 
 HOSTS: dict[str, Callable[[], nn.Module]] = {
@@ -240,6 +239,23 @@ def test_data_parallel_processes_agree_on_gradients(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / str(rank)) for rank in range(2))
     assert first.abs().sum() > 0
     torch.testing.assert_close(first, second)
+
+
+def test_model_made_without_memory_is_the_same_after_loading() -> None:
+    for make in (vit, convit, swin):
+        with torch.device("meta"):
+            empty = convert(make(), {**FOURIER, "gated_blocks": True})
+            assert empty(torch.empty(2, 3, 32, 32)).shape == (2, 5)
+        wanted = convert(make(), {**FOURIER, "gated_blocks": True}).eval()
+        loaded = empty.to_empty(device="cpu").eval()
+        loaded.load_state_dict(wanted.state_dict())
+        for module in loaded.modules():
+            if hasattr(module, "init_non_persistent_buffers"):
+                module.init_non_persistent_buffers()
+        for name, buffer in wanted.named_buffers():  # timm's own, which it fills when it loads
+            if ".attn." not in name:
+                loaded.get_buffer(name).copy_(buffer)
+        torch.testing.assert_close(loaded(pictures()), wanted(pictures()))
 
 
 # -- through timm -----------------------------------------------------------------------------

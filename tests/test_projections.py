@@ -55,6 +55,20 @@ def test_gradient_is_that_of_finite_differences_with_ties(vector: list[float]) -
     assert torch.autograd.gradcheck(simplex, y)
 
 
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e6, 2e7])
+def test_projection_is_exact_in_float32_however_large_the_entries(size: float) -> None:
+    y = torch.randn(4, 50, 9, generator=torch.Generator().manual_seed(0)) * size
+    torch.testing.assert_close(simplex(y).sum(1), torch.ones(4, 9), rtol=0, atol=1e-6)
+    torch.testing.assert_close(simplex(y).double(), simplex(y.double()), rtol=0, atol=1e-6)
+
+
+def test_not_a_number_stays_one() -> None:
+    y = torch.tensor([[1.0, torch.nan, 0.0], [torch.inf, 1.0, 2.0], [0.5, 0.2, 0.3]])
+    found = simplex(y)
+    assert found[:2].isnan().all()
+    torch.testing.assert_close(found[2], y[2])
+
+
 def test_tie_at_the_threshold_gets_nothing_and_no_nan() -> None:
     y = torch.tensor([[1.0, 0.0, 0.0]], requires_grad=True)
     x = simplex(y)

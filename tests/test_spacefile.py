@@ -287,6 +287,29 @@ def test_text_that_says_nothing_alone_stands_with_its_key(
     assert list(space.arms) == ["softmax", *(f"fourier {label}" for label in labels)]
 
 
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ("attention.rank: {low: 2, high: 9}", "attention.rank = 9 in fourier grid_size=1: attention.rank = 9 is above the 5 tokens"),
+        ("attention.rank: {values: [2, full]}\n  attention.operator_order: {values: [w_phi, phi_w]}", "needs a rank for operator_order: phi_w"),
+        ("attention.rank: {values: [2, 4]}\n  attention.blocks: {values: [all, late]}", "no block of the 1 lies there"),
+    ],
+)  # fmt: skip
+def test_range_of_which_an_end_or_a_pair_cannot_be_run_is_refused(
+    ranges: str, message: str, write_space: WriteSpace
+) -> None:
+    path = write_space(("tuned:", f"tuned:\n  {ranges}"), ("attention: {rank: 4}", "attention: {}"))
+    with pytest.raises(InputError, match=message) as caught:
+        load_space(path)
+    assert "tuned." in str(caught.value) or "attention.rank" in str(caught.value)
+
+
+def test_space_whose_every_other_arm_cannot_be_run_says_why(write_space: WriteSpace) -> None:
+    path = write_space(("attention: {rank: 4}", "attention: {rank: 9}"))
+    with pytest.raises(InputError, match=r"attention.rank = 9 is above the 5 tokens"):
+        load_space(path)
+
+
 def test_list_level_is_a_tuple_in_the_factors_and_a_list_in_the_configuration(
     write_space: WriteSpace,
 ) -> None:

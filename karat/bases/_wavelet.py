@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from karat.bases import UnitBasis
-from karat.bases._start import fan_in
+from karat.starts import fan_in
 
 SMALLEST_SCALE = 0.01
 

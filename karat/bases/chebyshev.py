@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from karat.bases import Basis, LinearBasis
-from karat.bases._start import fan_in
 from karat.settings import at_least
+from karat.starts import fan_in
 
 
 @dataclass(frozen=True, kw_only=True)

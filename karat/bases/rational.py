@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from karat.bases import Basis, UnitBasis
-from karat.bases._start import fan_in
 from karat.settings import at_least, below
+from karat.starts import fan_in
 
 TOO_HIGH = 26  # 30^25 is the last that float32 can hold with a sum of such terms
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from karat.bases import LinearBasis
-from karat.bases._start import fan_in
 from karat.settings import above, at_least
+from karat.starts import fan_in
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Training settings as data: one YAML file per recipe, which a space may override key by key."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,5 +22,10 @@ def load_recipe(name: object) -> dict[str, Any]:
     """
     if name not in recipe_names():
         raise SettingError("training.recipe", f"unknown. {nearest(name, recipe_names())}", name)
+    return dict(_read(str(name)))
+
+
+@functools.cache
+def _read(name: str) -> dict[str, Any]:
     settings: dict[str, Any] = yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text())
     return settings
