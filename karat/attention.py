@@ -4,8 +4,9 @@ Shapes: B batch, H heads, N tokens, D head width, P operators, K = H / P heads t
 operator, R rank, M keys (= N), L = B K N rows of scores. Scores and weights are B H N M.
 """
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,9 +22,14 @@ from karat.attention_config import (
     settings_of,
     settings_of_all,
 )
-from karat.bases import Basis
+from karat.base_activations import BASE_ACTIVATIONS
+from karat.bases import LinearBasis
+from karat.errors import KernelError
+from karat.kernels import AUTO, Kernel, Task, kernel_for
 from karat.projections import PROJECTIONS
 from karat.starts import fan_in
+
+REFERENCE = "reference"
 
 __all__ = [
     "BASE_ACTIVATIONS",
@@ -34,17 +40,11 @@ __all__ = [
     "Units",
     "make_operator",
     "nearest_setting",
+    "scaled_scores",
     "settings_of",
     "settings_of_all",
     "without_autocast",
 ]
-
-BASE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
-    "zero": None,
-    "identity": lambda x: x,
-    "silu": F.silu,
-    "gelu": F.gelu,
-}
 
 
 class Units(nn.Module):
@@ -70,8 +70,10 @@ class Units(nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.basis: Basis = config.make_basis()
+        self.basis_name, self.basis = config.basis, config.make_basis()
         self.base_activation = config.base_activation
+        self.num_operators, self.num_outputs, _ = shape
+        self.spec = json.dumps([config.basis, dict(config.basis_settings), config.base_activation])
         self.coefficients = nn.ParameterDict(
             {
                 name: nn.Parameter(torch.empty(*shape, *own))
@@ -119,6 +121,38 @@ class Units(nn.Module):
         if self.base_scale is None:
             return total + base_PML.sum(1, keepdim=True)
         return total + self.base_scale.to(dtype) @ base_PML
+
+    def feature_weights(self, dtype: torch.dtype) -> Tensor:
+        """The weight of each feature in each unit, the base activation last, shape (P, R, F, M).
+
+        Only for a basis of shared features.
+        """
+        names = self.basis.coefficient_shapes()
+        weights = torch.cat([self.coefficients[name].mT for name in names], 2).to(dtype)
+        if self.scale is not None:
+            weights = weights * self.scale.to(dtype).unsqueeze(2)
+        if self.base_activation == "zero":
+            return weights
+        base = torch.ones_like(weights[:, :, :1])
+        if self.base_scale is not None:
+            base = self.base_scale.to(dtype).unsqueeze(2)
+        with_base: Tensor = torch.cat([weights, base], 2)
+        return with_base
+
+    def task(self, q_BHND: Tensor) -> Task:
+        """What a kernel is asked for, with these queries."""
+        features = 0
+        if isinstance(self.basis, LinearBasis):
+            features = sum(value.shape[3] for value in self.coefficients.values())
+        return Task(
+            basis=self.basis_name,
+            features=features,
+            base_activation=self.base_activation,
+            outputs=self.num_outputs,
+            head_dim=q_BHND.shape[-1],
+            dtype=str(q_BHND.dtype),
+            device=q_BHND.device.type,
+        )
 
 
 class Operator(nn.Module):
@@ -177,6 +211,47 @@ class Operator(nn.Module):
         learned = config.output_scale == "learned"
         self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
 
+    def attend(
+        self, q_BHND: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, scale: float, dropout: float = 0.0
+    ) -> Tensor:
+        """Attention output of shape (B, H, N, D) for queries, keys and values, without a mask.
+
+        The rows come from a kernel (`karat.kernels`), which need not form the scores. Where the
+        weights themselves are needed (other orders, dropout) it is the same as `forward`.
+
+        Raises:
+            KernelError: the kernel named in the settings cannot do this.
+        """
+        _, kernel = self.choose_kernel(q_BHND, needs_weights=dropout > 0)
+        if kernel is None:
+            out: Tensor = self(scaled_scores(q_BHND, k_BHMD, scale), v_BHMD, None, dropout)
+            return out
+        with without_autocast(q_BHND.device):
+            rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, self.phi)
+            projection = PROJECTIONS[self.config.projection]
+            if projection is not None:
+                rows_BHNR = projection(rows_BHNR.movedim(-1, 1)).movedim(1, -1)
+            out = self._times_values(rows_BHNR, v_BHMD.to(rows_BHNR.dtype))
+        return out.to(v_BHMD.dtype)
+
+    def choose_kernel(self, q_BHND: Tensor, *, needs_weights: bool) -> tuple[str, Kernel | None]:
+        """The kernel for these queries and its name; None where the weights are formed.
+
+        An exported program is computed by the reference, so that it runs without karat.
+
+        Raises:
+            KernelError: the kernel named in the settings cannot do this.
+        """
+        asked = self.config.kernel
+        if needs_weights or self.config.operator_order != "w_phi":
+            if asked not in (AUTO, REFERENCE):
+                what = "attention weights, for a mask, a bias or dropout"
+                raise KernelError(f"kernel {asked}: never forms {what}; {REFERENCE} can do this")
+            return REFERENCE, None
+        if torch.compiler.is_exporting():
+            return REFERENCE, None
+        return kernel_for(asked, self.phi.task(q_BHND))
+
     def forward(
         self,
         scores_BHNM: Tensor,
@@ -225,18 +300,19 @@ class Operator(nn.Module):
         return self._scale_output(self._as_scores(rows_PML, scores_BHNM))
 
     def _reordered(self, scores_BHNM: Tensor, values_BHMD: Tensor) -> Tensor:
-        batch, heads, tokens, keys = scores_BHNM.shape
+        batch, heads, tokens, _ = scores_BHNM.shape
         sharing = heads // self.num_operators
-        values_BPKMD = values_BHMD.reshape(
-            batch, self.num_operators, sharing, keys, values_BHMD.shape[3]
-        )
         rows_PRL = self._phi_hat(self._as_rows(scores_BHNM), None)
         rows_PRBKN = rows_PRL.view(*rows_PRL.shape[:2], batch, sharing, tokens)
-        rows_BPKNR = rows_PRBKN.permute(2, 0, 3, 4, 1)
+        return self._times_values(rows_PRBKN.permute(2, 0, 3, 4, 1).flatten(1, 2), values_BHMD)
+
+    def _times_values(self, rows_BHNR: Tensor, values_BHMD: Tensor) -> Tensor:
+        """Rows times (Wᵀ V), or times V for the full rank."""
         if self.weight is not None:
-            weight = self.weight.to(scores_BHNM.dtype)
-            values_BPKMD = torch.einsum("pmr,bpkmd->bpkrd", weight, values_BPKMD)
-        return self._scale_output((rows_BPKNR @ values_BPKMD).flatten(1, 2))
+            weight_PRM = self.weight.to(rows_BHNR.dtype).mT
+            sharing = rows_BHNR.shape[1] // self.num_operators
+            values_BHMD = weight_PRM.repeat_interleave(sharing, 0) @ values_BHMD
+        return self._scale_output(rows_BHNR @ values_BHMD)
 
     def _phi_hat(self, rows_PML: Tensor, keep_PML: Tensor | None) -> Tensor:
         """Φ̂ or the full-rank Φ, projected."""
@@ -314,6 +390,21 @@ class HeadParts(nn.Module):
                 outputs.append(F.dropout(weights, dropout) @ values)
         return torch.cat(outputs, 1)[:, self.order]
 
+    def attend(
+        self, q_BHND: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, scale: float, dropout: float = 0.0
+    ) -> Tensor:
+        """Attention output of shape (B, H, N, D); arguments as for `Operator.attend`."""
+        outputs = []
+        for heads, operator in zip(self.heads, self.operators, strict=True):
+            q, k, v = q_BHND[:, heads], k_BHMD[:, heads], v_BHMD[:, heads]
+            if isinstance(operator, Operator):
+                outputs.append(operator.attend(q, k, v, scale, dropout))
+            else:
+                outputs.append(
+                    F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
+                )
+        return torch.cat(outputs, 1)[:, self.order]
+
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
         """The attention weights, shape (B, H, N, M)."""
         found = []
@@ -343,6 +434,13 @@ def make_operator(
         return operators[0]
     in_parts = [heads for heads, _ in parts]
     return HeadParts(list(zip(in_parts, operators, strict=True)), num_tokens)
+
+
+def scaled_scores(q_BHND: Tensor, k_BHMD: Tensor, scale: float) -> Tensor:
+    """`scale q kᵀ` in float32 or wider, shape (B, H, N, M)."""
+    dtype = torch.promote_types(q_BHND.dtype, torch.float32)
+    with without_autocast(q_BHND.device):
+        return (q_BHND.to(dtype) * scale) @ k_BHMD.to(dtype).mT
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from karat.bases import BASES, Basis
 from karat.errors import CombinationError, SettingError, nearest
+from karat.kernels import AUTO, KERNELS
 from karat.settings import at_least, build, convert, fields_of, hints_of
 
 SOFTMAX = "softmax"
@@ -39,6 +40,8 @@ class AttentionConfig:
         base_activation: b in `φ(x) = scale_b b(x) + scale (sum of basis functions)`.
         unit_scales: whether each unit learns its two scales, as the paper's code does.
         init: `fan_in`, or `paper` for the start that the paper states.
+        kernel: how it is computed, with the same result: `auto`, or a name in
+            `karat.kernels.KERNELS`.
         blocks: which blocks are KArAt: `all`, a third of them (`early`, `middle`, `late`), or an
             ascending list of block numbers from 0; the others keep softmax.
         heads: which heads are KArAt: `all`, or an ascending list of head numbers from 0.
@@ -62,6 +65,7 @@ class AttentionConfig:
     base_activation: Literal["zero", "identity", "silu", "gelu"] = "zero"
     unit_scales: bool = True
     init: Literal["fan_in", "paper"] = "fan_in"
+    kernel: str = "auto"
     blocks: Literal["all", "early", "middle", "late"] | tuple[int, ...] = "all"
     heads: Literal["all"] | tuple[int, ...] = "all"
     gated_blocks: bool = False
@@ -79,6 +83,13 @@ class AttentionConfig:
             at_least("rank", self.rank, 1)
         elif self.operator_order != "w_phi":
             raise SettingError("rank", f"needs a rank for operator_order: {self.operator_order}")
+        if self.kernel != AUTO and self.kernel not in KERNELS:
+            raise SettingError(
+                "kernel", f"unknown. {nearest(self.kernel, [AUTO, *KERNELS])}", self.kernel
+            )
+        if self.kernel not in (AUTO, "reference") and self.operator_order != "w_phi":
+            rule = f"takes only operator_order: w_phi; reference takes {self.operator_order}"
+            raise SettingError("kernel", rule, self.kernel)
         at_least("head_groups", self.head_groups, 1)
         if (self.head_sharing == "grouped") != (self.head_groups is not None):
             raise SettingError("head_groups", "goes with head_sharing: grouped, and only with it")

@@ -6,6 +6,7 @@ KaratError
  |   +- CombinationError        settings that are right alone and wrong together
  |   +- DataError               a data set that is missing or broken
  |   +- HostError               a model that cannot take an operator
+ |   +- KernelError             a kernel that cannot do what it is asked for
  +- StudyError                  the study cannot go on: exit status 1
  |   +- StudyLockedError        another process is running this study
  |   +- JournalError            the journal cannot be read or written
@@ -55,6 +56,10 @@ class DataError(InputError):
 
 class HostError(InputError):
     """A model that cannot take an operator."""
+
+
+class KernelError(InputError):
+    """A kernel that cannot do what it is asked for."""
 
 
 class StudyError(KaratError):

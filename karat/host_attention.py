@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from karat.attention import HeadParts, Operator, without_autocast
+from karat.attention import HeadParts, Operator, scaled_scores
 
 
 class HostAttention(nn.Module):
@@ -44,15 +44,15 @@ class HostAttention(nn.Module):
         split = x_BNX.reshape(batch, tokens, count, self.num_heads, -1)
         return split.permute(2, 0, 3, 1, 4).unbind(0)
 
-    def _scores(self, q_BHND: Tensor, k_BHND: Tensor) -> Tensor:
-        dtype = torch.promote_types(q_BHND.dtype, torch.float32)
-        with without_autocast(q_BHND.device):
-            scores: Tensor = (q_BHND.to(dtype) * self.scale) @ k_BHND.to(dtype).transpose(-2, -1)
-            return scores
+    @property
+    def _dropout(self) -> float:
+        return self.attn_drop.p if self.training else 0.0
 
-    def _operate(self, scores_BHNM: Tensor, v_BHND: Tensor, keep: Tensor | None = None) -> Tensor:
-        dropout = self.attn_drop.p if self.training else 0.0
-        out: Tensor = self.operator(scores_BHNM, v_BHND, keep, dropout)
+    def _attend(self, q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor) -> Tensor:
+        return self.operator.attend(q_BHND, k_BHND, v_BHND, self.scale, self._dropout)
+
+    def _operate(self, scores_BHNM: Tensor, v_BHND: Tensor, keep: Tensor | None) -> Tensor:
+        out: Tensor = self.operator(scores_BHNM, v_BHND, keep, self._dropout)
         return out
 
 
@@ -83,17 +83,14 @@ class KArAtAttention(HostAttention):
         """
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
-        scores_BHNM = self._scores(self.q_norm(q_BHND), self.k_norm(k_BHND))
-        keep = None
-        if is_causal:
-            keep = torch.ones_like(scores_BHNM[:1, :1], dtype=torch.bool).tril()
-        elif attn_mask is not None and attn_mask.dtype == torch.bool:
-            keep = attn_mask
-        elif attn_mask is not None:
-            keep = attn_mask > torch.finfo(attn_mask.dtype).min / 2
-            scores_BHNM = scores_BHNM + attn_mask.masked_fill(~keep, 0)
-        out_BNC = self._operate(scores_BHNM, v_BHND, keep).transpose(1, 2).flatten(2)
-        out_BNC = self.norm(out_BNC)
+        q_BHND, k_BHND = self.q_norm(q_BHND), self.k_norm(k_BHND)
+        if attn_mask is None and not is_causal:
+            out_BHND = self._attend(q_BHND, k_BHND, v_BHND)
+        else:
+            scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale)
+            scores_BHNM, keep = _masked(scores_BHNM, attn_mask, is_causal)
+            out_BHND = self._operate(scores_BHNM, v_BHND, keep)
+        out_BNC = self.norm(out_BHND.transpose(1, 2).flatten(2))
         if self.gate is not None:
             out_BNC = out_BNC * self.gate(x_BNC).sigmoid()
         projected: Tensor = self.proj_drop(self.proj(out_BNC))
@@ -129,7 +126,7 @@ class KArAtGatedAttention(HostAttention):
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND = self._heads(self.qk(x_BNC), 2)
         (v_BHND,) = self._heads(self.v(x_BNC), 1)
-        content_BHND = self._operate(self._scores(q_BHND, k_BHND), v_BHND)
+        content_BHND = self._attend(q_BHND, k_BHND, v_BHND)
         position_1HNM = self.pos_proj(self.rel_indices).permute(0, 3, 1, 2).softmax(-1)
         position_1HNM = self.attn_drop(position_1HNM.to(v_BHND.dtype))
         gate = self.gating_param.sigmoid().view(1, -1, 1, 1)
@@ -173,7 +170,7 @@ class KArAtWindowAttention(HostAttention):
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
         bias_HNM = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
-        scores_BHNM = self._scores(q_BHND, k_BHND) + bias_HNM
+        scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale) + bias_HNM
         keep = None
         if mask is not None:
             keep = (mask == 0).unsqueeze(1).repeat(x_BNC.shape[0] // mask.shape[0], 1, 1, 1)
@@ -192,3 +189,15 @@ class KArAtWindowAttention(HostAttention):
                 f"this operator was made for windows of {tuple(self.window_size)}, got "
                 f"{tuple(window_size)}; set the input size before karat.convert"
             )
+
+
+def _masked(
+    scores_BHNM: Tensor, attn_mask: Tensor | None, is_causal: bool
+) -> tuple[Tensor, Tensor]:
+    """Scores with what a mask of timm's kind adds, and the pairs that count."""
+    if is_causal or attn_mask is None:
+        return scores_BHNM, torch.ones_like(scores_BHNM[:1, :1], dtype=torch.bool).tril()
+    if attn_mask.dtype == torch.bool:
+        return scores_BHNM, attn_mask
+    keep = attn_mask > torch.finfo(attn_mask.dtype).min / 2
+    return scores_BHNM + attn_mask.masked_fill(~keep, 0), keep

@@ -13,7 +13,17 @@ from tests.conftest import ROOT
 LAYERS = [
     {"errors"},
     {"catalog", "settings", "seeds", "levels", "starts"},
-    {"bases", "datasets", "checkpoint", "recipes", "journal", "yamlfile", "environment"},
+    {
+        "bases",
+        "base_activations",
+        "datasets",
+        "checkpoint",
+        "recipes",
+        "journal",
+        "yamlfile",
+        "environment",
+    },
+    {"kernels"},
     {"attention_config", "projections"},
     {"state", "attention"},
     {"host_attention"},

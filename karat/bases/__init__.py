@@ -94,6 +94,19 @@ class LinearBasis(Basis):
     def features(self, scores_PML: Tensor) -> Tensor:
         """Every feature of every score, shape (P, F, M, L)."""
 
+    def write_features(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
+        """`features` into memory that is there; a family may do it with fewer passes."""
+        out_PFML.copy_(self.features(scores_PML))
+
+    def slope_weights(self, weights_PRFM: Tensor) -> Tensor | None:
+        """Weights with which the same features give φ'; None where φ' is no sum of them."""
+        return None
+
+    @property
+    def has_closed_slopes(self) -> bool:
+        """Whether `slope_weights` gives weights."""
+        return type(self).slope_weights is not LinearBasis.slope_weights
+
     def scaled(self, coefficients: Mapping[str, Tensor], scale_PRM: Tensor) -> dict[str, Tensor]:
         return {name: value * scale_PRM.unsqueeze(-1) for name, value in coefficients.items()}
 

@@ -51,6 +51,27 @@ class Fourier(LinearBasis):
             sines.append(s * cosines[0] + c * sines[0])
         return torch.stack(cosines + sines, dim=1)
 
+    def write_features(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
+        cosines, sines = (half.unbind(1) for half in out_PFML.chunk(2, 1))
+        torch.cos(scores_PML, out=cosines[0])
+        torch.sin(scores_PML, out=sines[0])
+        minus_one = scores_PML.new_tensor(-1.0)
+        for k in range(2, self.grid_size + 1):  # from about k/2: errors grow with log k
+            low, high = k // 2 - 1, k - k // 2 - 1
+            if low == high:
+                torch.addcmul(0 * minus_one, sines[low], cosines[low], value=2, out=sines[k - 1])
+                torch.addcmul(minus_one, cosines[low], cosines[low], value=2, out=cosines[k - 1])
+            else:
+                torch.mul(sines[low], cosines[high], out=sines[k - 1])
+                sines[k - 1].addcmul_(cosines[low], sines[high])
+                torch.mul(cosines[low], cosines[high], out=cosines[k - 1])
+                cosines[k - 1].addcmul_(sines[low], sines[high], value=-1)
+
+    def slope_weights(self, weights_PRFM: Tensor) -> Tensor:
+        a, b = weights_PRFM.chunk(2, 2)
+        k = torch.arange(1, self.grid_size + 1, device=a.device, dtype=a.dtype).view(-1, 1)
+        return torch.cat([k * b, -k * a], 2)
+
     def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
         if isinstance(finer, Fourier) and finer.grid_size >= self.grid_size:
             more = finer.grid_size - self.grid_size

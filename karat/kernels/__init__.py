@@ -1,0 +1,92 @@
+"""Ways to compute Φ̂(A) from queries and keys: one file each, all the same function.
+
+Shapes: B batch, H heads, N tokens, M keys, D head width, P operators, R outputs, F features.
+"""
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from karat.catalog import Catalog
+from karat.errors import KernelError
+
+if TYPE_CHECKING:
+    from karat.attention import Units
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a kernel is asked for.
+
+    Args:
+        basis: name of the basis family.
+        features: F, or 0 for a family whose units share no features.
+        base_activation: b of the units, `zero` for none.
+        outputs: R.
+        head_dim: D.
+        dtype: of queries and keys, as torch prints it (`torch.float32`).
+        device: `cpu`, `cuda`, ...
+    """
+
+    basis: str
+    features: int
+    base_activation: str
+    outputs: int
+    head_dim: int
+    dtype: str
+    device: str
+
+
+class Kernel(abc.ABC):
+    """One way to compute the rows. It holds no state and is made once for a process.
+
+    `refusal` is asked before `rows`, with the same task. `rows` must give gradients to queries,
+    keys and the units' parameters, may compute in any order, and must keep the dtype rule:
+    float32 or wider inside and out, whatever the dtype of queries and keys.
+    """
+
+    @abc.abstractmethod
+    def refusal(self, task: Task) -> str | None:
+        """Which limit of this kernel the task breaks, as a phrase; None if it can be done."""
+
+    @abc.abstractmethod
+    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: "Units") -> Tensor:
+        """`Φ(scale q kᵀ)` for every query, shape (B, H, N, R).
+
+        Args:
+            q_BHND, k_BHMD: any strides; head h belongs to operator h // (H / P).
+            scale: of the scores.
+            units: of shape (P, R, M).
+        """
+
+
+KERNELS = Catalog(Kernel, "attention.kernel")  # type: ignore[type-abstract]
+_MADE: dict[str, Kernel] = {}
+
+
+def kernel_for(name: str, task: Task) -> tuple[str, Kernel]:
+    """The kernel of that name; for `auto` Triton on CUDA where it can, else `recompute`.
+
+    Raises:
+        KernelError: the kernel cannot do this task; the message says which limit, and which can.
+        SettingError: no kernel of that name.
+    """
+    if name != AUTO:
+        found = _kernel(name)
+        if reason := found.refusal(task):
+            able = [each for each in KERNELS if _kernel(each).refusal(task) is None]
+            raise KernelError(f"kernel {name}: {reason}; {', '.join(able)} can do this")
+        return name, found
+    order = ("triton", "recompute", "reference") if task.device == "cuda" else ("recompute",)
+    chosen = next(each for each in order if _kernel(each).refusal(task) is None)
+    return chosen, _kernel(chosen)
+
+
+def _kernel(name: str) -> Kernel:
+    if name not in _MADE:
+        _MADE[name] = KERNELS[name]()
+    return _MADE[name]

@@ -1,0 +1,273 @@
+"""Rows without keeping scores or features: both are computed again in the backward pass.
+
+Work goes picture by picture through buffers that stay in the cache. What is kept for the backward
+pass are the queries and keys as they lie in the host's qkv projection, and the weights.
+
+Shapes as in `karat.kernels`. Scores are M N, keys first, so that a feature of all scores of a
+head is one run of memory.
+"""
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from karat.base_activations import BASE_ACTIVATIONS
+from karat.bases import BASES, LinearBasis
+from karat.kernels import Kernel, Task
+from karat.kernels.reference import Reference
+from karat.settings import build
+
+if TYPE_CHECKING:
+    from karat.attention import Units
+
+CACHE_NUMBERS = 1 << 20  # numbers in the feature buffer
+
+
+class Recompute(Kernel):
+    """Takes any basis: one of shared features in blocks, any other checkpointed as a whole."""
+
+    def refusal(self, task: Task) -> str | None:
+        return None
+
+    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: "Units") -> Tensor:
+        if isinstance(units.basis, LinearBasis):
+            dtype = torch.promote_types(q_BHND.dtype, torch.float32)
+            weights_PRFM = units.feature_weights(dtype)
+            rows_BHRN: Tensor = _Rows.apply(q_BHND, k_BHMD, weights_PRFM, scale, units.spec)
+            return rows_BHRN.transpose(-2, -1)
+        if not torch.is_grad_enabled():
+            return Reference().rows(q_BHND, k_BHMD, scale, units)
+        rows: Tensor = checkpoint(
+            Reference().rows, q_BHND, k_BHMD, scale, units, use_reentrant=False
+        )
+        return rows
+
+
+# -- the operation, opaque to torch.compile ---------------------------------------------------
+
+
+@torch.library.custom_op("karat::linear_rows", mutates_args=())
+def linear_rows(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
+    """`sum_m sum_f weights_rfm feature_f(scale q kᵀ)`, shape (B, H, R, N).
+
+    Args:
+        q, k: queries (B, H, N, D) and keys (B, H, M, D), any strides.
+        weights: (P, R, F, M), float32 or float64.
+        scale: of the scores.
+        spec: which features, as `Units.spec` writes them.
+    """
+    features, operators = _features(spec), weights.shape[0]
+    rows = weights.new_empty(*q.shape[:2], weights.shape[1], q.shape[2])
+    weights_PRX = weights.flatten(2)
+    buffers = _Buffers(weights)
+    for part in _parts(q, k, weights):
+        scores_PML = _scores(q[part], k[part], scale, operators, buffers)
+        features_PFML = buffers.features(scores_PML)
+        features.write(scores_PML, features_PFML)
+        rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
+        rows[part] = _from_columns(rows_PRL, q[part].shape)
+    return rows
+
+
+@torch.library.custom_op("karat::linear_rows_backward", mutates_args=())
+def linear_rows_backward(
+    grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of q, k and weights, given that of the rows, shape (B, H, R, N)."""
+    features, operators = _features(spec), weights.shape[0]
+    grad_q, grad_k = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k))
+    grad_weights_PRX = torch.zeros_like(weights.flatten(2))
+    slopes_PXR = features.slope_weights(weights).flatten(2).transpose(1, 2)
+    buffers = _Buffers(weights)
+    for part in _parts(q, k, weights):
+        scores_PML = _scores(q[part], k[part], scale, operators, buffers)
+        features_PFML = buffers.features(scores_PML)
+        features.write(scores_PML, features_PFML)
+        grad_PRL = _to_columns(grad[part], operators)
+        grad_weights_PRX.baddbmm_(grad_PRL, features_PFML.flatten(1, 2).transpose(1, 2))
+        pulled_PFML = buffers.pulled(features_PFML)
+        torch.bmm(slopes_PXR, grad_PRL, out=pulled_PFML.flatten(1, 2))
+        features.pull_back(scores_PML, features_PFML, pulled_PFML)
+        grad_scores_IMN = _from_columns(scores_PML, q[part].shape).flatten(0, 1)
+        of_q, of_k = (x[part].flatten(0, 1).to(weights.dtype) for x in (q, k))
+        grad_q[part] = _product(grad_scores_IMN.mT, of_k, scale).view(q[part].shape)
+        grad_k[part] = _product(grad_scores_IMN, of_q, scale).view(k[part].shape)
+    return grad_q, grad_k, grad_weights_PRX.view_as(weights)
+
+
+@linear_rows.register_fake
+def _(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
+    return weights.new_empty(*q.shape[:2], weights.shape[1], q.shape[2])
+
+
+@linear_rows_backward.register_fake
+def _(
+    grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    of_q, of_k = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k))
+    return of_q, of_k, torch.empty_like(weights)
+
+
+class _Rows(torch.autograd.Function):
+    """`linear_rows` with its gradient; a function of its own, as torch.func wants it."""
+
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
+        rows: Tensor = linear_rows(q, k, weights, scale, spec)
+        return rows
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.scale, ctx.spec = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grads = _RowsBackward.apply(grad, *ctx.saved_tensors, ctx.scale, ctx.spec)
+        return (*grads, None, None)
+
+
+class _RowsBackward(torch.autograd.Function):
+    """`linear_rows_backward`, whose own gradient is refused."""
+
+    @staticmethod
+    def forward(
+        grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
+    ) -> tuple[Tensor, ...]:
+        grads: tuple[Tensor, ...] = linear_rows_backward(grad, q, k, weights, scale, spec)
+        return grads
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "kernel recompute has no second derivative; set attention.kernel: reference"
+        )
+
+
+# -- blocks -----------------------------------------------------------------------------------
+
+
+def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[slice]:
+    """Runs of pictures whose features fit the buffer, at least one picture each."""
+    of_picture = q.shape[1] * q.shape[2] * k.shape[2] * weights.shape[2]
+    pictures = max(1, CACHE_NUMBERS // max(1, of_picture))
+    for start in range(0, q.shape[0], pictures):
+        yield slice(start, start + pictures)
+
+
+class _Buffers:
+    """Memory that is used again in every block of the same size."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like, self._count = like, like.shape[2]
+        self._made: dict[tuple[str, torch.Size], Tensor] = {}
+
+    def get(self, name: str, shape: torch.Size) -> Tensor:
+        if (name, shape) not in self._made:
+            self._made[name, shape] = self._like.new_empty(shape)
+        return self._made[name, shape]
+
+    def features(self, scores_PML: Tensor) -> Tensor:
+        operators, keys, columns = scores_PML.shape
+        shape = torch.Size((operators, self._count, keys, columns))
+        return self.get("features", shape)
+
+    def pulled(self, features_PFML: Tensor) -> Tensor:
+        return self.get("pulled", features_PFML.shape)
+
+
+def _scores(q: Tensor, k: Tensor, scale: float, operators: int, buffers: _Buffers) -> Tensor:
+    """Scores of a block as columns, shape (P, M, L)."""
+    dtype = buffers._like.dtype
+    of_q, of_k = (x.flatten(0, 1).to(dtype) for x in (q, k))
+    scores_IMN = buffers.get("scores", torch.Size((*of_k.shape[:2], of_q.shape[1])))
+    _product(of_k, of_q.mT, scale, out=scores_IMN)
+    return _to_columns(scores_IMN.view(*q.shape[:2], *scores_IMN.shape[1:]), operators)
+
+
+def _product(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> Tensor:
+    return torch.baddbmm(a.new_empty(1), a, b, beta=0, alpha=scale, out=out)
+
+
+def _to_columns(x_BHXN: Tensor, operators: int) -> Tensor:
+    """(B, H, X, N) to (P, X, L): a view of one picture whose heads share nothing."""
+    batch, heads, size, tokens = x_BHXN.shape
+    x_BPKXN = x_BHXN.view(batch, operators, heads // operators, size, tokens)
+    return x_BPKXN.permute(1, 3, 0, 2, 4).reshape(operators, size, -1)
+
+
+def _from_columns(x_PXL: Tensor, shape: torch.Size) -> Tensor:
+    """(P, X, L) back to (B, H, X, N), for queries of `shape`."""
+    batch, heads, tokens, _ = shape
+    operators, size, _ = x_PXL.shape
+    x_PXBKN = x_PXL.view(operators, size, batch, heads // operators, tokens)
+    return x_PXBKN.permute(2, 0, 3, 1, 4).reshape(batch, heads, size, tokens)
+
+
+# -- features ---------------------------------------------------------------------------------
+
+
+class _Features:
+    """The features of a basis and, after them, its base activation if it has one."""
+
+    def __init__(self, basis: LinearBasis, base: str) -> None:
+        self.basis, self.base = basis, BASE_ACTIVATIONS[base]
+
+    def write(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
+        """Every feature of the scores, into `out`."""
+        if self.base is None:
+            self.basis.write_features(scores_PML, out_PFML)
+            return
+        self.basis.write_features(scores_PML, out_PFML[:, :-1])
+        out_PFML[:, -1] = self.base(scores_PML)
+
+    def slope_weights(self, weights_PRFM: Tensor) -> Tensor:
+        """The weights of what `pull_back` sums."""
+        closed = self.basis.slope_weights(weights_PRFM) if self.base is None else None
+        return weights_PRFM if closed is None else closed
+
+    def pull_back(self, scores_PML: Tensor, features_PFML: Tensor, pulled_PFML: Tensor) -> None:
+        """Put the gradient of the scores in their place.
+
+        Args:
+            scores_PML: the scores, overwritten.
+            features_PFML: as `write` made them.
+            pulled_PFML: the slope weights, transposed, times the gradient of the rows.
+        """
+        factors_PFML = features_PFML
+        if self.base is not None or not self.basis.has_closed_slopes:
+            factors_PFML = self._slopes(scores_PML)
+        torch.mul(factors_PFML[:, 0], pulled_PFML[:, 0], out=scores_PML)
+        for factor, pulled in zip(
+            factors_PFML.unbind(1)[1:], pulled_PFML.unbind(1)[1:], strict=True
+        ):
+            scores_PML.addcmul_(factor, pulled)
+
+    def _slopes(self, scores_PML: Tensor) -> Tensor:
+        """The derivative of every feature: each depends on its own score alone."""
+
+        def all_features(x: Tensor) -> Tensor:
+            found = self.basis.features(x)
+            return found if self.base is None else torch.cat([found, self.base(x).unsqueeze(1)], 1)
+
+        slopes: Tensor = torch.func.jvp(
+            all_features, (scores_PML,), (torch.ones_like(scores_PML),)
+        )[1]
+        return slopes
+
+
+@functools.lru_cache(maxsize=64)
+def _features(spec: str) -> _Features:
+    name, settings, base = json.loads(spec)
+    basis = build(BASES[name], settings, "attention")
+    assert isinstance(basis, LinearBasis)
+    return _Features(basis, base)

@@ -1,0 +1,260 @@
+"""Every kernel is the same function: values, gradients, shapes at the edges, and refusals."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from karat.attention import AttentionConfig, Units, make_operator
+from karat.bases import BASES
+from karat.errors import KernelError, SettingError
+from karat.kernels import KERNELS, Task, kernel_for
+from karat.kernels.recompute import Recompute
+from karat.kernels.reference import Reference
+
+HEADS, RANK, WIDTH = 4, 3, 5
+
+
+def units_of(
+    basis: str, tokens: int, operators: int = HEADS, dtype: torch.dtype = torch.float64, **more: Any
+) -> Units:
+    """Units whose every parameter is drawn."""
+    config = AttentionConfig.from_settings({"basis": basis, **more})
+    units = Units(config, (operators, RANK, tokens), torch.Generator().manual_seed(0))
+    if units.scale is not None:
+        torch.nn.init.normal_(units.scale, 1.0, 0.2, generator=torch.Generator().manual_seed(1))
+    return units.to(dtype)
+
+
+def inputs_of(batch: int, tokens: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Queries and keys as timm lays them out: views of one projection."""
+    drawn = torch.randn(batch, tokens, 3, HEADS, WIDTH, generator=torch.Generator().manual_seed(2))
+    q, k, _ = drawn.to(dtype).permute(2, 0, 3, 1, 4).unbind(0)
+    return q.requires_grad_(), k.requires_grad_()
+
+
+def results(kernel: Any, q: Tensor, k: Tensor, units: Units) -> list[Tensor]:
+    """Rows and all gradients."""
+    rows = kernel.rows(q, k, 0.7, units)
+    parameters = [p for p in units.parameters() if p.requires_grad]
+    weights = torch.randn(rows.shape, generator=torch.Generator().manual_seed(3)).to(rows.dtype)
+    return [rows, *torch.autograd.grad((rows * weights).sum(), [q, k, *parameters])]
+
+
+@pytest.mark.parametrize("base", ["zero", "gelu"])
+@pytest.mark.parametrize("operators", [4, 2, 1])
+@pytest.mark.parametrize("basis", sorted(BASES))
+def test_recompute_is_the_reference_with_all_gradients(
+    basis: str, operators: int, base: str
+) -> None:
+    units = units_of(basis, 7, operators, base_activation=base)
+    q, k = inputs_of(3, 7)
+    ours, wanted = results(Recompute(), q, k, units), results(Reference(), q, k, units)
+    for got, want in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("batch", "tokens", "grid"),
+    [(1, 1, 1), (2, 2, 2), (0, 5, 3), (9, 17, 5), (2, 65, 11), (1, 5, 16)],
+)
+def test_edges_of_batch_tokens_and_grid_work(batch: int, tokens: int, grid: int) -> None:
+    units = units_of("fourier", tokens, grid_size=grid)
+    q, k = inputs_of(batch, tokens)
+    ours, wanted = results(Recompute(), q, k, units), results(Reference(), q, k, units)
+    for got, want in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("numbers", [1, 2000, 1 << 22])
+def test_result_does_not_depend_on_the_size_of_blocks(
+    numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("karat.kernels.recompute.CACHE_NUMBERS", numbers)
+    for operators in (4, 2):
+        units = units_of("fourier", 9, operators, grid_size=3)
+        q, k = inputs_of(5, 9)
+        ours, wanted = results(Recompute(), q, k, units), results(Reference(), q, k, units)
+        for got, want in zip(ours, wanted, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=str
+)
+@pytest.mark.parametrize("kernel", [Reference(), Recompute()], ids=["reference", "recompute"])
+@pytest.mark.parametrize("grid", [1, 3, 11, 16])
+def test_gradients_agree_with_float64(
+    grid: int, kernel: Any, dtype: torch.dtype, tolerance: float
+) -> None:
+    parameters = torch.promote_types(dtype, torch.float32)
+    units = units_of("fourier", 65, grid_size=grid, dtype=parameters)
+    q, k = inputs_of(4, 65, dtype)
+    wide = units_of("fourier", 65, grid_size=grid)
+    wide.load_state_dict({name: value.double() for name, value in units.state_dict().items()})
+    q64, k64 = (x.detach().double().requires_grad_() for x in (q, k))
+    wanted = results(Reference(), q64, k64, wide)
+    for got, want in zip(results(kernel, q, k, units), wanted, strict=True):
+        error = (got.double() - want).abs().max() / want.abs().max()
+        assert error < tolerance
+
+
+@pytest.mark.parametrize("asked", list(itertools.product([False, True], repeat=3))[1:], ids=str)
+def test_gradients_of_some_inputs_only_are_the_same(asked: tuple[bool, bool, bool]) -> None:
+    units = units_of("fourier", 5)
+    q, k = (x.detach() for x in inputs_of(2, 5))
+    of_units = units.coefficients["cos"]
+    units.requires_grad_(False)
+    tensors = [t.requires_grad_() for t, a in zip((q, k, of_units), asked, strict=True) if a]
+    found = [
+        torch.autograd.grad(kernel.rows(q, k, 0.7, units).square().sum(), tensors)
+        for kernel in (Recompute(), Reference())
+    ]
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_inputs_of_any_strides_are_taken() -> None:
+    units = units_of("fourier", 6)
+    for dims in itertools.permutations(range(4)):
+        shape = torch.empty(2, HEADS, 6, WIDTH).permute(dims).shape
+        back = torch.tensor(dims).argsort().tolist()
+        q, k = (torch.randn(shape, dtype=torch.float64).permute(back) for _ in range(2))
+        torch.testing.assert_close(
+            Recompute().rows(q, k, 0.7, units), Reference().rows(q, k, 0.7, units)
+        )
+
+
+def kept_bytes(kernel: Any, basis: str) -> int:
+    units = units_of(basis, 65, dtype=torch.float32)
+    q, k = inputs_of(4, 65, torch.float32)
+    given = {t.untyped_storage().data_ptr() for t in (q, k, *units.parameters())}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in given:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        rows = kernel.rows(q, k, 0.7, units)
+    assert rows.requires_grad
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("basis", ["fourier", "bspline", "morlet"])
+def test_no_score_and_no_feature_is_kept_for_the_backward_pass(basis: str) -> None:
+    scores = 4 * HEADS * 65 * 65 * 4
+    assert kept_bytes(Recompute(), basis) < 0.5 * scores
+    assert kept_bytes(Reference(), basis) > 2 * scores
+
+
+def test_nothing_is_kept_without_gradients() -> None:
+    units = units_of("morlet", 5)
+    q, k = inputs_of(2, 5)
+    with torch.no_grad():
+        rows = Recompute().rows(q, k, 0.7, units)
+    assert rows.grad_fn is None
+    torch.testing.assert_close(rows, Reference().rows(q, k, 0.7, units))
+
+
+def test_second_derivative_is_refused_in_words() -> None:
+    units = units_of("fourier", 5)
+    q, k = inputs_of(2, 5)
+    (grad,) = torch.autograd.grad(
+        Recompute().rows(q, k, 0.7, units).square().sum(), q, create_graph=True
+    )
+    with pytest.raises(
+        RuntimeError, match=r"no second derivative; set attention.kernel: reference"
+    ):
+        grad.sum().backward()  # type: ignore[no-untyped-call]
+    assert torch.autograd.gradgradcheck(
+        lambda x: Reference().rows(x, k, 0.7, units), inputs_of(1, 5)[:1]
+    )
+
+
+def test_gradient_through_torch_func_is_the_same() -> None:
+    units = units_of("fourier", 5)
+    q, k = (x.detach() for x in inputs_of(2, 5))
+    found = [
+        torch.func.grad(lambda x, kernel=kernel: kernel.rows(x, k, 0.7, units).square().sum())(q)
+        for kernel in (Recompute(), Reference())
+    ]
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.timeout(300)
+def test_compiled_recompute_is_the_same() -> None:
+    units = units_of("fourier", 5)
+    q, k = inputs_of(2, 5)
+    compiled = torch.compile(Recompute().rows, backend="aot_eager", fullgraph=True)
+    (got,) = torch.autograd.grad(compiled(q, k, 0.7, units).square().sum(), q)
+    (want,) = torch.autograd.grad(Reference().rows(q, k, 0.7, units).square().sum(), q)
+    torch.testing.assert_close(got, want)
+
+
+def test_operation_keeps_pytorchs_rules_for_operations() -> None:
+    from karat.kernels.recompute import linear_rows
+
+    units = units_of("fourier", 5)
+    q, k = inputs_of(2, 5)
+    weights = units.feature_weights(torch.float64).detach()
+    q, k = q.detach(), k.detach()
+    torch.library.opcheck(linear_rows, (q, k, weights, 0.7, units.spec))
+
+
+# -- choosing ---------------------------------------------------------------------------------
+
+
+def task(**more: Any) -> Task:
+    plain = {
+        "basis": "fourier", "features": 6, "base_activation": "zero", "outputs": 12,
+        "head_dim": 64, "dtype": "torch.float32", "device": "cpu",
+    }  # fmt: skip
+    return Task(**{**plain, **more})
+
+
+def test_auto_is_triton_on_cuda_where_it_can_and_recompute_elsewhere() -> None:
+    assert kernel_for("auto", task())[0] == "recompute"
+    assert kernel_for("auto", task(device="cuda", basis="morlet", features=0))[0] == "recompute"
+    assert kernel_for("auto", task(device="cuda", outputs=65))[0] == "recompute"
+    pytest.importorskip("triton")
+    assert kernel_for("auto", task(device="cuda"))[0] == "triton"
+
+
+def test_unknown_kernel_lists_the_known_ones() -> None:
+    assert set(KERNELS) == {"reference", "recompute", "triton"}
+    with pytest.raises(SettingError, match=r"kernel = 'tritn': unknown. did you mean 'triton'"):
+        AttentionConfig(basis="fourier", kernel="tritn")
+
+
+def test_kernel_that_cannot_says_which_limit_and_which_can() -> None:
+    with pytest.raises(KernelError, match=r"kernel triton: .*cpu.*; .*recompute, reference can"):
+        kernel_for("triton", task())
+    with pytest.raises(KernelError, match=r"kernel triton: .*morlet"):
+        kernel_for("triton", task(device="cuda", basis="morlet"))
+    with pytest.raises(SettingError, match=r"takes only operator_order: w_phi; reference takes"):
+        AttentionConfig(basis="fourier", kernel="recompute", operator_order="phi_w")
+    operator = make_operator(AttentionConfig(basis="fourier", kernel="recompute", rank=2), 1, 5)
+    q = torch.randn(1, 1, 5, 4)
+    with pytest.raises(KernelError, match=r"never forms attention weights, for .* dropout"):
+        operator.attend(q, q, q, 0.5, dropout=0.1)
+
+
+@pytest.mark.parametrize("projection", ["none", "simplex"])
+@pytest.mark.parametrize("rank", [3, "full"])
+def test_operator_is_the_same_with_every_kernel(rank: int | str, projection: str) -> None:
+    settings = {"basis": "fourier", "rank": rank, "projection": projection}
+    settings["output_scale"] = "1/sqrt(N)"
+    q, k, v = (torch.randn(2, 4, 5, 6, dtype=torch.float64) for _ in range(3))
+    found = {}
+    for kernel in ("reference", "recompute", "auto"):
+        config = AttentionConfig.from_settings({**settings, "kernel": kernel})
+        operator = make_operator(config, 4, 5, torch.Generator().manual_seed(0)).double()
+        found[kernel] = operator.attend(q, k, v, 0.5)
+        torch.testing.assert_close(found[kernel], operator(0.5 * q @ k.mT, v))
+    torch.testing.assert_close(found["recompute"], found["reference"])
+    assert torch.equal(found["auto"], found["recompute"])
