@@ -1,6 +1,7 @@
 """Rows without keeping scores or features: both are computed again in the backward pass.
 
-Work goes picture by picture through buffers that stay in the cache. What is kept for the backward
+Work goes picture by picture through buffers that stay in the cache; for the Fourier basis on the
+CPU by a compiled function where there is a compiler (`fourier_rows.cpp`), else by torch's own. What is kept for the backward
 pass are the queries and keys as they lie in the host's qkv projection, and the weights.
 
 Shapes as in `karat.kernels`. Scores are M N, keys first, so that a feature of all scores of a
@@ -18,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from karat.base_activations import BASE_ACTIVATIONS
 from karat.bases import BASES, LinearBasis
-from karat.kernels import Kernel, Task
+from karat.kernels import Kernel, Task, _compiled
 from karat.kernels.reference import Reference
 from karat.settings import build
 
@@ -61,6 +62,9 @@ def linear_rows(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) 
         scale: of the scores.
         spec: which features, as `Units.spec` writes them.
     """
+    if _is_compiled(q, weights, spec):
+        compiled: Tensor = torch.ops.karat_native.fourier_rows(*_plain(q, k), weights, scale)
+        return compiled
     features, operators = _features(spec), weights.shape[0]
     rows = weights.new_empty(*q.shape[:2], weights.shape[1], q.shape[2])
     weights_PRX = weights.flatten(2)
@@ -80,6 +84,12 @@ def linear_rows_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and weights, given that of the rows, shape (B, H, R, N)."""
     features, operators = _features(spec), weights.shape[0]
+    if _is_compiled(q, weights, spec):
+        slopes = features.slope_weights(weights)
+        of_q, of_k, of_weights = torch.ops.karat_native.fourier_rows_backward(
+            grad.contiguous(), *_plain(q, k), weights, slopes, scale
+        )
+        return of_q.to(q.dtype), of_k.to(k.dtype), of_weights
     grad_q, grad_k = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k))
     grad_weights_PRX = torch.zeros_like(weights.flatten(2))
     slopes_PXR = features.slope_weights(weights).flatten(2).transpose(1, 2)
@@ -151,6 +161,25 @@ class _RowsBackward(torch.autograd.Function):
         raise RuntimeError(
             "kernel recompute has no second derivative; set attention.kernel: reference"
         )
+
+
+# -- compiled, for Fourier on the CPU ---------------------------------------------------------
+
+
+def _is_compiled(q: Tensor, weights: Tensor, spec: str) -> bool:
+    name, _, base = json.loads(spec)
+    return (
+        (q.device.type, weights.dtype, name, base) == ("cpu", torch.float32, "fourier", "zero")
+        and weights.shape[2] <= 2 * _compiled.LARGEST_GRID
+        and _compiled.is_available()
+    )
+
+
+def _plain(*tensors: Tensor) -> Iterator[Tensor]:
+    """In float32, with the head width side by side; what is so already is taken as it lies."""
+    for tensor in tensors:
+        wide = tensor.float()
+        yield wide if wide.stride(-1) == 1 else wide.contiguous()
 
 
 # -- blocks -----------------------------------------------------------------------------------
