@@ -38,11 +38,10 @@ MAX_OUTPUTS = 64
 MAX_WIDTH = 256
 DTYPES = ("torch.float32", "torch.bfloat16", "torch.float16")
 
-BLOCK_QUERIES = 64
-BLOCK_KEYS = 32
-WIDE = 128  # padded head width from which a block has half the queries
+PRECISIONS = {torch.float32: "ieee", torch.bfloat16: "tf32x3", torch.float16: "tf32x3"}
+
 WEIGHT_NUMBERS = 8192  # gradients of weights that a program sums: 64 registers of each thread
-PROGRAMS = 1024  # about as many share the gradients of k and weights; fixed, so that bits are
+PROGRAMS = 1024  # about as many share the gradients of the weights, on any device: so bits agree
 
 INTERPRETED = triton is not None and bool(triton.knobs.runtime.interpret)
 
@@ -92,11 +91,8 @@ def fourier_rows(q: Tensor, k: Tensor, weights: Tensor, scale: float) -> Tensor:
     """
     rows = _rows_like(q, weights)
     if rows.numel():
-        launch = _Launch(q, k, weights)
-        grid = (q.shape[0] * q.shape[1] * launch.blocks(q.shape[2], "BLOCK_N"),)
-        strides = (q.stride(), k.stride(), weights.stride(), rows.stride())
         with torch.cuda.device(q.get_device()):
-            _rows_kernel[grid](q, k, weights, rows, scale, strides, launch.sizes, **launch.fixed)
+            _Launch(q, k, weights, scale).rows(rows)
     return rows
 
 
@@ -125,10 +121,13 @@ def fourier_rows_backward(
     if not grad.numel() or not k.numel():
         grad_q, grad_k, grad_weights = _grads_like(q, k, weights, need_q, need_k, need_weights)
         return grad_q.zero_(), grad_k.zero_(), grad_weights.zero_()
-    launch = _Launch(q, k, weights)
+    launch = _Launch(q, k, weights, scale)
     with torch.cuda.device(q.get_device()):
-        grad_q = launch.grad_q(grad, scale) if need_q else q.new_empty(0)
-        return grad_q, *launch.grads_by_keys(grad, scale, need_k, need_weights)
+        return (
+            launch.grad_side(grad, of_keys=False) if need_q else q.new_empty(0),
+            launch.grad_side(grad, of_keys=True) if need_k else k.new_empty(0),
+            launch.grad_weights(grad) if need_weights else weights.new_empty(0),
+        )
 
 
 def _rows_like(q: Tensor, weights: Tensor) -> Tensor:
@@ -184,84 +183,115 @@ fourier_rows_backward.register_autograd(_refuse_second)
 
 
 class _Launch:
-    """What the kernels are told about one call, and how the backward pass is cut into programs."""
+    """One call: its shapes, and the launches of the kernels with the blocks that suit them."""
 
-    def __init__(self, q: Tensor, k: Tensor, weights: Tensor) -> None:
-        self.q, self.k, self.weights = q, k, weights
-        self.batch, heads, tokens, width = q.shape
-        self.operators, outputs, features, keys = weights.shape
-        assert k.shape == (self.batch, heads, keys, width), (q.shape, k.shape, weights.shape)
-        assert heads % self.operators == 0, (heads, self.operators)
+    def __init__(self, q: Tensor, k: Tensor, weights: Tensor, scale: float) -> None:
+        self.q, self.k, self.weights, self.scale = q, k, weights, scale
+        self.batch, self.heads, self.tokens, width = q.shape
+        self.operators, outputs, features, self.keys = weights.shape
+        assert k.shape == (self.batch, self.heads, self.keys, width), (q.shape, k.shape)
+        assert self.heads % self.operators == 0, (self.heads, self.operators)
         assert q.dtype == k.dtype, (q.dtype, k.dtype)
         assert weights.dtype == torch.float32, weights.dtype
-        self.grid_size, self.sharing = features // 2, heads // self.operators
-        self.sizes = (heads, self.sharing, tokens, keys)
-        padded = max(16, triton.next_power_of_2(width))
-        self.fixed: dict[str, Any] = {
+        self.grid_size, self.sharing = features // 2, self.heads // self.operators
+        self.constants: dict[str, Any] = {
             "GRID": self.grid_size,
             "OUTPUTS": outputs,
             "WIDTH": width,
-            "BLOCK_N": BLOCK_QUERIES // 2 if padded >= WIDE else BLOCK_QUERIES,
-            "BLOCK_M": BLOCK_KEYS,
-            "BLOCK_R": max(16, triton.next_power_of_2(outputs)),
-            "BLOCK_D": padded,
-            "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32x3",
+            "BLOCK_R": _padded(outputs),
+            "BLOCK_D": _padded(width),
+            "PRECISION": PRECISIONS[q.dtype],
             "WIDEN": INTERPRETED,
-            "num_warps": 4,
+            **_blocks(_padded(outputs), _padded(width)),
         }
 
-    def blocks(self, length: int, block: str) -> int:
-        return -(-length // int(self.fixed[block]))
+    def rows(self, rows: Tensor) -> None:
+        tensors = (self.q, self.k, self.weights, rows)
+        _rows_kernel[self._grid(self.tokens)](
+            *tensors,
+            self.scale,
+            *(each.stride() for each in tensors),
+            self.heads,
+            self.sharing,
+            self.tokens,
+            self.keys,
+            **self.constants,
+        )
 
-    def grad_q(self, grad: Tensor, scale: float) -> Tensor:
-        q, k, weights = self.q, self.k, self.weights
-        grad_q = q.new_empty(q.shape)
-        grid = (q.shape[0] * q.shape[1] * self.blocks(q.shape[2], "BLOCK_N"),)
-        strides = (q.stride(), k.stride(), weights.stride(), grad.stride(), grad_q.stride())
-        _grad_q_kernel[grid](grad, q, k, weights, grad_q, scale, strides, self.sizes, **self.fixed)
-        return grad_q
+    def grad_side(self, grad: Tensor, of_keys: bool) -> Tensor:
+        """Gradient of the queries or of the keys."""
+        own, other = (self.k, self.q) if of_keys else (self.q, self.k)
+        grad_own = own.new_empty(own.shape)
+        tensors = (grad, own, other, self.weights, grad_own)
+        _side_kernel[self._grid(own.shape[2])](
+            *tensors,
+            self.scale,
+            *(each.stride() for each in tensors),
+            self.heads,
+            self.sharing,
+            own.shape[2],
+            other.shape[2],
+            OWN_KEYS=of_keys,
+            **self.constants,
+        )
+        return grad_own
 
-    def grads_by_keys(
-        self, grad: Tensor, scale: float, need_k: bool, need_weights: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Gradients of k and weights.
+    def grad_weights(self, grad: Tensor) -> Tensor:
+        """Gradient of the weights.
 
         A program has a block of keys, some of the frequencies (as many as its registers hold)
         and every s-th picture and head of an operator.
         """
-        q, k, weights = self.q, self.k, self.weights
-        block_numbers = 2 * self.fixed["BLOCK_M"] * self.fixed["BLOCK_R"]
-        chunks = -(-self.grid_size // max(1, WEIGHT_NUMBERS // block_numbers))
-        key_blocks, pictures = self.blocks(k.shape[2], "BLOCK_M"), self.batch * self.sharing
-        splits = PROGRAMS // (key_blocks * chunks * self.operators)
-        splits = max(1, min(splits, pictures))
-        parts_k = k.new_empty(
-            (chunks, *k.shape) if need_k else (1, 0),
-            dtype=torch.float32 if chunks > 1 else k.dtype,
+        block: int = self.constants["BLOCK_OWN"]
+        groups = _ceil(
+            self.grid_size, max(1, WEIGHT_NUMBERS // (2 * block * self.constants["BLOCK_R"]))
         )
-        parts_weights = weights.new_empty((splits, *weights.shape) if need_weights else (1, 0))
-        if need_k or need_weights:
-            tensors = (grad, q, k, weights, parts_k, parts_weights)
-            _grads_by_keys_kernel[(key_blocks * chunks, self.operators, splits)](
-                *tensors,
-                scale,
-                tuple(each.stride() for each in tensors),
-                (*self.sizes, pictures),
-                GROUP=-(-self.grid_size // chunks),
-                NEED_K=need_k,
-                NEED_WEIGHTS=need_weights,
-                **self.fixed,
-            )
-        return _sum(parts_k).to(k.dtype), _sum(parts_weights)
+        tiles, pictures = groups * _ceil(self.keys, block), self.batch * self.sharing
+        splits = max(1, min(PROGRAMS // (tiles * self.operators), pictures))
+        parts = self.weights.new_empty((splits, *self.weights.shape))
+        tensors = (grad, self.q, self.k, parts)
+        _weights_kernel[(tiles, self.operators, splits)](
+            *tensors,
+            self.scale,
+            *(each.stride() for each in tensors),
+            pictures,
+            self.sharing,
+            self.tokens,
+            self.keys,
+            GROUP=_ceil(self.grid_size, groups),
+            **self.constants,
+        )
+        return parts.sum(0)
+
+    def _grid(self, length: int) -> tuple[int]:
+        return (self.batch * self.heads * _ceil(length, self.constants["BLOCK_OWN"]),)
 
 
-def _sum(parts: Tensor) -> Tensor:
-    return parts.sum(0) if len(parts) > 1 else parts[0]
+def _blocks(outputs: int, width: int) -> dict[str, int]:
+    """Block sizes and launch options for R and D as padded: the place to tune them."""
+    return {"BLOCK_OWN": 64, "BLOCK_OTHER": 16, "num_warps": 4, "num_stages": 2}
+
+
+def _padded(length: int) -> int:
+    """The power of two that a product of blocks needs."""
+    return max(16, 1 << (length - 1).bit_length())
+
+
+def _ceil(length: int, block: int) -> int:
+    return -(-length // block)
 
 
 def _jit(function: "Callable[..., Any]") -> Any:
     """`triton.jit`; nothing to call where Triton is missing."""
     return triton.jit(function) if triton is not None else None
+
+
+@_jit
+def _place(length, heads, BLOCK: constexpr):  # type: ignore[no-untyped-def]
+    """Block, batch item and head of this program; blocks of a head are neighbours."""
+    blocks = tl.cdiv(length, BLOCK)
+    head = tl.program_id(0) // blocks
+    return tl.program_id(0) % blocks, (head // heads).to(tl.int64), (head % heads).to(tl.int64)
 
 
 @_jit
@@ -331,37 +361,38 @@ def _rows_kernel(  # type: ignore[no-untyped-def]
     weights,
     rows,
     scale,
-    strides,
-    sizes,
+    q_strides,
+    k_strides,
+    w_strides,
+    rows_strides,
+    heads,
+    sharing,
+    tokens,
+    keys,
     GRID: constexpr,
     OUTPUTS: constexpr,
     WIDTH: constexpr,
-    BLOCK_N: constexpr,
-    BLOCK_M: constexpr,
+    BLOCK_OWN: constexpr,
+    BLOCK_OTHER: constexpr,
     BLOCK_R: constexpr,
     BLOCK_D: constexpr,
     PRECISION: constexpr,
     WIDEN: constexpr,
 ):
     """Rows of a block of queries of one head."""
-    q_strides, k_strides, w_strides, out_strides = strides
-    heads, sharing, tokens, keys = sizes
-    blocks = tl.cdiv(tokens, BLOCK_N)
-    block, head = tl.program_id(0) % blocks, tl.program_id(0) // blocks
-    b, h = (head // heads).to(tl.int64), (head % heads).to(tl.int64)
-    at_n, at_m = block * BLOCK_N + tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_M)
+    block, b, h = _place(tokens, heads, BLOCK_OWN)
+    at_n, at_m = block * BLOCK_OWN + tl.arange(0, BLOCK_OWN), tl.arange(0, BLOCK_OTHER)
     at_r, at_d = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_D)
     q += b * q_strides[0] + h * q_strides[1]
     k += b * k_strides[0] + h * k_strides[1]
-    rows += b * out_strides[0] + h * out_strides[1]
     weights += (h // sharing) * w_strides[0]
+    rows += b * rows_strides[0] + h * rows_strides[1]
 
     q_ND = _tile(q, q_strides[2], q_strides[3], at_n, at_d, tokens, WIDTH)
-    rows_NR = tl.zeros((BLOCK_N, BLOCK_R), tl.float32)
-    for start in range(0, keys, BLOCK_M):
+    rows_NR = tl.zeros((BLOCK_OWN, BLOCK_R), tl.float32)
+    for start in range(0, keys, BLOCK_OTHER):
         k_MD = _tile(k, k_strides[2], k_strides[3], start + at_m, at_d, keys, WIDTH)
-        x_NM = _scores(q_ND, k_MD, scale, PRECISION, WIDEN)
-        cos_1, sin_1 = _cos_sin(x_NM)
+        cos_1, sin_1 = _cos_sin(_scores(q_ND, k_MD, scale, PRECISION, WIDEN))
         cos, sin = cos_1, sin_1
         for g in range(GRID):
             a_g = weights + g * w_strides[2]
@@ -371,153 +402,140 @@ def _rows_kernel(  # type: ignore[no-untyped-def]
             rows_NR = tl.dot(cos, a_MR, rows_NR, input_precision=PRECISION)
             rows_NR = tl.dot(sin, b_MR, rows_NR, input_precision=PRECISION)
             cos, sin = _next(cos, sin, cos_1, sin_1)
-    _put(rows, rows_NR, out_strides[2], out_strides[3], at_n, at_r, tokens, OUTPUTS)
+    _put(rows, rows_NR, rows_strides[2], rows_strides[3], at_n, at_r, tokens, OUTPUTS)
 
 
 @_jit
-def _grad_q_kernel(  # type: ignore[no-untyped-def]
+def _side_kernel(  # type: ignore[no-untyped-def]
     grad,
-    q,
-    k,
+    own,
+    other,
     weights,
-    grad_q,
+    grad_own,
     scale,
-    strides,
-    sizes,
+    grad_strides,
+    own_strides,
+    other_strides,
+    w_strides,
+    grad_own_strides,
+    heads,
+    sharing,
+    owns,
+    others,
+    OWN_KEYS: constexpr,
     GRID: constexpr,
     OUTPUTS: constexpr,
     WIDTH: constexpr,
-    BLOCK_N: constexpr,
-    BLOCK_M: constexpr,
+    BLOCK_OWN: constexpr,
+    BLOCK_OTHER: constexpr,
     BLOCK_R: constexpr,
     BLOCK_D: constexpr,
     PRECISION: constexpr,
     WIDEN: constexpr,
 ):
-    """Gradient of a block of queries of one head."""
-    q_strides, k_strides, w_strides, grad_strides, out_strides = strides
-    heads, sharing, tokens, keys = sizes
-    blocks = tl.cdiv(tokens, BLOCK_N)
-    block, head = tl.program_id(0) % blocks, tl.program_id(0) // blocks
-    b, h = (head // heads).to(tl.int64), (head % heads).to(tl.int64)
-    at_n, at_m = block * BLOCK_N + tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_M)
+    """Gradient of a block of one head's queries (X) over all keys (Y), or the other way round."""
+    block, b, h = _place(owns, heads, BLOCK_OWN)
+    at_x, at_y = block * BLOCK_OWN + tl.arange(0, BLOCK_OWN), tl.arange(0, BLOCK_OTHER)
     at_r, at_d = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_D)
-    q += b * q_strides[0] + h * q_strides[1]
-    k += b * k_strides[0] + h * k_strides[1]
+    own += b * own_strides[0] + h * own_strides[1]
+    other += b * other_strides[0] + h * other_strides[1]
     grad += b * grad_strides[0] + h * grad_strides[1]
-    grad_q += b * out_strides[0] + h * out_strides[1]
     weights += (h // sharing) * w_strides[0]
+    grad_own += b * grad_own_strides[0] + h * grad_own_strides[1]
 
-    q_ND = _tile(q, q_strides[2], q_strides[3], at_n, at_d, tokens, WIDTH)
-    grad_NR = _tile(grad, grad_strides[2], grad_strides[3], at_n, at_r, tokens, OUTPUTS)
-    grad_ND = tl.zeros((BLOCK_N, BLOCK_D), tl.float32)
-    for start in range(0, keys, BLOCK_M):
-        k_MD = _tile(k, k_strides[2], k_strides[3], start + at_m, at_d, keys, WIDTH)
-        x_NM = _scores(q_ND, k_MD, scale, PRECISION, WIDEN)
-        cos_1, sin_1 = _cos_sin(x_NM)
+    own_XD = _tile(own, own_strides[2], own_strides[3], at_x, at_d, owns, WIDTH)
+    if not OWN_KEYS:
+        grad_XR = _tile(grad, grad_strides[2], grad_strides[3], at_x, at_r, owns, OUTPUTS)
+    sum_XD = tl.zeros((BLOCK_OWN, BLOCK_D), tl.float32)
+    for start in range(0, others, BLOCK_OTHER):
+        now_y = start + at_y
+        other_YD = _tile(other, other_strides[2], other_strides[3], now_y, at_d, others, WIDTH)
+        if OWN_KEYS:
+            grad_RY = _tile(grad, grad_strides[3], grad_strides[2], at_r, now_y, OUTPUTS, others)
+        cos_1, sin_1 = _cos_sin(_scores(own_XD, other_YD, scale, PRECISION, WIDEN))
         cos, sin = cos_1, sin_1
-        dx_NM = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
+        dx_XY = tl.zeros((BLOCK_OWN, BLOCK_OTHER), tl.float32)
         for g in range(GRID):
             a_g = weights + g * w_strides[2]
             b_g = a_g + GRID * w_strides[2]
-            a_RM = _tile(a_g, w_strides[1], w_strides[3], at_r, start + at_m, OUTPUTS, keys)
-            b_RM = _tile(b_g, w_strides[1], w_strides[3], at_r, start + at_m, OUTPUTS, keys)
-            u_NM = tl.dot(grad_NR, a_RM, input_precision=PRECISION)
-            v_NM = tl.dot(grad_NR, b_RM, input_precision=PRECISION)
-            dx_NM += (g + 1) * (v_NM * cos - u_NM * sin)
+            if OWN_KEYS:
+                a_XR = _tile(a_g, w_strides[3], w_strides[1], at_x, at_r, owns, OUTPUTS)
+                b_XR = _tile(b_g, w_strides[3], w_strides[1], at_x, at_r, owns, OUTPUTS)
+                u_XY = tl.dot(a_XR, grad_RY, input_precision=PRECISION)
+                v_XY = tl.dot(b_XR, grad_RY, input_precision=PRECISION)
+            else:
+                a_RY = _tile(a_g, w_strides[1], w_strides[3], at_r, now_y, OUTPUTS, others)
+                b_RY = _tile(b_g, w_strides[1], w_strides[3], at_r, now_y, OUTPUTS, others)
+                u_XY = tl.dot(grad_XR, a_RY, input_precision=PRECISION)
+                v_XY = tl.dot(grad_XR, b_RY, input_precision=PRECISION)
+            dx_XY += (g + 1) * (v_XY * cos - u_XY * sin)
             cos, sin = _next(cos, sin, cos_1, sin_1)
-        grad_ND = tl.dot(dx_NM, k_MD.to(tl.float32), grad_ND, input_precision=PRECISION)
-    grad_ND *= scale
-    _put(grad_q, grad_ND, out_strides[2], out_strides[3], at_n, at_d, tokens, WIDTH)
+        sum_XD = tl.dot(dx_XY, other_YD.to(tl.float32), sum_XD, input_precision=PRECISION)
+    sum_XD *= scale
+    _put(grad_own, sum_XD, grad_own_strides[2], grad_own_strides[3], at_x, at_d, owns, WIDTH)
 
 
 @_jit
-def _grads_by_keys_kernel(  # type: ignore[no-untyped-def]
+def _weights_kernel(  # type: ignore[no-untyped-def]
     grad,
     q,
     k,
-    weights,
-    part_k,
-    part_weights,
+    parts,
     scale,
-    strides,
-    sizes,
-    NEED_K: constexpr,
-    NEED_WEIGHTS: constexpr,
+    grad_strides,
+    q_strides,
+    k_strides,
+    parts_strides,
+    pictures,
+    sharing,
+    tokens,
+    keys,
     GROUP: constexpr,
     GRID: constexpr,
     OUTPUTS: constexpr,
     WIDTH: constexpr,
-    BLOCK_N: constexpr,
-    BLOCK_M: constexpr,
+    BLOCK_OWN: constexpr,
+    BLOCK_OTHER: constexpr,
     BLOCK_R: constexpr,
     BLOCK_D: constexpr,
     PRECISION: constexpr,
     WIDEN: constexpr,
 ):
-    """What GROUP frequencies and every s-th picture give to the gradients of a block of keys."""
-    grad_strides, q_strides, k_strides, w_strides, part_k_strides, part_w_strides = strides
-    _heads, sharing, tokens, keys, pictures = sizes
-    blocks = tl.cdiv(keys, BLOCK_M)
-    block, chunk = tl.program_id(0) % blocks, tl.program_id(0) // blocks
+    """What a share of the pictures gives to GROUP frequencies' weights of a block of keys."""
+    blocks = tl.cdiv(keys, BLOCK_OWN)
+    block, first = tl.program_id(0) % blocks, tl.program_id(0) // blocks * GROUP
     p, split = tl.program_id(1).to(tl.int64), tl.program_id(2)
-    first = chunk * GROUP
-    at_n, at_m = tl.arange(0, BLOCK_N), block * BLOCK_M + tl.arange(0, BLOCK_M)
+    at_n, at_m = tl.arange(0, BLOCK_OTHER), block * BLOCK_OWN + tl.arange(0, BLOCK_OWN)
     at_r, at_d = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_D)
-    weights += p * w_strides[0]
-    part_weights += split.to(tl.int64) * part_w_strides[0] + p * part_w_strides[1]
-    part_k += chunk.to(tl.int64) * part_k_strides[0]
+    parts += split.to(tl.int64) * parts_strides[0] + p * parts_strides[1]
 
     sums = ()
     for _i in tl.static_range(2 * GROUP):
-        sums += (tl.zeros((BLOCK_M, BLOCK_R), tl.float32),)  # type: ignore[assignment]
+        sums += (tl.zeros((BLOCK_OWN, BLOCK_R), tl.float32),)  # type: ignore[assignment]
     for picture in range(split, pictures, tl.num_programs(2)):
         b, h = (picture // sharing).to(tl.int64), p * sharing + picture % sharing
         q_bh = q + b * q_strides[0] + h * q_strides[1]
         k_bh = k + b * k_strides[0] + h * k_strides[1]
         grad_bh = grad + b * grad_strides[0] + h * grad_strides[1]
         k_MD = _tile(k_bh, k_strides[2], k_strides[3], at_m, at_d, keys, WIDTH)
-        grad_MD = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
-        for start in range(0, tokens, BLOCK_N):
-            q_ND = _tile(q_bh, q_strides[2], q_strides[3], start + at_n, at_d, tokens, WIDTH)
-            grad_NR = _tile(
-                grad_bh, grad_strides[2], grad_strides[3], start + at_n, at_r, tokens, OUTPUTS
-            )
-            x_MN = _scores(k_MD, q_ND, scale, PRECISION, WIDEN)
-            cos_1, sin_1 = _cos_sin(x_MN)
+        for start in range(0, tokens, BLOCK_OTHER):
+            now_n = start + at_n
+            q_ND = _tile(q_bh, q_strides[2], q_strides[3], now_n, at_d, tokens, WIDTH)
+            grad_NR = _tile(grad_bh, grad_strides[2], grad_strides[3], now_n, at_r, tokens, OUTPUTS)
+            cos_1, sin_1 = _cos_sin(_scores(k_MD, q_ND, scale, PRECISION, WIDEN))
             cos, sin = cos_1, sin_1
             for _g in range(first):
                 cos, sin = _next(cos, sin, cos_1, sin_1)
-            dx_MN = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
             added = ()
             for i in tl.static_range(GROUP):
-                if NEED_WEIGHTS:
-                    a_sum = tl.dot(cos, grad_NR, sums[2 * i], input_precision=PRECISION)
-                    b_sum = tl.dot(sin, grad_NR, sums[2 * i + 1], input_precision=PRECISION)
-                    added += (a_sum, b_sum)  # type: ignore[assignment]
-                if NEED_K:
-                    a_g = weights + (first + i) * w_strides[2]
-                    b_g = a_g + GRID * w_strides[2]
-                    inside = tl.where(first + i < GRID, keys, 0)
-                    a_MR = _tile(a_g, w_strides[3], w_strides[1], at_m, at_r, inside, OUTPUTS)
-                    b_MR = _tile(b_g, w_strides[3], w_strides[1], at_m, at_r, inside, OUTPUTS)
-                    u_MN = tl.dot(a_MR, tl.trans(grad_NR), input_precision=PRECISION)
-                    v_MN = tl.dot(b_MR, tl.trans(grad_NR), input_precision=PRECISION)
-                    dx_MN += (first + i + 1) * (v_MN * cos - u_MN * sin)
+                a_sum = tl.dot(cos, grad_NR, sums[2 * i], input_precision=PRECISION)
+                b_sum = tl.dot(sin, grad_NR, sums[2 * i + 1], input_precision=PRECISION)
+                added += (a_sum, b_sum)  # type: ignore[assignment]
                 cos, sin = _next(cos, sin, cos_1, sin_1)
-            if NEED_WEIGHTS:
-                sums = added
-            if NEED_K:
-                grad_MD = tl.dot(dx_MN, q_ND.to(tl.float32), grad_MD, input_precision=PRECISION)
-        if NEED_K:
-            grad_MD *= scale
-            part_bh = part_k + b * part_k_strides[1] + h * part_k_strides[2]
-            _put(part_bh, grad_MD, part_k_strides[3], part_k_strides[4], at_m, at_d, keys, WIDTH)
-    if NEED_WEIGHTS:
-        for i in tl.static_range(GROUP):
-            a_g = part_weights + (first + i) * part_w_strides[3]
-            b_g = a_g + GRID * part_w_strides[3]
-            row, column = part_w_strides[4], part_w_strides[2]
-            inside = tl.where(first + i < GRID, keys, 0)
-            _put(a_g, sums[2 * i], row, column, at_m, at_r, inside, OUTPUTS)
-            _put(b_g, sums[2 * i + 1], row, column, at_m, at_r, inside, OUTPUTS)
+            sums = added
+    for i in tl.static_range(GROUP):
+        a_g = parts + (first + i) * parts_strides[3]
+        b_g = a_g + GRID * parts_strides[3]
+        count = tl.where(first + i < GRID, keys, 0)  # the last group may be smaller
+        _put(a_g, sums[2 * i], parts_strides[4], parts_strides[2], at_m, at_r, count, OUTPUTS)
+        _put(b_g, sums[2 * i + 1], parts_strides[4], parts_strides[2], at_m, at_r, count, OUTPUTS)
