@@ -69,7 +69,9 @@ _MADE: dict[str, Kernel] = {}
 
 
 def kernel_for(name: str, task: Task) -> tuple[str, Kernel]:
-    """The kernel of that name; for `auto` Triton on CUDA where it can, else `recompute`.
+    """The kernel of that name; `auto` is `recompute`, which takes anything anywhere.
+
+    On CUDA it shall be `triton` where that can, once `triton` has been run on a device.
 
     Raises:
         KernelError: the kernel cannot do this task; the message says which limit, and which can.
@@ -81,9 +83,7 @@ def kernel_for(name: str, task: Task) -> tuple[str, Kernel]:
             able = [each for each in KERNELS if _kernel(each).refusal(task) is None]
             raise KernelError(f"kernel {name}: {reason}; {', '.join(able)} can do this")
         return name, found
-    order = ("triton", "recompute", "reference") if task.device == "cuda" else ("recompute",)
-    chosen = next(each for each in order if _kernel(each).refusal(task) is None)
-    return chosen, _kernel(chosen)
+    return "recompute", _kernel("recompute")
 
 
 def _kernel(name: str) -> Kernel:

@@ -26,7 +26,8 @@ from karat.settings import build
 if TYPE_CHECKING:
     from karat.attention import Units
 
-CACHE_NUMBERS = 1 << 20  # numbers in the feature buffer
+CACHE_NUMBERS = 1 << 20  # numbers in the feature buffer, on a CPU
+DEVICE_NUMBERS = 1 << 26  # on a device, where few large operations are better than many
 
 
 class Recompute(Kernel):
@@ -188,7 +189,8 @@ def _plain(*tensors: Tensor) -> Iterator[Tensor]:
 def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[slice]:
     """Runs of pictures whose features fit the buffer, at least one picture each."""
     of_picture = q.shape[1] * q.shape[2] * k.shape[2] * weights.shape[2]
-    pictures = max(1, CACHE_NUMBERS // max(1, of_picture))
+    numbers = CACHE_NUMBERS if q.device.type == "cpu" else DEVICE_NUMBERS
+    pictures = max(1, numbers // max(1, of_picture))
     for start in range(0, q.shape[0], pictures):
         yield slice(start, start + pictures)
 
