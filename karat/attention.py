@@ -26,6 +26,7 @@ from karat.base_activations import BASE_ACTIVATIONS
 from karat.bases import LinearBasis
 from karat.errors import KernelError
 from karat.kernels import AUTO, Kernel, Task, kernel_for
+from karat.kernels.recompute import feature_weights
 from karat.projections import PROJECTIONS
 from karat.starts import fan_in
 
@@ -127,17 +128,9 @@ class Units(nn.Module):
 
         Only for a basis of shared features.
         """
-        names = self.basis.coefficient_shapes()
-        weights = torch.cat([self.coefficients[name].mT for name in names], 2).to(dtype)
-        if self.scale is not None:
-            weights = weights * self.scale.to(dtype).unsqueeze(2)
-        if self.base_activation == "zero":
-            return weights
-        base = torch.ones_like(weights[:, :, :1])
-        if self.base_scale is not None:
-            base = self.base_scale.to(dtype).unsqueeze(2)
-        with_base: Tensor = torch.cat([weights, base], 2)
-        return with_base
+        coefficients = [self.coefficients[name] for name in self.basis.coefficient_shapes()]
+        weights = feature_weights(coefficients, self.scale, self.base_scale, self.spec)
+        return weights.to(dtype)
 
     def task(self, q_BHND: Tensor) -> Task:
         """What a kernel is asked for, with these queries."""
@@ -227,8 +220,11 @@ class Operator(nn.Module):
             out: Tensor = self(scaled_scores(q_BHND, k_BHMD, scale), v_BHMD, None, dropout)
             return out
         with without_autocast(q_BHND.device):
-            rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, self.phi)
             projection = PROJECTIONS[self.config.projection]
+            if projection is None and self.weight is not None:
+                out = kernel.attend(q_BHND, k_BHMD, v_BHMD, scale, self.phi, self.weight)
+                return self._scale_output(out).to(v_BHMD.dtype)
+            rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, self.phi)
             if projection is not None:
                 rows_BHNR = projection(rows_BHNR.movedim(-1, 1)).movedim(1, -1)
             out = self._times_values(rows_BHNR, v_BHMD.to(rows_BHNR.dtype))

@@ -63,6 +63,24 @@ class Kernel(abc.ABC):
             units: of shape (P, R, M).
         """
 
+    def attend(
+        self,
+        q_BHND: Tensor,
+        k_BHMD: Tensor,
+        v_BHMD: Tensor,
+        scale: float,
+        units: "Units",
+        matrix_PMR: Tensor,
+    ) -> Tensor:
+        """`Φ(scale q kᵀ) (Wᵀ v)`, shape (B, H, N, D), W being `matrix_PMR`.
+
+        A kernel may keep less for the backward pass here than the rows.
+        """
+        rows_BHNR = self.rows(q_BHND, k_BHMD, scale, units)
+        sharing = rows_BHNR.shape[1] // matrix_PMR.shape[0]
+        narrow = matrix_PMR.to(rows_BHNR.dtype).mT.repeat_interleave(sharing, 0)
+        return rows_BHNR @ (narrow @ v_BHMD.to(rows_BHNR.dtype))
+
 
 KERNELS = Catalog(Kernel, "attention.kernel")  # type: ignore[type-abstract]
 _MADE: dict[str, Kernel] = {}

@@ -165,19 +165,23 @@ at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tens
   return rows;
 }
 
+// Gradients of q, k and weights, and the rows once more, which a product with them may need.
 // `slopes` are the weights with which the same features give the derivative of a unit.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
     const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
     const at::Tensor& slopes, double scale) {
   const Shape s(q, k, weights);
   TORCH_CHECK(grad.is_contiguous() && slopes.is_contiguous());
   at::Tensor grad_q = at::empty({s.pictures, s.heads, s.queries, s.width}, q.options());
   at::Tensor grad_k = at::empty({s.pictures, s.heads, s.keys, s.width}, k.options());
+  at::Tensor rows = at::empty({s.pictures, s.heads, s.outputs, s.queries}, weights.options());
   const int64_t threads = at::get_num_threads();
   at::Tensor partial = at::zeros({threads, weights.numel()}, weights.options());
   const auto [write, pull] = kByGrid[s.features / 2 - 1];
   const float* of_slopes = slopes.const_data_ptr<float>();
   const float* of_grad = grad.const_data_ptr<float>();
+  const float* of_weights = weights.const_data_ptr<float>();
+  float* of_rows = rows.mutable_data_ptr<float>();
   float* of_grad_q = grad_q.mutable_data_ptr<float>();
   float* of_grad_k = grad_k.mutable_data_ptr<float>();
   float* of_partial = partial.mutable_data_ptr<float>();
@@ -197,6 +201,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
         const float* g = of_grad + place * s.outputs * s.queries + first;
         tile_scores(s, q, k, of_q, of_k, count, scale, scores);
         write(scores, features, s.keys * count);
+        gemm('N', 'N', count, s.outputs, s.row(), 1, features, count,
+             of_weights + s.weights_of(head), s.row(), 0,
+             of_rows + place * s.outputs * s.queries + first, s.queries);
         gemm('T', 'N', s.row(), s.outputs, count, 1, features, count, g, s.queries, 1,
              own + s.weights_of(head), s.row());
         gemm('N', 'T', count, s.row(), s.outputs, 1, g, s.queries,
@@ -209,7 +216,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
       }
     }
   });
-  return {grad_q, grad_k, partial.sum(0).view_as(weights)};
+  return {grad_q, grad_k, partial.sum(0).view_as(weights), rows};
 }
 
 }  // namespace
@@ -218,6 +225,6 @@ TORCH_LIBRARY(karat_native, m) {
   m.def("fourier_rows(Tensor q, Tensor k, Tensor weights, float scale) -> Tensor", &fourier_rows);
   m.def(
       "fourier_rows_backward(Tensor grad, Tensor q, Tensor k, Tensor weights, Tensor slopes, "
-      "float scale) -> (Tensor, Tensor, Tensor)",
+      "float scale) -> (Tensor, Tensor, Tensor, Tensor)",
       &fourier_rows_backward);
 }

@@ -10,7 +10,7 @@ head is one run of memory.
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,6 +49,72 @@ class Recompute(Kernel):
         )
         return rows
 
+    def attend(
+        self,
+        q_BHND: Tensor,
+        k_BHMD: Tensor,
+        v_BHMD: Tensor,
+        scale: float,
+        units: "Units",
+        matrix_PMR: Tensor,
+    ) -> Tensor:
+        wide = torch.promote_types(q_BHND.dtype, torch.float32)
+        if not isinstance(units.basis, LinearBasis) or matrix_PMR.dtype != wide:
+            return super().attend(q_BHND, k_BHMD, v_BHMD, scale, units, matrix_PMR)
+        names = units.basis.coefficient_shapes()
+        out: Tensor = _Attend.apply(
+            *(q_BHND, k_BHMD, v_BHMD, matrix_PMR, scale, units.spec),
+            *(units.scale, units.base_scale),
+            *(units.coefficients[name] for name in names),
+        )
+        return out
+
+
+# -- weights of the features, from the parameters of the units --------------------------------
+
+
+def feature_weights(
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    spec: str,
+) -> Tensor:
+    """The weight of each feature in each unit, the base activation last, shape (P, R, F, M).
+
+    Args:
+        coefficients: (P, R, M, own) each, in the order of the basis.
+        unit_scale, base_scale: (P, R, M), or None without unit scales.
+        spec: as `Units.spec` writes it.
+    """
+    weights = torch.cat([each.mT for each in coefficients], 2)
+    if unit_scale is not None:
+        weights = weights * unit_scale.unsqueeze(2)
+    if spec.endswith('"zero"]'):  # no base activation; torch.compile does not trace json
+        return weights
+    base = torch.ones_like(weights[:, :, :1]) if base_scale is None else base_scale.unsqueeze(2)
+    return torch.cat([weights, base], 2)
+
+
+def _feature_weights_backward(
+    grad_PRFM: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+) -> Iterator[Tensor | None]:
+    """Gradients of unit scale, base scale and each of the coefficients."""
+    sizes = [each.shape[3] for each in coefficients]
+    of_units, of_base = grad_PRFM[:, :, : sum(sizes)], grad_PRFM[:, :, sum(sizes) :]
+    if unit_scale is None:
+        yield None
+    else:
+        yield (of_units * torch.cat([each.mT for each in coefficients], 2)).sum(2)
+        of_units = of_units * unit_scale.unsqueeze(2)
+    yield of_base.squeeze(2) if base_scale is not None and of_base.shape[2] else None
+    first = 0
+    for size in sizes:
+        yield of_units[:, :, first : first + size].mT
+        first += size
+
 
 # -- the operation, opaque to torch.compile ---------------------------------------------------
 
@@ -82,23 +148,26 @@ def linear_rows(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) 
 @torch.library.custom_op("karat::linear_rows_backward", mutates_args=())
 def linear_rows_backward(
     grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, k and weights, given that of the rows, shape (B, H, R, N)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of q, k and weights, given that of the rows (B, H, R, N); and the rows again."""
     features, operators = _features(spec), weights.shape[0]
     if _is_compiled(q, weights, spec):
         slopes = features.slope_weights(weights)
-        of_q, of_k, of_weights = torch.ops.karat_native.fourier_rows_backward(
+        of_q, of_k, of_weights, rows = torch.ops.karat_native.fourier_rows_backward(
             grad.contiguous(), *_plain(q, k), weights, slopes, scale
         )
-        return of_q.to(q.dtype), of_k.to(k.dtype), of_weights
+        return of_q.to(q.dtype), of_k.to(k.dtype), of_weights, rows
     grad_q, grad_k = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k))
-    grad_weights_PRX = torch.zeros_like(weights.flatten(2))
+    weights_PRX, rows = weights.flatten(2), torch.empty_like(grad)
+    grad_weights_PRX = torch.zeros_like(weights_PRX)
     slopes_PXR = features.slope_weights(weights).flatten(2).transpose(1, 2)
     buffers = _Buffers(weights)
     for part in _parts(q, k, weights):
         scores_PML = _scores(q[part], k[part], scale, operators, buffers)
         features_PFML = buffers.features(scores_PML)
         features.write(scores_PML, features_PFML)
+        rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
+        rows[part] = _from_columns(rows_PRL, q[part].shape)
         grad_PRL = _to_columns(grad[part], operators)
         grad_weights_PRX.baddbmm_(grad_PRL, features_PFML.flatten(1, 2).transpose(1, 2))
         pulled_PFML = buffers.pulled(features_PFML)
@@ -108,7 +177,7 @@ def linear_rows_backward(
         of_q, of_k = (x[part].flatten(0, 1).to(weights.dtype) for x in (q, k))
         grad_q[part] = _product(grad_scores_IMN.mT, of_k, scale).view(q[part].shape)
         grad_k[part] = _product(grad_scores_IMN, of_q, scale).view(k[part].shape)
-    return grad_q, grad_k, grad_weights_PRX.view_as(weights)
+    return grad_q, grad_k, grad_weights_PRX.view_as(weights), rows
 
 
 @linear_rows.register_fake
@@ -119,9 +188,9 @@ def _(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
 @linear_rows_backward.register_fake
 def _(
     grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     of_q, of_k = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k))
-    return of_q, of_k, torch.empty_like(weights)
+    return of_q, of_k, torch.empty_like(weights), torch.empty_like(grad)
 
 
 class _Rows(torch.autograd.Function):
@@ -140,7 +209,55 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = _RowsBackward.apply(grad, *ctx.saved_tensors, ctx.scale, ctx.spec)
-        return (*grads, None, None)
+        return (*grads[:3], None, None)
+
+
+class _Attend(torch.autograd.Function):
+    """`Φ̂(A) (Wᵀ V)` of which only the inputs are kept: views of the projection, and parameters."""
+
+    @staticmethod
+    def forward(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        matrix: Tensor,
+        scale: float,
+        spec: str,
+        unit_scale: Tensor | None,
+        base_scale: Tensor | None,
+        *coefficients: Tensor,
+    ) -> Tensor:
+        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
+        rows_BHRN = linear_rows(q, k, weights.contiguous(), scale, spec)
+        out: Tensor = rows_BHRN.mT @ _narrow(matrix, v)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        q, k, v, matrix, ctx.scale, ctx.spec, *parameters = inputs
+        ctx.save_for_backward(q, k, v, matrix, *parameters)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, matrix, unit_scale, base_scale, *coefficients = ctx.saved_tensors
+        weights = feature_weights(coefficients, unit_scale, base_scale, ctx.spec)
+        of_rows = _narrow(matrix, v) @ grad.mT
+        of_q, of_k, of_weights, rows_BHRN = _RowsBackward.apply(
+            of_rows, q, k, weights.contiguous(), ctx.scale, ctx.spec
+        )
+        of_narrow = rows_BHRN @ grad
+        operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
+        of_v = matrix.repeat_interleave(sharing, 0) @ of_narrow
+        of_heads = torch.einsum("bhmd,bhrd->hmr", v.to(of_narrow.dtype), of_narrow)
+        of_matrix = of_heads.view(operators, sharing, *matrix.shape[1:]).sum(1)
+        of_parameters = _feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
+        return (of_q, of_k, of_v.to(v.dtype), of_matrix, None, None, *of_parameters)
+
+
+def _narrow(matrix_PMR: Tensor, v_BHMD: Tensor) -> Tensor:
+    """Wᵀ V, shape (B, H, R, D)."""
+    sharing = v_BHMD.shape[1] // matrix_PMR.shape[0]
+    return matrix_PMR.mT.repeat_interleave(sharing, 0) @ v_BHMD.to(matrix_PMR.dtype)
 
 
 class _RowsBackward(torch.autograd.Function):

@@ -290,3 +290,52 @@ def test_operator_is_the_same_with_every_kernel(rank: int | str, projection: str
         torch.testing.assert_close(found[kernel], operator(0.5 * q @ k.mT, v))
     torch.testing.assert_close(found["recompute"], found["reference"])
     assert torch.equal(found["auto"], found["recompute"])
+
+
+@pytest.mark.parametrize("basis", ["fourier", "chebyshev", "morlet"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"head_sharing": "shared", "output_scale": "learned"},
+        {"unit_scales": False, "base_activation": "silu"},
+        {"base_activation": "gelu", "head_sharing": "grouped", "head_groups": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_attention_has_the_same_gradients_with_every_kernel(
+    basis: str, settings: dict[str, Any], dtype: torch.dtype
+) -> None:
+    drawn = torch.randn(2, 5, 3, HEADS, 6, generator=torch.Generator().manual_seed(0))
+    upstream = torch.randn(2, HEADS, 5, 6, generator=torch.Generator().manual_seed(1)).double()
+    found = {}
+    for kernel in ("reference", "recompute"):
+        wide = torch.float64 if kernel == "reference" else dtype
+        config = AttentionConfig.from_settings(
+            {"basis": basis, "rank": 3, "kernel": kernel, **settings}
+        )
+        operator = make_operator(config, HEADS, 5, torch.Generator().manual_seed(0)).to(wide)
+        qkv = drawn.to(wide).requires_grad_()
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        out = operator.attend(q, k, v, 0.5)
+        parameters = [p for p in operator.parameters() if p.requires_grad]
+        found[kernel] = [out, *torch.autograd.grad(out, [qkv, *parameters], upstream.to(wide))]
+    for got, want in zip(found["recompute"], found["reference"], strict=True):
+        largest = want.abs().max().item()
+        tolerance = (1e-5 if dtype == torch.float32 else 1e-10) * largest
+        torch.testing.assert_close(got.double(), want, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_model_keeps_no_more_for_its_backward_pass_than_softmax(size: int) -> None:
+    from benchmarks.attention import saved_bytes
+    from karat.models import ModelConfig, build_model
+
+    shape: dict[str, Any] = {"image_size": size, "channels": 3, "classes": 10, "seed": 0}
+    pictures = torch.randn(4, 3, size, size)
+    kept = [
+        saved_bytes(build_model(ModelConfig(patch_size=4), attention, **shape).train(), pictures)
+        for attention in (AttentionConfig(basis="fourier"), AttentionConfig())
+    ]
+    assert kept[0] <= kept[1]
