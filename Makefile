@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 STAMP := $(VENV)/.complete
 
-.PHONY: run test check requirements clean
+.PHONY: run test check bench requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
@@ -16,6 +16,11 @@ check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest tests/test_architecture.py
+
+bench: $(STAMP)
+	$(VENV)/bin/python -m benchmarks.attention --grid-size 3
+	$(VENV)/bin/python -m benchmarks.attention --grid-size 1
+	$(VENV)/bin/python -m benchmarks.attention --image-size 32 --patch-size 4 --batch-size 32
 
 # Bytecode is compiled here, once, instead of by every worker process at its start.
 $(STAMP): requirements.txt

@@ -5,15 +5,14 @@ Shapes: B batch, H heads, N tokens, M keys, D head width, P operators, R outputs
 
 import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from karat.bases import Basis
 from karat.catalog import Catalog
 from karat.errors import KernelError
-
-if TYPE_CHECKING:
-    from karat.attention import Units
 
 AUTO = "auto"
 
@@ -41,6 +40,26 @@ class Task:
     device: str
 
 
+class Units(Protocol):
+    """What a kernel needs to know of the units (`karat.attention.Units`), P R M of them.
+
+    `coefficients` go by name, (P, R, M, own) each; `scale` and `base_scale` are (P, R, M) or None;
+    a call with scores (P, M, L) gives rows (P, R, L).
+    """
+
+    basis: Basis
+    spec: str
+    num_operators: int
+    num_outputs: int
+    coefficients: Any
+    scale: Any
+    base_scale: Any
+
+    def feature_weights(self, dtype: torch.dtype) -> Tensor: ...
+
+    def __call__(self, scores_PML: Tensor) -> Tensor: ...
+
+
 class Kernel(abc.ABC):
     """One way to compute the rows. It holds no state and is made once for a process.
 
@@ -54,7 +73,7 @@ class Kernel(abc.ABC):
         """Which limit of this kernel the task breaks, as a phrase; None if it can be done."""
 
     @abc.abstractmethod
-    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: "Units") -> Tensor:
+    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         """`Φ(scale q kᵀ)` for every query, shape (B, H, N, R).
 
         Args:
@@ -69,7 +88,7 @@ class Kernel(abc.ABC):
         k_BHMD: Tensor,
         v_BHMD: Tensor,
         scale: float,
-        units: "Units",
+        units: Units,
         matrix_PMR: Tensor,
     ) -> Tensor:
         """`Φ(scale q kᵀ) (Wᵀ v)`, shape (B, H, N, D), W being `matrix_PMR`.

@@ -11,7 +11,7 @@ head is one run of memory.
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,12 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 from karat.base_activations import BASE_ACTIVATIONS
 from karat.bases import BASES, LinearBasis
-from karat.kernels import Kernel, Task, _compiled
+from karat.kernels import Kernel, Task, Units, _compiled
 from karat.kernels.reference import Reference
 from karat.settings import build
-
-if TYPE_CHECKING:
-    from karat.attention import Units
 
 CACHE_NUMBERS = 1 << 20  # numbers in the feature buffer, on a CPU
 DEVICE_NUMBERS = 1 << 26  # on a device, where few large operations are better than many
@@ -36,7 +33,7 @@ class Recompute(Kernel):
     def refusal(self, task: Task) -> str | None:
         return None
 
-    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: "Units") -> Tensor:
+    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         if isinstance(units.basis, LinearBasis):
             dtype = torch.promote_types(q_BHND.dtype, torch.float32)
             weights_PRFM = units.feature_weights(dtype)
@@ -55,7 +52,7 @@ class Recompute(Kernel):
         k_BHMD: Tensor,
         v_BHMD: Tensor,
         scale: float,
-        units: "Units",
+        units: Units,
         matrix_PMR: Tensor,
     ) -> Tensor:
         wide = torch.promote_types(q_BHND.dtype, torch.float32)

@@ -1,14 +1,9 @@
 """The definition: all scores, then all units, then their sum."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from karat.kernels import Kernel, Task
-
-if TYPE_CHECKING:
-    from karat.attention import Units
+from karat.kernels import Kernel, Task, Units
 
 
 class Reference(Kernel):
@@ -17,7 +12,7 @@ class Reference(Kernel):
     def refusal(self, task: Task) -> str | None:
         return None
 
-    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: "Units") -> Tensor:
+    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         dtype = torch.promote_types(q_BHND.dtype, torch.float32)
         scores_BHMN = k_BHMD.to(dtype) @ (q_BHND.to(dtype) * scale).transpose(-2, -1)
         batch, heads, keys, tokens = scores_BHMN.shape

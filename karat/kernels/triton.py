@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from karat.kernels import Kernel, Task
+from karat.kernels import Kernel, Task, Units
 
 try:
     import triton  # type: ignore[import-untyped]
@@ -31,7 +31,6 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from karat.attention import Units
 
 MAX_GRID = 16
 MAX_OUTPUTS = 64
@@ -71,7 +70,7 @@ class Triton(Kernel):
         }
         return next((limit for limit, broken in limits.items() if broken), None)
 
-    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: "Units") -> Tensor:
+    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         weights_PRFM = units.feature_weights(torch.float32)
         rows_BHNR: Tensor = fourier_rows(q_BHND, k_BHMD, weights_PRFM, scale)
         return rows_BHNR
