@@ -25,8 +25,8 @@ from karat.attention_config import (
 from karat.base_activations import BASE_ACTIVATIONS
 from karat.bases import LinearBasis
 from karat.errors import KernelError
-from karat.kernels import AUTO, Kernel, Task, kernel_for
-from karat.kernels.recompute import feature_weights
+from karat.kernels import AUTO, QKV, Kernel, Task, kernel_for
+from karat.kernels._features import feature_weights
 from karat.projections import PROJECTIONS
 from karat.starts import fan_in
 
@@ -204,9 +204,7 @@ class Operator(nn.Module):
         learned = config.output_scale == "learned"
         self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
 
-    def attend(
-        self, q_BHND: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, scale: float, dropout: float = 0.0
-    ) -> Tensor:
+    def attend(self, qkv: QKV, scale: float, dropout: float = 0.0) -> Tensor:
         """Attention output of shape (B, H, N, D) for queries, keys and values, without a mask.
 
         The rows come from a kernel (`karat.kernels`), which need not form the scores. Where the
@@ -215,6 +213,7 @@ class Operator(nn.Module):
         Raises:
             KernelError: the kernel named in the settings cannot do this.
         """
+        q_BHND, k_BHMD, v_BHMD = qkv
         _, kernel = self.choose_kernel(q_BHND, needs_weights=dropout > 0)
         if kernel is None:
             out: Tensor = self(scaled_scores(q_BHND, k_BHMD, scale), v_BHMD, None, dropout)
@@ -222,7 +221,7 @@ class Operator(nn.Module):
         with without_autocast(q_BHND.device):
             projection = PROJECTIONS[self.config.projection]
             if projection is None and self.weight is not None:
-                out = kernel.attend(q_BHND, k_BHMD, v_BHMD, scale, self.phi, self.weight)
+                out = kernel.attend(qkv, scale, self.phi, self.weight)
                 return self._scale_output(out).to(v_BHMD.dtype)
             rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, self.phi)
             if projection is not None:
@@ -386,19 +385,15 @@ class HeadParts(nn.Module):
                 outputs.append(F.dropout(weights, dropout) @ values)
         return torch.cat(outputs, 1)[:, self.order]
 
-    def attend(
-        self, q_BHND: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, scale: float, dropout: float = 0.0
-    ) -> Tensor:
+    def attend(self, qkv: QKV, scale: float, dropout: float = 0.0) -> Tensor:
         """Attention output of shape (B, H, N, D); arguments as for `Operator.attend`."""
         outputs = []
         for heads, operator in zip(self.heads, self.operators, strict=True):
-            q, k, v = q_BHND[:, heads], k_BHMD[:, heads], v_BHMD[:, heads]
+            own = qkv[:, :, heads] if isinstance(qkv, Tensor) else _of_three(qkv, heads)
             if isinstance(operator, Operator):
-                outputs.append(operator.attend(q, k, v, scale, dropout))
+                outputs.append(operator.attend(own, scale, dropout))
             else:
-                outputs.append(
-                    F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
-                )
+                outputs.append(F.scaled_dot_product_attention(*own, dropout_p=dropout, scale=scale))
         return torch.cat(outputs, 1)[:, self.order]
 
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -451,6 +446,13 @@ def _of_heads(keep: Tensor | None, heads: list[int]) -> Tensor | None:
     if keep is None or keep.dim() < 3 or keep.shape[-3] == 1:
         return keep
     return keep[..., heads, :, :]
+
+
+def _of_three(
+    qkv: tuple[Tensor, Tensor, Tensor], heads: list[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    q_BHND, k_BHMD, v_BHMD = qkv
+    return q_BHND[:, heads], k_BHMD[:, heads], v_BHMD[:, heads]
 
 
 def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator | None) -> nn.Parameter:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from karat.attention import HeadParts, Operator, scaled_scores
+from karat.kernels import QKV
 
 
 class HostAttention(nn.Module):
@@ -38,18 +39,18 @@ class HostAttention(nn.Module):
                 "karat.transfer carries a model to another resolution"
             )
 
-    def _heads(self, x_BNX: Tensor, count: int) -> tuple[Tensor, ...]:
-        """`count` tensors of shape (B, H, N, D), side by side in the last dimension before."""
+    def _heads(self, x_BNX: Tensor, count: int) -> Tensor:
+        """Shape (count, B, H, N, D), of what lies side by side in the last dimension."""
         batch, tokens, _ = x_BNX.shape
         split = x_BNX.reshape(batch, tokens, count, self.num_heads, -1)
-        return split.permute(2, 0, 3, 1, 4).unbind(0)
+        return split.permute(2, 0, 3, 1, 4)
 
     @property
     def _dropout(self) -> float:
         return self.attn_drop.p if self.training else 0.0
 
-    def _attend(self, q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor) -> Tensor:
-        return self.operator.attend(q_BHND, k_BHND, v_BHND, self.scale, self._dropout)
+    def _attend(self, qkv: QKV) -> Tensor:
+        return self.operator.attend(qkv, self.scale, self._dropout)
 
     def _operate(self, scores_BHNM: Tensor, v_BHND: Tensor, keep: Tensor | None) -> Tensor:
         out: Tensor = self.operator(scores_BHNM, v_BHND, keep, self._dropout)
@@ -65,6 +66,8 @@ class KArAtAttention(HostAttention):
         self.q_norm = getattr(attention, "q_norm", nn.Identity())
         self.k_norm = getattr(attention, "k_norm", nn.Identity())
         self.norm = getattr(attention, "norm", nn.Identity())
+        norms = (self.q_norm, self.k_norm)
+        self._normalises = not all(isinstance(norm, nn.Identity) for norm in norms)
         self.gate = getattr(attention, "gate", None)
 
     def forward(
@@ -82,10 +85,13 @@ class KArAtAttention(HostAttention):
             ValueError: another number of tokens than the operator was made for.
         """
         self._check(x_BNC.shape[1])
-        q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
-        q_BHND, k_BHND = self.q_norm(q_BHND), self.k_norm(k_BHND)
+        qkv: QKV = self._heads(self.qkv(x_BNC), 3)
+        q_BHND, k_BHND, v_BHND = qkv
+        if self._normalises:
+            q_BHND, k_BHND = self.q_norm(q_BHND), self.k_norm(k_BHND)
+            qkv = q_BHND, k_BHND, v_BHND
         if attn_mask is None and not is_causal:
-            out_BHND = self._attend(q_BHND, k_BHND, v_BHND)
+            out_BHND = self._attend(qkv)
         else:
             scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale)
             scores_BHNM, keep = _masked(scores_BHNM, attn_mask, is_causal)
@@ -126,7 +132,7 @@ class KArAtGatedAttention(HostAttention):
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND = self._heads(self.qk(x_BNC), 2)
         (v_BHND,) = self._heads(self.v(x_BNC), 1)
-        content_BHND = self._attend(q_BHND, k_BHND, v_BHND)
+        content_BHND = self._attend((q_BHND, k_BHND, v_BHND))
         position_1HNM = self.pos_proj(self.rel_indices).permute(0, 3, 1, 2).softmax(-1)
         position_1HNM = self.attn_drop(position_1HNM.to(v_BHND.dtype))
         gate = self.gating_param.sigmoid().view(1, -1, 1, 1)

@@ -15,6 +15,8 @@ from karat.catalog import Catalog
 from karat.errors import KernelError
 
 AUTO = "auto"
+QKV = Tensor | tuple[Tensor, Tensor, Tensor]
+"""Queries (B, H, N, D), keys and values (B, H, M, D), or one tensor of the three, (3, B, H, N, D)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,19 +84,13 @@ class Kernel(abc.ABC):
             units: of shape (P, R, M).
         """
 
-    def attend(
-        self,
-        q_BHND: Tensor,
-        k_BHMD: Tensor,
-        v_BHMD: Tensor,
-        scale: float,
-        units: Units,
-        matrix_PMR: Tensor,
-    ) -> Tensor:
+    def attend(self, qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor) -> Tensor:
         """`Φ(scale q kᵀ) (Wᵀ v)`, shape (B, H, N, D), W being `matrix_PMR`.
 
-        A kernel may keep less for the backward pass here than the rows.
+        A kernel may keep less for the backward pass here than the rows, and return the gradient
+        of one tensor as one.
         """
+        q_BHND, k_BHMD, v_BHMD = qkv
         rows_BHNR = self.rows(q_BHND, k_BHMD, scale, units)
         sharing = rows_BHNR.shape[1] // matrix_PMR.shape[0]
         narrow = matrix_PMR.to(rows_BHNR.dtype).mT.repeat_interleave(sharing, 0)

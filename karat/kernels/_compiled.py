@@ -1,4 +1,4 @@
-"""Builds and loads `fourier_rows.cpp`, once for each machine; without a compiler there is none.
+"""Builds and loads `fourier.cpp`, once for each machine; without a compiler there is none.
 
 The library lies in the user's cache, under a name that changes with the source, torch and the
 processor, so that a home shared by different machines holds one for each.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("fourier_rows.cpp")
+SOURCE = Path(__file__).with_name("fourier.cpp")
 FLAGS = (
     *("-std=c++20", "-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp"),
     *("-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
@@ -40,7 +40,7 @@ def is_available() -> bool:
 
 def _built() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "karat"
-    library = folder / f"fourier_rows-{_key()}.so"
+    library = folder / f"fourier-{_key()}.so"
     if library.is_file():
         return library
     compiler = shutil.which(os.environ.get("CXX") or "g++")

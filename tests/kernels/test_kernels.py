@@ -72,7 +72,7 @@ def test_edges_of_batch_tokens_and_grid_work(batch: int, tokens: int, grid: int)
 def test_result_does_not_depend_on_the_size_of_blocks(
     numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("karat.kernels.recompute.CACHE_NUMBERS", numbers)
+    monkeypatch.setattr("karat.kernels._blocks.CACHE_NUMBERS", numbers)
     for operators in (4, 2):
         units = units_of("fourier", 9, operators, grid_size=3)
         q, k = inputs_of(5, 9)
@@ -232,7 +232,7 @@ def test_compiled_recompute_is_the_same() -> None:
 
 
 def test_operation_keeps_pytorchs_rules_for_operations() -> None:
-    from karat.kernels.recompute import linear_rows
+    from karat.kernels._operations import linear_rows
 
     units = units_of("fourier", 5)
     q, k = inputs_of(2, 5)
@@ -273,7 +273,7 @@ def test_kernel_that_cannot_says_which_limit_and_which_can() -> None:
     operator = make_operator(AttentionConfig(basis="fourier", kernel="recompute", rank=2), 1, 5)
     q = torch.randn(1, 1, 5, 4)
     with pytest.raises(KernelError, match=r"never forms attention weights, for .* dropout"):
-        operator.attend(q, q, q, 0.5, dropout=0.1)
+        operator.attend((q, q, q), 0.5, dropout=0.1)
 
 
 @pytest.mark.parametrize("projection", ["none", "simplex"])
@@ -286,7 +286,7 @@ def test_operator_is_the_same_with_every_kernel(rank: int | str, projection: str
     for kernel in ("reference", "recompute", "auto"):
         config = AttentionConfig.from_settings({**settings, "kernel": kernel})
         operator = make_operator(config, 4, 5, torch.Generator().manual_seed(0)).double()
-        found[kernel] = operator.attend(q, k, v, 0.5)
+        found[kernel] = operator.attend((q, k, v), 0.5)
         torch.testing.assert_close(found[kernel], operator(0.5 * q @ k.mT, v))
     torch.testing.assert_close(found["recompute"], found["reference"])
     assert torch.equal(found["auto"], found["recompute"])
@@ -318,7 +318,7 @@ def test_attention_has_the_same_gradients_with_every_kernel(
         operator = make_operator(config, HEADS, 5, torch.Generator().manual_seed(0)).to(wide)
         qkv = drawn.to(wide).requires_grad_()
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        out = operator.attend(q, k, v, 0.5)
+        out = operator.attend((q, k, v), 0.5)
         parameters = [p for p in operator.parameters() if p.requires_grad]
         found[kernel] = [out, *torch.autograd.grad(out, [qkv, *parameters], upstream.to(wide))]
     for got, want in zip(found["recompute"], found["reference"], strict=True):

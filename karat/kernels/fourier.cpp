@@ -1,0 +1,394 @@
+// Fourier units on the CPU, and their gradients, without scores or features in memory: the rows
+// Φ̂(A), and all of attention, Φ̂(A) (Wᵀ V), whose operands lie as the host's projection has them.
+//
+// For one picture and head, a tile of queries at a time: scores, then all features of a score in
+// one pass over them (one sine and cosine, the rest by angle addition), then one product with the
+// weights. The tile stays in the second-level cache. Threads share pictures and heads.
+//
+// Shapes: B pictures, H heads, N queries, M keys, D head width, P operators, R outputs,
+// F = 2 G features, X = F M. Everything is float32; of a tensor with heads only the last
+// dimension must lie side by side.
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+// The one that torch brings; every matrix is column-major to it.
+extern "C" void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*,
+                       const float*, const int*, const float*, const int*, const float*, float*,
+                       const int*);
+
+namespace {
+
+constexpr int64_t kTileBytes = 600 * 1024;
+constexpr int64_t kLargestGrid = 16;
+
+// c (m x n) = alpha op(a) op(b) + beta c, row-major, where op(a) is m x k.
+void gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+          int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  const int im = m, in = n, ik = k, ia = lda, ib = ldb, ic = ldc;
+  sgemm_(&tb, &ta, &in, &im, &ik, &alpha, b, &ib, a, &ia, &beta, c, &ic);
+}
+
+// Vectors of the compiler's own, so that nothing depends on what it finds worth vectorising; it
+// splits them where the processor has narrower ones.
+constexpr int kLanes = 16;
+using Floats = float __attribute__((vector_size(4 * kLanes)));
+using Doubles = double __attribute__((vector_size(8 * kLanes)));
+using Integers = int32_t __attribute__((vector_size(4 * kLanes)));
+
+// Calls `work(i, n)` for runs of `n` numbers, all but the last of them full vectors.
+template <typename Work>
+inline void for_each_vector(int64_t count, const Work& work) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) work(i, std::integral_constant<int, kLanes>());
+  if (i < count) work(i, static_cast<int>(count - i));
+}
+
+// Reduction to [-pi/4, pi/4] in double, so that it holds for any score that float32 tells apart;
+// polynomials of the Cephes library, within 1e-7.
+inline void sine_and_cosine(const Floats& x, Floats& s, Floats& c) {
+  constexpr double kNearest = 6755399441055744.0;  // 1.5 * 2^52: what is added to it is rounded
+  const Doubles wide = __builtin_convertvector(x, Doubles);
+  const Doubles shifted = wide * 0.63661977236758134308 + kNearest;
+  const Doubles quarters = shifted - kNearest;
+  const Floats r = __builtin_convertvector(wide - quarters * 1.57079632679489661923, Floats);
+  const Integers quadrant = __builtin_convertvector(quarters, Integers);
+  const Floats z = r * r;
+  const Floats sine =
+      r + r * z * (-1.6666654611e-1f + z * (8.3321608736e-3f - z * 1.9515295891e-4f));
+  const Floats cosine = 1.0f - 0.5f * z +
+                        z * z *
+                            (4.166664568298827e-2f +
+                             z * (-1.388731625493765e-3f + z * 2.443315711809948e-5f));
+  const Integers swap = (quadrant & 1) != 0;
+  const Floats even = swap ? cosine : sine, odd = swap ? sine : cosine;
+  s = (quadrant & 2) != 0 ? -even : even;
+  c = ((quadrant + 1) & 2) != 0 ? -odd : odd;
+}
+
+// cos kx in features k - 1, sin kx in features G + k - 1, each `count` long.
+template <int G>
+void write_features(const float* scores, float* features, int64_t count) {
+  for_each_vector(count, [&](int64_t i, auto n) {
+    Floats x{}, s[G], c[G];
+    std::memcpy(&x, scores + i, sizeof(float) * n);
+    sine_and_cosine(x, s[0], c[0]);
+#pragma GCC unroll 16
+    for (int k = 2; k <= G; ++k) {
+      const int low = k / 2 - 1, high = k - k / 2 - 1;  // errors grow with log k
+      c[k - 1] = c[low] * c[high] - s[low] * s[high];
+      s[k - 1] = s[low] * c[high] + c[low] * s[high];
+    }
+#pragma GCC unroll 16
+    for (int k = 0; k < G; ++k) {
+      std::memcpy(features + k * count + i, &c[k], sizeof(float) * n);
+      std::memcpy(features + (G + k) * count + i, &s[k], sizeof(float) * n);
+    }
+  });
+}
+
+template <int F>
+void pull_back(const float* features, const float* pulled, float* scores, int64_t count) {
+  for_each_vector(count, [&](int64_t i, auto n) {
+    Floats sum{};
+#pragma GCC unroll 32
+    for (int f = 0; f < F; ++f) {
+      Floats feature{}, weight{};
+      std::memcpy(&feature, features + f * count + i, sizeof(float) * n);
+      std::memcpy(&weight, pulled + f * count + i, sizeof(float) * n);
+      sum += feature * weight;
+    }
+    std::memcpy(scores + i, &sum, sizeof(float) * n);
+  });
+}
+
+using Write = void (*)(const float*, float*, int64_t);
+using Pull = void (*)(const float*, const float*, float*, int64_t);
+
+template <int... G>
+constexpr std::array<std::pair<Write, Pull>, sizeof...(G)> by_grid(
+    std::integer_sequence<int, G...>) {
+  return {{{write_features<G + 1>, pull_back<2 * (G + 1)>}...}};
+}
+const auto kByGrid = by_grid(std::make_integer_sequence<int, kLargestGrid>());
+
+// A row-major matrix: what one head of one picture has of a tensor (B, H, N, D).
+template <typename T>
+struct Matrix {
+  T* start;
+  int64_t stride;
+
+  T* row(int64_t number) const { return start + number * stride; }
+  Matrix columns(int64_t first) const { return {start + first, stride}; }
+};
+
+// Strides of dimensions of size 1 mean nothing.
+int64_t row_stride(const at::Tensor& x) {
+  TORCH_CHECK(x.size(3) == 1 || x.stride(3) == 1, "a head must be a matrix");
+  return x.size(2) == 1 ? x.size(3) : x.stride(2);
+}
+
+Matrix<const float> of_head(const at::Tensor& x, int64_t picture, int64_t head) {
+  return {x.const_data_ptr<float>() + picture * x.stride(0) + head * x.stride(1), row_stride(x)};
+}
+
+Matrix<float> into_head(const at::Tensor& x, int64_t picture, int64_t head) {
+  return {x.mutable_data_ptr<float>() + picture * x.stride(0) + head * x.stride(1), row_stride(x)};
+}
+
+struct Shape {
+  int64_t pictures, heads, queries, keys, width, operators, outputs, features, tile;
+
+  Shape(const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights)
+      : pictures(q.size(0)),
+        heads(q.size(1)),
+        queries(q.size(2)),
+        keys(k.size(2)),
+        width(q.size(3)),
+        operators(weights.size(0)),
+        outputs(weights.size(1)),
+        features(weights.size(2)) {
+    TORCH_CHECK(features % 2 == 0 && features / 2 <= kLargestGrid, "grid size above 16");
+    TORCH_CHECK(weights.is_contiguous());
+    const int64_t of_query = (2 * features + 1) * keys * sizeof(float);
+    tile = std::max(int64_t{16}, std::min(queries, kTileBytes / of_query / 16 * 16));
+  }
+
+  int64_t row() const { return features * keys; }
+  int64_t of_operator() const { return outputs * row(); }
+  int64_t operator_of(int64_t head) const { return head / (heads / operators); }
+  size_t numbers() const { return (2 * features + 1) * keys * tile; }
+};
+
+// Memory of this thread, kept from call to call.
+float* scratch(size_t numbers) {
+  thread_local std::vector<float> memory;
+  if (memory.size() < numbers) memory.resize(numbers);
+  return memory.data();
+}
+
+// One head of one picture; scores and features are those of the tile whose rows came last.
+struct Head {
+  const Shape& s;
+  Matrix<const float> q, k;
+  const float* weights;  // R x X
+  float scale;
+  float *scores, *features, *pulled;  // M x n, X x n, X x n
+
+  Head(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
+       double scale, int64_t picture, int64_t head, float* memory)
+      : s(s),
+        q(of_head(q, picture, head)),
+        k(of_head(k, picture, head)),
+        weights(weights.const_data_ptr<float>() + s.operator_of(head) * s.of_operator()),
+        scale(scale),
+        scores(memory),
+        features(scores + s.keys * s.tile),
+        pulled(features + s.row() * s.tile) {}
+
+  // Rows (R x n) of the `n` queries from `first`.
+  void rows(int64_t first, int64_t n, Matrix<float> rows) const {
+    gemm('N', 'T', s.keys, n, s.width, scale, k.start, k.stride, q.row(first), q.stride, 0, scores,
+         n);
+    kByGrid[s.features / 2 - 1].first(scores, features, s.keys * n);
+    gemm('N', 'N', s.outputs, n, s.row(), 1, weights, s.row(), features, n, 0, rows.start,
+         rows.stride);
+  }
+
+  // Gradients, given that of the same rows. Those of the weights are added to what is there, and
+  // so are those of the keys but for the first tile.
+  void backward(int64_t first, int64_t n, Matrix<const float> grad, const float* slopes,
+                float* of_weights, Matrix<float> of_q, Matrix<float> of_k) const {
+    gemm('N', 'T', s.outputs, s.row(), n, 1, grad.start, grad.stride, features, n, 1, of_weights,
+         s.row());
+    gemm('T', 'N', s.row(), n, s.outputs, 1, slopes, s.row(), grad.start, grad.stride, 0, pulled,
+         n);
+    kByGrid[s.features / 2 - 1].second(features, pulled, scores, s.keys * n);
+    gemm('T', 'N', n, s.width, s.keys, scale, scores, n, k.start, k.stride, 0, of_q.row(first),
+         of_q.stride);
+    gemm('N', 'N', s.keys, s.width, n, scale, scores, n, q.row(first), q.stride, first ? 1 : 0,
+         of_k.start, of_k.stride);
+  }
+};
+
+// Tiles of a head one after the other: `work(first, n)`.
+template <typename Work>
+void for_each_tile(const Shape& s, int64_t begin, int64_t end, const Work& work) {
+  for (int64_t first = begin; first < end; first += s.tile)
+    work(first, std::min(s.tile, end - first));
+}
+
+// `work(picture, head, thread, memory, begin, end)` for the queries of every head; those of one
+// head may be shared out to several threads where there are fewer heads than threads.
+template <typename Work>
+void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& work) {
+  const int64_t threads = at::get_num_threads(), heads = s.pictures * s.heads;
+  const int64_t tiles = (s.queries + s.tile - 1) / s.tile;
+  const int64_t wanted = may_split && heads ? (threads + heads - 1) / heads : 1;
+  const int64_t part = (tiles + wanted - 1) / std::max(int64_t{1}, wanted) * s.tile;
+  const int64_t parts = part ? (s.queries + part - 1) / part : 1;
+  at::parallel_for(0, heads * parts, 1, [&](int64_t from, int64_t to) {
+    float* memory = scratch(numbers);
+    const int64_t thread = std::min<int64_t>(at::get_thread_num(), threads - 1);
+    for (int64_t task = from; task < to; ++task) {
+      const int64_t place = task / parts, begin = task % parts * part;
+      work(place / s.heads, place % s.heads, thread, memory, begin,
+           std::min(s.queries, begin + part));
+    }
+  });
+}
+
+// One sum for each thread, to be added up.
+at::Tensor parts_of(const at::Tensor& x) {
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.insert(sizes.begin(), at::get_num_threads());
+  return at::zeros(sizes, x.options());
+}
+
+at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
+                        double scale) {
+  const Shape s(q, k, weights);
+  at::Tensor rows = at::empty({s.pictures, s.heads, s.outputs, s.queries}, weights.options());
+  for_each_head(s, s.numbers(), true, [&](int64_t picture, int64_t head, int64_t, float* memory,
+                                          int64_t begin, int64_t end) {
+    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const auto into = into_head(rows, picture, head);
+    for_each_tile(s, begin, end,
+                  [&](int64_t first, int64_t n) { own.rows(first, n, into.columns(first)); });
+  });
+  return rows;
+}
+
+// Gradients of q, k and weights. `slopes` are the weights with which the same features give the
+// derivative of a unit.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
+    const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
+    const at::Tensor& slopes, double scale) {
+  const Shape s(q, k, weights);
+  TORCH_CHECK(slopes.is_contiguous());
+  at::Tensor of_q = at::empty(q.sizes(), q.options());
+  at::Tensor of_k = at::empty(k.sizes(), k.options());
+  at::Tensor of_weights = parts_of(weights);
+  const size_t numbers = s.numbers() + s.outputs * s.tile;
+  for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
+                                       float* memory, int64_t begin, int64_t end) {
+    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Matrix<float> unused{memory + s.numbers(), s.tile};
+    const auto of_rows = of_head(grad, picture, head);
+    const int64_t at = s.operator_of(head) * s.of_operator();
+    float* into = of_weights.mutable_data_ptr<float>() + thread * weights.numel() + at;
+    for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
+      own.rows(first, n, unused);
+      own.backward(first, n, of_rows.columns(first), slopes.const_data_ptr<float>() + at, into,
+                   into_head(of_q, picture, head), into_head(of_k, picture, head));
+    });
+  });
+  return {of_q, of_k, of_weights.sum(0)};
+}
+
+// Wᵀ V of a head (R x D), W being M x R.
+void narrow_values(const Shape& s, Matrix<const float> v, const float* matrix, float* narrow) {
+  gemm('T', 'N', s.outputs, s.width, s.keys, 1, matrix, s.outputs, v.start, v.stride, 0, narrow,
+       s.width);
+}
+
+// Φ̂(A) (Wᵀ V), shape (B, H, N, D), lying as (B, N, H, D); `matrix` is W, shape (P, M, R).
+at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& weights, const at::Tensor& matrix, double scale) {
+  const Shape s(q, k, weights);
+  TORCH_CHECK(matrix.is_contiguous());
+  at::Tensor out =
+      at::empty({s.pictures, s.queries, s.heads, s.width}, q.options()).transpose(1, 2);
+  const size_t numbers = s.numbers() + s.outputs * (s.width + s.tile);
+  for_each_head(s, numbers, true, [&](int64_t picture, int64_t head, int64_t, float* memory,
+                                      int64_t begin, int64_t end) {
+    const Head own(s, q, k, weights, scale, picture, head, memory);
+    float* narrow = memory + s.numbers();
+    float* rows = narrow + s.outputs * s.width;
+    narrow_values(s, of_head(v, picture, head),
+                  matrix.const_data_ptr<float>() + s.operator_of(head) * s.keys * s.outputs,
+                  narrow);
+    const auto into = into_head(out, picture, head);
+    for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
+      own.rows(first, n, {rows, n});
+      gemm('T', 'N', n, s.width, s.outputs, 1, rows, n, narrow, s.width, 0, into.row(first),
+           into.stride);
+    });
+  });
+  return out;
+}
+
+// Gradients of weights and W; those of q, k and v are written into `of_q`, `of_k` and `of_v`.
+std::tuple<at::Tensor, at::Tensor> fourier_attend_backward(
+    const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const at::Tensor& weights, const at::Tensor& slopes, const at::Tensor& matrix, double scale,
+    const at::Tensor& of_q, const at::Tensor& of_k, const at::Tensor& of_v) {
+  const Shape s(q, k, weights);
+  TORCH_CHECK(slopes.is_contiguous() && matrix.is_contiguous());
+  at::Tensor of_weights = parts_of(weights), of_matrix = parts_of(matrix);
+  const size_t numbers = s.numbers() + 2 * s.outputs * (s.width + s.queries);
+  for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
+                                       float* memory, int64_t begin, int64_t end) {
+    const Head own(s, q, k, weights, scale, picture, head, memory);
+    float* narrow = memory + s.numbers();
+    float* of_narrow = narrow + s.outputs * s.width;
+    float* rows = of_narrow + s.outputs * s.width;
+    float* of_rows = rows + s.outputs * s.queries;
+    const auto values = of_head(v, picture, head), above = of_head(grad, picture, head);
+    const auto into_v = into_head(of_v, picture, head);
+    const int64_t of_operator = s.operator_of(head) * s.of_operator();
+    const int64_t of_product = s.operator_of(head) * s.keys * s.outputs;
+    const float* w = matrix.const_data_ptr<float>() + of_product;
+    float* into_weights =
+        of_weights.mutable_data_ptr<float>() + thread * weights.numel() + of_operator;
+    float* into_matrix = of_matrix.mutable_data_ptr<float>() + thread * matrix.numel() + of_product;
+
+    narrow_values(s, values, w, narrow);
+    gemm('N', 'T', s.outputs, s.queries, s.width, 1, narrow, s.width, above.start, above.stride, 0,
+         of_rows, s.queries);
+    for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
+      own.rows(first, n, {rows + first, s.queries});
+      own.backward(first, n, {of_rows + first, s.queries},
+                   slopes.const_data_ptr<float>() + of_operator, into_weights,
+                   into_head(of_q, picture, head), into_head(of_k, picture, head));
+    });
+    gemm('N', 'N', s.outputs, s.width, s.queries, 1, rows, s.queries, above.start, above.stride, 0,
+         of_narrow, s.width);
+    gemm('N', 'N', s.keys, s.width, s.outputs, 1, w, s.outputs, of_narrow, s.width, 0,
+         into_v.start, into_v.stride);
+    gemm('N', 'T', s.keys, s.outputs, s.width, 1, values.start, values.stride, of_narrow, s.width,
+         1, into_matrix, s.outputs);
+  });
+  return {of_weights.sum(0), of_matrix.sum(0)};
+}
+
+}  // namespace
+
+TORCH_LIBRARY(karat_native, m) {
+  m.def("fourier_rows(Tensor q, Tensor k, Tensor weights, float scale) -> Tensor", &fourier_rows);
+  m.def(
+      "fourier_rows_backward(Tensor grad, Tensor q, Tensor k, Tensor weights, Tensor slopes, "
+      "float scale) -> (Tensor, Tensor, Tensor)",
+      &fourier_rows_backward);
+  m.def(
+      "fourier_attend(Tensor q, Tensor k, Tensor v, Tensor weights, Tensor matrix, float scale) "
+      "-> Tensor",
+      &fourier_attend);
+  m.def(
+      "fourier_attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor weights, "
+      "Tensor slopes, Tensor matrix, float scale, Tensor(a!) of_q, Tensor(b!) of_k, "
+      "Tensor(c!) of_v) -> (Tensor, Tensor)",
+      &fourier_attend_backward);
+}
