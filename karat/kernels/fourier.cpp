@@ -2,12 +2,13 @@
 // Φ̂(A), and all of attention, Φ̂(A) (Wᵀ V), whose operands lie as the host's projection has them.
 //
 // For one picture and head, a tile of queries at a time: scores, then all features of a score in
-// one pass over them (one sine and cosine, the rest by angle addition), then one product with the
-// weights. The tile stays in the second-level cache. Threads share pictures and heads.
+// one pass over them (one sine and cosine, the rest by angle addition), then their products with
+// the weights, whose sums stay in registers. The tile stays in the second-level cache. Threads
+// share pictures and heads.
 //
 // Shapes: B pictures, H heads, N queries, M keys, D head width, P operators, R outputs,
-// F = 2 G features, X = F M. Everything is float32; of a tensor with heads only the last
-// dimension must lie side by side.
+// F = 2 G features, X = F M; T queries in a tile, a multiple of the lanes of a vector. Everything
+// is float32; of a tensor with heads only the last dimension must lie side by side.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -20,7 +21,6 @@
 #include <cstdint>
 #include <cstring>
 #include <tuple>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -31,7 +31,7 @@ extern "C" void sgemm_(const char*, const char*, const int*, const int*, const i
 
 namespace {
 
-constexpr int64_t kTileBytes = 600 * 1024;
+constexpr int64_t kTileBytes = 400 * 1024;
 constexpr int64_t kLargestGrid = 16;
 
 // c (m x n) = alpha op(a) op(b) + beta c, row-major, where op(a) is m x k.
@@ -41,20 +41,20 @@ void gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const 
   sgemm_(&tb, &ta, &in, &im, &ik, &alpha, b, &ib, a, &ia, &beta, c, &ic);
 }
 
-// Vectors of the compiler's own, so that nothing depends on what it finds worth vectorising; it
-// splits them where the processor has narrower ones.
+// Vectors of the compiler's own, so that nothing depends on what it finds worth vectorising.
+#if defined(__AVX512F__)
 constexpr int kLanes = 16;
-using Floats = float __attribute__((vector_size(4 * kLanes)));
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+using Floats = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 using Doubles = double __attribute__((vector_size(8 * kLanes)));
 using Integers = int32_t __attribute__((vector_size(4 * kLanes)));
 
-// Calls `work(i, n)` for runs of `n` numbers, all but the last of them full vectors.
-template <typename Work>
-inline void for_each_vector(int64_t count, const Work& work) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) work(i, std::integral_constant<int, kLanes>());
-  if (i < count) work(i, static_cast<int>(count - i));
-}
+inline const Floats& vector_at(const float* from) { return *reinterpret_cast<const Floats*>(from); }
+inline Floats& vector_at(float* from) { return *reinterpret_cast<Floats*>(from); }
 
 // Reduction to [-pi/4, pi/4] in double, so that it holds for any score that float32 tells apart;
 // polynomials of the Cephes library, within 1e-7.
@@ -78,13 +78,12 @@ inline void sine_and_cosine(const Floats& x, Floats& s, Floats& c) {
   c = ((quadrant + 1) & 2) != 0 ? -odd : odd;
 }
 
-// cos kx in features k - 1, sin kx in features G + k - 1, each `count` long.
+// cos kx in features k - 1, sin kx in features G + k - 1, each `count` long, whole vectors.
 template <int G>
 void write_features(const float* scores, float* features, int64_t count) {
-  for_each_vector(count, [&](int64_t i, auto n) {
-    Floats x{}, s[G], c[G];
-    std::memcpy(&x, scores + i, sizeof(float) * n);
-    sine_and_cosine(x, s[0], c[0]);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    Floats s[G], c[G];
+    sine_and_cosine(vector_at(scores + i), s[0], c[0]);
 #pragma GCC unroll 16
     for (int k = 2; k <= G; ++k) {
       const int low = k / 2 - 1, high = k - k / 2 - 1;  // errors grow with log k
@@ -93,36 +92,64 @@ void write_features(const float* scores, float* features, int64_t count) {
     }
 #pragma GCC unroll 16
     for (int k = 0; k < G; ++k) {
-      std::memcpy(features + k * count + i, &c[k], sizeof(float) * n);
-      std::memcpy(features + (G + k) * count + i, &s[k], sizeof(float) * n);
+      vector_at(features + k * count + i) = c[k];
+      vector_at(features + (G + k) * count + i) = s[k];
     }
-  });
+  }
 }
 
-template <int F>
-void pull_back(const float* features, const float* pulled, float* scores, int64_t count) {
-  for_each_vector(count, [&](int64_t i, auto n) {
-    Floats sum{};
-#pragma GCC unroll 32
-    for (int f = 0; f < F; ++f) {
-      Floats feature{}, weight{};
-      std::memcpy(&feature, features + f * count + i, sizeof(float) * n);
-      std::memcpy(&weight, pulled + f * count + i, sizeof(float) * n);
-      sum += feature * weight;
-    }
-    std::memcpy(scores + i, &sum, sizeof(float) * n);
-  });
+// Sums over all features for R outputs and a vector of queries: rows_r = sum_x weights_xr
+// feature_x. A feature follows `stride` after the one before, its weights `outputs`.
+template <int R>
+void sum_rows(const float* features, int64_t stride, const float* weights, int64_t outputs,
+              int64_t count, Floats* rows) {
+  Floats sums[R] = {};
+  for (int64_t x = 0; x < count; ++x) {
+    const Floats feature = vector_at(features + x * stride);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sums[r] += feature * weights[x * outputs + r];
+  }
+  for (int r = 0; r < R; ++r) rows[r] = sums[r];
 }
 
-using Write = void (*)(const float*, float*, int64_t);
-using Pull = void (*)(const float*, const float*, float*, int64_t);
+// Adds what R outputs give to the gradients of the scores with `keys` keys, for a vector of
+// queries: grad_m += sum_f feature_fm sum_r slopes_fmr grad_r.
+template <int R>
+void pull_back(const float* features, int64_t stride, const float* slopes, int64_t outputs,
+               int64_t keys, int64_t count, const Floats* grad, float* scores) {
+  Floats above[R];
+  for (int r = 0; r < R; ++r) above[r] = grad[r];
+  for (int64_t m = 0; m < keys; ++m) {
+    Floats sum = vector_at(scores + m * stride);
+    for (int64_t x = m; x < count; x += keys) {
+      const float* slope = slopes + x * outputs;
+      Floats pulled = above[0] * slope[0];
+#pragma GCC unroll 16
+      for (int r = 1; r < R; ++r) pulled += above[r] * slope[r];
+      sum += pulled * vector_at(features + x * stride);
+    }
+    vector_at(scores + m * stride) = sum;
+  }
+}
+
+// One of these for each G, and for each number of outputs whose sums fit the registers.
+constexpr int64_t kOutputs = 12;
 
 template <int... G>
-constexpr std::array<std::pair<Write, Pull>, sizeof...(G)> by_grid(
-    std::integer_sequence<int, G...>) {
-  return {{{write_features<G + 1>, pull_back<2 * (G + 1)>}...}};
+constexpr auto writers(std::integer_sequence<int, G...>) {
+  return std::array{&write_features<G + 1>...};
 }
-const auto kByGrid = by_grid(std::make_integer_sequence<int, kLargestGrid>());
+template <int... R>
+constexpr auto summers(std::integer_sequence<int, R...>) {
+  return std::array{&sum_rows<R + 1>...};
+}
+template <int... R>
+constexpr auto pullers(std::integer_sequence<int, R...>) {
+  return std::array{&pull_back<R + 1>...};
+}
+constexpr auto kWriters = writers(std::make_integer_sequence<int, kLargestGrid>());
+constexpr auto kSummers = summers(std::make_integer_sequence<int, kOutputs>());
+constexpr auto kPullers = pullers(std::make_integer_sequence<int, kOutputs>());
 
 // A row-major matrix: what one head of one picture has of a tensor (B, H, N, D).
 template <typename T>
@@ -161,15 +188,16 @@ struct Shape {
         outputs(weights.size(1)),
         features(weights.size(2)) {
     TORCH_CHECK(features % 2 == 0 && features / 2 <= kLargestGrid, "grid size above 16");
-    TORCH_CHECK(weights.is_contiguous());
-    const int64_t of_query = (2 * features + 1) * keys * sizeof(float);
-    tile = std::max(int64_t{16}, std::min(queries, kTileBytes / of_query / 16 * 16));
+    const int64_t of_query = (features + 1) * keys * sizeof(float);
+    tile = std::min(whole_vectors(queries), kTileBytes / of_query / kLanes * kLanes);
+    tile = std::max<int64_t>(kLanes, tile);
   }
 
+  static int64_t whole_vectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
   int64_t row() const { return features * keys; }
   int64_t of_operator() const { return outputs * row(); }
   int64_t operator_of(int64_t head) const { return head / (heads / operators); }
-  size_t numbers() const { return (2 * features + 1) * keys * tile; }
+  size_t numbers() const { return (features + 1) * keys * tile; }
 };
 
 // Memory of this thread, kept from call to call.
@@ -179,47 +207,66 @@ float* scratch(size_t numbers) {
   return memory.data();
 }
 
-// One head of one picture; scores and features are those of the tile whose rows came last.
+// One head of one picture. Scores and features are those of the tile whose rows came last; what
+// is beyond its last query counts nothing.
 struct Head {
   const Shape& s;
   Matrix<const float> q, k;
-  const float* weights;  // R x X
+  const float* weights;  // X x R
   float scale;
-  float *scores, *features, *pulled;  // M x n, X x n, X x n
+  float *scores, *features;  // M x T, X x T
 
-  Head(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
+  Head(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights_PXR,
        double scale, int64_t picture, int64_t head, float* memory)
       : s(s),
         q(of_head(q, picture, head)),
         k(of_head(k, picture, head)),
-        weights(weights.const_data_ptr<float>() + s.operator_of(head) * s.of_operator()),
+        weights(weights_PXR.const_data_ptr<float>() + s.operator_of(head) * s.of_operator()),
         scale(scale),
         scores(memory),
-        features(scores + s.keys * s.tile),
-        pulled(features + s.row() * s.tile) {}
+        features(scores + s.keys * s.tile) {}
 
   // Rows (R x n) of the `n` queries from `first`.
   void rows(int64_t first, int64_t n, Matrix<float> rows) const {
+    if (n < s.tile) std::fill_n(scores, s.keys * s.tile, 0.0f);
     gemm('N', 'T', s.keys, n, s.width, scale, k.start, k.stride, q.row(first), q.stride, 0, scores,
-         n);
-    kByGrid[s.features / 2 - 1].first(scores, features, s.keys * n);
-    gemm('N', 'N', s.outputs, n, s.row(), 1, weights, s.row(), features, n, 0, rows.start,
-         rows.stride);
+         s.tile);
+    kWriters[s.features / 2 - 1](scores, features, s.keys * s.tile);
+    for (int64_t i = 0; i < n; i += kLanes)
+      for (int64_t r = 0; r < s.outputs; r += kOutputs) {
+        Floats sums[kOutputs];
+        const int64_t outputs = std::min(kOutputs, s.outputs - r);
+        kSummers[outputs - 1](features + i, s.tile, weights + r, s.outputs, s.row(), sums);
+        for (int64_t own = 0; own < outputs; ++own)
+          std::memcpy(rows.row(r + own) + i, &sums[own], lanes(i, n) * sizeof(float));
+      }
   }
 
-  // Gradients, given that of the same rows. Those of the weights are added to what is there, and
-  // so are those of the keys but for the first tile.
+  // Gradients, given that of the same rows. Those of the weights (R x X) are added to what is
+  // there, and so are those of the keys but for the first tile. `slopes` is X x R.
   void backward(int64_t first, int64_t n, Matrix<const float> grad, const float* slopes,
                 float* of_weights, Matrix<float> of_q, Matrix<float> of_k) const {
-    gemm('N', 'T', s.outputs, s.row(), n, 1, grad.start, grad.stride, features, n, 1, of_weights,
-         s.row());
-    gemm('T', 'N', s.row(), n, s.outputs, 1, slopes, s.row(), grad.start, grad.stride, 0, pulled,
-         n);
-    kByGrid[s.features / 2 - 1].second(features, pulled, scores, s.keys * n);
-    gemm('T', 'N', n, s.width, s.keys, scale, scores, n, k.start, k.stride, 0, of_q.row(first),
-         of_q.stride);
-    gemm('N', 'N', s.keys, s.width, n, scale, scores, n, q.row(first), q.stride, first ? 1 : 0,
-         of_k.start, of_k.stride);
+    gemm('N', 'T', s.outputs, s.row(), n, 1, grad.start, grad.stride, features, s.tile, 1,
+         of_weights, s.row());
+    std::fill_n(scores, s.keys * s.tile, 0.0f);
+    for (int64_t i = 0; i < n; i += kLanes)
+      for (int64_t r = 0; r < s.outputs; r += kOutputs) {
+        Floats above[kOutputs] = {};
+        const int64_t outputs = std::min(kOutputs, s.outputs - r);
+        for (int64_t own = 0; own < outputs; ++own)
+          std::memcpy(&above[own], grad.row(r + own) + i, lanes(i, n) * sizeof(float));
+        kPullers[outputs - 1](features + i, s.tile, slopes + r, s.outputs, s.keys, s.row(), above,
+                              scores + i);
+      }
+    gemm('T', 'N', n, s.width, s.keys, scale, scores, s.tile, k.start, k.stride, 0,
+         of_q.row(first), of_q.stride);
+    gemm('N', 'N', s.keys, s.width, n, scale, scores, s.tile, q.row(first), q.stride,
+         first ? 1 : 0, of_k.start, of_k.stride);
+  }
+
+ private:
+  static int64_t lanes(int64_t begin, int64_t end) {
+    return std::min<int64_t>(kLanes, end - begin);
   }
 };
 
@@ -257,13 +304,19 @@ at::Tensor parts_of(const at::Tensor& x) {
   return at::zeros(sizes, x.options());
 }
 
+// (P, R, F, M) as (P, X, R): what a feature is weighed with side by side.
+at::Tensor by_feature(const at::Tensor& weights) {
+  return weights.flatten(2).transpose(1, 2).contiguous();
+}
+
 at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
                         double scale) {
   const Shape s(q, k, weights);
+  const at::Tensor weights_PXR = by_feature(weights);
   at::Tensor rows = at::empty({s.pictures, s.heads, s.outputs, s.queries}, weights.options());
   for_each_head(s, s.numbers(), true, [&](int64_t picture, int64_t head, int64_t, float* memory,
                                           int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
     const auto into = into_head(rows, picture, head);
     for_each_tile(s, begin, end,
                   [&](int64_t first, int64_t n) { own.rows(first, n, into.columns(first)); });
@@ -277,21 +330,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
     const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
     const at::Tensor& slopes, double scale) {
   const Shape s(q, k, weights);
-  TORCH_CHECK(slopes.is_contiguous());
+  const at::Tensor weights_PXR = by_feature(weights);
+  const at::Tensor slopes_PXR = by_feature(slopes);
   at::Tensor of_q = at::empty(q.sizes(), q.options());
   at::Tensor of_k = at::empty(k.sizes(), k.options());
   at::Tensor of_weights = parts_of(weights);
   const size_t numbers = s.numbers() + s.outputs * s.tile;
   for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
     const Matrix<float> unused{memory + s.numbers(), s.tile};
     const auto of_rows = of_head(grad, picture, head);
     const int64_t at = s.operator_of(head) * s.of_operator();
     float* into = of_weights.mutable_data_ptr<float>() + thread * weights.numel() + at;
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, unused);
-      own.backward(first, n, of_rows.columns(first), slopes.const_data_ptr<float>() + at, into,
+      own.backward(first, n, of_rows.columns(first), slopes_PXR.const_data_ptr<float>() + at, into,
                    into_head(of_q, picture, head), into_head(of_k, picture, head));
     });
   });
@@ -308,13 +362,14 @@ void narrow_values(const Shape& s, Matrix<const float> v, const float* matrix, f
 at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& weights, const at::Tensor& matrix, double scale) {
   const Shape s(q, k, weights);
+  const at::Tensor weights_PXR = by_feature(weights);
   TORCH_CHECK(matrix.is_contiguous());
   at::Tensor out =
       at::empty({s.pictures, s.queries, s.heads, s.width}, q.options()).transpose(1, 2);
   const size_t numbers = s.numbers() + s.outputs * (s.width + s.tile);
   for_each_head(s, numbers, true, [&](int64_t picture, int64_t head, int64_t, float* memory,
                                       int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
     float* narrow = memory + s.numbers();
     float* rows = narrow + s.outputs * s.width;
     narrow_values(s, of_head(v, picture, head),
@@ -336,12 +391,14 @@ std::tuple<at::Tensor, at::Tensor> fourier_attend_backward(
     const at::Tensor& weights, const at::Tensor& slopes, const at::Tensor& matrix, double scale,
     const at::Tensor& of_q, const at::Tensor& of_k, const at::Tensor& of_v) {
   const Shape s(q, k, weights);
-  TORCH_CHECK(slopes.is_contiguous() && matrix.is_contiguous());
+  const at::Tensor weights_PXR = by_feature(weights);
+  TORCH_CHECK(matrix.is_contiguous());
+  const at::Tensor slopes_PXR = by_feature(slopes);
   at::Tensor of_weights = parts_of(weights), of_matrix = parts_of(matrix);
   const size_t numbers = s.numbers() + 2 * s.outputs * (s.width + s.queries);
   for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
     float* narrow = memory + s.numbers();
     float* of_narrow = narrow + s.outputs * s.width;
     float* rows = of_narrow + s.outputs * s.width;
@@ -361,7 +418,7 @@ std::tuple<at::Tensor, at::Tensor> fourier_attend_backward(
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, {rows + first, s.queries});
       own.backward(first, n, {of_rows + first, s.queries},
-                   slopes.const_data_ptr<float>() + of_operator, into_weights,
+                   slopes_PXR.const_data_ptr<float>() + of_operator, into_weights,
                    into_head(of_q, picture, head), into_head(of_k, picture, head));
     });
     gemm('N', 'N', s.outputs, s.width, s.queries, 1, rows, s.queries, above.start, above.stride, 0,
