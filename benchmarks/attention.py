@@ -1,241 +1,225 @@
-"""What attention costs: kernels beside softmax in one vision transformer, in one run.
+"""What attention costs: kernels beside softmax, in a whole vision transformer or alone, in one run.
 
     python -m benchmarks.attention --model vit_tiny --image-size 224 --batch-size 8 --grid-size 3
+    python -m benchmarks.attention --sweep short --out benchmarks/results
 
-Every implementation is measured in turn, round after round, so that a slow moment of the machine
-meets all of them; figures are medians over the rounds, and ratios to softmax as timm computes it
-(`scaled_dot_product_attention`).
+Every implementation is measured in turn, round after round; figures are medians over the rounds,
+and ratios are to softmax as timm computes it (`scaled_dot_product_attention`).
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from karat.attention import AttentionConfig
+from benchmarks.attention_subjects import (
+    FORMULA,
+    SOFTMAX,
+    Setting,
+    Subject,
+    implementations,
+    prepare_step,
+)
+from benchmarks.measuring import in_turns, machine, peak_bytes, quartiles, saved_bytes
 from karat.errors import InputError
-from karat.kernels import KERNELS, kernel_for
-from karat.models import ModelConfig, build_model
 
-SOFTMAX, EAGER = "softmax-sdpa", "softmax-eager"
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TOKENS = {17: (32, 8), 65: (32, 4), 197: (224, 16)}  # by pixels of picture and patch
+GRIDS = (1, 3, 5, 11)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """One implementation: medians in milliseconds with their quartiles, bytes, ratios to softmax.
 
-    `saved_bytes` are those that autograd keeps for the backward pass of one step, the parameters
-    and the pictures left out; `peak_bytes` is the device's peak in a step, None on a CPU.
+    A step is forward and backward. `saved_bytes` are those that autograd keeps for the backward
+    pass of one step, the parameters and the pictures left out; `peak_bytes` is the highest memory
+    of a step above that before it, None where the system does not tell.
     """
 
     implementation: str
     step_ms: float
     step_quartiles_ms: tuple[float, float]
     inference_ms: float
+    inference_quartiles_ms: tuple[float, float]
     saved_bytes: int
     peak_bytes: int | None
     step_time_ratio: float
     inference_time_ratio: float
     saved_bytes_ratio: float
+    peak_bytes_ratio: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All implementations under one setting."""
+
+    setting: Setting
+    results: list[Result]
+
+    def json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "setting": {**asdict(self.setting), "tokens": self.setting.tokens},
+            "results": [asdict(result) for result in self.results],
+        }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.attention", description=__doc__)
-    parser.add_argument("--model", default="vit_tiny", help="a size, or timm's name (vit_tiny)")
-    parser.add_argument("--image-size", type=int, default=224, help="pixels (224)")
-    parser.add_argument("--patch-size", type=int, help="pixels; that of the model")
-    parser.add_argument("--batch-size", type=int, default=8, help="pictures in a step (8)")
-    parser.add_argument("--grid-size", type=int, default=3, help="G, Fourier (3)")
-    parser.add_argument("--rank", type=int, default=12, help="R (12)")
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    options = parser.parse_args(arguments)
+    options = parse(arguments)
     try:
-        results = measure(options)
+        settings = SWEEPS[options.sweep]() if options.sweep else [setting_of(options)]
+        found = [measure(setting, options.rounds) for setting in settings]
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.json:
-        found = {"machine": machine(), "settings": settings_of(options)}
-        print(json.dumps({**found, "results": [asdict(result) for result in results]}))
-    else:
-        print(f"{machine()}\n{settings_of(options)}\n\n{table(results)}")
+    about: dict[str, Any] = {"machine": machine(), "rounds": options.rounds}
+    data = about | ({"sweep": [c.json() for c in found]} if options.sweep else found[0].json())
+    tables = "\n\n".join(f"{c.setting.describe()}\n\n{table(c.results)}" for c in found)
+    text = f"{about['machine']}; medians of {options.rounds} rounds\n\n{tables}"
+    print(json.dumps(data) if options.json else text)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "attention.json").write_text(json.dumps(data, indent=1) + "\n")
+        (options.out / "attention.md").write_text(text + "\n")
+        if options.sweep:
+            from benchmarks.attention_plot import plot
+
+            plot(data, options.out / "attention.png")
+        print(f"written to {options.out}", file=sys.stderr)
     return 0
 
 
-def measure(options: argparse.Namespace) -> list[Result]:
-    """Every implementation that can run here, softmax first."""
-    models = {name: make(name, options) for name in implementations(options)}
-    size = (options.batch_size, 3, options.image_size, options.image_size)
-    pictures = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    steps: dict[str, list[float]] = {name: [] for name in models}
-    forwards: dict[str, list[float]] = {name: [] for name in models}
-    for number in range(options.rounds + 1):
-        for name, model in models.items():
-            step, forward = (
-                milliseconds(run, model, pictures) for run in (training_step, inference)
-            )
-            if number:  # the first round warms up
-                steps[name].append(step)
-                forwards[name].append(forward)
-    saved = {name: saved_bytes(model, pictures) for name, model in models.items()}
-    peak = {name: peak_bytes(model, pictures) for name, model in models.items()}
-    medians = {name: statistics.median(times) for name, times in steps.items()}
-    fastest = {name: statistics.median(times) for name, times in forwards.items()}
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    plain = Setting()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.attention",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    choices = ("model", "operator")
+    parser.add_argument("--part", default=plain.part, choices=choices, help="what is measured")
+    parser.add_argument("--model", default=plain.model, help="a size, or timm's name (vit_tiny)")
+    parser.add_argument("--image-size", type=int, default=plain.image_size, help="pixels (224)")
+    parser.add_argument("--patch-size", type=int, help="pixels; that of the model")
+    parser.add_argument("--batch-size", type=int, default=plain.batch_size, help="pictures (8)")
+    parser.add_argument("--grid-size", type=int, default=plain.grid_size, help="G, Fourier (3)")
+    parser.add_argument("--rank", type=int, default=plain.rank, help="R (12)")
+    parser.add_argument("--dtype", default=plain.dtype, choices=("float32", "bfloat16"))
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
+    parser.add_argument("--sweep", choices=SWEEPS, help="many settings, in place of those above")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--out", type=Path, help="folder for the table, JSON and a sweep's plot")
+    return parser.parse_args(arguments)
+
+
+def setting_of(options: argparse.Namespace) -> Setting:
+    """The one setting that the options describe."""
+    return Setting(**{field.name: getattr(options, field.name) for field in fields(Setting)})
+
+
+def short_sweep() -> list[Setting]:
+    """Three whole models, and attention alone over N and G: under 5 minutes on two cores."""
+    models = [
+        Setting(grid_size=3),
+        Setting(grid_size=1),
+        Setting(image_size=32, patch_size=4, batch_size=32),
+    ]
+    return models + _operators(["vit_tiny"])
+
+
+def full_sweep() -> list[Setting]:
+    """Three sizes of model, over N and G, whole and alone: hours on two cores."""
+    sizes = ["vit_tiny", "vit_small", "vit_base"]
+    models = [
+        Setting(model=size, image_size=pixels, patch_size=patch, batch_size=batch, grid_size=grid)
+        for size in sizes
+        for (pixels, patch), batch in zip(TOKENS.values(), (32, 32, 8), strict=True)
+        for grid in GRIDS
+    ]
+    return models + _operators(sizes)
+
+
+def _operators(sizes: list[str]) -> list[Setting]:
     return [
+        Setting(part="operator", model=size, image_size=pixels, patch_size=patch, batch_size=16, grid_size=grid)
+        for size in sizes
+        for pixels, patch in TOKENS.values()
+        for grid in GRIDS
+    ]  # fmt: skip
+
+
+SWEEPS = {"short": short_sweep, "full": full_sweep}
+
+
+def measure(setting: Setting, rounds: int) -> Comparison:
+    """Every implementation that can run here, softmax first."""
+    names, refusals = implementations(setting)
+    for refusal in refusals:
+        print(f"left out: {refusal}", file=sys.stderr)
+    peaks = {name: peak_bytes(prepare_step, setting, name) for name in names}
+    subjects = {name: Subject(setting, name) for name in names}
+    steps = in_turns({name: each.step for name, each in subjects.items()}, rounds)
+    forwards = in_turns({name: each.inference for name, each in subjects.items()}, rounds)
+    saved = {name: saved_bytes(each.forward, each.given) for name, each in subjects.items()}
+    step_ms, inference_ms = (
+        {name: statistics.median(of_one) for name, of_one in times.items()}
+        for times in (steps, forwards)
+    )
+    results = [
         Result(
             implementation=name,
-            step_ms=medians[name],
+            step_ms=step_ms[name],
             step_quartiles_ms=quartiles(steps[name]),
-            inference_ms=fastest[name],
+            inference_ms=inference_ms[name],
+            inference_quartiles_ms=quartiles(forwards[name]),
             saved_bytes=saved[name],
-            peak_bytes=peak[name],
-            step_time_ratio=medians[name] / medians[SOFTMAX],
-            inference_time_ratio=fastest[name] / fastest[SOFTMAX],
+            peak_bytes=peaks[name],
+            step_time_ratio=step_ms[name] / step_ms[SOFTMAX],
+            inference_time_ratio=inference_ms[name] / inference_ms[SOFTMAX],
             saved_bytes_ratio=saved[name] / saved[SOFTMAX],
+            peak_bytes_ratio=_ratio(peaks[name], peaks[SOFTMAX]),
         )
-        for name in models
+        for name in names
     ]
+    return Comparison(setting=setting, results=results)
 
 
-def implementations(options: argparse.Namespace) -> list[str]:
-    """Softmax twice, and the kernels that can do this here."""
-    model = make("reference", options)
-    operator = next(block.attn.operator for block in model.blocks)  # type: ignore[union-attr]
-    task = operator.phi.task(torch.empty(1, 1, 1, model.embed_dim // model.blocks[0].attn.num_heads, device=DEVICE))  # type: ignore[index,union-attr,operator]  # fmt: skip
-    able = []
-    for name in KERNELS:
-        try:
-            able.append(kernel_for(name, task)[0])
-        except InputError as error:
-            print(f"left out: {error}", file=sys.stderr)
-    return [SOFTMAX, EAGER, *able]
-
-
-def make(name: str, options: argparse.Namespace) -> nn.Module:
-    """The model with this implementation, in training mode."""
-    attention = AttentionConfig()
-    if name not in (SOFTMAX, EAGER):
-        settings = {"grid_size": options.grid_size, "rank": options.rank, "kernel": name}
-        attention = AttentionConfig.from_settings({"basis": "fourier", **settings})
-    config = ModelConfig(name=options.model, patch_size=options.patch_size)
-    shape = {"image_size": options.image_size, "channels": 3, "classes": 10, "seed": 0}
-    model = build_model(config, attention, **shape)
-    if name == EAGER:
-        for block in model.blocks:  # type: ignore[union-attr]
-            block.attn.fused_attn = False
-    return model.to(DEVICE).train()
-
-
-def training_step(model: nn.Module, pictures: Tensor) -> None:
-    """Forward and backward."""
-    model.zero_grad()
-    model(pictures).square().mean().backward()
-
-
-@torch.no_grad()
-def inference(model: nn.Module, pictures: Tensor) -> None:
-    """Forward."""
-    model(pictures)
-
-
-def milliseconds(
-    run: Callable[[nn.Module, Tensor], None], model: nn.Module, pictures: Tensor
-) -> float:
-    """Of one call: by the device's events, or by the clock."""
-    if DEVICE == "cpu":
-        started = time.perf_counter()
-        run(model, pictures)
-        return 1e3 * (time.perf_counter() - started)
-    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    before.record()
-    run(model, pictures)
-    after.record()
-    torch.cuda.synchronize()
-    elapsed: float = before.elapsed_time(after)
-    return elapsed
-
-
-def saved_bytes(model: nn.Module, pictures: Tensor) -> int:
-    """What autograd keeps for the backward pass, each memory counted once."""
-    given = {tensor.untyped_storage().data_ptr() for tensor in (pictures, *model.parameters())}
-    kept: dict[int, Any] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in given:
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        out = model(pictures)
-    assert out.requires_grad
-    return sum(storage.nbytes() for storage in kept.values())
-
-
-def peak_bytes(model: nn.Module, pictures: Tensor) -> int | None:
-    """The device's peak in one step."""
-    if DEVICE == "cpu":
-        return None
-    torch.cuda.reset_peak_memory_stats()
-    training_step(model, pictures)
-    return torch.cuda.max_memory_allocated()
-
-
-def quartiles(times: list[float]) -> tuple[float, float]:
-    """The first and the third."""
-    if len(times) < 2:
-        return times[0], times[0]
-    first, _, third = statistics.quantiles(times, n=4)
-    return first, third
-
-
-def machine() -> str:
-    """Processor or device, threads, and torch's version."""
-    name = platform.machine()
-    if DEVICE == "cuda":
-        name = torch.cuda.get_device_name()
-    elif (info := Path("/proc/cpuinfo")).is_file():
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        name = models[0].partition(":")[2].strip() if models else name
-    cores = len(os.sched_getaffinity(0))
-    return f"{name}, {cores} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
-
-
-def settings_of(options: argparse.Namespace) -> str:
-    """What was measured, in words."""
-    return (
-        f"{options.model}, {options.image_size} pixels, batch {options.batch_size}, float32, "
-        f"Fourier G = {options.grid_size}, R = {options.rank}, {options.rounds} rounds"
-    )
+def _ratio(one: int | None, other: int | None) -> float | None:
+    return one / other if one is not None and other else None
 
 
 def table(results: list[Result]) -> str:
-    """Markdown."""
-    lines = [
-        "| implementation | step (ms) | quartiles | step / softmax | inference / softmax "
-        "| kept for backward (MiB) | kept / softmax |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Markdown; where the formula was measured, also how much faster and leaner the others are."""
+    formula = next((each for each in results if each.implementation == FORMULA), None)
+    heads = ["implementation", "step (ms)", "quartiles", "step / softmax", "inference / softmax",
+             "kept for backward (MiB)", "kept / softmax", "peak (MiB)"]  # fmt: skip
+    if formula is not None:
+        heads += ["formula / step", "formula / kept"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for each in results:
         low, high = each.step_quartiles_ms
-        lines.append(
-            f"| {each.implementation} | {each.step_ms:.0f} | {low:.0f} to {high:.0f} "
-            f"| {each.step_time_ratio:.2f} | {each.inference_time_ratio:.2f} "
-            f"| {each.saved_bytes / 2**20:.0f} | {each.saved_bytes_ratio:.2f} |"
-        )
+        cells = [
+            each.implementation,
+            f"{each.step_ms:.1f}",
+            f"{low:.1f} to {high:.1f}",
+            f"{each.step_time_ratio:.2f}",
+            f"{each.inference_time_ratio:.2f}",
+            f"{each.saved_bytes / 2**20:.1f}",
+            f"{each.saved_bytes_ratio:.3f}",
+            "" if each.peak_bytes is None else f"{each.peak_bytes / 2**20:.0f}",
+        ]
+        if formula is not None:
+            cells += [
+                f"{formula.step_ms / each.step_ms:.2f}",
+                f"{formula.saved_bytes / each.saved_bytes:.1f}",
+            ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

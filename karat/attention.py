@@ -25,7 +25,7 @@ from karat.attention_config import (
 from karat.base_activations import BASE_ACTIVATIONS
 from karat.bases import LinearBasis
 from karat.errors import KernelError
-from karat.kernels import AUTO, QKV, Kernel, Task, kernel_for
+from karat.kernels import AUTO, QKV, Kernel, Task, candidates, choose
 from karat.kernels._features import feature_weights
 from karat.projections import PROJECTIONS
 from karat.starts import fan_in
@@ -72,7 +72,7 @@ class Units(nn.Module):
     ) -> None:
         super().__init__()
         self.basis_name, self.basis = config.basis, config.make_basis()
-        self.base_activation = config.base_activation
+        self.base_activation: str = config.base_activation
         self.num_operators, self.num_outputs, _ = shape
         self.spec = json.dumps([config.basis, dict(config.basis_settings), config.base_activation])
         self.coefficients = nn.ParameterDict(
@@ -201,6 +201,7 @@ class Operator(nn.Module):
         else:
             self.phi = Units(config, into, generator)
             self.phi_2 = Units(config, back, generator, gain=narrow)
+        self._kernels = candidates(config.kernel)  # loaded here, since torch.compile cannot
         learned = config.output_scale == "learned"
         self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
 
@@ -245,7 +246,7 @@ class Operator(nn.Module):
             return REFERENCE, None
         if torch.compiler.is_exporting():
             return REFERENCE, None
-        return kernel_for(asked, self.phi.task(q_BHND))
+        return choose(self._kernels, self.phi.task(q_BHND))
 
     def forward(
         self,
@@ -393,7 +394,10 @@ class HeadParts(nn.Module):
             if isinstance(operator, Operator):
                 outputs.append(operator.attend(own, scale, dropout))
             else:
-                outputs.append(F.scaled_dot_product_attention(*own, dropout_p=dropout, scale=scale))
+                q, k, v = own
+                outputs.append(
+                    F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
+                )
         return torch.cat(outputs, 1)[:, self.order]
 
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:

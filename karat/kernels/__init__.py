@@ -4,6 +4,7 @@ Shapes: B batch, H heads, N tokens, M keys, D head width, P operators, R outputs
 """
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,6 +51,7 @@ class Units(Protocol):
     """
 
     basis: Basis
+    base_activation: str
     spec: str
     num_operators: int
     num_outputs: int
@@ -101,22 +103,44 @@ KERNELS = Catalog(Kernel, "attention.kernel")  # type: ignore[type-abstract]
 _MADE: dict[str, Kernel] = {}
 
 
-def kernel_for(name: str, task: Task) -> tuple[str, Kernel]:
-    """The kernel of that name; `auto` is `recompute`, which takes anything anywhere.
+def candidates(name: str) -> dict[str, Kernel]:
+    """The kernels from which `choose` may choose, the preferred one first.
 
-    On CUDA it shall be `triton` where that can, once `triton` has been run on a device.
+    `auto` is `triton` on a machine with CUDA, then `recompute`, which takes anything anywhere.
+
+    Raises:
+        SettingError: no kernel of that name.
+    """
+    names = [name]
+    if name == AUTO:
+        names = ["triton", "recompute"] if torch.cuda.is_available() else ["recompute"]
+    return {each: _kernel(each) for each in names}
+
+
+def choose(among: Mapping[str, Kernel], task: Task) -> tuple[str, Kernel]:
+    """The first kernel that can do the task, and its name.
+
+    Raises:
+        KernelError: none can; the message says which limit, and which kernels could.
+    """
+    refusals = []
+    for name, kernel in among.items():
+        refusal = kernel.refusal(task)
+        if refusal is None:
+            return name, kernel
+        refusals.append(f"kernel {name}: {refusal}")
+    able = [name for name in KERNELS if _kernel(name).refusal(task) is None]
+    raise KernelError(f"{'; '.join(refusals)}; {', '.join(able)} can do this")
+
+
+def kernel_for(name: str, task: Task) -> tuple[str, Kernel]:
+    """The kernel of that name, or the one that `auto` takes for this task.
 
     Raises:
         KernelError: the kernel cannot do this task; the message says which limit, and which can.
         SettingError: no kernel of that name.
     """
-    if name != AUTO:
-        found = _kernel(name)
-        if reason := found.refusal(task):
-            able = [each for each in KERNELS if _kernel(each).refusal(task) is None]
-            raise KernelError(f"kernel {name}: {reason}; {', '.join(able)} can do this")
-        return name, found
-    return "recompute", _kernel("recompute")
+    return choose(candidates(name), task)
 
 
 def _kernel(name: str) -> Kernel:

@@ -32,7 +32,7 @@ def feature_weights(
     weights = torch.cat([each.mT for each in coefficients], 2)
     if unit_scale is not None:
         weights = weights * unit_scale.unsqueeze(2)
-    if spec.endswith('"zero"]'):  # no base activation; torch.compile does not trace json
+    if has_no_base(spec):
         return weights
     base = torch.ones_like(weights[:, :, :1]) if base_scale is None else base_scale.unsqueeze(2)
     return torch.cat([weights, base], 2)
@@ -57,6 +57,11 @@ def feature_weights_backward(
     for size in sizes:
         yield of_units[:, :, first : first + size].mT
         first += size
+
+
+def has_no_base(spec: str) -> bool:
+    """Whether the units have no base activation; without json, which torch.compile does not trace."""
+    return spec.endswith('"zero"]')
 
 
 class Features:

@@ -1,8 +1,10 @@
 """The operations of the kernel `recompute`, opaque to torch.compile: compiled, or in blocks.
 
-Shapes as in `karat.kernels`. Each takes q (B, H, N, D) and k (B, H, M, D) of any strides, the
-weights (P, R, F, M) in float32 or float64, the scale of the scores, and `spec`, which features,
-as `Units.spec` writes them.
+Shapes as in `karat.kernels`. Each takes q (B, H, N, D) and k (B, H, M, D) of any strides; the
+units' coefficients (P, R, M, own), their scales and those of the base activation (P, R, M) or
+None, all in float32 or float64; the scale of the scores; and `spec`, which features, as
+`Units.spec` writes them. Gradients are returned of those tensors only that are there, the
+parameters last: scales of units and of the base activation, then each of the coefficients.
 """
 
 import json
@@ -14,35 +16,64 @@ from torch import Tensor
 
 from karat.kernels import _compiled
 from karat.kernels._blocks import rows_backward_in_blocks, rows_in_blocks
-from karat.kernels._features import features_of
+from karat.kernels._features import feature_weights, feature_weights_backward
 
 
 @torch.library.custom_op("karat::linear_rows", mutates_args=())
-def linear_rows(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
-    """`sum_m sum_f weights_rfm feature_f(scale q kᵀ)`, shape (B, H, R, N)."""
-    if _is_compiled(q, k, weights, spec):
-        compiled: Tensor = torch.ops.karat_native.fourier_rows(*_plain(q, k), weights, scale)
+def linear_rows(
+    q: Tensor,
+    k: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    scale: float,
+    spec: str,
+) -> Tensor:
+    """`sum_m unit_rm(scale q kᵀ)`, shape (B, H, R, N)."""
+    if _is_compiled(q, k, coefficients, spec):
+        compiled: Tensor = torch.ops.karat_native.fourier_rows(
+            *_plain(q, k), *coefficients, unit_scale, scale
+        )
         return compiled
+    weights = feature_weights(coefficients, unit_scale, base_scale, spec)
     return rows_in_blocks(q, k, weights, scale, spec)
 
 
 @torch.library.custom_op("karat::linear_rows_backward", mutates_args=())
 def linear_rows_backward(
-    grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, k and weights, given that of the rows (B, H, R, N)."""
-    if _is_compiled(q, k, weights, spec):
-        slopes = features_of(spec).slope_weights(weights)
-        of_q, of_k, of_weights = torch.ops.karat_native.fourier_rows_backward(
-            *_plain(grad, q, k), weights, slopes, scale
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    scale: float,
+    spec: str,
+) -> list[Tensor]:
+    """Gradients of q, k and the parameters, given that of the rows (B, H, R, N)."""
+    if _is_compiled(q, k, coefficients, spec):
+        of_q, of_k, of_a, of_b, of_scale = torch.ops.karat_native.fourier_rows_backward(
+            *_plain(grad, q, k), *coefficients, unit_scale, scale
         )
-        return of_q.to(q.dtype), of_k.to(k.dtype), of_weights
-    return rows_backward_in_blocks(grad, q, k, weights, scale, spec)[:3]
+        of_scales = [] if unit_scale is None else [of_scale]
+        return [of_q.to(q.dtype), of_k.to(k.dtype), *of_scales, of_a, of_b]
+    weights = feature_weights(coefficients, unit_scale, base_scale, spec)
+    of_q, of_k, of_weights, _ = rows_backward_in_blocks(grad, q, k, weights, scale, spec)
+    found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
+    return [of_q, of_k, *(each.contiguous() for each in _given(*found))]
 
 
 @torch.library.custom_op("karat::linear_attend", mutates_args=())
 def linear_attend(
-    q: Tensor, k: Tensor, v: Tensor, weights: Tensor, matrix: Tensor, scale: float, spec: str
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    matrix: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    scale: float,
+    spec: str,
 ) -> Tensor:
     """`Φ̂(scale q kᵀ) (Wᵀ V)`, shape (B, H, N, D), lying as (B, N, H, D).
 
@@ -50,26 +81,28 @@ def linear_attend(
         v: values (B, H, M, D), any strides.
         matrix: W, (P, M, R).
     """
-    if _is_compiled(q, k, weights, spec):
+    if _is_compiled(q, k, coefficients, spec):
         compiled: Tensor = torch.ops.karat_native.fourier_attend(
-            *_plain(q, k, v), weights, matrix.contiguous(), scale
+            *_plain(q, k, v), matrix.contiguous(), *coefficients, unit_scale, scale
         )
         return compiled
+    weights = feature_weights(coefficients, unit_scale, base_scale, spec)
     rows_BHRN = rows_in_blocks(q, k, weights, scale, spec)
-    out = _out_like(q, weights)
-    return out.copy_(rows_BHRN.mT @ _narrow(matrix, v))
+    return _out_like(q, matrix).copy_(rows_BHRN.mT @ _narrow(matrix, v))
 
 
 @torch.library.custom_op("karat::linear_attend_backward", mutates_args=())
 def linear_attend_backward(
     grad: Tensor,
     qkv: Sequence[Tensor],
-    weights: Tensor,
     matrix: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
     scale: float,
     spec: str,
 ) -> list[Tensor]:
-    """Gradients of what stands in `qkv`, of weights and of W, given that of the output.
+    """Gradients of what stands in `qkv`, of W and of the parameters, given that of the output.
 
     Args:
         grad: (B, H, N, D), any strides.
@@ -77,26 +110,30 @@ def linear_attend_backward(
             tensor lies as (B, N, 3, H, D), as the backward pass of a projection wants it.
     """
     q, k, v = three(qkv)
-    grads = _grads_like(qkv, weights.dtype)
-    if _is_compiled(q, k, weights, spec):
-        slopes = features_of(spec).slope_weights(weights)
-        of_weights, of_matrix = torch.ops.karat_native.fourier_attend_backward(
-            *_plain(grad, q, k, v), weights, slopes, matrix.contiguous(), scale, *three(grads)
-        )
+    grads = _grads_like(qkv, matrix.dtype)
+    if _is_compiled(q, k, coefficients, spec):
+        of_matrix, of_a, of_b, of_scale = torch.ops.karat_native.fourier_attend_backward(
+            *_plain(grad, q, k, v), matrix.contiguous(), *coefficients, unit_scale, scale,
+            *three(grads),
+        )  # fmt: skip
+        of_parameters = [*([] if unit_scale is None else [of_scale]), of_a, of_b]
     else:
-        of_rows = _narrow(matrix, v) @ grad.to(weights.dtype).mT
+        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
+        above = grad.to(matrix.dtype)
         of_q, of_k, of_weights, rows_BHRN = rows_backward_in_blocks(
-            of_rows, q, k, weights, scale, spec
+            _narrow(matrix, v) @ above.mT, q, k, weights, scale, spec
         )
-        of_narrow = rows_BHRN @ grad.to(weights.dtype)
+        of_narrow = rows_BHRN @ above
         operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
         of_v = matrix.repeat_interleave(sharing, 0) @ of_narrow
-        of_heads = torch.einsum("bhmd,bhrd->hmr", v.to(of_narrow.dtype), of_narrow)
+        of_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), of_narrow)
         of_matrix = of_heads.view(operators, sharing, *matrix.shape[1:]).sum(1)
-        for into, found in zip(three(grads), (of_q, of_k, of_v), strict=True):
-            into.copy_(found)
+        for into, of_one in zip(three(grads), (of_q, of_k, of_v), strict=True):
+            into.copy_(of_one)
+        found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
+        of_parameters = [each.contiguous() for each in _given(*found)]
     own = [each.to(like.dtype) for each, like in zip(grads, qkv, strict=True)]
-    return [*own, of_weights, of_matrix]
+    return [*own, of_matrix, *of_parameters]
 
 
 def three(qkv: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -110,9 +147,9 @@ def _narrow(matrix_PMR: Tensor, v_BHMD: Tensor) -> Tensor:
     return matrix_PMR.mT.repeat_interleave(sharing, 0) @ v_BHMD.to(matrix_PMR.dtype)
 
 
-def _out_like(q: Tensor, weights: Tensor) -> Tensor:
+def _out_like(q: Tensor, matrix: Tensor) -> Tensor:
     batch, heads, tokens, width = q.shape
-    return weights.new_empty(batch, tokens, heads, width).transpose(1, 2)
+    return matrix.new_empty(batch, tokens, heads, width).transpose(1, 2)
 
 
 def _grads_like(qkv: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
@@ -126,11 +163,12 @@ def _grads_like(qkv: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
 # -- compiled, for Fourier on the CPU ---------------------------------------------------------
 
 
-def _is_compiled(q: Tensor, k: Tensor, weights: Tensor, spec: str) -> bool:
+def _is_compiled(q: Tensor, k: Tensor, coefficients: Sequence[Tensor], spec: str) -> bool:
     name, _, base = json.loads(spec)
     return (
-        (q.device.type, weights.dtype, name, base) == ("cpu", torch.float32, "fourier", "zero")
-        and weights.shape[2] <= 2 * _compiled.LARGEST_GRID
+        (q.device.type, name, base) == ("cpu", "fourier", "zero")
+        and coefficients[0].dtype == torch.float32
+        and coefficients[0].shape[3] <= _compiled.LARGEST_GRID
         and min(q.numel(), k.numel()) > 0
         and _compiled.is_available()
     )
@@ -146,32 +184,96 @@ def _plain(*tensors: Tensor) -> Iterator[Tensor]:
         yield wide if side_by_side and apart else wide.contiguous()
 
 
-# -- shapes, and torch.vmap -------------------------------------------------------------------
+# -- shapes of what is returned ---------------------------------------------------------------
 
 
 @linear_rows.register_fake
-def _(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
-    return weights.new_empty(*q.shape[:2], weights.shape[1], q.shape[2])
+def _(
+    q: Tensor,
+    k: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    scale: float,
+    spec: str,
+) -> Tensor:
+    some = coefficients[0]
+    return some.new_empty(*q.shape[:2], some.shape[1], q.shape[2])
 
 
 @linear_rows_backward.register_fake
 def _(
-    grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    of_q, of_k = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k))
-    return of_q, of_k, torch.empty_like(weights)
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    scale: float,
+    spec: str,
+) -> list[Tensor]:
+    return [
+        each.new_empty(each.shape) for each in _given(q, k, unit_scale, base_scale, *coefficients)
+    ]
 
 
 @linear_attend.register_fake
 def _(
-    q: Tensor, k: Tensor, v: Tensor, weights: Tensor, matrix: Tensor, scale: float, spec: str
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    matrix: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    scale: float,
+    spec: str,
 ) -> Tensor:
-    return _out_like(q, weights)
+    return _out_like(q, matrix)
 
 
 @linear_attend_backward.register_fake
 def _(
-    grad: Tensor, qkv: Sequence[Tensor], weights: Tensor, matrix: Tensor, scale: float, spec: str
+    grad: Tensor,
+    qkv: Sequence[Tensor],
+    matrix: Tensor,
+    coefficients: Sequence[Tensor],
+    unit_scale: Tensor | None,
+    base_scale: Tensor | None,
+    scale: float,
+    spec: str,
 ) -> list[Tensor]:
-    own = [_grads_like(qkv, each.dtype)[place] for place, each in enumerate(qkv)]
-    return [*own, torch.empty_like(weights), torch.empty_like(matrix)]
+    own = _given(matrix, unit_scale, base_scale, *coefficients)
+    return [*_grads_like(qkv, qkv[0].dtype), *(each.new_empty(each.shape) for each in own)]
+
+
+def _given(*tensors: Tensor | None) -> list[Tensor]:
+    return [each for each in tensors if each is not None]
+
+
+# -- torch.vmap: one after the other ----------------------------------------------------------
+
+
+def _one_by_one(operation: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
+        found = [
+            operation(*(_at(x, dim, i) for x, dim in zip(arguments, in_dims, strict=True)))
+            for i in range(info.batch_size)
+        ]
+        if isinstance(found[0], Tensor):
+            return torch.stack(found), 0
+        return [torch.stack(each) for each in zip(*found, strict=True)], [0] * len(found[0])
+
+    return rule
+
+
+def _at(x: Any, dim: Any, index: int) -> Any:
+    """Argument `x` of call `index`; `dim` is the batched dimension, for a list one for each."""
+    if isinstance(x, list | tuple):
+        dims = dim if isinstance(dim, list | tuple) else [dim] * len(x)
+        return [_at(each, own, index) for each, own in zip(x, dims, strict=True)]
+    return x if dim is None else x.select(dim, index)
+
+
+for _each in (linear_rows, linear_rows_backward, linear_attend, linear_attend_backward):
+    _each.register_vmap(_one_by_one(_each))

@@ -13,6 +13,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
@@ -20,6 +21,8 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -178,16 +181,17 @@ Matrix<float> into_head(const at::Tensor& x, int64_t picture, int64_t head) {
 struct Shape {
   int64_t pictures, heads, queries, keys, width, operators, outputs, features, tile;
 
-  Shape(const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights)
+  Shape(const at::Tensor& q, const at::Tensor& k, const at::Tensor& cosines)
       : pictures(q.size(0)),
         heads(q.size(1)),
         queries(q.size(2)),
         keys(k.size(2)),
         width(q.size(3)),
-        operators(weights.size(0)),
-        outputs(weights.size(1)),
-        features(weights.size(2)) {
-    TORCH_CHECK(features % 2 == 0 && features / 2 <= kLargestGrid, "grid size above 16");
+        operators(cosines.size(0)),
+        outputs(cosines.size(1)),
+        features(2 * cosines.size(3)) {
+    TORCH_CHECK(features / 2 <= kLargestGrid, "grid size above 16");
+    TORCH_CHECK(cosines.size(2) == keys, "units for another number of keys");
     const int64_t of_query = (features + 1) * keys * sizeof(float);
     tile = std::min(whole_vectors(queries), kTileBytes / of_query / kLanes * kLanes);
     tile = std::max<int64_t>(kLanes, tile);
@@ -198,6 +202,84 @@ struct Shape {
   int64_t of_operator() const { return outputs * row(); }
   int64_t operator_of(int64_t head) const { return head / (heads / operators); }
   size_t numbers() const { return (features + 1) * keys * tile; }
+};
+
+// The units' coefficients a (of cosines) and b (of sines), (P, R, M, G) each, and their scales
+// (P, R, M) or nothing. A unit's weights are its scale times its coefficients.
+struct Units {
+  const Shape& s;
+  const at::Tensor a, b;
+  const std::optional<at::Tensor> scales;
+
+  Units(const Shape& s, const at::Tensor& a, const at::Tensor& b,
+        const std::optional<at::Tensor>& scales)
+      : s(s),
+        a(a.contiguous()),
+        b(b.contiguous()),
+        scales(scales ? std::optional(scales->contiguous()) : std::nullopt) {}
+
+  // What a feature is weighed with, its outputs side by side: (P, X, R).
+  at::Tensor weights() const { return by_feature(false); }
+
+  // The same for the derivative of a unit, which is a sum of the same features.
+  at::Tensor slopes() const { return by_feature(true); }
+
+  // Gradients of a, b and scales, given those of the weights: (threads, P, R, X), to be summed.
+  std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& parts) const {
+    at::Tensor of_a = at::empty_like(a), of_b = at::empty_like(b);
+    at::Tensor of_scales = at::empty({scales ? s.operators : 0, s.outputs, s.keys}, a.options());
+    const float *pa = a.const_data_ptr<float>(), *pb = b.const_data_ptr<float>();
+    const float* scale = scales ? scales->const_data_ptr<float>() : nullptr;
+    const float* part = parts.const_data_ptr<float>();
+    float *into_a = of_a.mutable_data_ptr<float>(), *into_b = of_b.mutable_data_ptr<float>();
+    float* into_scales = of_scales.mutable_data_ptr<float>();
+    const int64_t grid = s.features / 2, threads = parts.size(0), step = parts.stride(0);
+    at::parallel_for(0, s.operators * s.outputs, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t unit = begin * s.keys; unit < end * s.keys; ++unit) {
+        const float* first = part + unit / s.keys * s.row() + unit % s.keys;
+        float of_scale = 0;
+        for (int64_t g = 0; g < grid; ++g) {
+          float x = 0, y = 0;
+          for (int64_t t = 0; t < threads; ++t) {
+            x += first[t * step + g * s.keys];
+            y += first[t * step + (grid + g) * s.keys];
+          }
+          of_scale += x * pa[unit * grid + g] + y * pb[unit * grid + g];
+          into_a[unit * grid + g] = scale ? x * scale[unit] : x;
+          into_b[unit * grid + g] = scale ? y * scale[unit] : y;
+        }
+        if (scale) into_scales[unit] = of_scale;
+      }
+    });
+    return {of_a, of_b, of_scales};
+  }
+
+ private:
+  at::Tensor by_feature(bool of_slopes) const {
+    at::Tensor found = at::empty({s.operators, s.row(), s.outputs}, a.options());
+    const float *pa = a.const_data_ptr<float>(), *pb = b.const_data_ptr<float>();
+    const float* scale = scales ? scales->const_data_ptr<float>() : nullptr;
+    float* into = found.mutable_data_ptr<float>();
+    const int64_t grid = s.features / 2;
+    at::parallel_for(0, s.operators * s.keys, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t key = begin; key < end; ++key) {
+        const int64_t p = key / s.keys, m = key % s.keys;
+        float* first = into + p * s.of_operator() + m * s.outputs;
+        for (int64_t g = 0; g < grid; ++g) {
+          float* of_cosine = first + g * s.keys * s.outputs;
+          float* of_sine = first + (grid + g) * s.keys * s.outputs;
+          for (int64_t r = 0; r < s.outputs; ++r) {
+            const int64_t unit = (p * s.outputs + r) * s.keys + m;
+            const float x = pa[unit * grid + g] * (scale ? scale[unit] : 1);
+            const float y = pb[unit * grid + g] * (scale ? scale[unit] : 1);
+            of_cosine[r] = of_slopes ? (g + 1) * y : x;
+            of_sine[r] = of_slopes ? -(g + 1) * x : y;
+          }
+        }
+      }
+    });
+    return found;
+  }
 };
 
 // Memory of this thread, kept from call to call.
@@ -298,25 +380,21 @@ void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& w
 }
 
 // One sum for each thread, to be added up.
-at::Tensor parts_of(const at::Tensor& x) {
-  std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.insert(sizes.begin(), at::get_num_threads());
-  return at::zeros(sizes, x.options());
+at::Tensor parts_of(std::initializer_list<int64_t> sizes, const at::Tensor& like) {
+  std::vector<int64_t> all{at::get_num_threads()};
+  all.insert(all.end(), sizes);
+  return at::zeros(all, like.options());
 }
 
-// (P, R, F, M) as (P, X, R): what a feature is weighed with side by side.
-at::Tensor by_feature(const at::Tensor& weights) {
-  return weights.flatten(2).transpose(1, 2).contiguous();
-}
-
-at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
+at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tensor& a,
+                        const at::Tensor& b, const std::optional<at::Tensor>& scales,
                         double scale) {
-  const Shape s(q, k, weights);
-  const at::Tensor weights_PXR = by_feature(weights);
-  at::Tensor rows = at::empty({s.pictures, s.heads, s.outputs, s.queries}, weights.options());
+  const Shape s(q, k, a);
+  const at::Tensor weights = Units(s, a, b, scales).weights();
+  at::Tensor rows = at::empty({s.pictures, s.heads, s.outputs, s.queries}, q.options());
   for_each_head(s, s.numbers(), true, [&](int64_t picture, int64_t head, int64_t, float* memory,
                                           int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
+    const Head own(s, q, k, weights, scale, picture, head, memory);
     const auto into = into_head(rows, picture, head);
     for_each_tile(s, begin, end,
                   [&](int64_t first, int64_t n) { own.rows(first, n, into.columns(first)); });
@@ -324,32 +402,31 @@ at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tens
   return rows;
 }
 
-// Gradients of q, k and weights. `slopes` are the weights with which the same features give the
-// derivative of a unit.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
-    const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights,
-    const at::Tensor& slopes, double scale) {
-  const Shape s(q, k, weights);
-  const at::Tensor weights_PXR = by_feature(weights);
-  const at::Tensor slopes_PXR = by_feature(slopes);
+// Gradients of q, k, a, b and scales.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_rows_backward(
+    const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& a,
+    const at::Tensor& b, const std::optional<at::Tensor>& scales, double scale) {
+  const Shape s(q, k, a);
+  const Units units(s, a, b, scales);
+  const at::Tensor weights = units.weights(), slopes = units.slopes();
   at::Tensor of_q = at::empty(q.sizes(), q.options());
   at::Tensor of_k = at::empty(k.sizes(), k.options());
-  at::Tensor of_weights = parts_of(weights);
+  at::Tensor of_weights = parts_of({s.operators, s.of_operator()}, a);
   const size_t numbers = s.numbers() + s.outputs * s.tile;
   for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
+    const Head own(s, q, k, weights, scale, picture, head, memory);
     const Matrix<float> unused{memory + s.numbers(), s.tile};
     const auto of_rows = of_head(grad, picture, head);
     const int64_t at = s.operator_of(head) * s.of_operator();
     float* into = of_weights.mutable_data_ptr<float>() + thread * weights.numel() + at;
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, unused);
-      own.backward(first, n, of_rows.columns(first), slopes_PXR.const_data_ptr<float>() + at, into,
+      own.backward(first, n, of_rows.columns(first), slopes.const_data_ptr<float>() + at, into,
                    into_head(of_q, picture, head), into_head(of_k, picture, head));
     });
   });
-  return {of_q, of_k, of_weights.sum(0)};
+  return std::tuple_cat(std::tuple{of_q, of_k}, units.backward(of_weights));
 }
 
 // Wᵀ V of a head (R x D), W being M x R.
@@ -360,16 +437,17 @@ void narrow_values(const Shape& s, Matrix<const float> v, const float* matrix, f
 
 // Φ̂(A) (Wᵀ V), shape (B, H, N, D), lying as (B, N, H, D); `matrix` is W, shape (P, M, R).
 at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                          const at::Tensor& weights, const at::Tensor& matrix, double scale) {
-  const Shape s(q, k, weights);
-  const at::Tensor weights_PXR = by_feature(weights);
+                          const at::Tensor& matrix, const at::Tensor& a, const at::Tensor& b,
+                          const std::optional<at::Tensor>& scales, double scale) {
+  const Shape s(q, k, a);
+  const at::Tensor weights = Units(s, a, b, scales).weights();
   TORCH_CHECK(matrix.is_contiguous());
   at::Tensor out =
       at::empty({s.pictures, s.queries, s.heads, s.width}, q.options()).transpose(1, 2);
   const size_t numbers = s.numbers() + s.outputs * (s.width + s.tile);
   for_each_head(s, numbers, true, [&](int64_t picture, int64_t head, int64_t, float* memory,
                                       int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
+    const Head own(s, q, k, weights, scale, picture, head, memory);
     float* narrow = memory + s.numbers();
     float* rows = narrow + s.outputs * s.width;
     narrow_values(s, of_head(v, picture, head),
@@ -385,20 +463,22 @@ at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Te
   return out;
 }
 
-// Gradients of weights and W; those of q, k and v are written into `of_q`, `of_k` and `of_v`.
-std::tuple<at::Tensor, at::Tensor> fourier_attend_backward(
+// Gradients of W, a, b and scales; those of q, k and v are written into `of_q`, `of_k`, `of_v`.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_attend_backward(
     const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-    const at::Tensor& weights, const at::Tensor& slopes, const at::Tensor& matrix, double scale,
-    const at::Tensor& of_q, const at::Tensor& of_k, const at::Tensor& of_v) {
-  const Shape s(q, k, weights);
-  const at::Tensor weights_PXR = by_feature(weights);
+    const at::Tensor& matrix, const at::Tensor& a, const at::Tensor& b,
+    const std::optional<at::Tensor>& scales, double scale, const at::Tensor& of_q,
+    const at::Tensor& of_k, const at::Tensor& of_v) {
+  const Shape s(q, k, a);
+  const Units units(s, a, b, scales);
+  const at::Tensor weights = units.weights(), slopes = units.slopes();
   TORCH_CHECK(matrix.is_contiguous());
-  const at::Tensor slopes_PXR = by_feature(slopes);
-  at::Tensor of_weights = parts_of(weights), of_matrix = parts_of(matrix);
+  at::Tensor of_weights = parts_of({s.operators, s.of_operator()}, a);
+  at::Tensor of_matrix = parts_of({s.operators, s.keys, s.outputs}, a);
   const size_t numbers = s.numbers() + 2 * s.outputs * (s.width + s.queries);
   for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights_PXR, scale, picture, head, memory);
+    const Head own(s, q, k, weights, scale, picture, head, memory);
     float* narrow = memory + s.numbers();
     float* of_narrow = narrow + s.outputs * s.width;
     float* rows = of_narrow + s.outputs * s.width;
@@ -418,7 +498,7 @@ std::tuple<at::Tensor, at::Tensor> fourier_attend_backward(
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, {rows + first, s.queries});
       own.backward(first, n, {of_rows + first, s.queries},
-                   slopes_PXR.const_data_ptr<float>() + of_operator, into_weights,
+                   slopes.const_data_ptr<float>() + of_operator, into_weights,
                    into_head(of_q, picture, head), into_head(of_k, picture, head));
     });
     gemm('N', 'N', s.outputs, s.width, s.queries, 1, rows, s.queries, above.start, above.stride, 0,
@@ -428,24 +508,26 @@ std::tuple<at::Tensor, at::Tensor> fourier_attend_backward(
     gemm('N', 'T', s.keys, s.outputs, s.width, 1, values.start, values.stride, of_narrow, s.width,
          1, into_matrix, s.outputs);
   });
-  return {of_weights.sum(0), of_matrix.sum(0)};
+  return std::tuple_cat(std::tuple{of_matrix.sum(0)}, units.backward(of_weights));
 }
 
 }  // namespace
 
 TORCH_LIBRARY(karat_native, m) {
-  m.def("fourier_rows(Tensor q, Tensor k, Tensor weights, float scale) -> Tensor", &fourier_rows);
   m.def(
-      "fourier_rows_backward(Tensor grad, Tensor q, Tensor k, Tensor weights, Tensor slopes, "
-      "float scale) -> (Tensor, Tensor, Tensor)",
+      "fourier_rows(Tensor q, Tensor k, Tensor a, Tensor b, Tensor? scales, float scale) -> Tensor",
+      &fourier_rows);
+  m.def(
+      "fourier_rows_backward(Tensor grad, Tensor q, Tensor k, Tensor a, Tensor b, Tensor? scales, "
+      "float scale) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
       &fourier_rows_backward);
   m.def(
-      "fourier_attend(Tensor q, Tensor k, Tensor v, Tensor weights, Tensor matrix, float scale) "
-      "-> Tensor",
+      "fourier_attend(Tensor q, Tensor k, Tensor v, Tensor matrix, Tensor a, Tensor b, "
+      "Tensor? scales, float scale) -> Tensor",
       &fourier_attend);
   m.def(
-      "fourier_attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor weights, "
-      "Tensor slopes, Tensor matrix, float scale, Tensor(a!) of_q, Tensor(b!) of_k, "
-      "Tensor(c!) of_v) -> (Tensor, Tensor)",
+      "fourier_attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor matrix, "
+      "Tensor a, Tensor b, Tensor? scales, float scale, Tensor(a!) of_q, Tensor(b!) of_k, "
+      "Tensor(c!) of_v) -> (Tensor, Tensor, Tensor, Tensor)",
       &fourier_attend_backward);
 }

@@ -13,7 +13,6 @@ from torch.utils.checkpoint import checkpoint
 
 from karat.bases import LinearBasis
 from karat.kernels import QKV, Kernel, Task, Units
-from karat.kernels._features import feature_weights, feature_weights_backward
 from karat.kernels._operations import (
     linear_attend,
     linear_attend_backward,
@@ -32,9 +31,8 @@ class Recompute(Kernel):
 
     def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         if isinstance(units.basis, LinearBasis):
-            dtype = torch.promote_types(q_BHND.dtype, torch.float32)
-            weights_PRFM = units.feature_weights(dtype)
-            rows_BHRN: Tensor = _Rows.apply(q_BHND, k_BHMD, weights_PRFM, scale, units.spec)
+            parameters = _parameters(units, q_BHND.dtype)
+            rows_BHRN: Tensor = _Rows.apply(scale, units.spec, q_BHND, k_BHMD, *parameters)
             return rows_BHRN.transpose(-2, -1)
         if not torch.is_grad_enabled():
             return Reference().rows(q_BHND, k_BHMD, scale, units)
@@ -44,36 +42,47 @@ class Recompute(Kernel):
         return rows
 
     def attend(self, qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor) -> Tensor:
-        tensors = (qkv,) if isinstance(qkv, Tensor) else tuple(qkv)
-        wide = torch.promote_types(tensors[0].dtype, torch.float32)
-        if not isinstance(units.basis, LinearBasis) or matrix_PMR.dtype != wide:
+        if not isinstance(units.basis, LinearBasis):
             return super().attend(qkv, scale, units, matrix_PMR)
-        coefficients = [units.coefficients[name] for name in units.basis.coefficient_shapes()]
-        parameters = (units.scale, units.base_scale, *coefficients)
+        tensors = (qkv,) if isinstance(qkv, Tensor) else tuple(qkv)
+        scales_and_coefficients = _parameters(units, tensors[0].dtype)
+        matrix = matrix_PMR.to(scales_and_coefficients[-1].dtype)
         out: Tensor = _Attend.apply(
-            scale, units.spec, len(tensors), *tensors, matrix_PMR, *parameters
+            scale, units.spec, len(tensors), *tensors, matrix, *scales_and_coefficients
         )
         return out
 
 
+def _parameters(units: Units, dtype: torch.dtype) -> list[Any]:
+    """Scales of units and of base activation, None if there are none, and the coefficients."""
+    wide = torch.promote_types(dtype, torch.float32)
+    base_scale = None if units.base_activation == "zero" else units.base_scale
+    coefficients = [units.coefficients[name] for name in units.basis.coefficient_shapes()]
+    return [
+        None if each is None else each.to(wide) for each in (units.scale, base_scale, *coefficients)
+    ]
+
+
 class _Rows(torch.autograd.Function):
-    """`linear_rows` with its gradient."""
+    """`linear_rows` with its gradient. Inputs: scale, spec, q, k and `_parameters`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
-        rows: Tensor = linear_rows(q, k, weights.contiguous(), scale, spec)
+    def forward(scale: float, spec: str, q: Tensor, k: Tensor, *parameters: Any) -> Tensor:
+        unit_scale, base_scale, *coefficients = parameters
+        rows: Tensor = linear_rows(q, k, coefficients, unit_scale, base_scale, scale, spec)
         return rows
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        *tensors, ctx.scale, ctx.spec = inputs
+        ctx.scale, ctx.spec, *tensors = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_RowsBackward.apply(grad, *ctx.saved_tensors, ctx.scale, ctx.spec), None, None)
+        found = iter(_RowsBackward.apply(ctx.scale, ctx.spec, grad, *ctx.saved_tensors))
+        return None, None, *(None if each is None else next(found) for each in ctx.saved_tensors)
 
 
 class _RowsBackward(torch.autograd.Function):
@@ -83,12 +92,12 @@ class _RowsBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
+        scale: float, spec: str, grad: Tensor, q: Tensor, k: Tensor, *parameters: Any
     ) -> tuple[Tensor, ...]:
-        grads: tuple[Tensor, ...] = linear_rows_backward(
-            grad, q, k, weights.contiguous(), scale, spec
+        unit_scale, base_scale, *coefficients = parameters
+        return tuple(
+            linear_rows_backward(grad, q, k, coefficients, unit_scale, base_scale, scale, spec)
         )
-        return grads
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -102,8 +111,7 @@ class _RowsBackward(torch.autograd.Function):
 class _Attend(torch.autograd.Function):
     """`Φ̂(A) (Wᵀ V)` of which only the inputs are kept: the projection, and the parameters.
 
-    Inputs: scale, spec, how many tensors q, k and v are (1 or 3), these, W, the scales of units
-    and base activation, the coefficients.
+    Inputs: scale, spec, how many tensors q, k and v are (1 or 3), these, W and `_parameters`.
     """
 
     generate_vmap_rule = True
@@ -111,8 +119,8 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(scale: float, spec: str, count: int, *tensors: Any) -> Tensor:
         matrix, unit_scale, base_scale, *coefficients = tensors[count:]
-        weights = feature_weights(coefficients, unit_scale, base_scale, spec).contiguous()
-        out: Tensor = linear_attend(*three(tensors[:count]), weights, matrix, scale, spec)
+        qkv = three(tensors[:count])
+        out: Tensor = linear_attend(*qkv, matrix, coefficients, unit_scale, base_scale, scale, spec)
         return out
 
     @staticmethod
@@ -122,14 +130,9 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        qkv = ctx.saved_tensors[: ctx.count]
-        matrix, unit_scale, base_scale, *coefficients = ctx.saved_tensors[ctx.count :]
-        weights = feature_weights(coefficients, unit_scale, base_scale, ctx.spec).contiguous()
-        *of_qkv, of_weights, of_matrix = _AttendBackward.apply(
-            ctx.scale, ctx.spec, grad, weights, matrix, *qkv
-        )
-        of_parameters = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
-        return (None, None, None, *of_qkv, of_matrix, *of_parameters)
+        kept = ctx.saved_tensors
+        found = iter(_AttendBackward.apply(ctx.scale, ctx.spec, ctx.count, grad, *kept))
+        return None, None, None, *(None if each is None else next(found) for each in kept)
 
 
 class _AttendBackward(torch.autograd.Function):
@@ -139,9 +142,15 @@ class _AttendBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        scale: float, spec: str, grad: Tensor, weights: Tensor, matrix: Tensor, *qkv: Tensor
+        scale: float, spec: str, count: int, grad: Tensor, *tensors: Any
     ) -> tuple[Tensor, ...]:
-        return tuple(linear_attend_backward(grad, qkv, weights, matrix, scale, spec))
+        matrix, unit_scale, base_scale, *coefficients = tensors[count:]
+        qkv = tensors[:count]
+        return tuple(
+            linear_attend_backward(
+                grad, qkv, matrix, coefficients, unit_scale, base_scale, scale, spec
+            )
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -153,4 +162,11 @@ class _AttendBackward(torch.autograd.Function):
 
 
 def _no_second_derivative() -> RuntimeError:
-    return RuntimeError("kernel recompute has no second derivative; set attention.kernel: reference")
+    return RuntimeError(
+        "kernel recompute has no second derivative; set attention.kernel: reference"
+    )
+
+
+# Dynamo cannot look into a function of varied length; the passes after it trace it whole.
+for _function in (_Rows, _Attend):
+    torch.compiler.allow_in_graph(_function)  # type: ignore[no-untyped-call]

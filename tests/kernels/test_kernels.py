@@ -1,5 +1,6 @@
 """Every kernel is the same function: values, gradients, shapes at the edges, and refusals."""
 
+import functools
 import itertools
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from karat.attention import AttentionConfig, Units, make_operator
+from karat.attention import AttentionConfig, Operator, Units, make_operator
 from karat.bases import BASES
 from karat.errors import KernelError, SettingError
 from karat.kernels import KERNELS, Task, _compiled, kernel_for
@@ -15,6 +16,17 @@ from karat.kernels.recompute import Recompute
 from karat.kernels.reference import Reference
 
 HEADS, RANK, WIDTH = 4, 3, 5
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Fourier units compiled, or in torch's operations as where there is no compiler."""
+    name: str = request.param
+    if name == "torch":
+        monkeypatch.setattr(_compiled, "is_available", lambda: False)
+    elif not _compiled.is_available():
+        pytest.skip("there is no C++ compiler")
+    return name
 
 
 def units_of(
@@ -105,15 +117,9 @@ def test_gradients_agree_with_float64(
     ("batch", "tokens", "grid", "operators"),
     [(0, 5, 3, 4), (1, 1, 1, 4), (3, 2, 2, 2), (9, 17, 16, 1), (2, 65, 3, 4), (1, 197, 11, 2)],
 )
-@pytest.mark.parametrize("engine", ["compiled", "torch"])
 def test_rows_in_float32_are_those_of_float64_compiled_or_not(
-    engine: str, batch: int, tokens: int, grid: int, operators: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    if engine == "torch":
-        monkeypatch.setattr(_compiled, "is_available", lambda: False)
-    elif not _compiled.is_available():
-        pytest.skip("there is no C++ compiler")
+    engine: str, batch: int, tokens: int, grid: int, operators: int
+) -> None:
     units = units_of("fourier", tokens, operators, torch.float32, grid_size=grid)
     q, k = inputs_of(batch, tokens, torch.float32)
     wide = units_of("fourier", tokens, operators, grid_size=grid)
@@ -130,8 +136,8 @@ def test_compiled_sines_hold_for_large_scores_and_pass_on_what_is_no_number() ->
         pytest.skip("there is no C++ compiler")
     sizes = torch.tensor([0.0, 1e-6, 3.0, 1e3, 1e5, 1e7, -2.5e6, torch.nan, torch.inf])
     q, k = sizes.view(1, 1, -1, 1), torch.ones(1, 1, 1, 1)
-    weights = torch.eye(2).view(1, 2, 2, 1)
-    rows = torch.ops.karat_native.fourier_rows(q, k, weights, 1.0)[0, 0]
+    cosine, sine = torch.eye(2).view(2, 1, 2, 1, 1)  # one output each
+    rows = torch.ops.karat_native.fourier_rows(q, k, cosine, sine, None, 1.0)[0, 0]
     wanted = torch.stack([sizes.double().cos(), sizes.double().sin()])
     torch.testing.assert_close(rows.double(), wanted, rtol=0, atol=2e-7, equal_nan=True)
 
@@ -211,34 +217,107 @@ def test_second_derivative_is_refused_in_words() -> None:
     )
 
 
-def test_gradient_through_torch_func_is_the_same() -> None:
-    units = units_of("fourier", 5)
-    q, k = (x.detach() for x in inputs_of(2, 5))
-    found = [
-        torch.func.grad(lambda x, kernel=kernel: kernel.rows(x, k, 0.7, units).square().sum())(q)
-        for kernel in (Recompute(), Reference())
-    ]
-    torch.testing.assert_close(*found)
+def operator_of(kernel: str, dtype: torch.dtype = torch.float32, **settings: Any) -> Operator:
+    """An operator for 5 tokens, with every parameter drawn."""
+    config = AttentionConfig.from_settings(
+        {"basis": "fourier", "rank": 3, "kernel": kernel, **settings}
+    )
+    operator = make_operator(config, HEADS, 5, torch.Generator().manual_seed(0))
+    assert isinstance(operator, Operator)
+    return operator.to(dtype)
+
+
+def packed(*more: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Queries, keys and values in one tensor, as a projection gives them."""
+    draw = torch.Generator().manual_seed(0)
+    drawn = torch.randn(*more, 2, 5, 3, HEADS, 6, generator=draw, dtype=dtype)
+    return (
+        drawn.movedim(-3, 0).movedim(-2, -3) if not more else drawn.movedim(-3, 1).movedim(-2, -3)
+    )
+
+
+@pytest.mark.parametrize("basis", ["fourier", "chebyshev", "morlet"])
+def test_queries_keys_and_values_in_one_tensor_are_as_three(engine: str, basis: str) -> None:
+    operator = operator_of("recompute", basis=basis)
+    qkv = packed().requires_grad_()
+    together, apart = operator.attend(qkv, 0.5), operator.attend(tuple(qkv.unbind(0)), 0.5)
+    torch.testing.assert_close(together, apart)
+    upstream = torch.randn(together.shape)
+    tensors = [qkv, *(p for p in operator.parameters() if p.requires_grad)]
+    one, other = (torch.autograd.grad(out, tensors, upstream) for out in (together, apart))
+    torch.testing.assert_close(one, other)
+
+
+def test_gradient_of_one_tensor_lies_as_the_projection_wants_it(engine: str) -> None:
+    qkv = packed().requires_grad_()
+    (grad,) = torch.autograd.grad(operator_of("recompute").attend(qkv, 0.5).sum(), qkv)
+    assert grad.permute(1, 3, 0, 2, 4).is_contiguous()
+
+
+def test_strides_that_no_matrix_has_are_taken(engine: str) -> None:
+    operator, wide = operator_of("recompute"), operator_of("reference", torch.float64)
+    plain = packed()
+    for qkv in (plain, plain[:, :1].expand_as(plain), plain[..., :1].expand_as(plain)):
+        found = []
+        for leaf, each in ((qkv.requires_grad_(), operator), (qkv.detach().double(), wide)):
+            tensors = [leaf.requires_grad_(), *each.phi.coefficients.values()]
+            out = each.attend(leaf, 0.5)
+            found.append([out, *torch.autograd.grad(out.sum(), tensors)])
+        for got, want in zip(*found, strict=True):
+            torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("basis", ["fourier", "chebyshev"])
+def test_gradients_through_torch_func_are_the_same(engine: str, basis: str) -> None:
+    operators = [operator_of(kernel, basis=basis) for kernel in ("recompute", "reference")]
+    pictures = packed(3)
+
+    def loss(operator: Operator, qkv: Tensor) -> Tensor:
+        return operator.attend(qkv, 0.5).square().sum()
+
+    for transform in (torch.func.grad, lambda f: torch.func.vmap(torch.func.grad(f))):
+        inputs = pictures[0] if transform is torch.func.grad else pictures
+        found = [transform(functools.partial(loss, each))(inputs) for each in operators]
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.timeout(300)
-def test_compiled_recompute_is_the_same() -> None:
-    units = units_of("fourier", 5)
-    q, k = inputs_of(2, 5)
-    compiled = torch.compile(Recompute().rows, backend="aot_eager", fullgraph=True)
-    (got,) = torch.autograd.grad(compiled(q, k, 0.7, units).square().sum(), q)
-    (want,) = torch.autograd.grad(Reference().rows(q, k, 0.7, units).square().sum(), q)
-    torch.testing.assert_close(got, want)
+@pytest.mark.parametrize("basis", ["fourier", "chebyshev"])
+def test_compiled_model_is_the_same_in_training_and_inference(basis: str) -> None:
+    operator = operator_of("auto", basis=basis)
+    qkv = packed().requires_grad_()
+
+    def attend(x: Tensor) -> Tensor:
+        return operator.attend(x, 0.5)
+
+    compiled = torch.compile(attend, backend="aot_eager", fullgraph=True)
+    tensors = [qkv, *(p for p in operator.parameters() if p.requires_grad)]
+    found = [torch.autograd.grad(each(qkv).square().sum(), tensors) for each in (compiled, attend)]
+    torch.testing.assert_close(*found)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(qkv), attend(qkv))
 
 
-def test_operation_keeps_pytorchs_rules_for_operations() -> None:
-    from karat.kernels._operations import linear_rows
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_operations_keep_pytorchs_rules_for_operations(dtype: torch.dtype) -> None:
+    from karat.kernels import _operations
 
-    units = units_of("fourier", 5)
-    q, k = inputs_of(2, 5)
-    weights = units.feature_weights(torch.float64).detach()
-    q, k = q.detach(), k.detach()
-    torch.library.opcheck(linear_rows, (q, k, weights, 0.7, units.spec))
+    units = units_of("fourier", 5, 2, dtype)
+    q, k = (x.detach() for x in inputs_of(2, 5, dtype))
+    qkv = torch.randn(3, *q.shape, dtype=dtype)
+    matrix = torch.randn(2, 5, RANK, dtype=dtype)
+    coefficients = [value.detach() for value in units.coefficients.values()]
+    assert units.scale is not None
+    more = (coefficients, units.scale.detach(), None, 0.7, units.spec)
+    rows = torch.randn(2, HEADS, RANK, 5, dtype=dtype)
+    for operation, arguments in (
+        (_operations.linear_rows, (q, k, *more)),
+        (_operations.linear_rows_backward, (rows, q, k, *more)),
+        (_operations.linear_attend, (*qkv.unbind(0), matrix, *more)),
+        (_operations.linear_attend_backward, (q, [qkv], matrix, *more)),
+        (_operations.linear_attend_backward, (q, list(qkv.unbind(0)), matrix, *more)),
+    ):
+        torch.library.opcheck(operation, arguments)  # type: ignore[arg-type]
 
 
 # -- choosing ---------------------------------------------------------------------------------
@@ -253,8 +332,16 @@ def task(**more: Any) -> Task:
 
 
 def test_auto_takes_anything_anywhere() -> None:
-    for more in ({}, {"device": "cuda"}, {"basis": "morlet", "features": 0}, {"outputs": 197}):
+    for more in ({}, {"basis": "morlet", "features": 0}, {"outputs": 197}):
         assert kernel_for("auto", task(**more))[0] == "recompute"
+
+
+def test_auto_is_triton_on_cuda_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    on_device = {"device": "cuda", "dtype": "torch.bfloat16"}
+    assert kernel_for("auto", task(**on_device))[0] == "triton"
+    for more in ({"basis": "morlet", "features": 0}, {"outputs": 65}, {"dtype": "torch.float64"}):
+        assert kernel_for("auto", task(**{**on_device, **more}))[0] == "recompute"
 
 
 def test_unknown_kernel_lists_the_known_ones() -> None:
@@ -329,13 +416,14 @@ def test_attention_has_the_same_gradients_with_every_kernel(
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_model_keeps_no_more_for_its_backward_pass_than_softmax(size: int) -> None:
-    from benchmarks.attention import saved_bytes
+    from benchmarks.measuring import saved_bytes
     from karat.models import ModelConfig, build_model
 
     shape: dict[str, Any] = {"image_size": size, "channels": 3, "classes": 10, "seed": 0}
     pictures = torch.randn(4, 3, size, size)
-    kept = [
-        saved_bytes(build_model(ModelConfig(patch_size=4), attention, **shape).train(), pictures)
-        for attention in (AttentionConfig(basis="fourier"), AttentionConfig())
-    ]
+    kept = []
+    for attention in (AttentionConfig(basis="fourier"), AttentionConfig()):
+        model = build_model(ModelConfig(patch_size=4), attention, **shape).train()
+        given = [pictures, *model.parameters()]
+        kept.append(saved_bytes(lambda model=model: model(pictures), given))
     assert kept[0] <= kept[1]

@@ -1,0 +1,170 @@
+"""What the attention benchmark measures: an implementation in a whole model, or alone.
+
+Shapes: B pictures, N tokens, H heads, D head width, G frequencies, R outputs, P = H operators.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measuring import DEVICE, Call
+from karat.attention import AttentionConfig, Operator
+from karat.errors import InputError
+from karat.kernels import KERNELS, kernel_for
+from karat.models import ModelConfig, build_model
+
+SOFTMAX, EAGER, FORMULA = "softmax-sdpa", "softmax-eager", "formula"
+Part = Literal["model", "operator"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One comparison.
+
+    Args:
+        part: the whole model, or attention alone, from the projection's output to the input of
+            the next.
+        model: a size, or timm's name of a ViT.
+        image_size, patch_size: pixels along an edge; None for the model's patch.
+        batch_size: pictures in a step.
+        grid_size, rank: G and R of the Fourier operator.
+        dtype: `float32`, or `bfloat16` under autocast.
+    """
+
+    part: Part = "model"
+    model: str = "vit_tiny"
+    image_size: int = 224
+    patch_size: int | None = None
+    batch_size: int = 8
+    grid_size: int = 3
+    rank: int = 12
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def tokens(self) -> int:
+        """N."""
+        return self.config.grid(self.image_size) ** 2 + 1
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model; one block of it where only its attention is measured."""
+        depth = 1 if self.part == "operator" else None
+        return ModelConfig(name=self.model, patch_size=self.patch_size, depth=depth)
+
+    def describe(self) -> str:
+        """In words."""
+        return (
+            f"{self.model} ({self.part}), {self.image_size} pixels, N = {self.tokens}, "
+            f"batch {self.batch_size}, {self.dtype}, Fourier G = {self.grid_size}, R = {self.rank}"
+        )
+
+
+class Subject:
+    """One implementation under one setting, ready to be called."""
+
+    def __init__(self, setting: Setting, implementation: str) -> None:
+        self.setting = setting
+        draw = torch.Generator().manual_seed(0)
+        model = make_model(setting, implementation)
+        if setting.part == "model":
+            self.module = model
+            shape: tuple[int, ...] = (3, setting.image_size, setting.image_size)
+        else:
+            self.module = attention_of(model)
+            shape = (setting.tokens, 3 * model.embed_dim)  # type: ignore[operator]
+        self.inputs = torch.randn(setting.batch_size, *shape, generator=draw).to(DEVICE)
+        if setting.part == "operator":
+            self.inputs.requires_grad_()
+
+    def forward(self) -> Tensor:
+        """As in training; keeps what the backward pass needs."""
+        enabled = self.setting.dtype != "float32"
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=enabled):
+            out: Tensor = self.module(self.inputs)
+        return out
+
+    def step(self) -> None:
+        """Forward and backward."""
+        self.module.zero_grad()
+        self.inputs.grad = None
+        self.forward().float().square().mean().backward()  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def inference(self) -> None:
+        """Forward."""
+        self.forward()
+
+    @property
+    def given(self) -> list[Tensor]:
+        """What is there anyway; the output of a projection is not, but is kept for its gradient."""
+        return [*self.module.parameters(), *([self.inputs] if self.setting.part == "model" else [])]
+
+
+class Formula(nn.Module):
+    """KArAt's low-rank operator as the paper writes it: W Φ̂(A) of all pairs, and then V."""
+
+    def __init__(self, operator: Operator) -> None:
+        super().__init__()
+        self.operator, self.num_tokens = operator, operator.num_tokens
+
+    def attend(self, qkv: Any, scale: float, dropout: float) -> Tensor:
+        """Attention output of shape (B, H, N, D)."""
+        q_BHND, k_BHND, v_BHND = qkv
+        scores_BHNN = q_BHND @ k_BHND.mT * scale
+        orders = torch.arange(1, self.operator.phi.basis.grid_size + 1, device=scores_BHNN.device)
+        angles_BHGNN = scores_BHNN.unsqueeze(2) * orders.view(-1, 1, 1)
+        features_BHFNN = torch.cat([angles_BHGNN.cos(), angles_BHGNN.sin()], 2)
+        weights_HRFN = self.operator.phi.feature_weights(torch.float32)
+        rows_BHNR = torch.einsum("bhfnm,hrfm->bhnr", features_BHFNN, weights_HRFN)
+        assert self.operator.weight is not None
+        out: Tensor = (rows_BHNR @ self.operator.weight.mT) @ v_BHND
+        return out
+
+
+def prepare_step(setting: Setting, implementation: str) -> Call:
+    """A step, for `peak_bytes`."""
+    return Subject(setting, implementation).step
+
+
+def make_model(setting: Setting, implementation: str) -> nn.Module:
+    """The model with this implementation, in training mode."""
+    attention = AttentionConfig()
+    if implementation not in (SOFTMAX, EAGER):
+        kernel = "reference" if implementation == FORMULA else implementation
+        settings = {"grid_size": setting.grid_size, "rank": setting.rank, "kernel": kernel}
+        attention = AttentionConfig.from_settings({"basis": "fourier", **settings})
+    shape = {"image_size": setting.image_size, "channels": 3, "classes": 10, "seed": 0}
+    model = build_model(setting.config, attention, **shape)
+    for block in model.blocks:  # type: ignore[union-attr]
+        if implementation == EAGER:
+            block.attn.fused_attn = False
+        elif implementation == FORMULA:
+            block.attn.operator = Formula(block.attn.operator)
+    return model.to(DEVICE).train()
+
+
+def attention_of(model: nn.Module) -> nn.Module:
+    """Attention of the first block without the projections around it."""
+    attention: nn.Module = model.blocks[0].attn  # type: ignore[index,union-attr]
+    attention.qkv, attention.proj = nn.Identity(), nn.Identity()
+    return attention
+
+
+def implementations(setting: Setting) -> tuple[list[str], list[str]]:
+    """Names of those that can run here, softmax first, and why the others cannot."""
+    operator = make_model(setting, "reference").blocks[0].attn.operator  # type: ignore[index,union-attr]
+    shape = setting.config.shape()
+    narrow = torch.empty(
+        1, 1, 1, shape["embed_dim"] // shape["num_heads"],
+        device=DEVICE, dtype=getattr(torch, setting.dtype),
+    )  # fmt: skip
+    able, refusals = [], []
+    for name in KERNELS:
+        try:
+            able.append(kernel_for(name, operator.phi.task(narrow))[0])
+        except InputError as error:
+            refusals.append(str(error))
+    formula = [FORMULA] if setting.part == "operator" else []
+    return [SOFTMAX, EAGER, *formula, *able], refusals

@@ -1,0 +1,135 @@
+"""How the benchmarks measure: time in turns, bytes kept for the backward pass, peak of memory."""
+
+import gc
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+Call = Callable[[], Any]
+
+
+def in_turns(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of every call in every round; the first round warms up and does not count.
+
+    All are measured in each round, back and forth, so that a slow moment of the machine meets
+    all of them and none has a favoured place.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        order = list(calls) if number % 2 else list(reversed(calls))
+        for name in order:
+            gc.collect()
+            elapsed = milliseconds(calls[name])
+            if number:
+                times[name].append(elapsed)
+    return times
+
+
+def milliseconds(call: Call) -> float:
+    """Of one call: on a device by its events, on a CPU the time of all its threads.
+
+    CPU time leaves out what other programs take; while a thread waits for another one it counts.
+    """
+    if DEVICE == "cpu":
+        started = time.process_time()
+        call()
+        return 1e3 * (time.process_time() - started)
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    before.record()
+    call()
+    after.record()
+    torch.cuda.synchronize()
+    elapsed: float = before.elapsed_time(after)
+    return elapsed
+
+
+def quartiles(times: list[float]) -> tuple[float, float]:
+    """The first and the third."""
+    if len(times) < 2:
+        return times[0], times[0]
+    first, _, third = statistics.quantiles(times, n=4)
+    return first, third
+
+
+def saved_bytes(call: Callable[[], Tensor], given: list[Tensor]) -> int:
+    """What autograd keeps for the backward pass of a call, each memory once, but for `given`."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in given}
+    kept: dict[int, Any] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        out = call()
+    assert out.requires_grad
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def peak_bytes(prepare: Callable[..., Call], *arguments: Any) -> int | None:
+    """The highest memory of a call above that before it: the device's, or of a process on a CPU.
+
+    On a CPU the call runs in a new process, whose memory holds nothing of earlier calls. None
+    where the system does not tell (no /proc).
+
+    Args:
+        prepare: a function of a module, which gives the call.
+        arguments: its arguments; must be picklable.
+    """
+    if DEVICE == "cuda":
+        call = prepare(*arguments)
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    if not Path("/proc/self/status").exists():
+        return None
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([prepare.__module__])
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_peak_of_process, args=(theirs, prepare, arguments))
+    child.start()
+    theirs.close()
+    try:
+        found: int = ours.recv()
+    finally:
+        child.join()
+    return found
+
+
+def _peak_of_process(answer: Any, prepare: Callable[..., Call], arguments: tuple[Any, ...]) -> None:
+    call = prepare(*arguments)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the highest is now the present one
+    before = _memory("VmRSS")
+    call()
+    answer.send(_memory("VmHWM") - before)
+
+
+def _memory(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith(f"{name}:"))
+    return 1024 * int(line.split()[1])
+
+
+def machine() -> str:
+    """Processor or device, threads, and torch's version."""
+    name = platform.machine()
+    if DEVICE == "cuda":
+        name = torch.cuda.get_device_name()
+    elif (info := Path("/proc/cpuinfo")).is_file():
+        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = models[0].partition(":")[2].strip() if models else name
+    cores = len(os.sched_getaffinity(0))
+    return f"{name}, {cores} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
