@@ -8,8 +8,7 @@ parameters last: scales of units and of the base activation, then each of the co
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from karat.kernels import _compiled
 from karat.kernels._blocks import rows_backward_in_blocks, rows_in_blocks
 from karat.kernels._features import feature_weights, feature_weights_backward
+from karat.kernels._vmap import one_by_one
 
 
 @torch.library.custom_op("karat::linear_rows", mutates_args=())
@@ -251,29 +251,5 @@ def _given(*tensors: Tensor | None) -> list[Tensor]:
     return [each for each in tensors if each is not None]
 
 
-# -- torch.vmap: one after the other ----------------------------------------------------------
-
-
-def _one_by_one(operation: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-    def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
-        found = [
-            operation(*(_at(x, dim, i) for x, dim in zip(arguments, in_dims, strict=True)))
-            for i in range(info.batch_size)
-        ]
-        if isinstance(found[0], Tensor):
-            return torch.stack(found), 0
-        return [torch.stack(each) for each in zip(*found, strict=True)], [0] * len(found[0])
-
-    return rule
-
-
-def _at(x: Any, dim: Any, index: int) -> Any:
-    """Argument `x` of call `index`; `dim` is the batched dimension, for a list one for each."""
-    if isinstance(x, list | tuple):
-        dims = dim if isinstance(dim, list | tuple) else [dim] * len(x)
-        return [_at(each, own, index) for each, own in zip(x, dims, strict=True)]
-    return x if dim is None else x.select(dim, index)
-
-
 for _each in (linear_rows, linear_rows_backward, linear_attend, linear_attend_backward):
-    _each.register_vmap(_one_by_one(_each))
+    _each.register_vmap(one_by_one(_each))

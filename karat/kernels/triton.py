@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from karat.kernels import Kernel, Task, Units
+from karat.kernels._vmap import one_by_one
 
 try:
     import triton  # type: ignore[import-untyped]
@@ -72,7 +73,7 @@ class Triton(Kernel):
 
     def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         weights_PRFM = units.feature_weights(torch.float32)
-        rows_BHNR: Tensor = fourier_rows(q_BHND, k_BHMD, weights_PRFM, scale)
+        rows_BHNR: Tensor = _Rows.apply(q_BHND, k_BHMD, weights_PRFM, scale)
         return rows_BHNR
 
 
@@ -162,23 +163,62 @@ def _(
     return _grads_like(q, k, weights, need_q, need_k, need_weights)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.scale = inputs
-    ctx.save_for_backward(*tensors)
+for _each in (fourier_rows, fourier_rows_backward):
+    _each.register_vmap(one_by_one(_each))
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    needed = ctx.needs_input_grad[:3]
-    grads = fourier_rows_backward(grad, *ctx.saved_tensors, ctx.scale, *needed)
-    return *(each if need else None for each, need in zip(grads, needed, strict=True)), None
+class _Rows(torch.autograd.Function):
+    """`fourier_rows` with its gradient; a function of its own, as torch.func wants it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, weights: Tensor, scale: float) -> Tensor:
+        rows: Tensor = fourier_rows(q, k, weights, scale)
+        return rows
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.scale = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad[:3]
+        grads = _RowsBackward.apply(grad, *ctx.saved_tensors, ctx.scale, *needed)
+        return *(each if need else None for each, need in zip(grads, needed, strict=True)), None
 
 
-def _refuse_second(ctx: Any, *grads: Tensor) -> None:
-    raise RuntimeError("kernel triton: has no second derivative; kernel reference has")
+class _RowsBackward(torch.autograd.Function):
+    """`fourier_rows_backward`, whose own gradient is refused."""
 
+    generate_vmap_rule = True
 
-fourier_rows.register_autograd(_backward, setup_context=_keep)
-fourier_rows_backward.register_autograd(_refuse_second)
+    @staticmethod
+    def forward(
+        grad: Tensor,
+        q: Tensor,
+        k: Tensor,
+        weights: Tensor,
+        scale: float,
+        need_q: bool,
+        need_k: bool,
+        need_weights: bool,
+    ) -> tuple[Tensor, ...]:
+        grads: tuple[Tensor, ...] = fourier_rows_backward(
+            grad, q, k, weights, scale, need_q, need_k, need_weights
+        )
+        return grads
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "kernel triton has no second derivative; set attention.kernel: reference"
+        )
 
 
 class _Launch:

@@ -10,7 +10,7 @@ import pytest
 from karat.kernels import Task
 from karat.kernels.triton import Triton
 from tests.conftest import ROOT
-from tests.kernels.triton_cases import CASES, PLAIN
+from tests.kernels.triton_cases import CASES, PLAIN, WHOLE
 
 pytest.importorskip("triton")
 
@@ -38,6 +38,13 @@ def test_rows_and_gradients_agree_with_float64(case: str, errors: dict[str, list
     settings = {**PLAIN, **CASES[case]}
     assert len(errors[case]) == 1 + len(settings["asked"])
     assert max(errors[case]) < (1e-5 if settings["dtype"] == "float32" else 2e-2)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("case", WHOLE)
+def test_kernel_is_right_inside_of_torch(case: str, errors: dict[str, list[float]]) -> None:
+    assert errors[case]
+    assert max(errors[case]) < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -68,13 +69,11 @@ def errors_of(case: dict[str, Any]) -> Iterator[float]:
     """Relative to the largest entry: of the rows, then of each gradient asked for."""
     ours = inputs(case)
     wide = [tensor.double() for tensor in ours]
-    from karat.kernels.triton import fourier_rows  # after the interpreter was chosen
-
     asked = [index for index, name in enumerate("qkw") if name in case["asked"]]
     for index in asked:
         ours[index].requires_grad_()
         wide[index].requires_grad_()
-    got, want = fourier_rows(*ours, 0.3), reference(*wide, 0.3)  # type: ignore[arg-type]
+    got, want = rows(*ours), reference(*wide, 0.3)  # type: ignore[arg-type]
     assert got.shape == want.shape
     assert got.dtype == torch.float32
     upstream = torch.randn(got.shape, generator=torch.Generator().manual_seed(1)).to(DEVICE)
@@ -83,10 +82,88 @@ def errors_of(case: dict[str, Any]) -> Iterator[float]:
     grads_wide = torch.autograd.grad(want, [wide[i] for i in asked], upstream.double())
     pairs += list(zip(grads, grads_wide, strict=True))
     for one, other in pairs:
-        assert torch.isfinite(one).all()
-        size = (other.abs().max().item() if other.numel() else 0.0) or 1.0
-        error = (one.double() - other).abs().max().item() if other.numel() else 0.0
-        yield error / size
+        yield error_of(one, other)
+
+
+def error_of(got: Tensor, want: Tensor) -> float:
+    """The largest difference over the largest entry."""
+    assert torch.isfinite(got).all()
+    size = (want.abs().max().item() if want.numel() else 0.0) or 1.0
+    return ((got.double() - want).abs().max().item() if want.numel() else 0.0) / size
+
+
+class Weights:
+    """As much of the units as the kernel asks for."""
+
+    def __init__(self, weights_PRFM: Tensor) -> None:
+        self.weights = weights_PRFM
+
+    def feature_weights(self, dtype: torch.dtype) -> Tensor:
+        """In that dtype."""
+        return self.weights.to(dtype)
+
+
+def rows(q: Tensor, k: Tensor, weights: Tensor) -> Tensor:
+    """Through the kernel."""
+    from karat.kernels.triton import Triton  # after the interpreter was chosen
+
+    return Triton().rows(q, k, 0.3, Weights(weights))  # type: ignore[arg-type]
+
+
+def transforms() -> Iterator[float]:
+    """Gradients by torch.func, and by torch.vmap of it over three sets of pictures."""
+    q, k, weights = inputs(PLAIN)
+
+    def gradient(of_rows: Any, k: Tensor, weights: Tensor) -> Any:
+        return torch.func.grad(lambda q: of_rows(q, k, weights).square().sum())
+
+    def wanted(q: Tensor, k: Tensor, weights: Tensor) -> Tensor:
+        return reference(q, k, weights, 0.3)
+
+    wide = (k.double(), weights.double())
+    sets = torch.stack([q, 2 * q, 3 * q])
+    for transform in (lambda f: f, torch.func.vmap):
+        own = q if transform is not torch.func.vmap else sets
+        got = transform(gradient(rows, k, weights))(own)
+        yield error_of(got, transform(gradient(wanted, *wide))(own.double()))
+
+
+def operators() -> Iterator[float]:
+    """The whole operator beside the reference kernel, plain and under autocast."""
+    from karat.attention import AttentionConfig, make_operator
+
+    for dtype in (torch.float32, torch.bfloat16):
+        found = []
+        for kernel in ("triton", "reference"):
+            config = AttentionConfig.from_settings(
+                {"basis": "fourier", "rank": 3, "kernel": kernel}
+            )
+            operator = make_operator(config, 2, 5, torch.Generator().manual_seed(0)).to(DEVICE)
+            draw = torch.Generator().manual_seed(0)
+            qkv = torch.randn(3, 2, 2, 5, 16, generator=draw).to(DEVICE, dtype).requires_grad_()
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=dtype != torch.float32):
+                out = operator.attend(qkv, 0.3)
+            learned = [p for p in operator.parameters() if p.requires_grad]
+            found.append([out, *torch.autograd.grad(out.float().square().sum(), [qkv, *learned])])
+        for got, want in zip(*found, strict=True):
+            yield error_of(got, want.double()) / (1 if dtype == torch.float32 else 1000)
+
+
+def second_derivative() -> Iterator[float]:
+    """Refused, in words."""
+    q, k, weights = inputs(PLAIN)
+    q.requires_grad_()
+    (grad,) = torch.autograd.grad(rows(q, k, weights).square().sum(), q, create_graph=True)
+    with pytest.raises(RuntimeError, match="kernel triton has no second derivative"):
+        grad.sum().backward()
+    yield 0.0
+
+
+WHOLE = {
+    "torch.func": transforms,
+    "the whole operator": operators,
+    "second derivative": second_derivative,
+}
 
 
 if __name__ == "__main__":
@@ -94,3 +171,5 @@ if __name__ == "__main__":
         os.environ["TRITON_INTERPRET"] = "1"
     for name, more in CASES.items():
         print(json.dumps({"case": name, "errors": list(errors_of({**PLAIN, **more}))}), flush=True)
+    for name, of_case in WHOLE.items():
+        print(json.dumps({"case": name, "errors": list(of_case())}), flush=True)
