@@ -248,6 +248,10 @@ class Operator(nn.Module):
             return REFERENCE, None
         return choose(self._kernels, self.phi.task(q_BHND))
 
+    def kernels(self, q_BHND: Tensor, *, needs_weights: bool) -> set[str]:
+        """The name of the kernel; arguments as for `choose_kernel`."""
+        return {self.choose_kernel(q_BHND, needs_weights=needs_weights)[0]}
+
     def forward(
         self,
         scores_BHNM: Tensor,
@@ -385,6 +389,11 @@ class HeadParts(nn.Module):
                 weights = _softmax(scores, kept).to(values.dtype)
                 outputs.append(F.dropout(weights, dropout) @ values)
         return torch.cat(outputs, 1)[:, self.order]
+
+    def kernels(self, q_BHND: Tensor, *, needs_weights: bool) -> set[str]:
+        """Names of the operators' kernels; arguments as for `Operator.choose_kernel`."""
+        operators = [each for each in self.operators if isinstance(each, Operator)]
+        return set().union(*(e.kernels(q_BHND, needs_weights=needs_weights) for e in operators))
 
     def attend(self, qkv: QKV, scale: float, dropout: float = 0.0) -> Tensor:
         """Attention output of shape (B, H, N, D); arguments as for `Operator.attend`."""

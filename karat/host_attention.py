@@ -32,6 +32,16 @@ class HostAttention(nn.Module):
         self.operator = operator
         self.training = attention.training
 
+    def kernels(self) -> set[str]:
+        """Names of the kernels that compute this module in training, where its weights are now."""
+        weight = self.proj.weight
+        q_BHND = weight.new_empty(1, 1, 1, weight.shape[1] // self.num_heads)
+        return self.operator.kernels(q_BHND, needs_weights=self._needs_weights)
+
+    @property
+    def _needs_weights(self) -> bool:
+        return bool(self.attn_drop.p > 0)
+
     def _check(self, tokens: int) -> None:
         if tokens != self.operator.num_tokens:
             raise ValueError(
@@ -154,6 +164,10 @@ class KArAtWindowAttention(HostAttention):
         self.window_size, self.window_area = attention.window_size, attention.window_area
         self.relative_position_bias_table = attention.relative_position_bias_table
         self.init_non_persistent_buffers()
+
+    @property
+    def _needs_weights(self) -> bool:
+        return True  # the bias is added to scores
 
     def init_non_persistent_buffers(self) -> None:
         """Compute the index of the bias table; timm calls this after loading onto another device."""

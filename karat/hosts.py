@@ -114,6 +114,12 @@ def convert(
     return model
 
 
+def kernels_of(model: nn.Module) -> tuple[str, ...]:
+    """Names of the kernels that compute the model's operators in training, where it is now."""
+    modules = [each for each in model.modules() if isinstance(each, HostAttention)]
+    return tuple(sorted(set().union(*(each.kernels() for each in modules))))
+
+
 def chosen_sites(sites: list[Site], config: AttentionConfig) -> list[Site]:
     """The sites that these settings exchange.
 

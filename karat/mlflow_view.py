@@ -27,6 +27,7 @@ _RUN_STATUS = {
     "interrupted": "KILLED",
 }
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+KERNELS_PARAM = "attention.kernel_used"
 _KILLED = "the driver ended without a word"
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class _Known:
     status: str = ""
     new: bool = True
     points: int = 0
+    has_kernels: bool = False
 
     def has(self, points: list[Point]) -> bool:
         return not self.new and self.points == len(points)
@@ -195,6 +197,9 @@ class View:
             params = trial_params(trial)
             text = yaml.safe_dump(trial.config, sort_keys=False)
             self.client.log_text(known.id, text, "config.yaml")
+        if trial.kernels and not known.has_kernels:
+            params[KERNELS_PARAM] = ", ".join(trial.kernels)
+            known.has_kernels = True
         self._log(known, points, params)
         if trial.ended:
             self._log_checkpoint(trial, known)

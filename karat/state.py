@@ -31,7 +31,8 @@ class Trial:
     """One configuration with one seed, and what became of it.
 
     `waiting` is a trial that has started but runs in no segment now: its worker was lost or
-    the study was interrupted.
+    the study was interrupted. `kernels` are those that computed attention in its first segment,
+    None before that has reported.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Trial:
     segments: int = 0
     lost_segments: int = 0
     reports: list[Report] = field(default_factory=list)
+    kernels: tuple[str, ...] | None = None
     ended_at: float | None = None
 
     @property
@@ -152,9 +154,10 @@ class StudyState:
 
     def _on_reported(self, event: Event) -> None:
         data = event.data
-        self.trials[data["trial"]].reports.append(
-            Report(data["epoch"], data["metrics"], data["seconds"], event.time)
-        )
+        trial = self.trials[data["trial"]]
+        trial.reports.append(Report(data["epoch"], data["metrics"], data["seconds"], event.time))
+        if trial.kernels is None and "kernels" in data:
+            trial.kernels = tuple(data["kernels"])
 
     def _on_segment_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]

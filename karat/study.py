@@ -6,7 +6,7 @@ goes through `record`: first to disk, then into the state, the plan and the earl
 that folding the journal of a killed study leads to the same place.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,10 +117,19 @@ class Study:
     # -- what an engine tells -----------------------------------------------------------------
 
     def on_report(
-        self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float
+        self,
+        number: int,
+        epoch: int,
+        metrics: Mapping[str, float],
+        seconds: float,
+        kernels: Sequence[str] | None = None,
     ) -> bool:
-        """A trial did an epoch; True if it is not to go on, since it is complete or stopped."""
+        """A trial did an epoch; True if it is not to go on, since it is complete or stopped.
+
+        The first report of a segment tells which kernels compute attention where it runs.
+        """
         trial = self.state.trials[number]
+        more = {} if kernels is None else {"kernels": list(kernels)}
         self.record(
             "reported",
             trial=number,
@@ -128,6 +137,7 @@ class Study:
             epoch=epoch,
             metrics=dict(metrics),
             seconds=round(seconds, 4),
+            **more,
         )
         return self._settle(trial)
 

@@ -16,6 +16,7 @@ from karat.attention import AttentionConfig
 from karat.checkpoint import load_last_good, save_series
 from karat.datasets import Dataset, Pictures, load_splits, make_dataset
 from karat.errors import NonFiniteError
+from karat.hosts import kernels_of
 from karat.models import ModelConfig, build_model, check_model, count_parameters
 from karat.recipes import load_recipe
 from karat.seeds import derive
@@ -168,6 +169,10 @@ class Trainer:
     def num_parameters(self) -> int:
         """Learnable parameters of the model."""
         return count_parameters(self.model)
+
+    def kernels(self) -> tuple[str, ...]:
+        """Names of the kernels that compute attention here; none for softmax."""
+        return kernels_of(self.model)
 
     def run_epoch(self) -> EpochResult:
         """Train for one epoch, validate, and write a checkpoint.

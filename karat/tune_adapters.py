@@ -52,9 +52,10 @@ class SegmentTrainable(tune.Trainable):
         return {REPORT: json.dumps({"trial": self._segment.trial, **report})}
 
     def _run_epoch(self) -> dict[str, Any]:
-        if self._trainer is None:
-            self._trainer = start(self._segment)
-        return dataclasses.asdict(self._trainer.run_epoch())
+        if self._trainer is not None:
+            return dataclasses.asdict(self._trainer.run_epoch())
+        self._trainer = start(self._segment)
+        return {**dataclasses.asdict(self._trainer.run_epoch()), "kernels": self._trainer.kernels()}
 
 
 def start(segment: Segment) -> Any:
@@ -122,7 +123,11 @@ class StudySearcher(Searcher):
             return True
         done = self.guard(
             lambda: self._study.on_report(
-                number, report["epoch"], report["metrics"], report["seconds"]
+                number,
+                report["epoch"],
+                report["metrics"],
+                report["seconds"],
+                report.get("kernels"),
             )
         )
         return done is not False

@@ -78,6 +78,9 @@ def test_interrupted_study_goes_on_with_the_same_command_and_is_run_once(
     assert len(state.of_phase("confirm")) == 6
     for trial in state.trials.values():
         assert [report.epoch for report in trial.reports] == list(range(1, len(trial.reports) + 1))
+        assert trial.kernels == (
+            () if trial.factors["attention.basis"] == "softmax" else ("recompute",)
+        )
     if len(os.sched_getaffinity(0)) >= 2:
         assert observed_parallelism(storage) >= 2
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import karat
 from karat.attention import AttentionConfig, HeadParts, Operator
 from karat.errors import HostError, InputError, SettingError
-from karat.hosts import convert, sites_of
+from karat.hosts import convert, kernels_of, sites_of
 from karat.models import ModelConfig, build_host, build_model, check_model
 from karat.timm_models import MODULES, WITHOUT_PLAIN_ATTENTION
 
@@ -207,6 +207,25 @@ def test_export_gives_the_same_output_for_any_batch(host: str) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("host", "more", "wanted"),
+    [
+        (vit, {}, ("recompute",)),
+        (vit, {"heads": [0, 2]}, ("recompute",)),
+        (vit, {"kernel": "reference"}, ("reference",)),
+        (lambda: vit(attn_drop_rate=0.1), {}, ("reference",)),
+        (vit, {"operator_order": "phi_w"}, ("reference",)),
+        (convit, {"gated_blocks": True}, ("recompute",)),
+        (swin, {}, ("reference",)),
+    ],
+)
+def test_kernels_of_a_model_are_named(
+    host: Callable[[], nn.Module], more: dict[str, Any], wanted: tuple[str, ...]
+) -> None:
+    assert kernels_of(convert(host(), {**FOURIER, **more})) == wanted
+    assert kernels_of(host()) == ()
+
+
 def test_compiled_model_gives_the_same_output_and_gradients() -> None:
     model = convert(vit(depth=1), {**FOURIER, "projection": "simplex"})
     compiled = torch.compile(copy.deepcopy(model), backend="aot_eager", fullgraph=True)

@@ -18,7 +18,7 @@ import yaml
 
 from karat.checkpoint import load_checkpoint, newest_first
 from karat.journal import Journal
-from karat.mlflow_view import View, flatten
+from karat.mlflow_view import KERNELS_PARAM, View, flatten
 from karat.tracking import TrackingError, sync, tracking_uri
 from karat.training import Trainer, TrialConfig
 
@@ -92,9 +92,12 @@ class Writer:
     def segment(self, trial: int, segment: int = 0, from_epoch: int = 0) -> None:
         self("segment_started", trial=trial, segment=segment, from_epoch=from_epoch)
 
-    def report(self, trial: int, epoch: int, accuracy: float, segment: int = 0) -> None:
+    def report(
+        self, trial: int, epoch: int, accuracy: float, segment: int = 0, **more: Any
+    ) -> None:
         metrics = {"val_accuracy": accuracy, "val_loss": 1 - accuracy, "train_loss": 0.5}
-        self("reported", trial=trial, segment=segment, epoch=epoch, metrics=metrics, seconds=0.25)
+        data = {"trial": trial, "segment": segment, "epoch": epoch, "seconds": 0.25}
+        self("reported", **data, metrics=metrics, **more)
 
     def end(self, trial: int, status: str = "completed", reason: str = "") -> None:
         self("trial_ended", trial=trial, status=status, reason=reason)
@@ -276,6 +279,21 @@ def test_followed_live_or_synced_from_nothing_is_the_same(
     sync(other)
     assert content_of(other) == content_of(writer.folder)
     assert len(content_of(other)["0000 fourier grid_size=3 blockwise"][3]["val_accuracy"]) == 2
+
+
+def test_the_kernel_that_was_used_is_a_parameter_and_stays_the_first(writer: Writer) -> None:
+    writer.begin()
+    writer.ask(0)
+    writer.segment(0)
+    sync(writer.folder)
+    writer.report(0, 1, 0.5, kernels=["recompute"])
+    sync(writer.folder)
+    assert trial_run(writer.folder).data.params[KERNELS_PARAM] == "recompute"
+    writer.segment(0, 1, from_epoch=1)
+    writer.report(0, 2, 0.6, segment=1, kernels=["triton"])
+    writer.end(0)
+    sync(writer.folder)
+    assert trial_run(writer.folder).data.params[KERNELS_PARAM] == "recompute"
 
 
 def test_stopped_and_failed_trials_are_told_apart(writer: Writer) -> None:

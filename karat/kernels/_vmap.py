@@ -18,7 +18,9 @@ def one_by_one(operation: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
         if isinstance(found[0], Tensor):
             return torch.stack(found), 0
         kind = type(found[0])
-        return kind(torch.stack(each) for each in zip(*found, strict=True)), kind([0] * len(found[0]))
+        return kind(torch.stack(each) for each in zip(*found, strict=True)), kind(
+            [0] * len(found[0])
+        )
 
     return rule
 
