@@ -52,7 +52,12 @@ def drive(space: Space, storage: Path, *, fresh: bool, command: str, console: Co
         if known.created:
             refuse_another_question(known, space, fingerprint, folder)
         if known.status in ("completed", "failed"):
-            console.print(f"{folder}: this study is finished; --fresh runs it anew.\n")
+            console.print(
+                f"{folder}: this study is finished; --fresh runs it anew.\n",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
             return _show_end(known, folder, console)
         study = Study(space, journal, folder)
         if not known.created:
@@ -66,7 +71,9 @@ def put_aside(folder: Path, console: Console) -> None:
         with Journal.open(folder):  # refuses to move a study that is running
             aside = folder.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}")
             folder.rename(aside)
-        console.print(f"the older study is now {aside}")
+        console.print(
+            f"the older study is now {aside}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def refuse_another_question(
