@@ -18,9 +18,7 @@ check: $(STAMP)
 	$(VENV)/bin/python -m pytest tests/test_architecture.py
 
 bench: $(STAMP)
-	$(VENV)/bin/python -m benchmarks.attention --grid-size 3
-	$(VENV)/bin/python -m benchmarks.attention --grid-size 1
-	$(VENV)/bin/python -m benchmarks.attention --image-size 32 --patch-size 4 --batch-size 32
+	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
 
 # Bytecode is compiled here, once, instead of by every worker process at its start.
 $(STAMP): requirements.txt

@@ -1,9 +1,11 @@
 """How the benchmarks measure: time in turns, bytes kept for the backward pass, peak of memory."""
 
 import gc
+import math
 import multiprocessing
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -13,43 +15,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SHORTEST_MS = 100.0
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Call = Callable[[], Any]
 
 
 def in_turns(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every call in every round; the first round warms up and does not count.
+    """Milliseconds of every call in every round, after one that warms up.
 
-    All are measured in each round, back and forth, so that a slow moment of the machine meets
-    all of them and none has a favoured place.
+    A short call is repeated within a measurement, so that what threads of the call before still
+    do (they wait actively for a while) counts little.
+    All are measured in each round, in an order drawn anew, so that a slow moment of the machine
+    meets all of them and none always follows the same one, whose memory it would find.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
-        order = list(calls) if number % 2 else list(reversed(calls))
-        for name in order:
-            gc.collect()
-            elapsed = milliseconds(calls[name])
-            if number:
-                times[name].append(elapsed)
+    repeats = {}
+    for name, call in calls.items():
+        milliseconds(call)
+        repeats[name] = math.ceil(SHORTEST_MS / max(milliseconds(call), 0.01))
+    draw = random.Random(0)
+    for _ in range(rounds):
+        for name in draw.sample(list(calls), len(calls)):
+            times[name].append(milliseconds(calls[name], repeats[name]))
     return times
 
 
-def milliseconds(call: Call) -> float:
+def milliseconds(call: Call, repeats: int = 1) -> float:
     """Of one call: on a device by its events, on a CPU the time of all its threads.
 
     CPU time leaves out what other programs take; while a thread waits for another one it counts.
     """
     if DEVICE == "cpu":
         started = time.process_time()
-        call()
-        return 1e3 * (time.process_time() - started)
+        for _ in range(repeats):
+            call()
+        return 1e3 * (time.process_time() - started) / repeats
     before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     before.record()
-    call()
+    for _ in range(repeats):
+        call()
     after.record()
     torch.cuda.synchronize()
     elapsed: float = before.elapsed_time(after)
-    return elapsed
+    return elapsed / repeats
+
+
+def ratio(times: list[float], others: list[float]) -> float:
+    """The median of the ratios within each round."""
+    return statistics.median(one / other for one, other in zip(times, others, strict=True))
 
 
 def quartiles(times: list[float]) -> tuple[float, float]:
@@ -96,15 +109,19 @@ def peak_bytes(prepare: Callable[..., Call], *arguments: Any) -> int | None:
     if not Path("/proc/self/status").exists():
         return None
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([prepare.__module__])
+    context.set_forkserver_preload([prepare.__module__, "timm.models"])
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_peak_of_process, args=(theirs, prepare, arguments))
     child.start()
     theirs.close()
     try:
         found: int = ours.recv()
-    finally:
+    except EOFError:
         child.join()
+        raise RuntimeError(
+            f"the process that measures memory ended with {child.exitcode}"
+        ) from None
+    child.join()
     return found
 
 
