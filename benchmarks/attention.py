@@ -72,27 +72,42 @@ class Comparison:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
     options = parse(arguments)
+    found: list[Comparison] = []
     try:
-        settings = SWEEPS[options.sweep]() if options.sweep else [setting_of(options)]
-        found = [measure(setting, options.rounds) for setting in settings]
+        for setting in SWEEPS[options.sweep]() if options.sweep else [setting_of(options)]:
+            found.append(measure(setting, options.rounds))
+            if options.out:  # after each, since a sweep may be broken off
+                write(options, found)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    about: dict[str, Any] = {"machine": machine(), "rounds": options.rounds}
-    data = about | ({"sweep": [c.json() for c in found]} if options.sweep else found[0].json())
-    tables = "\n\n".join(f"{c.setting.describe()}\n\n{table(c.results)}" for c in found)
-    text = f"{about['machine']}; medians of {options.rounds} rounds\n\n{tables}"
+    data, text = data_of(options, found), text_of(options, found)
     print(json.dumps(data) if options.json else text)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "attention.json").write_text(json.dumps(data, indent=1) + "\n")
-        (options.out / "attention.md").write_text(text + "\n")
-        if options.sweep:
-            from benchmarks.attention_plot import plot
+    if options.out and options.sweep:
+        from benchmarks.attention_plot import plot
 
-            plot(data, options.out / "attention.png")
-        print(f"written to {options.out}", file=sys.stderr)
+        plot(data, options.out / "attention.png")
     return 0
+
+
+def data_of(options: argparse.Namespace, found: list[Comparison]) -> dict[str, Any]:
+    """What `--json` prints."""
+    about: dict[str, Any] = {"machine": machine(), "rounds": options.rounds}
+    return about | ({"sweep": [c.json() for c in found]} if options.sweep else found[0].json())
+
+
+def text_of(options: argparse.Namespace, found: list[Comparison]) -> str:
+    """What is printed without `--json`."""
+    tables = "\n\n".join(f"{c.setting.describe()}\n\n{table(c.results)}" for c in found)
+    return f"{machine()}; medians of {options.rounds} rounds\n\n{tables}"
+
+
+def write(options: argparse.Namespace, found: list[Comparison]) -> None:
+    """Both into the folder `--out`."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    data = json.dumps(data_of(options, found), indent=1)
+    (options.out / "attention.json").write_text(f"{data}\n")
+    (options.out / "attention.md").write_text(f"{text_of(options, found)}\n")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -82,7 +82,7 @@ def saved_bytes(call: Callable[[], Tensor], given: list[Tensor]) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             kept[storage.data_ptr()] = storage
-        return tensor
+        return tensor.detach()  # the tensor itself would hold the graph, which holds the tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         out = call()

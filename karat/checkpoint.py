@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from karat import faults
 from karat.errors import CheckpointError
 
 KEPT = {"epoch": 2, "best": 1}  # full training states; weights at the best validation
@@ -39,9 +40,12 @@ def save_checkpoint(folder: Path, name: str, content: Mapping[str, Any]) -> Path
     data = buffer.getvalue()
     path, manifest = folder / f"{name}.pt", folder / f"{name}.json"
     manifest.unlink(missing_ok=True)
+    faults.at("checkpoint.write.before")
     _write_durably(path, data)
     described = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    faults.at("checkpoint.manifest.before")
     _write_durably(manifest, json.dumps(described).encode())
+    faults.at("checkpoint.manifest.after")
     return path
 
 
@@ -105,7 +109,9 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    faults.at("checkpoint.rename.before")
     temporary.replace(path)
+    faults.at("checkpoint.rename.after")
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -56,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync.add_argument(
         "--follow", action="store_true", help="until the driver at the other end of stdin is gone"
     )
+    checked = commands.add_parser("audit", help="check that nothing of a study is lost or wrong")
+    checked.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
+    checked.add_argument(
+        "--no-tracking", action="store_true", help="leave MLflow out, for when it is away"
+    )
+    again = commands.add_parser("replay", help="take every decision again, without training")
+    again.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     costs = commands.add_parser("costs", help="parameters and operations of a model")
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["costs"]:  # its flags are the settings of all bases, which load torch
@@ -63,7 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         add_arguments(costs)
     options = parser.parse_args(arguments)
-    command = {"report": _report, "sync": _sync, "costs": _costs}[options.command]
+    command = {
+        "report": _report,
+        "sync": _sync,
+        "audit": _audit,
+        "replay": _replay,
+        "costs": _costs,
+    }[options.command]
     return _guarded(lambda: command(options))
 
 
@@ -119,6 +132,39 @@ def _sync(options: argparse.Namespace) -> int:
 
     _state_of(options.study)
     return run_sync(options.study, follow=options.follow)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from karat.audit import audit
+
+    state = _state_of(options.study)
+    found = audit(options.study, tracking=not options.no_tracking)
+    looked_at = "journal and checkpoints" if options.no_tracking else "journal, checkpoints, MLflow"
+    summary = f"{len(state.trials)} trials; {looked_at}: "
+    return _print_findings(found, summary + "all invariants hold")
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from karat.replay import replay
+    from karat.spacefile import space_of
+
+    path = options.study / FILE_NAME
+    created = _state_of(options.study).created
+    if not created:
+        raise InputError(f"{path}: the study has not begun; there is nothing to replay")
+    events = list(read_events(path))
+    found = [
+        str(each) for each in replay(space_of(created["space"], created["name"], str(path)), events)
+    ]
+    return _print_findings(found, f"{len(events)} events: every decision is the same again")
+
+
+def _print_findings(found: Sequence[str], otherwise: str) -> int:
+    """One line each and status 1, or the line for none and status 0."""
+    console = Console()
+    for line in found or [otherwise]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return FAILED if found else OK
 
 
 def _costs(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from karat import faults
 from karat.errors import JournalError, StudyLockedError
 
 VERSION = 1
@@ -77,6 +78,9 @@ class Journal:
         """Write one event and wait until it is on disk."""
         event = Event(self._next, self._clock(), kind, data)
         line = _encode(event)
+        if faults.due("journal.torn"):
+            os.write(self._file, line[: len(line) // 2])
+            faults.happen()
         if os.write(self._file, line) != len(line):
             raise JournalError(f"{self.path}: could not write a whole line; is the disk full?")
         os.fsync(self._file)

@@ -76,12 +76,20 @@ class ConfirmConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceConfig:
-    """What one trial gets: CPU cores (also its number of threads) and GPUs."""
+    """What one trial gets.
+
+    Args:
+        cpus: CPU cores; also its number of threads.
+        gpus: may be a fraction.
+        minutes_per_epoch: a trial that reports nothing for so long is ended.
+    """
 
     cpus: int = 1
     gpus: float = 0
+    minutes_per_epoch: float = 240
 
     def __post_init__(self) -> None:
+        above("minutes_per_epoch", self.minutes_per_epoch, 0)
         at_least("cpus", self.cpus, 1)
         at_least("gpus", self.gpus, 0)
 

@@ -26,7 +26,7 @@ from karat.space import (
     Tuned,
 )
 from karat.training import TrialConfig
-from karat.yamlfile import Path_, parse_scalar, read_yaml
+from karat.yamlfile import Document, Path_, parse_scalar, read_yaml
 
 KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
@@ -51,7 +51,7 @@ def load_space(
     Raises:
         InputError: what is wrong, with file and line, and what would be right.
     """
-    reader = SpaceFile(path)
+    reader = SpaceFile(read_yaml(path), str(path))
     for key, text in (overrides or {}).items():
         reader.override(key, text)
     if name is not None:
@@ -59,15 +59,28 @@ def load_space(
     return reader.read()
 
 
+def space_of(source: Mapping[str, Any], name: str, place: str) -> Space:
+    """The space that a journal tells of.
+
+    Args:
+        source: `Space.source`, as the journal keeps it.
+        name: of the study.
+        place: where the source stands, for messages.
+
+    Raises:
+        InputError: it is no space to this version of karat, or its data is not here.
+    """
+    return SpaceFile(Document({**source, "study": name}, {}), place).read()
+
+
 class SpaceFile:
     """A space's data while it is read; knows where every value came from."""
 
-    def __init__(self, path: Path) -> None:
-        document = read_yaml(path)
-        self.file = str(path)
-        self.places = {key: f"{path}:{line}" for key, line in document.lines.items()}
+    def __init__(self, document: Document, file: str) -> None:
+        self.file = file
+        self.places = {key: f"{file}:{line}" for key, line in document.lines.items()}
         if not isinstance(document.data, dict):
-            raise InputError(f"{path}: must hold `key: value` lines. Known: {', '.join(KEYS)}")
+            raise InputError(f"{file}: must hold `key: value` lines. Known: {', '.join(KEYS)}")
         self.data: dict[str, Any] = document.data
         self.excluded: tuple[Excluded, ...] = ()
         self.known_keys(self.data, KEYS, ())

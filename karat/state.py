@@ -14,6 +14,7 @@ from karat.levels import Level, level_of, levels_of
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
 Phase = Literal["search", "confirm"]
+BACK_OFF_S = (1.0, 5.0, 25.0)  # after the first, second, third lost worker of a trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Trial:
 
     `waiting` is a trial that has started but runs in no segment now: its worker was lost or
     the study was interrupted. `kernels` are those that computed attention in its first segment,
-    None before that has reported.
+    None before that has reported. `cause` tells failures apart (`karat.worker`), and a waiting
+    trial is not to run before `ready_at`.
     """
 
     number: int
@@ -47,8 +49,11 @@ class Trial:
     asked_at: float
     status: Status = "waiting"
     reason: str = ""
+    cause: str = ""
     segments: int = 0
     lost_segments: int = 0
+    micro_batches: int = 1
+    ready_at: float = 0.0
     reports: list[Report] = field(default_factory=list)
     kernels: tuple[str, ...] | None = None
     ended_at: float | None = None
@@ -162,11 +167,16 @@ class StudyState:
     def _on_segment_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
         trial.status = "waiting"
-        trial.lost_segments += event.data["cause"] == "lost"
+        if event.data["cause"] == "lost":
+            trial.ready_at = event.time + BACK_OFF_S[min(trial.lost_segments, len(BACK_OFF_S) - 1)]
+            trial.lost_segments += 1
+        elif event.data["cause"] == "memory":
+            trial.micro_batches *= 2
 
     def _on_trial_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
         trial.status, trial.reason = event.data["status"], event.data["reason"]
+        trial.cause = event.data.get("cause", "")
         trial.ended_at = event.time
 
     def _on_confirmation_planned(self, event: Event) -> None:

@@ -6,11 +6,13 @@ goes through `record`: first to disk, then into the state, the plan and the earl
 that folding the journal of a killed study leads to the same place.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from karat import faults
 from karat.checkpoint import load_last_good
 from karat.journal import Event, Journal
 from karat.plans import Proposal
@@ -21,6 +23,8 @@ from karat.space import Space
 from karat.state import Phase, StudyState, Trial
 
 MAX_LOST_SEGMENTS = 3
+SAME_ERRORS = 5
+HANG_FILE = "hang.txt"
 Listener = Callable[[Event, StudyState], None]
 
 
@@ -37,6 +41,8 @@ class Segment:
         test_at_end: whether the test split is evaluated after the last epoch.
         metric, mode: by which the best epoch's weights are kept.
         threads: CPU threads.
+        micro_batches: parts in which a batch goes through the model.
+        limit_s: seconds after which an epoch that has not come to its end is given up.
     """
 
     trial: int
@@ -48,6 +54,8 @@ class Segment:
     metric: str
     mode: str
     threads: int
+    micro_batches: int
+    limit_s: float
 
 
 class Study:
@@ -57,9 +65,13 @@ class Study:
         space: the question; the same as the journal's.
         journal: open for writing; its past is folded here.
         folder: the study's.
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, space: Space, journal: Journal, folder: Path) -> None:
+    def __init__(
+        self, space: Space, journal: Journal, folder: Path, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
         self.space, self.folder = space, folder
         self.state = StudyState()
         self.listeners: list[Listener] = []
@@ -68,7 +80,7 @@ class Study:
         self._early_stopping = make_scheduler(space.early_stopping, space.search.mode)
         self._verdicts: dict[int, str] = {}
         for event in journal.past:
-            self._observe(event)
+            self.observe(event)
         self._recover()
 
     # -- what an engine asks ------------------------------------------------------------------
@@ -90,7 +102,9 @@ class Study:
         """What to run next, written to the journal; None if there is nothing to run now."""
         if self.finished:
             return None
-        trial = next((t for t in self.state.trials.values() if t.status == "waiting"), None)
+        now = self._clock()
+        waiting = (t for t in self.state.trials.values() if t.status == "waiting")
+        trial = next((t for t in waiting if t.ready_at <= now), None)
         if trial is None:
             trial = self._ask()
         if trial is None:
@@ -100,7 +114,11 @@ class Study:
             found = load_last_good(self._trial_folder(trial), "epoch", trial.reports[-1].epoch)
             from_epoch = found[0] if found else 0
         self.record(
-            "segment_started", trial=trial.number, segment=trial.segments, from_epoch=from_epoch
+            "segment_started",
+            trial=trial.number,
+            segment=trial.segments,
+            from_epoch=from_epoch,
+            micro_batches=trial.micro_batches,
         )
         return Segment(
             trial=trial.number,
@@ -112,9 +130,20 @@ class Study:
             metric=self.space.search.metric,
             mode=self.space.search.mode,
             threads=self.space.resources.cpus,
+            micro_batches=trial.micro_batches,
+            limit_s=60 * self.space.resources.minutes_per_epoch,
         )
 
     # -- what an engine tells -----------------------------------------------------------------
+
+    def on_worker_report(self, number: int, report: Mapping[str, Any]) -> bool:
+        """Take in what a `karat.worker` reports; True if its segment is not to go on."""
+        if "failed" in report:
+            self.on_failed(number, report["failed"], report["cause"])
+            return True
+        return self.on_report(
+            number, report["epoch"], report["metrics"], report["seconds"], report.get("kernels")
+        )
 
     def on_report(
         self,
@@ -141,16 +170,39 @@ class Study:
         )
         return self._settle(trial)
 
-    def on_failed(self, number: int, reason: str) -> None:
-        """A trial cannot go on, for a reason that another attempt would not change."""
-        self.record("trial_ended", trial=number, status="failed", reason=reason)
+    def on_failed(self, number: int, reason: str, cause: str = "error") -> None:
+        """A trial cannot go on, for a reason that another attempt would not change.
+
+        Out of memory it is tried once more, in two parts of a batch.
+
+        Args:
+            number: the trial's.
+            reason: in words.
+            cause: as `karat.worker` has them, `lost` or `hung`.
+        """
+        trial = self.state.trials[number]
+        if cause == "memory" and trial.micro_batches == 1:
+            self._end_segment(trial, "memory", reason)
+            return
+        self.record("trial_ended", trial=number, status="failed", reason=reason, cause=cause)
         self._advance()
 
     def on_lost(self, number: int, detail: str) -> None:
         """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
         self._end_segment(self.state.trials[number], "lost", detail)
         if self.state.trials[number].lost_segments > MAX_LOST_SEGMENTS:
-            self.on_failed(number, f"worker lost {MAX_LOST_SEGMENTS + 1} times: {detail}")
+            reason = f"worker lost {MAX_LOST_SEGMENTS + 1} times: {detail}"
+            self.on_failed(number, reason, "lost")
+
+    def on_worker_died(self, number: int) -> None:
+        """A worker is gone: it ended itself, having hung too long, or something else ended it."""
+        trace = self._trial_folder(self.state.trials[number]) / HANG_FILE
+        if trace.is_file() and trace.stat().st_size:
+            minutes = f"{self.space.resources.minutes_per_epoch:g} minutes"
+            reason = f"reported nothing for {minutes}; where it hung: {trace}"
+            self.on_failed(number, reason, "hung")
+        else:
+            self.on_lost(number, "its worker process died")
 
     def on_interrupted(self, signal: str) -> None:
         """The study was told to stop; what runs is carried on by the next launch."""
@@ -161,14 +213,15 @@ class Study:
 
     def record(self, kind: str, **data: Any) -> None:
         """Write an event, then let it take effect."""
+        faults.at(f"{kind}.before")
         event = self._journal.append(kind, **data)
-        self._observe(event)
+        faults.at(f"{kind}.written")
+        self.observe(event)
         for listener in self.listeners:
             listener(event, self.state)
+        faults.at(f"{kind}.after")
 
-    # -- inside -------------------------------------------------------------------------------
-
-    def _observe(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:
         """Let an event take effect, live or when the journal is folded."""
         self.state.apply(event)
         trial = self.state.trials.get(event.data.get("trial", -1))
@@ -192,6 +245,72 @@ class Study:
             self._verdicts.pop(trial.number, None)
             if searching:
                 self._search.ended(trial)
+
+    # -- what is to be decided; a pure function of the events so far --------------------------
+
+    def verdict(self, number: int) -> str | None:
+        """`completed` or `stopped` where a trial's reports have settled it, and it has not ended."""
+        return self._verdicts.get(number)
+
+    def proposal(self) -> dict[str, Any] | None:
+        """The next trial, as the journal will hold it; None where there is none to ask for now."""
+        if self.finished or self._hopeless() is not None:
+            return None
+        asked = len(self.state.trials)
+        phase: Phase = "search"
+        if asked < self._search.total:
+            proposal: Proposal | None = self._search.propose(asked)
+        elif self.state.confirmation is None:
+            return None
+        else:
+            phase = "confirm"
+            index = asked - self._search.total
+            proposal = confirmation_proposal(self.space, self.state.confirmation, index)
+        if proposal is None:
+            return None
+        config = proposal.arm.config(proposal.tuned)
+        return {
+            "trial": asked,
+            "phase": phase,
+            "arm": proposal.arm.label,
+            "factors": dict(proposal.arm.factors),
+            "tuned": dict(proposal.tuned),
+            "config": config,
+            "seed": self.space.seed_of(phase, proposal.seed_index),
+            "seed_index": proposal.seed_index,
+            "epochs": self._epochs(config),
+        }
+
+    def turn(self) -> tuple[str, dict[str, Any]] | None:
+        """The end of a phase, as the event that says so, once all of its trials have ended."""
+        if self.finished or not all(trial.ended for trial in self.state.trials.values()):
+            return None
+        if (error := self._hopeless()) is not None:
+            reason = f"{SAME_ERRORS} trials in a row failed with the same error: {error}"
+            return "study_ended", {"status": "failed", "reason": reason}
+        asked = len(self.state.trials)
+        if self.state.confirmation is None:
+            if asked < self._search.total:
+                return None
+            return "confirmation_planned", plan_confirmation(self.space, self.state)
+        index = asked - self._search.total
+        if confirmation_proposal(self.space, self.state.confirmation, index) is not None:
+            return None
+        confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
+        status, reason = ("completed", "") if confirmed else ("failed", "no trial was completed")
+        return "study_ended", {"status": status, "reason": reason}
+
+    def _hopeless(self) -> str | None:
+        """The error that the last trials to end all failed with."""
+        ended = [trial for trial in self.state.trials.values() if trial.ended]
+        last = sorted(ended, key=lambda trial: trial.ended_at or 0.0)[-SAME_ERRORS:]
+        reasons = {(trial.cause, trial.reason) for trial in last}
+        if len(last) < SAME_ERRORS or len(reasons) > 1:
+            return None
+        ((cause, reason),) = reasons
+        return reason if cause == "error" else None
+
+    # -- inside -------------------------------------------------------------------------------
 
     def _recover(self) -> None:
         """Finish what a kill cut short: verdicts not yet written, segments not yet ended."""
@@ -224,50 +343,17 @@ class Study:
         return True
 
     def _ask(self) -> Trial | None:
-        asked = len(self.state.trials)
-        phase: Phase = "search"
-        if asked < self._search.total:
-            proposal: Proposal | None = self._search.propose(asked)
-        elif self.state.confirmation is None:
+        data = self.proposal()
+        if data is None:
             return None
-        else:
-            phase = "confirm"
-            index = asked - self._search.total
-            proposal = confirmation_proposal(self.space, self.state.confirmation, index)
-        if proposal is None:
-            return None
-        config = proposal.arm.config(proposal.tuned)
-        self.record(
-            "trial_asked",
-            trial=asked,
-            phase=phase,
-            arm=proposal.arm.label,
-            factors=dict(proposal.arm.factors),
-            tuned=dict(proposal.tuned),
-            config=config,
-            seed=self.space.seed_of(phase, proposal.seed_index),
-            seed_index=proposal.seed_index,
-            epochs=self._epochs(config),
-        )
-        return self.state.trials[asked]
+        self.record("trial_asked", **data)
+        return self.state.trials[data["trial"]]
 
     def _advance(self) -> None:
         """Go from the search to the confirmation, and from there to the end, when it is time."""
-        if self.finished or not all(trial.ended for trial in self.state.trials.values()):
-            return
-        asked = len(self.state.trials)
-        if self.state.confirmation is None and asked == self._search.total:
-            self.record("confirmation_planned", **plan_confirmation(self.space, self.state))
-        if self.state.confirmation is None:
-            return
-        index = asked - self._search.total
-        if confirmation_proposal(self.space, self.state.confirmation, index) is None:
-            confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
-            self.record(
-                "study_ended",
-                status="completed" if confirmed else "failed",
-                reason="" if confirmed else "no trial was completed",
-            )
+        while (turn := self.turn()) is not None:
+            kind, data = turn
+            self.record(kind, **data)
 
     def _epochs(self, config: Mapping[str, Any]) -> int:
         from karat.training import TrialConfig

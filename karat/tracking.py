@@ -16,8 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from karat import faults
 from karat.errors import StudyError
 from karat.journal import FILE_NAME, is_locked
 from karat.mlflow_view import Record, View
@@ -55,6 +57,57 @@ def run_sync(study_folder: Path, *, follow: bool) -> int:
             signal.signal(number, signal.SIG_IGN)
     sync(study_folder, follow=True, owner_alive=watch_stdin())
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRun:
+    """A run as MLflow has it: its trial (-1 for the study's own), status, and epochs reported."""
+
+    trial: int
+    status: str
+    epochs: frozenset[int]
+
+
+def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun]:
+    """The active runs of a study in MLflow, for `karat.audit`.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    uri = tracking_uri(study_folder)
+    failures = _prepare_mlflow()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    try:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            return []
+        runs, token = [], None
+        while token != "":
+            page = client.search_runs(
+                [experiment.experiment_id],
+                f"tags.`karat.study_uid` = '{uid}'",
+                max_results=1000,
+                page_token=token,
+            )
+            runs += [
+                TrackedRun(
+                    trial=int(run.data.tags.get("karat.trial", -1)),
+                    status=run.info.status,
+                    epochs=frozenset(
+                        point.step
+                        for point in client.get_metric_history(run.info.run_id, "epoch_seconds")
+                    ),
+                )
+                for run in page
+            ]
+            token = page.token or ""
+    except failures as error:
+        raise TrackingError(
+            f"MLflow at {_shown(uri)} could not be asked: {_first_line(error)}"
+        ) from error
+    return runs
 
 
 def watch_stdin() -> Callable[[], bool]:
@@ -114,7 +167,9 @@ def _loop(
             deadline = deadline or time.monotonic() + give_up_s
         try:
             view = view or View(folder, uri)
+            faults.at("view.push.before")
             view.update(record, alive=alive)
+            faults.at("view.push.after")
         except failures as error:
             view = None  # what arrived is not known; the next view looks it up
             if deadline is not None and time.monotonic() >= deadline:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from karat.attention import AttentionConfig
 from karat.checkpoint import load_last_good, save_series
 from karat.datasets import Dataset, Pictures, load_splits, make_dataset
-from karat.errors import NonFiniteError
+from karat.errors import CheckpointError, NonFiniteError, OutOfMemoryError
 from karat.hosts import kernels_of
 from karat.models import ModelConfig, build_model, check_model, count_parameters
 from karat.recipes import load_recipe
@@ -135,6 +135,8 @@ class Trainer:
         metric: the validation metric whose best epoch's weights are kept.
         mode: whether the best `metric` is the highest (`max`) or the lowest (`min`).
         resume_at_most: epochs that the record of the trial knows; later checkpoints are ignored.
+        micro_batches: parts in which a batch goes through the model, with gradients summed up: the
+            same step in less memory.
     """
 
     def __init__(
@@ -147,7 +149,9 @@ class Trainer:
         metric: str = "val_accuracy",
         mode: str = "max",
         resume_at_most: int = 0,
+        micro_batches: int = 1,
     ) -> None:
+        self.micro_batches = micro_batches
         self.config, self.seed, self.folder = config, seed, folder
         self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
         self.splits = load_splits(config.data)
@@ -179,7 +183,20 @@ class Trainer:
 
         Raises:
             NonFiniteError: the loss or a metric is NaN or infinite.
+            OutOfMemoryError: of the device, or of torch on the CPU.
+            CheckpointError: the checkpoint could not be written; the one before it is whole.
         """
+        try:
+            return self._run_epoch()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                first = str(error).strip().splitlines()[0]
+                raise OutOfMemoryError(
+                    f"out of memory at epoch {self.epoch + 1}: {first}"
+                ) from error
+            raise
+
+    def _run_epoch(self) -> EpochResult:
         started = time.monotonic()
         train_loss = self._train_epoch()
         self.epoch += 1
@@ -224,21 +241,30 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for index, (pictures, labels) in enumerate(self._training_batches()):
             self.scheduler.step_update(self.epoch * self.steps_per_epoch + index)
-            logits = self.model(pictures.to(self.device))
-            loss = F.cross_entropy(
-                logits, labels.to(self.device), label_smoothing=training.label_smoothing
-            )
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = self._backward(pictures.to(self.device), labels.to(self.device))
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
-            total += loss.detach()
+            total += loss
             if not torch.isfinite(total):
                 raise NonFiniteError(
                     f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {index + 1}"
                 )
         return total.item() / self.steps_per_epoch
+
+    def _backward(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Gradients of a batch, part by part; returns its mean loss."""
+        total = torch.zeros((), device=self.device)
+        for some, own in zip(
+            pictures.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True
+        ):
+            smoothing = self.config.training.label_smoothing
+            loss = F.cross_entropy(self.model(some), own, label_smoothing=smoothing)
+            loss = loss * (len(own) / len(labels))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
 
     def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         training = self.config.training
@@ -271,16 +297,25 @@ class Trainer:
     def _save(self, metrics: Mapping[str, float]) -> None:
         if self.folder is None:
             return
+        try:
+            self._save_to(self.folder, metrics)
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint after epoch {self.epoch} could not be written "
+                f"({error.strerror or error}); the one before it is whole"
+            ) from error
+
+    def _save_to(self, folder: Path, metrics: Mapping[str, float]) -> None:
         value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
         if value > self.best:
             self.best = value
-            save_series(self.folder, "best", self.epoch, {"model": self.model.state_dict()})
+            save_series(folder, "best", self.epoch, {"model": self.model.state_dict()})
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
         }
-        save_series(self.folder, "epoch", self.epoch, state)
+        save_series(folder, "epoch", self.epoch, state)
 
     def _resume(self, folder: Path, at_most: int) -> None:
         found = load_last_good(folder, "epoch", at_most)

@@ -4,15 +4,15 @@ import dataclasses
 import json
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from karat.errors import KaratError, TrialError
+from karat.errors import KaratError
 from karat.study import Segment, Study
+from karat.worker import SegmentWorker
 
 REPORT = "karat_report"
 
@@ -27,59 +27,17 @@ class Switch(Protocol):
 
 
 class SegmentTrainable(tune.Trainable):
-    """In a worker: trains one segment, epoch by epoch; the process is kept for the next one.
-
-    What goes wrong in a trial is reported as a result, so that the process survives it.
-    """
+    """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._trainer: Any = None
-        self._segment = Segment(**json.loads(config["segment"]))
+        self._worker = SegmentWorker(Segment(**json.loads(config["segment"])))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        try:
-            report = self._run_epoch()
-        except TrialError as error:
-            report = {"failed": str(error)}
-        except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            report = {"failed": f"{type(error).__name__}: {error} ({where})"}
-        return {REPORT: json.dumps({"trial": self._segment.trial, **report})}
-
-    def _run_epoch(self) -> dict[str, Any]:
-        if self._trainer is not None:
-            return dataclasses.asdict(self._trainer.run_epoch())
-        self._trainer = start(self._segment)
-        return {**dataclasses.asdict(self._trainer.run_epoch()), "kernels": self._trainer.kernels()}
-
-
-def start(segment: Segment) -> Any:
-    """The trainer of a segment, with the process's threads set to its share."""
-    import torch
-
-    from karat.training import Trainer, TrialConfig
-
-    torch.set_num_threads(segment.threads)
-    trainer = Trainer(
-        TrialConfig.from_sections(segment.config),
-        segment.seed,
-        folder=Path(segment.folder),
-        test_at_end=segment.test_at_end,
-        metric=segment.metric,
-        mode=segment.mode,
-        resume_at_most=segment.from_epoch,
-    )
-    if trainer.epoch != segment.from_epoch:
-        raise TrialError(
-            f"{segment.folder}: the checkpoint after epoch {segment.from_epoch} is not there "
-            "or is damaged"
-        )
-    return trainer
+        return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}
 
 
 class StudySearcher(Searcher):
@@ -117,19 +75,8 @@ class StudySearcher(Searcher):
     def on_result(self, result: dict[str, Any]) -> bool:
         """Pass a report on; True if the trial is not to go on."""
         report = json.loads(result[REPORT])
-        number = report["trial"]
-        if "failed" in report:
-            self.guard(lambda: self._study.on_failed(number, report["failed"]))
-            return True
-        done = self.guard(
-            lambda: self._study.on_report(
-                number,
-                report["epoch"],
-                report["metrics"],
-                report["seconds"],
-                report.get("kernels"),
-            )
-        )
+        number = report.pop("trial")
+        done = self.guard(lambda: self._study.on_worker_report(number, report))
         return done is not False
 
     def on_trial_complete(
@@ -137,7 +84,7 @@ class StudySearcher(Searcher):
     ) -> None:
         number = self._trials.pop(trial_id, None)
         if error and number is not None and not self._study.state.trials[number].ended:
-            self.guard(lambda: self._study.on_lost(number, "its worker process died"))
+            self.guard(lambda: self._study.on_worker_died(number))
 
     def guard(self, call: Callable[[], Any]) -> Any:
         """The call's result; None if it failed, which ends the run."""

@@ -295,7 +295,7 @@ def ask(
         factors=chosen["factors"],
         tuned=tuned,
         config={"training": {"epochs": EPOCHS}},
-        seed=1000 + seed_index,
+        seed=(1000 if phase == "search" else 2000) + seed_index,
         seed_index=seed_index,
         epochs=EPOCHS,
     )

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
-    {"errors"},
+    {"errors", "faults"},
     {"catalog", "settings", "seeds", "levels", "starts"},
     {
         "bases",
@@ -34,7 +34,7 @@ LAYERS = [
     {"samplers", "schedulers"},
     {"plans", "spacefile"},
     {"study", "plots", "phrases"},
-    {"summary", "search_facts"},
+    {"summary", "search_facts", "worker"},
     {"report_words", "report_pictures"},
     {"report_tables"},
     {
@@ -47,7 +47,9 @@ LAYERS = [
         "progress",
         "dryrun",
         "costs_command",
+        "replay",
     },
+    {"audit"},
     {"driver"},
     {"cli"},
     {"__main__"},

@@ -106,13 +106,21 @@ class Search:
                 optuna.trial.Trial(study, frozen._trial_id).report(value, epoch)
 
     def ended(self, trial: Trial) -> None:
-        """A trial ended: completed, stopped early (told as pruned) or failed (told as failed)."""
+        """A trial ended: completed, stopped early (told as pruned) or failed (told as failed).
+
+        Out of memory is told as a violated constraint: a sampler does not see failed trials, and
+        would go there again and again.
+        """
         if trial.number not in self._numbers:
             return
         study, place = self._numbers[trial.number]
         if trial.status == "completed":
             study.tell(place, trial.last(self.space.search.metric))
         elif trial.status == "stopped":
+            study.tell(place, state=TrialState.PRUNED)
+        elif trial.cause == "memory":
+            frozen = study.get_trials(deepcopy=False)[place]
+            optuna.trial.Trial(study, frozen._trial_id).set_constraint("memory", 1.0)
             study.tell(place, state=TrialState.PRUNED)
         else:
             study.tell(place, state=TrialState.FAIL)

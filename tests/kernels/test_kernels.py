@@ -178,7 +178,7 @@ def kept_bytes(kernel: Any, basis: str) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in given:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         rows = kernel.rows(q, k, 0.7, units)

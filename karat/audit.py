@@ -1,0 +1,172 @@
+"""What must hold of every study, checked from what is on disk and in MLflow.
+
+| invariant | what is looked at |
+|---|---|
+| trials are as planned, and each is there once | `trial_asked` against the space's totals |
+| a trial runs in one segment at a time, and ends once | segments and ends |
+| its epochs follow each other without gap or repeat | reports, from each segment's start |
+| every checkpoint that is referred to verifies | files below `trials/` |
+| a finished study has finished trials only | the last event |
+| MLflow has one run for each trial, with its end and all its epochs | the tracking server |
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from karat.journal import FILE_NAME, Event, is_locked, read_events
+from karat.state import StudyState, Trial
+from karat.tracking import TrackedRun, runs_of_study
+
+_KINDS_OF_TRIALS = ("segment_started", "reported", "segment_ended", "trial_ended")
+
+
+def audit(folder: Path, *, tracking: bool = True) -> list[str]:
+    """What is wrong with a study, each as one line; nothing if all invariants hold.
+
+    Args:
+        folder: the study's.
+        tracking: whether MLflow is looked at too.
+
+    Raises:
+        JournalError: the journal is damaged, so that nothing can be said.
+    """
+    events = list(read_events(folder / FILE_NAME))
+    state = StudyState.of(events)
+    running = is_locked(folder)
+    found = [*_order(events), *_plan(state), *_ends(state, running)]
+    for trial in state.trials.values():
+        found += _checkpoints(folder, trial)
+    if tracking:
+        found += _runs(folder, state, running)
+    return found
+
+
+def _order(events: Sequence[Event]) -> Iterator[str]:
+    """Segments, epochs and ends of each trial, one event after the other."""
+    running: dict[int, int] = {}
+    segments: Counter[int] = Counter()
+    epochs: dict[int, int] = {}
+    ended: set[int] = set()
+    asked: set[int] = set()
+    if not events or events[0].kind != "study_created":
+        yield "the journal does not begin with study_created"
+    for event in events:
+        number = event.data.get("trial", -1)
+        where = f"event {event.seq}: trial {number}"
+        if event.kind == "trial_asked":
+            if number in asked:
+                yield f"{where} was asked for twice"
+            elif number != len(asked):
+                yield f"{where} follows trial {len(asked) - 1}"
+            asked.add(number)
+        if event.kind not in _KINDS_OF_TRIALS:
+            continue
+        if number not in asked:
+            yield f"{where}: {event.kind} before it was asked for"
+        if number in ended:
+            yield f"{where}: {event.kind} after its end"
+        if event.kind == "segment_started":
+            if number in running:
+                yield f"{where}: segment {event.data['segment']} started while another one ran"
+            if event.data["segment"] != segments[number]:
+                yield f"{where}: segment {event.data['segment']} where {segments[number]} was due"
+            if event.data["from_epoch"] > epochs.get(number, 0):
+                yield f"{where}: starts after epoch {event.data['from_epoch']}, which was never reported"
+            segments[number] += 1
+            running[number] = event.data["segment"]
+            epochs[number] = event.data["from_epoch"]
+        elif event.kind == "reported":
+            if running.get(number) != event.data["segment"]:
+                yield f"{where}: a report from segment {event.data['segment']}, which does not run"
+            if event.data["epoch"] != epochs.get(number, 0) + 1:
+                yield f"{where}: epoch {event.data['epoch']} after epoch {epochs.get(number, 0)}"
+            epochs[number] = event.data["epoch"]
+        else:
+            running.pop(number, None)
+            if event.kind == "trial_ended":
+                ended.add(number)
+
+
+def _plan(state: StudyState) -> Iterator[str]:
+    """Numbers of trials against the plan."""
+    if not state.created:
+        return
+    confirmed = 0
+    if state.confirmation is not None:
+        confirmed = len(state.confirmation["cells"]) * state.created["confirm"]["seeds"]
+    for phase, planned in (("search", state.created["totals"]["search"]), ("confirm", confirmed)):
+        trials = state.of_phase(phase)  # type: ignore[arg-type]
+        if len(trials) > planned:
+            yield f"{len(trials)} trials of phase {phase}; {planned} were planned"
+        if state.status == "completed" and len(trials) < planned:
+            yield f"the study is complete with {len(trials)} of {planned} trials of phase {phase}"
+    cells = Counter((t.arm, t.seed) for t in state.of_phase("confirm"))
+    for (arm, seed), count in cells.items():
+        if count > 1:
+            yield f"{arm} was confirmed {count} times with seed {seed}"
+    if used := {t.seed for t in state.of_phase("search")} & {seed for _, seed in cells}:
+        yield f"seeds of the search were used again for confirmation: {sorted(used)}"
+
+
+def _ends(state: StudyState, running: bool) -> Iterator[str]:
+    """Who may still be running."""
+    if state.status in ("completed", "failed"):
+        for trial in state.trials.values():
+            if not trial.ended:
+                yield f"the study is {state.status}, and trial {trial.number} has not ended"
+    for trial in state.trials.values():
+        if trial.status == "completed" and trial.reports[-1].epoch != trial.epochs:
+            yield (
+                f"trial {trial.number} is complete after epoch {trial.reports[-1].epoch} "
+                f"of {trial.epochs}"
+            )
+        if trial.status == "running" and state.status == "interrupted" and not running:
+            yield f"trial {trial.number} runs, and the study is interrupted"
+
+
+def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
+    """The weights of a completed trial, and what a trial that goes on would go on from."""
+    from karat.checkpoint import epoch_of, load_checkpoint, newest_first  # brings torch
+    from karat.errors import CheckpointError
+
+    own = folder / "trials" / f"{trial.number:04d}"
+    if not trial.reports or trial.status in ("failed", "stopped"):
+        return
+    wanted = newest_first(own, "best")[:1]
+    if not wanted:
+        yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"
+    if not trial.ended:
+        last = trial.reports[-1].epoch
+        series = [path for path in newest_first(own, "epoch") if epoch_of(path) <= last]
+        if not series:
+            yield f"trial {trial.number}: there is no checkpoint to go on from in {own}"
+        wanted += series
+    for path in wanted:
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            yield f"trial {trial.number}: {error}"
+
+
+def _runs(folder: Path, state: StudyState, running: bool) -> Iterator[str]:
+    """MLflow against the journal; what a living driver has not told it yet is no fault."""
+    if not state.created:
+        return
+    by_trial: dict[int, list[TrackedRun]] = {}
+    for run in runs_of_study(folder, state.created["name"], state.created["uid"]):
+        by_trial.setdefault(run.trial, []).append(run)
+    for number, own in sorted(by_trial.items()):
+        name = "the study" if number < 0 else f"trial {number}"
+        if len(own) > 1:
+            yield f"MLflow has {len(own)} runs of {name}"
+        if number >= 0 and number not in state.trials:
+            yield f"MLflow has a run of trial {number}, which the journal does not know"
+        if not running and any(run.status == "RUNNING" for run in own):
+            yield f"MLflow shows {name} as RUNNING, and no driver is running"
+    for trial in [] if running else state.trials.values():
+        found = by_trial.get(trial.number)
+        if found is None:
+            yield f"MLflow has no run of trial {trial.number}"
+        elif missing := {report.epoch for report in trial.reports} - found[0].epochs:
+            yield f"MLflow misses epochs {sorted(missing)} of trial {trial.number}"

@@ -1,0 +1,81 @@
+"""Every decision of a study once more, from its reports alone and without training.
+
+A decision is what the study itself chose: which trial comes next, which is stopped or complete,
+which cells are confirmed, how the study ended. What happened to it (reports, lost workers,
+signals, failures) is taken from the journal.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from karat.journal import Event, Journal
+from karat.space import Space
+from karat.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A decision that came out differently: the event's number, and both as text."""
+
+    seq: int
+    recorded: str
+    decided: str
+
+    def __str__(self) -> str:
+        return f"event {self.seq}: recorded {self.recorded}; decided again: {self.decided}"
+
+
+class _NoJournal(Journal):
+    """A past that is empty, and nowhere to write."""
+
+    def __init__(self) -> None:
+        self.past = []
+
+
+def replay(space: Space, events: Sequence[Event]) -> Iterator[Difference]:
+    """The decisions that come out differently; none for a journal of this version of karat.
+
+    Each is compared in the state that the journal tells of, so that one difference does not
+    make all later ones.
+    """
+    study = Study(space, _NoJournal(), Path())
+    for event in events:
+        yield from _compare(study, event)
+        study.observe(event)
+
+
+def _compare(study: Study, event: Event) -> Iterator[Difference]:
+    data = event.data
+    if event.kind == "trial_asked":
+        decided = study.proposal()
+        if decided is None:
+            yield Difference(event.seq, f"trial {data['trial']} asked for", "no trial")
+        else:
+            for key in sorted({*data, *decided}):
+                ours, theirs = (_plain(each.get(key)) for each in (decided, data))
+                if ours != theirs:
+                    what = f"trial {data['trial']}: {key} = "
+                    yield Difference(event.seq, f"{what}{theirs}", f"{ours}")
+    elif event.kind == "trial_ended":
+        verdict = study.verdict(data["trial"])
+        if (data["status"] == "failed") != (verdict is None) or verdict not in (
+            None,
+            data["status"],
+        ):
+            what = f"trial {data['trial']} {data['status']}"
+            yield Difference(event.seq, what, verdict or "to go on")
+    elif event.kind in ("confirmation_planned", "study_ended"):
+        turn = study.turn()
+        if _plain(turn) != _plain((event.kind, data)):
+            yield Difference(event.seq, _plain((event.kind, data)), _plain(turn))
+    elif event.kind == "reported" and study.verdict(data["trial"]) is not None:
+        what = f"trial {data['trial']} went on to epoch {data['epoch']}"
+        yield Difference(event.seq, what, f"{study.verdict(data['trial'])}")
+
+
+def _plain(value: Any) -> str:
+    """As the journal writes it: a tuple and a list are the same there."""
+    return json.dumps(value, sort_keys=True)

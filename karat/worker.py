@@ -1,0 +1,96 @@
+"""What a worker does with a segment: trains it, and reports whatever comes of it, also a failure.
+
+Knows no Ray. A report is plain data: `epoch`, `metrics` and `seconds`, with `kernels` in the first
+of a segment; or `failed`, the reason, with its `cause`:
+
+| cause | what happened | tried again |
+|---|---|---|
+| `memory` | out of memory | once, in micro-batches |
+| `non-finite` | a loss or a metric is NaN or infinite | no |
+| `checkpoint` | a checkpoint could not be written (a full or read-only disk), or is gone | no |
+| `error` | anything else that the trial raised | no |
+"""
+
+import dataclasses
+import faulthandler
+import traceback
+from pathlib import Path
+from typing import Any
+
+from karat import faults
+from karat.errors import CheckpointError, NonFiniteError, OutOfMemoryError, TrialError
+from karat.study import HANG_FILE, Segment
+
+_CAUSES = (
+    (OutOfMemoryError, "memory"),
+    (NonFiniteError, "non-finite"),
+    (CheckpointError, "checkpoint"),
+)
+
+
+class SegmentWorker:
+    """One segment in this process, epoch by epoch."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self._trainer: Any = None
+
+    def step(self) -> dict[str, Any]:
+        """The report of the next epoch.
+
+        A process that does not come to its end within the segment's limit is ended from within,
+        whatever it is doing; where it hung is then written beside the trial's checkpoints.
+        """
+        folder = Path(self.segment.folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (folder / HANG_FILE).open("w") as file:
+            faulthandler.dump_traceback_later(self.segment.limit_s, exit=True, file=file)
+            try:
+                return self._step()
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+
+    def _step(self) -> dict[str, Any]:
+        try:
+            faults.at("step.before")
+            return self._epoch()
+        except (TrialError, CheckpointError) as error:
+            cause = next((name for kind, name in _CAUSES if isinstance(error, kind)), "error")
+            return {"failed": str(error), "cause": cause}
+        except MemoryError as error:
+            return {"failed": f"out of memory: {error}", "cause": "memory"}
+        except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            return {"failed": f"{type(error).__name__}: {error} ({where})", "cause": "error"}
+
+    def _epoch(self) -> dict[str, Any]:
+        if self._trainer is not None:
+            return dataclasses.asdict(self._trainer.run_epoch())
+        self._trainer = _trainer_of(self.segment)
+        return {**dataclasses.asdict(self._trainer.run_epoch()), "kernels": self._trainer.kernels()}
+
+
+def _trainer_of(segment: Segment) -> Any:
+    """The trainer, with the process's threads set to the segment's share."""
+    import torch
+
+    from karat.training import Trainer, TrialConfig
+
+    torch.set_num_threads(segment.threads)
+    trainer = Trainer(
+        TrialConfig.from_sections(segment.config),
+        segment.seed,
+        folder=Path(segment.folder),
+        test_at_end=segment.test_at_end,
+        metric=segment.metric,
+        mode=segment.mode,
+        resume_at_most=segment.from_epoch,
+        micro_batches=segment.micro_batches,
+    )
+    if trainer.epoch != segment.from_epoch:
+        raise CheckpointError(
+            f"{segment.folder}: the checkpoint after epoch {segment.from_epoch} is not there "
+            "or is damaged"
+        )
+    return trainer

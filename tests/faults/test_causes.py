@@ -1,0 +1,167 @@
+"""What ends a segment, and whether the trial is tried again: by cause."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from karat.audit import audit
+from karat.checkpoint import load_last_good
+from karat.journal import FILE_NAME, read_events
+from karat.space import Space
+from karat.state import StudyState, Trial
+from karat.study import SAME_ERRORS, Study
+from tests.faults.inline import launch
+from tests.test_study import open_study, run
+
+WriteSpace = Callable[..., Path]
+
+
+def state_of(folder: Path) -> StudyState:
+    return StudyState.of(read_events(folder / FILE_NAME))
+
+
+def segments_of(folder: Path, number: int) -> list[dict[str, object]]:
+    return [
+        dict(event.data)
+        for event in read_events(folder / FILE_NAME)
+        if event.kind == "segment_started" and event.data["trial"] == number
+    ]
+
+
+def test_trial_out_of_memory_goes_on_in_micro_batches(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    assert launch(write_space(), folder, f"step.before@2=memory:{tmp_path / 'once'}") == 0
+    assert [s["micro_batches"] for s in segments_of(folder, 0)] == [1, 2]
+    assert [s["from_epoch"] for s in segments_of(folder, 0)] == [0, 1]
+    assert state_of(folder).trials[0].status == "completed"
+    assert audit(folder, tracking=False) == []
+
+
+def test_full_disk_fails_the_trial_with_its_reason_and_leaves_the_older_checkpoint(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    # The first epoch writes two checkpoints, best and epoch; the fourth is the second epoch's.
+    assert launch(write_space(), folder, f"checkpoint.write.before@4=full:{tmp_path / 'once'}") == 0
+    trial = state_of(folder).trials[0]
+    assert (trial.status, trial.cause) == ("failed", "checkpoint")
+    assert (
+        "could not be written (No space left on device); the one before it is whole" in trial.reason
+    )
+    found = load_last_good(folder / "trials" / "0000", "epoch", 99)
+    assert found is not None
+    assert found[0] == 1
+    assert audit(folder, tracking=False) == []
+
+
+def optuna_trials(study: Study, trial: Trial) -> optuna.trial.FrozenTrial:
+    own, place = study._search._numbers[trial.number]
+    return own.get_trials(deepcopy=False)[place]
+
+
+def test_trial_out_of_memory_twice_is_told_as_a_constraint(
+    small_space: Space, tmp_path: Path
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        for _ in range(2):
+            segment = study.next_segment()
+            assert segment is not None
+            assert segment.trial == 0
+            study.on_failed(0, "out of memory", "memory")
+        trial = study.state.trials[0]
+        assert (trial.status, trial.cause, trial.micro_batches) == ("failed", "memory", 2)
+        frozen = optuna_trials(study, trial)
+        assert frozen.state == optuna.trial.TrialState.PRUNED
+        assert frozen.constraints == {"memory": 1.0}
+        run(study)
+    again, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        assert optuna_trials(again, again.state.trials[0]).constraints == {"memory": 1.0}
+
+
+def test_sampler_leaves_the_region_that_needs_too_much_memory() -> None:
+    from karat.samplers.tpe import TPE
+
+    def share_in_region(told: bool) -> float:
+        study = optuna.create_study(direction="maximize")
+        distribution = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
+        hits = 0
+        for number in range(60):
+            study.sampler = TPE.make(number, 60)
+            trial = study.ask(distribution)
+            if trial.params["x"] > 0.4:  # the best lies beyond, and does not fit
+                hits += number >= 20
+                if told:
+                    trial.set_constraint("memory", 1.0)
+                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                else:
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trial, trial.params["x"])
+        return hits / 40
+
+    assert share_in_region(told=True) <= 0.6 * share_in_region(told=False)
+
+
+@pytest.mark.parametrize("cause", ["non-finite", "checkpoint", "error", "hung"])
+def test_what_another_attempt_would_not_change_is_not_tried_again(
+    small_space: Space, tmp_path: Path, cause: str
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        assert study.next_segment() is not None
+        study.on_failed(0, "a reason", cause)
+        assert study.state.trials[0].status == "failed"
+        assert study.state.trials[0].cause == cause
+
+
+def test_lost_worker_is_waited_for_longer_each_time(small_space: Space, tmp_path: Path) -> None:
+    from karat.journal import Journal
+
+    now = [1000.0]
+    with Journal.open(tmp_path / "s", clock=lambda: now[0]) as journal:
+        study = Study(small_space, journal, tmp_path / "s", clock=lambda: now[0])
+        from karat.driver import description
+
+        study.record("study_created", **description(small_space, "f"))
+        for wait in (1.0, 5.0, 25.0):
+            now[0] += 1000
+            segment = study.next_segment()
+            assert segment is not None
+            assert segment.trial == 0
+            study.on_lost(0, "gone")
+            now[0] += wait - 0.1
+            other = study.next_segment()
+            assert other is not None
+            assert other.trial != 0
+            study.on_failed(other.trial, f"ended for the test {wait}")
+            now[0] += 0.2
+        assert study.next_segment() is not None
+
+
+def test_same_error_in_a_row_ends_the_study_with_it(small_space: Space, tmp_path: Path) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        ended = 0
+        while (segment := study.next_segment()) is not None:
+            study.on_failed(segment.trial, "KeyError: 'x' (mine.py:3)")
+            ended += 1
+    assert ended == SAME_ERRORS
+    assert study.state.status == "failed"
+    assert (
+        "5 trials in a row failed with the same error: KeyError: 'x' (mine.py:3)"
+        in study.state.reason
+    )
+
+
+def test_different_errors_do_not_end_the_study(small_space: Space, tmp_path: Path) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        while (segment := study.next_segment()) is not None:
+            study.on_failed(segment.trial, f"error {segment.trial}")
+    assert study.state.reason == "no trial was completed"

@@ -1,0 +1,99 @@
+"""The process is killed at every point of the program at which it could matter, and run again.
+
+Each case ends with the audit, with all decisions taken again, and with the trials, reports and
+end of a study that nothing happened to: training is repeatable, so even the numbers are the same.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karat.audit import audit
+from karat.journal import FILE_NAME, read_events
+from karat.replay import replay
+from karat.spacefile import load_space
+from karat.state import StudyState
+from tests.faults.inline import launch
+
+SHORT = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))
+EVENTS = {
+    "study_created": 1, "launched": 1, "trial_asked": 3, "segment_started": 3, "reported": 4,
+    "trial_ended": 2, "confirmation_planned": 1, "study_ended": 1,
+}  # fmt: skip
+CHECKPOINTS = ("write.before", "rename.before", "rename.after", "manifest.before", "manifest.after")
+PLACES = [
+    *(f"{kind}.{when}@{count}" for kind, count in EVENTS.items() for when in ("before", "written", "after")),
+    *(f"checkpoint.{place}@5" for place in CHECKPOINTS),
+    *(f"journal.torn@{count}" for count in (1, 2, 9)),
+    "step.before@4",
+]  # fmt: skip
+WriteSpace = Callable[..., Path]
+
+
+def outcome(folder: Path) -> list[tuple[Any, ...]]:
+    """All that a study came to, but for times."""
+    state = StudyState.of(read_events(folder / FILE_NAME))
+    trials = [
+        (t.number, t.phase, t.arm, dict(t.tuned), t.seed, t.status,
+         [(r.epoch, dict(r.metrics)) for r in t.reports])
+        for t in state.trials.values()
+    ]  # fmt: skip
+    return [*trials, (state.status,)]
+
+
+def check(space: Path, folder: Path, whole: Sequence[Any]) -> None:
+    assert audit(folder, tracking=False) == []
+    assert list(replay(load_space(space), list(read_events(folder / FILE_NAME)))) == []
+    assert outcome(folder) == whole
+
+
+@pytest.fixture
+def space(write_space: WriteSpace) -> Path:
+    return write_space(*SHORT)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What the study comes to when nothing happens."""
+    from tests.conftest import SMALL
+
+    folder = tmp_path_factory.mktemp("whole")
+    text = SMALL
+    for old, new in SHORT:
+        text = text.replace(old, new)
+    (folder / "space.yaml").write_text(text)
+    assert launch(folder / "space.yaml", folder / "s") == 0
+    found = outcome(folder / "s")
+    assert found[-1] == ("completed",)
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_study_killed_at_a_point_comes_to_the_same(
+    place: str, space: Path, tmp_path: Path, whole: list[Any]
+) -> None:
+    folder = tmp_path / "s"
+    assert launch(space, folder, f"{place}=kill:{tmp_path / 'once'}") == -9
+    assert launch(space, folder) == 0
+    check(space, folder, whole)
+
+
+def test_study_killed_again_and_again_never_goes_back(
+    space: Path, tmp_path: Path, whole: list[Any]
+) -> None:
+    folder, draw, progress = tmp_path / "s", random.Random(0), 0
+    for number in range(8):
+        place = draw.choice(PLACES).partition("@")[0]
+        fault = f"{place}@{draw.randint(1, 6)}=kill:{tmp_path / f'once{number}'}"
+        if launch(space, folder, fault) == 0:
+            break
+        state = StudyState.of(read_events(folder / FILE_NAME))
+        ended = sum(trial.ended for trial in state.trials.values())
+        assert ended >= progress
+        progress = ended
+    if StudyState.of(read_events(folder / FILE_NAME)).status != "completed":
+        assert launch(space, folder) == 0
+    check(space, folder, whole)
