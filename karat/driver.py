@@ -164,13 +164,8 @@ def _run(study: Study, command: str, console: Console) -> int:
     interruption.install()
     console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
     with _DashboardView(study, console):
-        with Engine(study.space.resources) as engine:
-            interruption.engine = engine
-            interruption.install()
-            study.record("launched", slots=engine.slots, environment=describe_environment())
-            with Progress(study, engine.slots, console):
-                if interruption.signal is None and not study.finished:
-                    engine.run(study)
+        if not study.finished:  # a driver killed at its last step had nothing left to run
+            _run_segments(study, interruption, console)
         if not study.finished:
             study.on_interrupted(interruption.signal or "SIGUSR1")
         write_report(study.folder, study.state)
@@ -186,6 +181,16 @@ def _run(study: Study, command: str, console: Console) -> int:
         soft_wrap=True,
     )
     return INTERRUPTED
+
+
+def _run_segments(study: Study, interruption: Interruption, console: Console) -> None:
+    with Engine(study.space.resources) as engine:
+        interruption.engine = engine
+        interruption.install()
+        study.record("launched", slots=engine.slots, environment=describe_environment())
+        with Progress(study, engine.slots, console):
+            if interruption.signal is None:
+                engine.run(study)
 
 
 class _DashboardView:

@@ -24,8 +24,10 @@ def launch(path: Path, folder: Path, fault: str = "") -> int:
     """Run or resume the study of a space in a new process; returns its exit status."""
     process = _CONTEXT.Process(target=_main, args=(path, folder, fault))
     process.start()
-    process.join()
-    assert process.exitcode is not None
+    process.join(60)
+    if process.exitcode is None:
+        process.kill()
+    assert process.exitcode is not None, "the study did not end"
     return process.exitcode
 
 
@@ -42,7 +44,8 @@ def run(study: Study, space: Space) -> None:
     """Every segment to its end, one after the other."""
     if not study.state.created:
         study.record("study_created", **description(space, "fingerprint"))
-    study.record("launched", slots=1, environment={})
+    if not study.finished:
+        study.record("launched", slots=1, environment={})
     while not study.finished:
         segment = study.next_segment()
         if segment is None:
