@@ -38,7 +38,7 @@ class Engine:
     def __init__(self, resources: ResourceConfig) -> None:
         self.resources = resources
         self.slots = slots_of(resources)
-        self._folder = Path(tempfile.mkdtemp(prefix="karat-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="karat-", dir=_folder_for_sockets()))
         self._own_handler = signal.getsignal(signal.SIGUSR1)
         self.stopped = False
 
@@ -119,6 +119,15 @@ class Engine:
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
+
+
+def _folder_for_sockets() -> str:
+    """The folder for temporary files, or /tmp where its path leaves no room for Ray's sockets.
+
+    A socket's path has at most 107 bytes, of which Ray's own names and ours take 77.
+    """
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) <= 30 else "/tmp"
 
 
 def slots_of(resources: ResourceConfig) -> int:

@@ -30,7 +30,7 @@ def start(space: Path, storage: Path, *more: str, fault: str = "") -> subprocess
     return subprocess.Popen(
         [sys.executable, "launch.py", "--space", str(space), "--storage", str(storage), *more],
         cwd=ROOT,
-        env={**os.environ, "KARAT_FAULT": fault, "TMPDIR": str(storage.parent)},
+        env={**os.environ, "KARAT_FAULT": fault, "OF_TEST": str(storage.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -57,14 +57,13 @@ def wait_for_reports(storage: Path, count: int, process: subprocess.Popen[str]) 
 
 
 def ours(folder: Path) -> Iterator[str]:
-    """Processes that have the folder in their command line or environment."""
+    """Processes that were started for the test with this folder, directly or not."""
     for process in psutil.process_iter():
         try:
-            words = [*process.cmdline(), process.environ().get("TMPDIR", "")]
+            if process.environ().get("OF_TEST") == str(folder):
+                yield f"{process.pid} {' '.join(process.cmdline())[:100]}"
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if process.pid != os.getpid() and any(str(folder) in word for word in words):
-            yield f"{process.pid} {' '.join(words)[:100]}"
 
 
 def assert_nothing_left(folder: Path) -> None:
