@@ -7,8 +7,6 @@ operator, R rank, M keys (= N), L = B K N rows of scores. Scores and weights are
 import json
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +20,7 @@ from karat.attention_config import (
     settings_of,
     settings_of_all,
 )
+from karat.autocast import without_autocast
 from karat.base_activations import BASE_ACTIVATIONS
 from karat.bases import LinearBasis
 from karat.errors import KernelError
@@ -445,13 +444,6 @@ def scaled_scores(q_BHND: Tensor, k_BHMD: Tensor, scale: float) -> Tensor:
     dtype = torch.promote_types(q_BHND.dtype, torch.float32)
     with without_autocast(q_BHND.device):
         return (q_BHND.to(dtype) * scale) @ k_BHMD.to(dtype).mT
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which autocast does not narrow what is computed."""
-    if device.type == "meta":  # has no autocast to switch off
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 def _of_heads(keep: Tensor | None, heads: list[int]) -> Tensor | None:

@@ -18,6 +18,13 @@ from karat.journal import FILE_NAME, Event, is_locked, read_events
 from karat.state import StudyState, Trial
 from karat.tracking import TrackedRun, runs_of_study
 
+_STATUS = {
+    "completed": "FINISHED",
+    "stopped": "FINISHED",
+    "failed": "FAILED",
+    "waiting": "KILLED",
+    "running": "KILLED",
+}
 _KINDS_OF_TRIALS = ("segment_started", "reported", "segment_ended", "trial_ended")
 
 
@@ -31,9 +38,9 @@ def audit(folder: Path, *, tracking: bool = True) -> list[str]:
     Raises:
         JournalError: the journal is damaged, so that nothing can be said.
     """
+    running = is_locked(folder)
     events = list(read_events(folder / FILE_NAME))
     state = StudyState.of(events)
-    running = is_locked(folder)
     found = [*_order(events), *_plan(state), *_ends(state, running)]
     for trial in state.trials.values():
         found += _checkpoints(folder, trial)
@@ -62,8 +69,6 @@ def _order(events: Sequence[Event]) -> Iterator[str]:
             asked.add(number)
         if event.kind not in _KINDS_OF_TRIALS:
             continue
-        if number not in asked:
-            yield f"{where}: {event.kind} before it was asked for"
         if number in ended:
             yield f"{where}: {event.kind} after its end"
         if event.kind == "segment_started":
@@ -82,10 +87,12 @@ def _order(events: Sequence[Event]) -> Iterator[str]:
             if event.data["epoch"] != epochs.get(number, 0) + 1:
                 yield f"{where}: epoch {event.data['epoch']} after epoch {epochs.get(number, 0)}"
             epochs[number] = event.data["epoch"]
+        elif event.kind == "segment_ended":
+            if running.pop(number, None) != event.data["segment"]:
+                yield f"{where}: segment {event.data['segment']} ended, which did not run"
         else:
             running.pop(number, None)
-            if event.kind == "trial_ended":
-                ended.add(number)
+            ended.add(number)
 
 
 def _plan(state: StudyState) -> Iterator[str]:
@@ -116,11 +123,9 @@ def _ends(state: StudyState, running: bool) -> Iterator[str]:
             if not trial.ended:
                 yield f"the study is {state.status}, and trial {trial.number} has not ended"
     for trial in state.trials.values():
-        if trial.status == "completed" and trial.reports[-1].epoch != trial.epochs:
-            yield (
-                f"trial {trial.number} is complete after epoch {trial.reports[-1].epoch} "
-                f"of {trial.epochs}"
-            )
+        last = trial.reports[-1].epoch if trial.reports else 0
+        if trial.status == "completed" and last != trial.epochs:
+            yield f"trial {trial.number} is complete after epoch {last} of {trial.epochs}"
         if trial.status == "running" and state.status == "interrupted" and not running:
             yield f"trial {trial.number} runs, and the study is interrupted"
 
@@ -133,11 +138,11 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
     own = folder / "trials" / f"{trial.number:04d}"
     if not trial.reports or trial.status in ("failed", "stopped"):
         return
-    wanted = newest_first(own, "best")[:1]
+    last = trial.reports[-1].epoch
+    wanted = [path for path in newest_first(own, "best") if epoch_of(path) <= last][:1]
     if not wanted:
         yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"
     if not trial.ended:
-        last = trial.reports[-1].epoch
         series = [path for path in newest_first(own, "epoch") if epoch_of(path) <= last]
         if not series:
             yield f"trial {trial.number}: there is no checkpoint to go on from in {own}"
@@ -164,9 +169,14 @@ def _runs(folder: Path, state: StudyState, running: bool) -> Iterator[str]:
             yield f"MLflow has a run of trial {number}, which the journal does not know"
         if not running and any(run.status == "RUNNING" for run in own):
             yield f"MLflow shows {name} as RUNNING, and no driver is running"
+    if not running and -1 not in by_trial:
+        yield "MLflow has no run of the study"
     for trial in [] if running else state.trials.values():
         found = by_trial.get(trial.number)
         if found is None:
             yield f"MLflow has no run of trial {trial.number}"
-        elif missing := {report.epoch for report in trial.reports} - found[0].epochs:
+            continue
+        if found[0].status != _STATUS[trial.status]:
+            yield f"MLflow shows trial {trial.number} as {found[0].status}; it is {trial.status}"
+        if missing := {report.epoch for report in trial.reports} - found[0].epochs:
             yield f"MLflow misses epochs {sorted(missing)} of trial {trial.number}"

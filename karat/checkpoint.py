@@ -19,7 +19,7 @@ import torch
 from karat import faults
 from karat.errors import CheckpointError
 
-KEPT = {"epoch": 2, "best": 1}  # full training states; weights at the best validation
+KEPT = 2  # of full training states (`epoch`), and of weights at the best validation (`best`)
 log = logging.getLogger(__name__)
 
 
@@ -60,19 +60,40 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
-    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+    vouched = manifest.get("sha256") if isinstance(manifest, dict) else None
+    if hashlib.sha256(data).hexdigest() != vouched:
         raise CheckpointError(f"{path}: damaged (its sha256 is not the manifest's)")
     content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     return content
 
 
 def save_series(folder: Path, series: str, epoch: int, content: Mapping[str, Any]) -> Path:
-    """Write checkpoint `SERIES-EPOCH`, then drop all but the newest `KEPT[series]` of its series."""
+    """Write checkpoint `SERIES-EPOCH`, then drop all but the newest of its series."""
     path = save_checkpoint(folder, f"{series}-{epoch:05d}", content)
-    for old in newest_first(folder, series)[KEPT[series] :]:
-        old.with_suffix(".json").unlink(missing_ok=True)
-        old.unlink()
+    keep_newest(folder, **{series: KEPT})
     return path
+
+
+def keep_newest(folder: Path, **counts: int) -> None:
+    """Of each series named keep so many; what a kill left half written goes too."""
+    for series, count in counts.items():
+        for old in newest_first(folder, series)[count:]:
+            _drop(old)
+        for path in folder.glob(f".{series}-*"):
+            path.unlink(missing_ok=True)
+
+
+def drop_after(folder: Path, epoch: int) -> None:
+    """Drop the checkpoints of later epochs, which a trial that starts again from `epoch` has not."""
+    for series in ("epoch", "best"):
+        for path in newest_first(folder, series):
+            if epoch_of(path) > epoch:
+                _drop(path)
+
+
+def _drop(path: Path) -> None:
+    path.with_suffix(".json").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def newest_first(folder: Path, series: str) -> list[Path]:
@@ -105,12 +126,16 @@ def load_last_good(folder: Path, series: str, at_most: int) -> tuple[int, dict[s
 
 def _write_durably(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    faults.at("checkpoint.rename.before")
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        faults.at("checkpoint.rename.before")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     faults.at("checkpoint.rename.after")
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -13,7 +13,6 @@ KaratError
  +- CheckpointError             a checkpoint that is missing or does not verify
  +- TrialError                  one trial ended badly; the study goes on
      +- NonFiniteError          loss or metric is NaN or infinite
-     +- OutOfMemoryError        the trial needs more memory than there is
 """
 
 import difflib
@@ -85,10 +84,6 @@ class TrialError(KaratError):
 
 class NonFiniteError(TrialError):
     """A loss or a metric is NaN or infinite."""
-
-
-class OutOfMemoryError(TrialError):
-    """A trial needs more memory than there is."""
 
 
 def shorten(value: object, limit: int = 60) -> str:

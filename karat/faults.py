@@ -3,11 +3,12 @@
 `KARAT_FAULT="reported.before@3=kill:/tmp/once"`: at the third time that a process comes to
 `reported.before` it is killed, unless the file is there, which is made first: so the fault
 happens once, however many processes come by. Actions: `kill` (SIGKILL), `full` (OSError, no
-space left on device), `memory` (torch's out-of-memory error), `hang`.
+space left on device), `memory` (MemoryError), `hang`.
 
 Places: every kind of event with `.before` (not on disk), `.written` (on disk, without effect) and
-`.after`; `journal.torn` (half of a line is on disk); `checkpoint.write`, `checkpoint.rename` and
-`checkpoint.manifest` with `.before` and `.after`; `step.before`; `view.push.before` and `.after`.
+`.after`; `journal.torn` (half of a line is on disk); `checkpoint.write.before`;
+`checkpoint.rename` and `checkpoint.manifest` with `.before` and `.after`; `step.before`;
+`view.push.before` and `.after`.
 """
 
 import errno

@@ -103,6 +103,7 @@ class KArAtAttention(HostAttention):
         if attn_mask is None and not is_causal:
             out_BHND = self._attend(qkv)
         else:
+            self.operator.kernels(q_BHND, needs_weights=True)  # refuses one that cannot
             scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale)
             scores_BHNM, keep = _masked(scores_BHNM, attn_mask, is_causal)
             out_BHND = self._operate(scores_BHNM, v_BHND, keep)
@@ -163,6 +164,7 @@ class KArAtWindowAttention(HostAttention):
         self.qkv = attention.qkv
         self.window_size, self.window_area = attention.window_size, attention.window_area
         self.relative_position_bias_table = attention.relative_position_bias_table
+        self.kernels()  # refuses one that cannot
         self.init_non_persistent_buffers()
 
     @property

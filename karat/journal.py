@@ -6,6 +6,7 @@ One process writes (`Journal.open` takes a lock that ends with the process); any
 line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -52,6 +53,7 @@ class Journal:
     ) -> None:
         self.path, self.past = path, events
         self._next = len(events)
+        self._broken = False
         self._lock, self._clock = lock, clock
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -76,14 +78,27 @@ class Journal:
 
     def append(self, kind: str, **data: Any) -> Event:
         """Write one event and wait until it is on disk."""
+        if self._broken:
+            raise JournalError(f"{self.path}: is not written any more, since a write failed")
         event = Event(self._next, self._clock(), kind, data)
         line = _encode(event)
         if faults.due("journal.torn"):
             os.write(self._file, line[: len(line) // 2])
             faults.happen()
-        if os.write(self._file, line) != len(line):
-            raise JournalError(f"{self.path}: could not write a whole line; is the disk full?")
-        os.fsync(self._file)
+        size = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file)
+        except OSError as error:
+            self._broken = True
+            os.ftruncate(
+                self._file, size
+            )  # or the next driver would find half a line in the middle
+            raise JournalError(
+                f"{self.path}: could not be written ({error.strerror}). What was written before is "
+                "whole; make room and run the same command again"
+            ) from error
         self._next += 1
         return event
 

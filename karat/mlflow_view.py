@@ -201,7 +201,7 @@ class View:
             params[KERNELS_PARAM] = ", ".join(trial.kernels)
             known.has_kernels = True
         self._log(known, points, params)
-        if trial.ended:
+        if trial.status == "completed":
             self._log_checkpoint(trial, known)
         reason = trial.reason
         if status == "interrupted":

@@ -38,8 +38,8 @@ class _NoJournal(Journal):
 def replay(space: Space, events: Sequence[Event]) -> Iterator[Difference]:
     """The decisions that come out differently; none for a journal of this version of karat.
 
-    Each is compared in the state that the journal tells of, so that one difference does not
-    make all later ones.
+    Each is compared in the state that the journal tells of. A proposal that differs stays with the
+    sampler, so that those after it may differ too: the first is the one to look at.
     """
     study = Study(space, _NoJournal(), Path())
     for event in events:

@@ -31,8 +31,8 @@ class Report:
 class Trial:
     """One configuration with one seed, and what became of it.
 
-    `waiting` is a trial that has started but runs in no segment now: its worker was lost or
-    the study was interrupted. `kernels` are those that computed attention in its first segment,
+    `waiting` is a trial that runs in no segment now: it was just asked for, its worker was lost, it
+    is to be tried with less memory, or the study was interrupted. `kernels` are those that computed attention in its first segment,
     None before that has reported. `cause` tells failures apart (`karat.worker`), and a waiting
     trial is not to run before `ready_at`.
     """
@@ -97,6 +97,7 @@ class StudyState:
         self.created_at = 0.0
         self.launches: list[Launch] = []
         self.trials: dict[int, Trial] = {}
+        self.ended: list[int] = []  # in order
         self.confirmation: Mapping[str, Any] | None = None
         self.search_ended_at: float | None = None
         self.status: Literal["running", "interrupted", "completed", "failed"] = "running"
@@ -120,7 +121,12 @@ class StudyState:
         handler = getattr(self, f"_on_{event.kind}", None)
         if handler is None:
             raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}")
-        handler(event)
+        try:
+            handler(event)
+        except KeyError as error:
+            raise JournalError(
+                f"event {event.seq} ({event.kind}): {error} is missing, or was never begun"
+            ) from error
 
     def of_phase(self, phase: Phase) -> list[Trial]:
         """The trials of one phase, in the order in which they were asked for."""
@@ -178,6 +184,7 @@ class StudyState:
         trial.status, trial.reason = event.data["status"], event.data["reason"]
         trial.cause = event.data.get("cause", "")
         trial.ended_at = event.time
+        self.ended.append(trial.number)
 
     def _on_confirmation_planned(self, event: Event) -> None:
         cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]

@@ -1,7 +1,7 @@
 """The study: asks the plan, takes what the trials report, and writes every step to the journal.
 
-Nothing here knows Ray. An engine calls `next_segment` when it has room, and `on_report`,
-`on_failed`, `on_lost` or `on_interrupted` when a segment has something to say. Every change
+Nothing here knows Ray. An engine calls `next_segment` when it has room, and `on_worker_report`,
+`on_worker_died` or `on_interrupted` when a segment has something to say. Every change
 goes through `record`: first to disk, then into the state, the plan and the early stopping, so
 that folding the journal of a killed study leads to the same place.
 """
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from karat import faults
-from karat.checkpoint import load_last_good
+from karat.checkpoint import keep_newest, load_last_good
 from karat.journal import Event, Journal
 from karat.plans import Proposal
 from karat.plans.confirm import confirmation_proposal, contests_of, plan_confirmation
 from karat.plans.search import Search
 from karat.schedulers import make_scheduler
 from karat.space import Space
-from karat.state import Phase, StudyState, Trial
+from karat.state import BACK_OFF_S, Phase, StudyState, Trial
 
 MAX_LOST_SEGMENTS = 3
 SAME_ERRORS = 5
@@ -104,11 +104,14 @@ class Study:
             return None
         now = self._clock()
         waiting = (t for t in self.state.trials.values() if t.status == "waiting")
-        trial = next((t for t in waiting if t.ready_at <= now), None)
+        # A longer wait than there is means that the clock was set back.
+        longest = BACK_OFF_S[-1]
+        trial = next((t for t in waiting if not 0 < t.ready_at - now <= longest), None)
         if trial is None:
             trial = self._ask()
         if trial is None:
             return None
+        (self._trial_folder(trial) / HANG_FILE).unlink(missing_ok=True)
         from_epoch = 0
         if trial.reports:
             found = load_last_good(self._trial_folder(trial), "epoch", trial.reports[-1].epoch)
@@ -189,10 +192,10 @@ class Study:
 
     def on_lost(self, number: int, detail: str) -> None:
         """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
-        self._end_segment(self.state.trials[number], "lost", detail)
-        if self.state.trials[number].lost_segments > MAX_LOST_SEGMENTS:
-            reason = f"worker lost {MAX_LOST_SEGMENTS + 1} times: {detail}"
-            self.on_failed(number, reason, "lost")
+        trial = self.state.trials[number]
+        self._end_segment(trial, "lost", detail)
+        if trial.lost_segments > MAX_LOST_SEGMENTS:
+            self._give_up(trial)
 
     def on_worker_died(self, number: int) -> None:
         """A worker is gone: it ended itself, having hung too long, or something else ended it."""
@@ -217,6 +220,8 @@ class Study:
         event = self._journal.append(kind, **data)
         faults.at(f"{kind}.written")
         self.observe(event)
+        if kind == "trial_ended":
+            self._tidy(self.state.trials[data["trial"]])
         for listener in self.listeners:
             listener(event, self.state)
         faults.at(f"{kind}.after")
@@ -302,8 +307,7 @@ class Study:
 
     def _hopeless(self) -> str | None:
         """The error that the last trials to end all failed with."""
-        ended = [trial for trial in self.state.trials.values() if trial.ended]
-        last = sorted(ended, key=lambda trial: trial.ended_at or 0.0)[-SAME_ERRORS:]
+        last = [self.state.trials[number] for number in self.state.ended[-SAME_ERRORS:]]
         reasons = {(trial.cause, trial.reason) for trial in last}
         if len(last) < SAME_ERRORS or len(reasons) > 1:
             return None
@@ -315,12 +319,27 @@ class Study:
     def _recover(self) -> None:
         """Finish what a kill cut short: verdicts not yet written, segments not yet ended."""
         for trial in list(self.state.trials.values()):
+            if trial.ended:
+                self._tidy(trial)
             if trial.ended or self._settle(trial):
                 continue
             if trial.status == "running":
                 self._end_segment(trial, "interrupted", "the driver ended without a word")
+            elif trial.lost_segments > MAX_LOST_SEGMENTS:
+                self._give_up(trial)
         if self.state.created:
             self._advance()
+
+    def _give_up(self, trial: Trial) -> None:
+        reason = f"its worker was lost {MAX_LOST_SEGMENTS + 1} times"
+        self.on_failed(trial.number, reason, "lost")
+
+    def _tidy(self, trial: Trial) -> None:
+        """Keep the best weights of a completed trial, none of a stopped one, all of a failed one."""
+        if trial.status == "completed":
+            keep_newest(self._trial_folder(trial), epoch=0, best=1)
+        elif trial.status == "stopped":
+            keep_newest(self._trial_folder(trial), epoch=0, best=0)
 
     def _end_segment(self, trial: Trial, cause: str, detail: str) -> None:
         self.record(
@@ -332,7 +351,7 @@ class Study:
         )
 
     def _settle(self, trial: Trial) -> bool:
-        verdict = self._verdicts.get(trial.number)
+        verdict = self.verdict(trial.number)
         if verdict is None:
             return False
         reason = (

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from karat.attention import AttentionConfig
-from karat.checkpoint import load_last_good, save_series
+from karat.checkpoint import drop_after, load_last_good, save_series
 from karat.datasets import Dataset, Pictures, load_splits, make_dataset
-from karat.errors import CheckpointError, NonFiniteError, OutOfMemoryError
+from karat.errors import CheckpointError, NonFiniteError
 from karat.hosts import kernels_of
 from karat.models import ModelConfig, build_model, check_model, count_parameters
 from karat.recipes import load_recipe
@@ -163,8 +163,10 @@ class Trainer:
         self.optimizer, self.scheduler = self._make_optimizer()
         self.epoch = 0
         self.best = -math.inf
-        if folder is not None and resume_at_most > 0:
-            self._resume(folder, resume_at_most)
+        if folder is not None:
+            if resume_at_most > 0:
+                self._resume(folder, resume_at_most)
+            drop_after(folder, self.epoch)
 
     @property
     def finished(self) -> bool:
@@ -183,20 +185,8 @@ class Trainer:
 
         Raises:
             NonFiniteError: the loss or a metric is NaN or infinite.
-            OutOfMemoryError: of the device, or of torch on the CPU.
             CheckpointError: the checkpoint could not be written; the one before it is whole.
         """
-        try:
-            return self._run_epoch()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-                first = str(error).strip().splitlines()[0]
-                raise OutOfMemoryError(
-                    f"out of memory at epoch {self.epoch + 1}: {first}"
-                ) from error
-            raise
-
-    def _run_epoch(self) -> EpochResult:
         started = time.monotonic()
         train_loss = self._train_epoch()
         self.epoch += 1
@@ -285,7 +275,8 @@ class Trainer:
     @torch.inference_mode()
     def _evaluate(self, split: Pictures, name: str) -> dict[str, float]:
         self.model.eval()
-        loader = DataLoader(split, batch_size=256, num_workers=self.config.training.workers)
+        size = max(1, 256 // self.micro_batches)
+        loader = DataLoader(split, batch_size=size, num_workers=self.config.training.workers)
         loss = correct = count = 0.0
         for pictures, labels in loader:
             logits, targets = self.model(pictures.to(self.device)), labels.to(self.device)
@@ -325,3 +316,11 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a device or on the CPU."""
+    signs = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    )

@@ -87,7 +87,9 @@ class StudySearcher(Searcher):
             self.guard(lambda: self._study.on_worker_died(number))
 
     def guard(self, call: Callable[[], Any]) -> Any:
-        """The call's result; None if it failed, which ends the run."""
+        """The call's result; None if it failed, which ends the run, or if one before it failed."""
+        if self.error is not None:
+            return None
         try:
             return call()
         except (KaratError, OSError) as error:

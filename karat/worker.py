@@ -18,14 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from karat import faults
-from karat.errors import CheckpointError, NonFiniteError, OutOfMemoryError, TrialError
+from karat.errors import CheckpointError, NonFiniteError
 from karat.study import HANG_FILE, Segment
-
-_CAUSES = (
-    (OutOfMemoryError, "memory"),
-    (NonFiniteError, "non-finite"),
-    (CheckpointError, "checkpoint"),
-)
 
 
 class SegmentWorker:
@@ -41,28 +35,39 @@ class SegmentWorker:
         A process that does not come to its end within the segment's limit is ended from within,
         whatever it is doing; where it hung is then written beside the trial's checkpoints.
         """
-        folder = Path(self.segment.folder)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (folder / HANG_FILE).open("w") as file:
-            faulthandler.dump_traceback_later(self.segment.limit_s, exit=True, file=file)
-            try:
-                return self._step()
-            finally:
-                faulthandler.cancel_dump_traceback_later()
+        trace = Path(self.segment.folder) / HANG_FILE
+        try:
+            trace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with trace.open("w") as file:
+                faulthandler.dump_traceback_later(self.segment.limit_s, exit=True, file=file)
+                try:
+                    return self._step()
+                finally:
+                    faulthandler.cancel_dump_traceback_later()
+                    trace.unlink(missing_ok=True)
+        except OSError as error:
+            return {
+                "failed": f"{trace}: cannot be written ({error.strerror})",
+                "cause": "checkpoint",
+            }
 
     def _step(self) -> dict[str, Any]:
         try:
             faults.at("step.before")
             return self._epoch()
-        except (TrialError, CheckpointError) as error:
-            cause = next((name for kind, name in _CAUSES if isinstance(error, kind)), "error")
-            return {"failed": str(error), "cause": cause}
-        except MemoryError as error:
-            return {"failed": f"out of memory: {error}", "cause": "memory"}
+        except NonFiniteError as error:
+            return {"failed": str(error), "cause": "non-finite"}
+        except CheckpointError as error:
+            return {"failed": str(error), "cause": "checkpoint"}
         except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
+            from karat.training import is_out_of_memory
+
+            first = (str(error).strip() or "no message").splitlines()[0]
+            if is_out_of_memory(error):
+                return {"failed": f"out of memory: {first}", "cause": "memory"}
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
-            return {"failed": f"{type(error).__name__}: {error} ({where})", "cause": "error"}
+            return {"failed": f"{type(error).__name__}: {first} ({where})", "cause": "error"}
 
     def _epoch(self) -> dict[str, Any]:
         if self._trainer is not None:

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
     {"errors", "faults"},
-    {"catalog", "settings", "seeds", "levels", "starts"},
+    {"autocast", "catalog", "settings", "seeds", "levels", "starts"},
     {
         "bases",
         "base_activations",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import karat
 from karat.attention import AttentionConfig, HeadParts, Operator
-from karat.errors import HostError, InputError, SettingError
+from karat.errors import HostError, InputError, KernelError, SettingError
 from karat.hosts import convert, kernels_of, sites_of
 from karat.models import ModelConfig, build_host, build_model, check_model
 from karat.timm_models import MODULES, WITHOUT_PLAIN_ATTENTION
@@ -185,6 +185,16 @@ def test_dropout_of_the_host_stays_in_force() -> None:
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
+
+
+def test_kernel_by_name_is_refused_where_the_weights_are_needed() -> None:
+    with pytest.raises(KernelError, match=r"kernel recompute: never forms attention weights"):
+        convert(swin(), {**FOURIER, "kernel": "recompute"})
+    model = convert(vit(), {**FOURIER, "kernel": "recompute"})
+    attention = model.blocks[0].attn
+    tokens = torch.randn(1, attention.operator.num_tokens, TINY["embed_dim"])
+    with pytest.raises(KernelError, match=r"for a mask, a bias or dropout; reference can do this"):
+        attention(tokens, is_causal=True)
 
 
 @pytest.mark.parametrize("host", HOSTS)

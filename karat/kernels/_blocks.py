@@ -12,6 +12,7 @@ from torch import Tensor
 from karat.kernels._features import features_of
 
 CACHE_NUMBERS = 1 << 20  # numbers in the feature buffer, on a CPU
+LEAST_QUERIES = 16  # in a block: fewer would be many small products
 DEVICE_NUMBERS = 1 << 26  # on a device, where few large operations are better than many
 
 
@@ -21,12 +22,13 @@ def rows_in_blocks(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: st
     rows = weights.new_empty(*q.shape[:2], weights.shape[1], q.shape[2])
     weights_PRX = weights.flatten(2)
     buffers = _Buffers(weights)
-    for part in _parts(q, k, weights):
-        scores_PML = _scores(q[part], k[part], scale, operators, buffers)
+    for pictures, queries in _parts(q, k, weights):
+        some_q = q[pictures, :, queries]
+        scores_PML = _scores(some_q, k[pictures], scale, operators, buffers)
         features_PFML = buffers.features(scores_PML)
         features.write(scores_PML, features_PFML)
         rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
-        rows[part] = _from_columns(rows_PRL, q[part].shape)
+        rows[pictures, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
     return rows
 
 
@@ -35,37 +37,41 @@ def rows_backward_in_blocks(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of q, k and weights, given that of the rows (B, H, R, N); and the rows again."""
     features, operators = features_of(spec), weights.shape[0]
-    grad_q, grad_k = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k))
+    grad_q, grad_k = (weights.new_zeros(x.shape) for x in (q, k))
     weights_PRX = weights.flatten(2)
     rows = torch.empty_like(grad, memory_format=torch.contiguous_format)
     grad_weights_PRX = torch.zeros_like(weights_PRX)
     slopes_PXR = features.slope_weights(weights).flatten(2).transpose(1, 2)
     buffers = _Buffers(weights)
-    for part in _parts(q, k, weights):
-        scores_PML = _scores(q[part], k[part], scale, operators, buffers)
+    for pictures, queries in _parts(q, k, weights):
+        some_q, some_k = q[pictures, :, queries], k[pictures]
+        scores_PML = _scores(some_q, some_k, scale, operators, buffers)
         features_PFML = buffers.features(scores_PML)
         features.write(scores_PML, features_PFML)
         rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
-        rows[part] = _from_columns(rows_PRL, q[part].shape)
-        grad_PRL = _to_columns(grad[part], operators)
+        rows[pictures, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
+        grad_PRL = _to_columns(grad[pictures, :, :, queries], operators)
         grad_weights_PRX.baddbmm_(grad_PRL, features_PFML.flatten(1, 2).transpose(1, 2))
         pulled_PFML = buffers.pulled(features_PFML)
         torch.bmm(slopes_PXR, grad_PRL, out=pulled_PFML.flatten(1, 2))
         features.pull_back(scores_PML, features_PFML, pulled_PFML)
-        grad_scores_IMN = _from_columns(scores_PML, q[part].shape).flatten(0, 1)
-        of_q, of_k = (x[part].flatten(0, 1).to(weights.dtype) for x in (q, k))
-        grad_q[part] = _product(grad_scores_IMN.mT, of_k, scale).view(q[part].shape)
-        grad_k[part] = _product(grad_scores_IMN, of_q, scale).view(k[part].shape)
-    return grad_q, grad_k, grad_weights_PRX.view_as(weights), rows
+        grad_scores_IMN = _from_columns(scores_PML, some_q.shape).flatten(0, 1)
+        of_q, of_k = (x.flatten(0, 1).to(weights.dtype) for x in (some_q, some_k))
+        grad_q[pictures, :, queries] = _product(grad_scores_IMN.mT, of_k, scale).view(some_q.shape)
+        grad_k[pictures] += _product(grad_scores_IMN, of_q, scale).view(some_k.shape)
+    return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_weights_PRX.view_as(weights), rows
 
 
-def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[slice]:
-    """Runs of pictures whose features fit the buffer, at least one picture each."""
-    of_picture = q.shape[1] * q.shape[2] * k.shape[2] * weights.shape[2]
+def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Runs of pictures, or of queries of one picture, whose features fit the buffer."""
+    batch, heads, tokens, _ = q.shape
+    of_query = max(1, heads * k.shape[2] * weights.shape[2])
     numbers = CACHE_NUMBERS if q.device.type == "cpu" else DEVICE_NUMBERS
-    pictures = max(1, numbers // max(1, of_picture))
-    for start in range(0, q.shape[0], pictures):
-        yield slice(start, start + pictures)
+    queries = max(1, min(tokens, max(LEAST_QUERIES, numbers // of_query)))
+    pictures = max(1, numbers // (of_query * max(1, tokens))) if queries == tokens else 1
+    for picture in range(0, batch, pictures):
+        for query in range(0, tokens, queries):
+            yield slice(picture, picture + pictures), slice(query, query + queries)
 
 
 class _Buffers:

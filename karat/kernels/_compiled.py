@@ -30,7 +30,7 @@ def is_available() -> bool:
     """Whether the compiled rows can be called; builds them at the first call, in about 15 s."""
     try:
         torch.ops.load_library(str(_built()))  # type: ignore[no-untyped-call]
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, RuntimeError) as error:  # no compiler, no home, or it cannot be loaded
         _LOG.warning(
             "attention on this CPU runs at about half the speed that it could have: %s", error
         )

@@ -8,11 +8,12 @@ parameters last: scales of units and of the base activation, then each of the co
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from karat.autocast import without_autocast
 from karat.kernels import _compiled
 from karat.kernels._blocks import rows_backward_in_blocks, rows_in_blocks
 from karat.kernels._features import feature_weights, feature_weights_backward
@@ -35,8 +36,9 @@ def linear_rows(
             *_plain(q, k), *coefficients, unit_scale, scale
         )
         return compiled
-    weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-    return rows_in_blocks(q, k, weights, scale, spec)
+    with without_autocast(q.device):
+        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
+        return rows_in_blocks(q, k, weights, scale, spec)
 
 
 @torch.library.custom_op("karat::linear_rows_backward", mutates_args=())
@@ -57,10 +59,11 @@ def linear_rows_backward(
         )
         of_scales = [] if unit_scale is None else [of_scale]
         return [of_q.to(q.dtype), of_k.to(k.dtype), *of_scales, of_a, of_b]
-    weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-    of_q, of_k, of_weights, _ = rows_backward_in_blocks(grad, q, k, weights, scale, spec)
-    found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
-    return [of_q, of_k, *(each.contiguous() for each in _given(*found))]
+    with without_autocast(q.device):
+        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
+        of_q, of_k, of_weights, _ = rows_backward_in_blocks(grad, q, k, weights, scale, spec)
+        found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
+        return [of_q, of_k, *_copies(found)]
 
 
 @torch.library.custom_op("karat::linear_attend", mutates_args=())
@@ -86,9 +89,10 @@ def linear_attend(
             *_plain(q, k, v), matrix.contiguous(), *coefficients, unit_scale, scale
         )
         return compiled
-    weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-    rows_BHRN = rows_in_blocks(q, k, weights, scale, spec)
-    return _out_like(q, matrix).copy_(rows_BHRN.mT @ _narrow(matrix, v))
+    with without_autocast(q.device):
+        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
+        rows_BHRN = rows_in_blocks(q, k, weights, scale, spec)
+        return _out_like(q, matrix).copy_(rows_BHRN.mT @ _narrow(matrix, v))
 
 
 @torch.library.custom_op("karat::linear_attend_backward", mutates_args=())
@@ -110,30 +114,43 @@ def linear_attend_backward(
             tensor lies as (B, N, 3, H, D), as the backward pass of a projection wants it.
     """
     q, k, v = three(qkv)
-    grads = _grads_like(qkv, matrix.dtype)
     if _is_compiled(q, k, coefficients, spec):
+        grads = _grads_like(qkv, matrix.dtype)
         of_matrix, of_a, of_b, of_scale = torch.ops.karat_native.fourier_attend_backward(
             *_plain(grad, q, k, v), matrix.contiguous(), *coefficients, unit_scale, scale,
             *three(grads),
         )  # fmt: skip
         of_parameters = [*([] if unit_scale is None else [of_scale]), of_a, of_b]
     else:
-        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-        above = grad.to(matrix.dtype)
-        of_q, of_k, of_weights, rows_BHRN = rows_backward_in_blocks(
-            _narrow(matrix, v) @ above.mT, q, k, weights, scale, spec
-        )
-        of_narrow = rows_BHRN @ above
-        operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
-        of_v = matrix.repeat_interleave(sharing, 0) @ of_narrow
-        of_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), of_narrow)
-        of_matrix = of_heads.view(operators, sharing, *matrix.shape[1:]).sum(1)
-        for into, of_one in zip(three(grads), (of_q, of_k, of_v), strict=True):
-            into.copy_(of_one)
-        found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
-        of_parameters = [each.contiguous() for each in _given(*found)]
+        with without_autocast(q.device):
+            weights = feature_weights(coefficients, unit_scale, base_scale, spec)
+            grads, of_weights, of_matrix = _attend_backward_in_blocks(
+                grad, qkv, weights, matrix, scale, spec
+            )
+            found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
+            of_parameters = _copies(found)
     own = [each.to(like.dtype) for each, like in zip(grads, qkv, strict=True)]
     return [*own, of_matrix, *of_parameters]
+
+
+def _attend_backward_in_blocks(
+    grad: Tensor, qkv: Sequence[Tensor], weights: Tensor, matrix: Tensor, scale: float, spec: str
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Gradients of what stands in `qkv`, of the weights of features and of W."""
+    q, k, v = three(qkv)
+    grads = _grads_like(qkv, matrix.dtype)
+    above = grad.to(matrix.dtype)
+    of_q, of_k, of_weights, rows_BHRN = rows_backward_in_blocks(
+        _narrow(matrix, v) @ above.mT, q, k, weights, scale, spec
+    )
+    of_narrow = rows_BHRN @ above
+    operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
+    of_v = matrix.repeat_interleave(sharing, 0) @ of_narrow
+    of_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), of_narrow)
+    of_matrix = of_heads.view(operators, sharing, *matrix.shape[1:]).sum(1)
+    for into, found in zip(three(grads), (of_q, of_k, of_v), strict=True):
+        into.copy_(found)
+    return grads, of_weights, of_matrix
 
 
 def three(qkv: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -145,6 +162,11 @@ def _narrow(matrix_PMR: Tensor, v_BHMD: Tensor) -> Tensor:
     """Wᵀ V, shape (B, H, R, D)."""
     sharing = v_BHMD.shape[1] // matrix_PMR.shape[0]
     return matrix_PMR.mT.repeat_interleave(sharing, 0) @ v_BHMD.to(matrix_PMR.dtype)
+
+
+def _copies(grads: Iterable[Tensor | None]) -> list[Tensor]:
+    """Those that are, each in memory of its own, as what an operation returns must be."""
+    return [each.clone(memory_format=torch.contiguous_format) for each in _given(*grads)]
 
 
 def _out_like(q: Tensor, matrix: Tensor) -> Tensor:
@@ -243,8 +265,11 @@ def _(
     scale: float,
     spec: str,
 ) -> list[Tensor]:
+    of_qkv = _grads_like(qkv, qkv[0].dtype)
+    if len(qkv) > 1:
+        of_qkv = [each.new_empty(each.shape) for each in qkv]
     own = _given(matrix, unit_scale, base_scale, *coefficients)
-    return [*_grads_like(qkv, qkv[0].dtype), *(each.new_empty(each.shape) for each in own)]
+    return [*of_qkv, *(each.new_empty(each.shape) for each in own)]
 
 
 def _given(*tensors: Tensor | None) -> list[Tensor]:

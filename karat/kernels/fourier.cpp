@@ -8,7 +8,7 @@
 //
 // Shapes: B pictures, H heads, N queries, M keys, D head width, P operators, R outputs,
 // F = 2 G features, X = F M; T queries in a tile, a multiple of the lanes of a vector. Everything
-// is float32; of a tensor with heads only the last dimension must lie side by side.
+// is float32; each head of a tensor must be a row-major matrix, the heads may lie anywhere.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -36,6 +36,7 @@ namespace {
 
 constexpr int64_t kTileBytes = 400 * 1024;
 constexpr int64_t kLargestGrid = 16;
+constexpr float kLargestScore = 1073741824.0f;
 
 // c (m x n) = alpha op(a) op(b) + beta c, row-major, where op(a) is m x k.
 void gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
@@ -63,7 +64,9 @@ inline Floats& vector_at(float* from) { return *reinterpret_cast<Floats*>(from);
 // polynomials of the Cephes library, within 1e-7.
 inline void sine_and_cosine(const Floats& x, Floats& s, Floats& c) {
   constexpr double kNearest = 6755399441055744.0;  // 1.5 * 2^52: what is added to it is rounded
-  const Doubles wide = __builtin_convertvector(x, Doubles);
+  // A score of 2^30 and more says nothing about an angle; NaN and infinity give NaN.
+  const Integers tells = (x < kLargestScore) & (x > -kLargestScore);
+  const Doubles wide = __builtin_convertvector(tells ? x : x * 0.0f, Doubles);
   const Doubles shifted = wide * 0.63661977236758134308 + kNearest;
   const Doubles quarters = shifted - kNearest;
   const Floats r = __builtin_convertvector(wide - quarters * 1.57079632679489661923, Floats);
@@ -192,12 +195,23 @@ struct Shape {
         features(2 * cosines.size(3)) {
     TORCH_CHECK(features / 2 <= kLargestGrid, "grid size above 16");
     TORCH_CHECK(cosines.size(2) == keys, "units for another number of keys");
+    TORCH_CHECK(operators > 0 && heads % operators == 0, heads, " heads, ", operators,
+                " operators");
+    check(k, "k", keys, width);
     const int64_t of_query = (features + 1) * keys * sizeof(float);
     tile = std::min(whole_vectors(queries), kTileBytes / of_query / kLanes * kLanes);
     tile = std::max<int64_t>(kLanes, tile);
   }
 
   static int64_t whole_vectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+  // Refuse a tensor that is not (B, H, rows, columns).
+  void check(const at::Tensor& x, const char* name, int64_t rows, int64_t columns) const {
+    TORCH_CHECK(x.dim() == 4 && x.size(0) == pictures && x.size(1) == heads &&
+                    x.size(2) == rows && x.size(3) == columns,
+                name, " has shape ", x.sizes(), "; expected [", pictures, ", ", heads, ", ", rows,
+                ", ", columns, "]");
+  }
+
   int64_t row() const { return features * keys; }
   int64_t of_operator() const { return outputs * row(); }
   int64_t operator_of(int64_t head) const { return head / (heads / operators); }
@@ -359,6 +373,12 @@ void for_each_tile(const Shape& s, int64_t begin, int64_t end, const Work& work)
     work(first, std::min(s.tile, end - first));
 }
 
+// How many threads may work: no more than there are heads and tiles.
+int64_t parts_for(const Shape& s) {
+  const int64_t tiles = (s.queries + s.tile - 1) / s.tile;
+  return std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), s.pictures * s.heads * tiles));
+}
+
 // `work(picture, head, thread, memory, begin, end)` for the queries of every head; those of one
 // head may be shared out to several threads where there are fewer heads than threads.
 template <typename Work>
@@ -370,7 +390,8 @@ void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& w
   const int64_t parts = part ? (s.queries + part - 1) / part : 1;
   at::parallel_for(0, heads * parts, 1, [&](int64_t from, int64_t to) {
     float* memory = scratch(numbers);
-    const int64_t thread = std::min<int64_t>(at::get_thread_num(), threads - 1);
+    // Inside of another parallel region all of this runs in one thread, of whatever number.
+    const int64_t thread = std::min<int64_t>(at::get_thread_num(), parts_for(s) - 1);
     for (int64_t task = from; task < to; ++task) {
       const int64_t place = task / parts, begin = task % parts * part;
       work(place / s.heads, place % s.heads, thread, memory, begin,
@@ -380,8 +401,9 @@ void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& w
 }
 
 // One sum for each thread, to be added up.
-at::Tensor parts_of(std::initializer_list<int64_t> sizes, const at::Tensor& like) {
-  std::vector<int64_t> all{at::get_num_threads()};
+at::Tensor parts_of(const Shape& s, std::initializer_list<int64_t> sizes,
+                    const at::Tensor& like) {
+  std::vector<int64_t> all{parts_for(s)};
   all.insert(all.end(), sizes);
   return at::zeros(all, like.options());
 }
@@ -407,11 +429,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_r
     const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& a,
     const at::Tensor& b, const std::optional<at::Tensor>& scales, double scale) {
   const Shape s(q, k, a);
+  s.check(grad, "grad", s.outputs, s.queries);
   const Units units(s, a, b, scales);
   const at::Tensor weights = units.weights(), slopes = units.slopes();
   at::Tensor of_q = at::empty(q.sizes(), q.options());
   at::Tensor of_k = at::empty(k.sizes(), k.options());
-  at::Tensor of_weights = parts_of({s.operators, s.of_operator()}, a);
+  at::Tensor of_weights = parts_of(s, {s.operators, s.of_operator()}, a);
   const size_t numbers = s.numbers() + s.outputs * s.tile;
   for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
@@ -435,13 +458,20 @@ void narrow_values(const Shape& s, Matrix<const float> v, const float* matrix, f
        s.width);
 }
 
+void check_values(const Shape& s, const at::Tensor& v, const at::Tensor& matrix) {
+  s.check(v, "v", s.keys, s.width);
+  TORCH_CHECK(matrix.is_contiguous() && matrix.dim() == 3 && matrix.size(0) == s.operators &&
+                  matrix.size(1) == s.keys && matrix.size(2) == s.outputs,
+              "W has shape ", matrix.sizes());
+}
+
 // Φ̂(A) (Wᵀ V), shape (B, H, N, D), lying as (B, N, H, D); `matrix` is W, shape (P, M, R).
 at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& matrix, const at::Tensor& a, const at::Tensor& b,
                           const std::optional<at::Tensor>& scales, double scale) {
   const Shape s(q, k, a);
+  check_values(s, v, matrix);
   const at::Tensor weights = Units(s, a, b, scales).weights();
-  TORCH_CHECK(matrix.is_contiguous());
   at::Tensor out =
       at::empty({s.pictures, s.queries, s.heads, s.width}, q.options()).transpose(1, 2);
   const size_t numbers = s.numbers() + s.outputs * (s.width + s.tile);
@@ -470,11 +500,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_attend_backwa
     const std::optional<at::Tensor>& scales, double scale, const at::Tensor& of_q,
     const at::Tensor& of_k, const at::Tensor& of_v) {
   const Shape s(q, k, a);
+  check_values(s, v, matrix);
+  s.check(grad, "grad", s.queries, s.width);
   const Units units(s, a, b, scales);
   const at::Tensor weights = units.weights(), slopes = units.slopes();
-  TORCH_CHECK(matrix.is_contiguous());
-  at::Tensor of_weights = parts_of({s.operators, s.of_operator()}, a);
-  at::Tensor of_matrix = parts_of({s.operators, s.keys, s.outputs}, a);
+  at::Tensor of_weights = parts_of(s, {s.operators, s.of_operator()}, a);
+  at::Tensor of_matrix = parts_of(s, {s.operators, s.keys, s.outputs}, a);
   const size_t numbers = s.numbers() + 2 * s.outputs * (s.width + s.queries);
   for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {

@@ -34,7 +34,8 @@ class Recompute(Kernel):
             parameters = _parameters(units, q_BHND.dtype)
             rows_BHRN: Tensor = _Rows.apply(scale, units.spec, q_BHND, k_BHMD, *parameters)
             return rows_BHRN.transpose(-2, -1)
-        if not torch.is_grad_enabled():
+        # torch.func does without the hooks that a checkpoint needs.
+        if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return Reference().rows(q_BHND, k_BHMD, scale, units)
         rows: Tensor = checkpoint(
             Reference().rows, q_BHND, k_BHMD, scale, units, use_reentrant=False

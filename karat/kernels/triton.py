@@ -7,10 +7,10 @@ the powers of two that a block product needs, and what is padded is read as 0.
 Forward, one program for a block of queries of a head: scores with a block of keys, one cosine
 and sine each, the other frequencies by angle addition, and their product with the weights.
 
-Backward, nothing but q, k and weights being kept, features are computed again twice: for the
-gradient of q in programs for a block of queries, and for those of k and weights in programs for
-a block of keys, which go over the queries of all their pictures and so sum the gradients of
-their weights in registers. Few programs share a weight: each writes a part, and the parts are
+Backward, nothing but q, k and weights being kept, features are computed again for each of three
+gradients: that of q in programs for a block of queries, that of k and that of the weights in
+programs for a block of keys, of which the last go over the queries of all their pictures and so
+sum the gradients of their weights in registers. Few programs share a weight: each writes a part, and the parts are
 summed afterwards. There are no atomics, so the same call gives the same bits.
 """
 
@@ -282,9 +282,8 @@ class _Launch:
         and every s-th picture and head of an operator.
         """
         block: int = self.constants["BLOCK_OWN"]
-        groups = _ceil(
-            self.grid_size, max(1, WEIGHT_NUMBERS // (2 * block * self.constants["BLOCK_R"]))
-        )
+        group = _group(self.grid_size, block, self.constants["BLOCK_R"])
+        groups = _ceil(self.grid_size, group)
         tiles, pictures = groups * _ceil(self.keys, block), self.batch * self.sharing
         splits = max(1, min(PROGRAMS // (tiles * self.operators), pictures))
         parts = self.weights.new_empty((splits, *self.weights.shape))
@@ -297,7 +296,7 @@ class _Launch:
             self.sharing,
             self.tokens,
             self.keys,
-            GROUP=_ceil(self.grid_size, groups),
+            GROUP=group,
             **self.constants,
         )
         return parts.sum(0)
@@ -309,6 +308,12 @@ class _Launch:
 def _blocks(outputs: int, width: int) -> dict[str, int]:
     """Block sizes and launch options for R and D as padded: the place to tune them."""
     return {"BLOCK_OWN": 64, "BLOCK_OTHER": 16, "num_warps": 4, "num_stages": 2}
+
+
+def _group(grid_size: int, block: int, outputs: int) -> int:
+    """How many frequencies' gradients of weights a program sums: alike for all programs."""
+    most = max(1, WEIGHT_NUMBERS // (2 * block * outputs))
+    return _ceil(grid_size, _ceil(grid_size, most))
 
 
 def _padded(length: int) -> int:

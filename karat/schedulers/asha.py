@@ -44,7 +44,9 @@ class ASHA(Scheduler):
             return False
         signed = value if self.mode == "max" else -value
         seen = self._rungs.setdefault((arm if self.by_arm else "", epoch), {})
-        before = [other for number, other in seen.items() if number != trial]
+        if trial in seen:  # it went on from here, was cut short, and came by again
+            return False
+        before = list(seen.values())
         seen[trial] = signed
         return bool(before) and signed < float(np.quantile(before, 1 - 1 / self.reduction_factor))
 

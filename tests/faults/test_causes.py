@@ -5,9 +5,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+import torch
 
+from karat import faults
 from karat.audit import audit
-from karat.checkpoint import load_last_good
+from karat.checkpoint import load_last_good, save_series
 from karat.journal import FILE_NAME, read_events
 from karat.space import Space
 from karat.state import StudyState, Trial
@@ -41,9 +43,7 @@ def test_trial_out_of_memory_goes_on_in_micro_batches(
     assert audit(folder, tracking=False) == []
 
 
-def test_full_disk_fails_the_trial_with_its_reason_and_leaves_the_older_checkpoint(
-    write_space: WriteSpace, tmp_path: Path
-) -> None:
+def test_full_disk_fails_the_trial_with_its_reason(write_space: WriteSpace, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     # The first epoch writes two checkpoints, best and epoch; the fourth is the second epoch's.
     assert launch(write_space(), folder, f"checkpoint.write.before@4=full:{tmp_path / 'once'}") == 0
@@ -52,10 +52,35 @@ def test_full_disk_fails_the_trial_with_its_reason_and_leaves_the_older_checkpoi
     assert (
         "could not be written (No space left on device); the one before it is whole" in trial.reason
     )
-    found = load_last_good(folder / "trials" / "0000", "epoch", 99)
+    assert audit(folder, tracking=False) == []
+
+
+def test_full_disk_leaves_the_older_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {"model": {"w": torch.ones(3)}}
+    save_series(tmp_path, "epoch", 1, content)
+    for place in ("write", "rename", "manifest"):
+        monkeypatch.setattr(faults, "_fault", None)
+        faults.use(f"checkpoint.{place}.before@1=full:{tmp_path / place}")
+        with pytest.raises(OSError, match="No space left on device"):
+            save_series(tmp_path, "epoch", 2, content)
+    faults.use("")
+    found = load_last_good(tmp_path, "epoch", 99)
     assert found is not None
     assert found[0] == 1
-    assert audit(folder, tracking=False) == []
+
+
+def test_only_the_best_weights_of_completed_trials_are_kept(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    assert launch(write_space(), folder) == 0
+    trials = state_of(folder).trials
+    assert any(trial.status == "stopped" for trial in trials.values())
+    for trial in trials.values():
+        left = {path.name[:4] for path in (folder / "trials" / f"{trial.number:04d}").iterdir()}
+        assert left == ({"best"} if trial.status == "completed" else set())
 
 
 def optuna_trials(study: Study, trial: Trial) -> optuna.trial.FrozenTrial:

@@ -80,11 +80,14 @@ def test_edges_of_batch_tokens_and_grid_work(batch: int, tokens: int, grid: int)
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("numbers", [1, 2000, 1 << 22])
+@pytest.mark.parametrize(
+    ("numbers", "queries"), [(1, 16), (1, 1), (500, 2), (2000, 4), (1 << 22, 16)]
+)
 def test_result_does_not_depend_on_the_size_of_blocks(
-    numbers: int, monkeypatch: pytest.MonkeyPatch
+    numbers: int, queries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("karat.kernels._blocks.CACHE_NUMBERS", numbers)
+    monkeypatch.setattr("karat.kernels._blocks.LEAST_QUERIES", queries)
     for operators in (4, 2):
         units = units_of("fourier", 9, operators, grid_size=3)
         q, k = inputs_of(5, 9)
@@ -267,7 +270,7 @@ def test_strides_that_no_matrix_has_are_taken(engine: str) -> None:
             torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("basis", ["fourier", "chebyshev"])
+@pytest.mark.parametrize("basis", ["fourier", "chebyshev", "morlet"])
 def test_gradients_through_torch_func_are_the_same(engine: str, basis: str) -> None:
     operators = [operator_of(kernel, basis=basis) for kernel in ("recompute", "reference")]
     pictures = packed(3)
@@ -318,6 +321,98 @@ def test_operations_keep_pytorchs_rules_for_operations(dtype: torch.dtype) -> No
         (_operations.linear_attend_backward, (q, list(qkv.unbind(0)), matrix, *more)),
     ):
         torch.library.opcheck(operation, arguments)  # type: ignore[arg-type]
+
+
+def attended(
+    kernel: str,
+    dtype: torch.dtype,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    asked: str = "qkv",
+    **more: Any,
+) -> list[Tensor]:
+    """Output and gradients of `asked` and of all parameters, for keys of any number."""
+    config = AttentionConfig.from_settings({"basis": "fourier", "kernel": kernel, **more})
+    keys = qkv[1].shape[2]
+    operator = Operator(config, config.operators(HEADS), keys, torch.Generator().manual_seed(0))
+    operator = operator.to(torch.promote_types(dtype, torch.float32))
+    tensors = [each.detach().to(dtype) for each in qkv]
+    leaves = [
+        each.requires_grad_() for each, name in zip(tensors, "qkv", strict=True) if name in asked
+    ]
+    out = operator.attend((tensors[0], tensors[1], tensors[2]), 0.5)
+    learned = [p for p in operator.parameters() if p.requires_grad]
+    upstream = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
+    return [out, *torch.autograd.grad(out, [*leaves, *learned], upstream)]
+
+
+def drawn_qkv(batch: int, queries: int, keys: int, width: int = 6) -> tuple[Tensor, Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(batch, n, HEADS, width, generator=draw) for n in (queries, keys, keys))
+    return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+
+def assert_near(got: list[Tensor], want: list[Tensor], tolerance: float) -> None:
+    for one, other in zip(got, want, strict=True):
+        largest = other.abs().max().item()
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=tolerance * largest + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("batch", "queries", "keys", "more"),
+    [
+        (2, 197, 197, {"rank": 12, "grid_size": 3}),
+        (1, 197, 197, {"rank": 30, "grid_size": 5, "head_sharing": "shared"}),
+        (1, 70, 70, {"rank": 17, "grid_size": 1, "head_sharing": "grouped", "head_groups": 2}),
+        (1, 33, 20, {"rank": 13, "grid_size": 2}),
+        (2, 9, 65, {"rank": 1, "grid_size": 16, "unit_scales": False}),
+        (1, 1, 1, {"rank": 1, "grid_size": 1, "head_sharing": "shared"}),
+    ],
+)
+def test_attention_agrees_with_float64(
+    engine: str, batch: int, queries: int, keys: int, more: dict[str, Any]
+) -> None:
+    qkv = drawn_qkv(batch, queries, keys)
+    want = attended("reference", torch.float64, qkv, **more)
+    assert_near(attended("recompute", torch.float32, qkv, **more), want, 1e-5)
+    narrow = tuple(each.bfloat16() for each in qkv)
+    want = attended("reference", torch.float64, narrow, **more)  # type: ignore[arg-type]
+    assert_near(attended("recompute", torch.bfloat16, narrow, **more), want, 2e-2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", ["q", "k", "v", "qv", ""])
+def test_gradients_of_some_of_queries_keys_and_values_are_the_same(engine: str, asked: str) -> None:
+    qkv = drawn_qkv(2, 9, 9)
+    want = attended("reference", torch.float64, qkv, asked, rank=3)
+    assert_near(attended("recompute", torch.float32, qkv, asked, rank=3), want, 1e-5)
+
+
+def test_backward_inside_autocast_is_as_exact_as_outside(engine: str) -> None:
+    qkv, operator = packed().requires_grad_(), operator_of("recompute")
+    tensors = [qkv, *operator.phi.coefficients.values()]
+    (outside,) = [torch.autograd.grad(operator.attend(qkv, 0.5).square().sum(), tensors)]
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = torch.autograd.grad(operator.attend(qkv, 0.5).square().sum(), tensors)
+    torch.testing.assert_close(inside, outside)
+
+
+@pytest.mark.parametrize(
+    ("q", "k", "units"),
+    [
+        ((1, 3, 5, 4), (1, 3, 5, 4), (2, 3, 5, 2)),
+        ((1, 1, 5, 4), (1, 1, 5, 4), (2, 3, 5, 2)),
+        ((2, 2, 5, 4), (1, 2, 5, 4), (2, 3, 5, 2)),
+        ((1, 2, 5, 4), (1, 2, 5, 3), (2, 3, 5, 2)),
+        ((1, 2, 5, 4), (1, 2, 4, 4), (2, 3, 5, 2)),
+    ],
+)
+def test_compiled_function_refuses_shapes_that_do_not_fit(
+    q: tuple[int, ...], k: tuple[int, ...], units: tuple[int, ...]
+) -> None:
+    if not _compiled.is_available():
+        pytest.skip("there is no C++ compiler")
+    a, b = torch.randn(units), torch.randn(units)
+    with pytest.raises(RuntimeError, match=r"has shape|heads|number of keys"):
+        torch.ops.karat_native.fourier_rows(torch.randn(q), torch.randn(k), a, b, None, 1.0)
 
 
 # -- choosing ---------------------------------------------------------------------------------

@@ -18,12 +18,14 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "rows": (kernels._rows_kernel, {}),
     "gradient of queries": (kernels._side_kernel, {"OWN_KEYS": False}),
     "gradient of keys": (kernels._side_kernel, {"OWN_KEYS": True}),
-    "gradient of weights": (kernels._weights_kernel, {"GROUP": 1}),
+    "gradient of weights": (kernels._weights_kernel, {}),
 }
 
 
 def source_of(kernel: Any, more: dict[str, Any], grid: int, outputs: int, dtype: str) -> ASTSource:
     """A kernel for heads of width 64, with the constants that a launch would give it."""
+    if "GROUP" in kernel.arg_names:
+        more = {**more, "GROUP": kernels._group(grid, 64, kernels._padded(outputs))}
     blocks = kernels._blocks(kernels._padded(outputs), 64)
     precision = "ieee" if dtype == "fp32" else "tf32x3"
     constants = {
