@@ -386,16 +386,22 @@ def test_a_trial_that_lost_its_worker_runs_on(writer: Writer) -> None:
     assert trial_run(writer.folder).info.status == "RUNNING"
 
 
-def test_best_checkpoint_is_kept_with_its_manifest(writer: Writer, trained: Path) -> None:
+def test_best_checkpoint_of_a_completed_trial_is_kept_with_its_manifest(
+    writer: Writer, trained: Path
+) -> None:
     writer.begin()
-    writer.ask(0)
-    writer.segment(0)
-    shutil.copytree(trained, writer.folder / "trials" / "0000")
+    for number in (0, 1):
+        writer.ask(number)
+        writer.segment(number)
+        shutil.copytree(trained, writer.folder / "trials" / f"{number:04d}")
     sync(writer.folder)
     client, run = client_of(writer.folder), trial_run(writer.folder)
     assert client.list_artifacts(run.info.run_id, "checkpoints") == []
-    writer.end(0, "stopped")
+    writer.end(0)
+    writer.end(1, "stopped")
     sync(writer.folder)
+    stopped = trial_run(writer.folder, 1)
+    assert client.list_artifacts(stopped.info.run_id, "checkpoints") == []
     folder = Path(client.download_artifacts(run.info.run_id, "checkpoints"))
     assert sorted(p.name for p in folder.iterdir()) == ["best-00001.json", "best-00001.pt"]
     assert load_checkpoint(folder / "best-00001.pt")["model"]
