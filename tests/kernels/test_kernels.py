@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.measuring import saved_bytes
 from karat.attention import AttentionConfig, Operator, Units, make_operator
 from karat.bases import BASES
 from karat.errors import KernelError, SettingError
@@ -174,19 +175,7 @@ def test_inputs_of_any_strides_are_taken() -> None:
 def kept_bytes(kernel: Any, basis: str) -> int:
     units = units_of(basis, 65, dtype=torch.float32)
     q, k = inputs_of(4, 65, torch.float32)
-    given = {t.untyped_storage().data_ptr() for t in (q, k, *units.parameters())}
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in given:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        rows = kernel.rows(q, k, 0.7, units)
-    assert rows.requires_grad
-    return sum(kept.values())
+    return saved_bytes(lambda: kernel.rows(q, k, 0.7, units), [q, k, *units.parameters()])
 
 
 @pytest.mark.parametrize("basis", ["fourier", "bspline", "morlet"])
@@ -511,7 +500,6 @@ def test_attention_has_the_same_gradients_with_every_kernel(
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_model_keeps_no_more_for_its_backward_pass_than_softmax(size: int) -> None:
-    from benchmarks.measuring import saved_bytes
     from karat.models import ModelConfig, build_model
 
     shape: dict[str, Any] = {"image_size": size, "channels": 3, "classes": 10, "seed": 0}
