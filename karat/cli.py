@@ -38,6 +38,13 @@ def launch(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--fresh", action="store_true", help="put an older study of this name aside and start anew"
     )
+    parser.add_argument(
+        "--extend",
+        metavar="WHAT=+N",
+        action="append",
+        default=[],
+        help="go on with an older study, also a finished one: trials=+20, seeds=+5, epochs=+10",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
     options = parser.parse_args(arguments)
     return _guarded(lambda: _launch(options))
@@ -107,6 +114,8 @@ def _launch(options: argparse.Namespace) -> int:
     space = load_space(options.space, overrides, options.name)
     slots = slots_of(space.resources)
     console = Console()
+    if options.extend and (options.dry_run or options.fresh):
+        raise InputError("--extend: does not go with --dry-run or --fresh")
     if options.dry_run:
         from karat.dryrun import print_plan
 
@@ -115,7 +124,14 @@ def _launch(options: argparse.Namespace) -> int:
     from karat.driver import drive
 
     command = shlex.join(["python", *sys.argv]) if sys.argv else "the same command"
-    return drive(space, options.storage, fresh=options.fresh, command=command, console=console)
+    return drive(
+        space,
+        options.storage,
+        fresh=options.fresh,
+        extend=options.extend,
+        command=command,
+        console=console,
+    )
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -149,7 +165,7 @@ def _replay(options: argparse.Namespace) -> int:
     from karat.spacefile import space_of
 
     path = options.study / FILE_NAME
-    created = _state_of(options.study).created
+    created = _state_of(options.study).original
     if not created:
         raise InputError(f"{path}: the study has not begun; there is nothing to replay")
     events = list(read_events(path))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -14,6 +15,7 @@ from karat.dryrun import arm_costs, trial_config
 from karat.engine import Engine
 from karat.environment import describe_environment
 from karat.errors import InputError
+from karat.extension import extended_source, larger_space, merged
 from karat.journal import FILE_NAME, Event, Journal
 from karat.plans.confirm import contests_of
 from karat.plans.search import Search
@@ -21,21 +23,32 @@ from karat.progress import Progress
 from karat.report import render_terminal, summarise, write_report
 from karat.settings import fields_of
 from karat.space import Space
+from karat.spacefile import space_of
 from karat.state import StudyState
 from karat.study import Study
 
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
+WAY_OUT = "choose another --name, or put the older study aside with --fresh"
 _VIEW_PATIENCE_S = 120.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-def drive(space: Space, storage: Path, *, fresh: bool, command: str, console: Console) -> int:
+def drive(
+    space: Space,
+    storage: Path,
+    *,
+    fresh: bool,
+    extend: Sequence[str] = (),
+    command: str,
+    console: Console,
+) -> int:
     """Run a study to its end, or until a signal; returns the exit status.
 
     Args:
         space: the checked question.
         storage: the folder of all studies.
         fresh: put an older study of this name aside.
+        extend: what `--extend` says.
         command: what the user typed, to be shown as the way to go on.
         console: the terminal.
 
@@ -49,20 +62,56 @@ def drive(space: Space, storage: Path, *, fresh: bool, command: str, console: Co
         put_aside(folder, console)
     with Journal.open(folder) as journal:
         known = StudyState.of(journal.past)
-        if known.created:
-            refuse_another_question(known, space, fingerprint, folder)
-        if known.status in ("completed", "failed"):
-            console.print(
-                f"{folder}: this study is finished; --fresh runs it anew.\n",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-            return _show_end(known, folder, console)
-        study = Study(space, journal, folder)
         if not known.created:
+            if extend:
+                raise InputError(f"--extend: there is no study in {folder} yet; launch it first")
+            study = Study(space, journal, folder)
             study.record("study_created", **description(space, fingerprint))
+        else:
+            if known.created["data"]["fingerprint"] != fingerprint:
+                raise InputError(
+                    f"{folder}: the data has changed since this study began; {WAY_OUT}"
+                )
+            study = Study(original_space(known, folder), journal, folder)
+            _take_changes(study, space, extend, console)
+            if study.finished and known.status in ("completed", "failed"):
+                console.print(
+                    f"{folder}: this study is finished; --fresh runs it anew, --extend goes on.\n",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
+                return _show_end(study.state, folder, console)
         return _run(study, command, console)
+
+
+def original_space(known: StudyState, folder: Path) -> Space:
+    """The question as the journal of a study has it, before any extension."""
+    return space_of(known.original["space"], known.original["name"], str(folder))
+
+
+def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Console) -> None:
+    """Put what the space file or `--extend` asks for beyond the journal into it.
+
+    The same `--extend` again goes on with a study that it has extended, and that is not finished.
+
+    Raises:
+        InputError: it is not only larger.
+    """
+    state = study.state
+    by = " ".join(f"--extend {each}" for each in extend)
+    source = merged(state.asked, state.created["space"], asked.source)
+    if by and not (state.extensions and state.extensions[-1].by == by and not study.finished):
+        source = extended_source(space_of(source, asked.name, str(study.folder)), extend)
+    larger, changes = larger_space(study.space, source, str(study.folder))
+    if not changes:
+        return
+    described = description(larger, state.created["data"]["fingerprint"])
+    del described["uid"]
+    described["totals"] = study.totals_of(larger)
+    study.extend(larger, described, by=by or "the space file", asked=asked.source)
+    shown = "; ".join(map(str, changes))
+    console.print(f"extended: {shown}", markup=False, highlight=False, soft_wrap=True)
 
 
 def put_aside(folder: Path, console: Console) -> None:
@@ -74,26 +123,6 @@ def put_aside(folder: Path, console: Console) -> None:
         console.print(
             f"the older study is now {aside}", markup=False, highlight=False, soft_wrap=True
         )
-
-
-def refuse_another_question(
-    known: StudyState, space: Space, fingerprint: str, folder: Path
-) -> None:
-    """Refuse to go on with a study whose question or data is not the same any more.
-
-    Raises:
-        InputError: which of them, and what to do.
-    """
-    way_out = "choose another --name, or put the older one aside with --fresh"
-    if known.created["space_hash"] != space.hash:
-        theirs, ours = known.created["space"], space.source
-        changed = [key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)]
-        raise InputError(
-            f"{folder}: holds a study of this name with another question "
-            f"(different: {', '.join(sorted(set(changed) - {'study'}))}); {way_out}"
-        )
-    if known.created["data"]["fingerprint"] != fingerprint:
-        raise InputError(f"{folder}: the data has changed since this study began; {way_out}")
 
 
 def description(space: Space, fingerprint: str) -> dict[str, object]:

@@ -210,10 +210,11 @@ class View:
 
     def _update_study(self, study: _Known, record: Record, alive: bool) -> None:
         state = record.state
-        created = {key: state.created[key] for key in ("seed", "metric", "mode")}
-        created["reference"] = ", ".join(state.reference_arms)
-        created |= {key: state.created[key] for key in ("search", "confirm")}
-        params = flatten(created)
+        # As the study began: MLflow takes no second value of a parameter.
+        began = {key: state.original[key] for key in ("seed", "metric", "mode")}
+        began["reference"] = ", ".join(state.reference_arms)
+        began |= {key: state.original[key] for key in ("search", "confirm")}
+        params = flatten(began)
         self._log(study, record.study_points, params if study.new else {})
         if alive:
             self._set_status(study, "running", "", record.time)

@@ -50,7 +50,7 @@ def best_confirmed(state: StudyState) -> tuple[Trial, list[float]] | None:
 def register_best(
     client: Any, uri: str, state: StudyState, folder: Path, runs: Mapping[int, str]
 ) -> None:
-    """Register the best confirmed model under the study's name, once per study.
+    """Register the best confirmed model under the study's name, once for each best trial.
 
     A model that cannot be rebuilt or exported is an error in the log, not the end of the view.
 
@@ -66,11 +66,12 @@ def register_best(
     """
     name, uid = state.created["name"], state.created["uid"]
     best = best_confirmed(state)
-    if best is None or client.search_model_versions(
-        f"name = '{name}' and tags.`karat.study_uid` = '{uid}'"
-    ):
+    if best is None:
         return
     trial, values = best
+    known = client.search_model_versions(f"name = '{name}' and tags.`karat.study_uid` = '{uid}'")
+    if any(each.tags.get("karat.trial") == str(trial.number) for each in known):
+        return
     try:
         model_id = _logged_model(client, runs[trial.number]) or _log_model(
             client, uri, trial, folder, runs[trial.number]

@@ -32,9 +32,11 @@ class Trial:
     """One configuration with one seed, and what became of it.
 
     `waiting` is a trial that runs in no segment now: it was just asked for, its worker was lost, it
-    is to be tried with less memory, or the study was interrupted. `kernels` are those that computed attention in its first segment,
-    None before that has reported. `cause` tells failures apart (`karat.worker`), and a waiting
-    trial is not to run before `ready_at`.
+    is to be tried with less memory, or the study was interrupted. `kernels` are those that
+    computed attention in its first segment, None before that has reported. `cause` tells failures
+    apart (`karat.worker`), and a waiting trial is not to run before `ready_at`. `set_aside` marks
+    a trial that an extension of the study has made void: shorter than trials are now, or of a
+    cell that is not confirmed any more.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Trial:
     lost_segments: int = 0
     micro_batches: int = 1
     ready_at: float = 0.0
+    set_aside: bool = False
     reports: list[Report] = field(default_factory=list)
     kernels: tuple[str, ...] | None = None
     ended_at: float | None = None
@@ -84,20 +87,36 @@ class Launch:
     environment: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """The question was made larger: when, by what, in which settings, and whether it had an answer."""
+
+    time: float
+    by: str
+    changes: tuple[str, ...]
+    was_completed: bool
+
+
 class StudyState:
     """The fold. `apply` each event once, in order.
 
     Levels of factors are tuples here where the journal has lists (see `karat.levels`), but for
     `created["space"]`, which is the question as it was asked.
+
+    `created` describes the study as it is now, `original` as it began, before any extension;
+    `asked` is the source of the space file that the last launch knew.
     """
 
     def __init__(self) -> None:
         self.created: Mapping[str, Any] = {}
+        self.original: Mapping[str, Any] = {}
+        self.asked: Mapping[str, Any] = {}
+        self.extensions: list[Extension] = []
         self.references: Mapping[Level, str] = {}
         self.created_at = 0.0
         self.launches: list[Launch] = []
         self.trials: dict[int, Trial] = {}
-        self.ended: list[int] = []  # in order
+        self.ended: list[int] = []  # in order, since the study began or was extended
         self.confirmation: Mapping[str, Any] | None = None
         self.search_ended_at: float | None = None
         self.status: Literal["running", "interrupted", "completed", "failed"] = "running"
@@ -129,8 +148,8 @@ class StudyState:
             ) from error
 
     def of_phase(self, phase: Phase) -> list[Trial]:
-        """The trials of one phase, in the order in which they were asked for."""
-        return [trial for trial in self.trials.values() if trial.phase == phase]
+        """The trials of one phase that count, in the order in which they were asked for."""
+        return [t for t in self.trials.values() if t.phase == phase and not t.set_aside]
 
     @property
     def reference_arms(self) -> tuple[str, ...]:
@@ -138,9 +157,30 @@ class StudyState:
         return tuple(dict.fromkeys(self.references.values()))
 
     def _on_study_created(self, event: Event) -> None:
-        arms = [{**arm, "factors": levels_of(arm["factors"])} for arm in event.data["arms"]]
-        self.created, self.created_at = {**event.data, "arms": arms}, event.time
+        self._describe(event.data)
+        self.original, self.asked = self.created, event.data["space"]
+        self.created_at = event.time
+
+    def _on_study_extended(self, event: Event) -> None:
+        data = event.data
+        self.extensions.append(
+            Extension(event.time, data["by"], tuple(data["changes"]), self.status == "completed")
+        )
+        self._describe({**self.original, **data["description"]})
+        self.asked = data["asked"]
+        self._set_aside(data["set_aside"])
+        self.confirmation, self.search_ended_at = None, None
+        self.status, self.reason, self.ended_at = "running", "", None
+        self.ended.clear()
+
+    def _describe(self, description: Mapping[str, Any]) -> None:
+        arms = [{**arm, "factors": levels_of(arm["factors"])} for arm in description["arms"]]
+        self.created = {**description, "arms": arms}
         self.references = _references(self.created)
+
+    def _set_aside(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.trials[number].set_aside = True
 
     def _on_launched(self, event: Event) -> None:
         data = event.data
@@ -189,6 +229,7 @@ class StudyState:
     def _on_confirmation_planned(self, event: Event) -> None:
         cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]
         self.confirmation, self.search_ended_at = {**event.data, "cells": cells}, event.time
+        self._set_aside(event.data.get("set_aside", ()))
 
     def _on_interrupted(self, event: Event) -> None:
         self.status, self.reason = "interrupted", event.data["signal"]

@@ -14,12 +14,14 @@ from typing import Any
 
 from karat import faults
 from karat.checkpoint import keep_newest, load_last_good
+from karat.extension import changes_between, longer
 from karat.journal import Event, Journal
 from karat.plans import Proposal
 from karat.plans.confirm import confirmation_proposal, contests_of, plan_confirmation
 from karat.plans.search import Search
 from karat.schedulers import make_scheduler
 from karat.space import Space
+from karat.spacefile import space_of
 from karat.state import BACK_OFF_S, Phase, StudyState, Trial
 
 MAX_LOST_SEGMENTS = 3
@@ -62,7 +64,7 @@ class Study:
     """A study on disk, resumed by folding its journal.
 
     Args:
-        space: the question; the same as the journal's.
+        space: the question as it was when the study began; extensions follow from the journal.
         journal: open for writing; its past is folded here.
         folder: the study's.
         clock: seconds since the epoch.
@@ -97,6 +99,16 @@ class Study:
         if self.state.confirmation is not None:
             cells = len(self.state.confirmation["cells"])
         return {"search": self._search.total, "confirm": cells * self.space.confirm.seeds}
+
+    def totals_of(self, larger: Space) -> dict[str, int]:
+        """How many trials each phase will have once the study is extended, before it is planned."""
+        searched = [trial for trial in self.state.trials.values() if trial.phase == "search"]
+        is_longer = longer(self.space, larger)
+        void = sum(is_longer or trial.set_aside for trial in searched)
+        return {
+            "search": Search(larger, self._search, void).total,
+            "confirm": len(contests_of(larger)) * larger.confirm.seeds,
+        }
 
     def next_segment(self) -> Segment | None:
         """What to run next, written to the journal; None if there is nothing to run now."""
@@ -229,6 +241,8 @@ class Study:
     def observe(self, event: Event) -> None:
         """Let an event take effect, live or when the journal is folded."""
         self.state.apply(event)
+        if event.kind == "study_extended":
+            self._grow(event.data["description"])
         trial = self.state.trials.get(event.data.get("trial", -1))
         if trial is None:
             return
@@ -251,6 +265,36 @@ class Study:
             if searching:
                 self._search.ended(trial)
 
+    def extend(
+        self, space: Space, description: Mapping[str, Any], *, by: str, asked: Mapping[str, Any]
+    ) -> None:
+        """Go on with a larger question (`karat.extension`).
+
+        Trials shorter than trials are now are set aside: they end where they are, and to the
+        sampler they are trials that were stopped.
+
+        Args:
+            space: the larger question.
+            description: of the study with it, as `study_created` has it.
+            by: what the user did.
+            asked: the source of the space file, which `--extend` has made larger.
+        """
+        aside: list[Trial] = []
+        if longer(self.space, space):
+            aside = [trial for trial in self.state.trials.values() if not trial.set_aside]
+        self.record(
+            "study_extended",
+            by=by,
+            changes=[str(change) for change in changes_between(self.space, space)],
+            set_aside=[trial.number for trial in aside],
+            asked=asked,
+            description=description,
+        )
+        for trial in aside:
+            if not trial.ended:
+                self._settle(trial)
+        self._advance()
+
     # -- what is to be decided; a pure function of the events so far --------------------------
 
     def verdict(self, number: int) -> str | None:
@@ -263,14 +307,13 @@ class Study:
             return None
         asked = len(self.state.trials)
         phase: Phase = "search"
-        if asked < self._search.total:
-            proposal: Proposal | None = self._search.propose(asked)
+        if not self._search.all_asked:
+            proposal: Proposal | None = self._search.propose()
         elif self.state.confirmation is None:
             return None
         else:
             phase = "confirm"
-            index = asked - self._search.total
-            proposal = confirmation_proposal(self.space, self.state.confirmation, index)
+            proposal = confirmation_proposal(self.space, self.state)
         if proposal is None:
             return None
         config = proposal.arm.config(proposal.tuned)
@@ -293,13 +336,11 @@ class Study:
         if (error := self._hopeless()) is not None:
             reason = f"{SAME_ERRORS} trials in a row failed with the same error: {error}"
             return "study_ended", {"status": "failed", "reason": reason}
-        asked = len(self.state.trials)
+        if not self._search.all_asked:
+            return None
         if self.state.confirmation is None:
-            if asked < self._search.total:
-                return None
             return "confirmation_planned", plan_confirmation(self.space, self.state)
-        index = asked - self._search.total
-        if confirmation_proposal(self.space, self.state.confirmation, index) is not None:
+        if confirmation_proposal(self.space, self.state) is not None:
             return None
         confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
         status, reason = ("completed", "") if confirmed else ("failed", "no trial was completed")
@@ -315,6 +356,18 @@ class Study:
         return reason if cause == "error" else None
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _grow(self, description: Mapping[str, Any]) -> None:
+        """Take the larger question in; the same live and when the journal is folded."""
+        before = self.space
+        self.space = space_of(description["space"], before.name, str(self.folder))
+        searched = [t for t in self.state.trials.values() if t.phase == "search"]
+        self._search = self._search.extended(self.space, searched)
+        if longer(before, self.space):  # values at the same epoch do not compare
+            self._early_stopping = make_scheduler(self.space.early_stopping, self.space.search.mode)
+        for trial in self.state.trials.values():
+            if trial.set_aside and not trial.ended:
+                self._verdicts[trial.number] = "stopped"
 
     def _recover(self) -> None:
         """Finish what a kill cut short: verdicts not yet written, segments not yet ended."""
@@ -354,9 +407,12 @@ class Study:
         verdict = self.verdict(trial.number)
         if verdict is None:
             return False
-        reason = (
-            "" if verdict == "completed" else f"early stopping at epoch {trial.reports[-1].epoch}"
-        )
+        if verdict == "completed":
+            reason = ""
+        elif trial.set_aside:
+            reason = "the study was extended to longer trials"
+        else:
+            reason = f"early stopping at epoch {trial.reports[-1].epoch}"
         self.record("trial_ended", trial=trial.number, status=verdict, reason=reason)
         self._advance()
         return True

@@ -33,6 +33,7 @@ LAYERS = [
     {"space", "statistics"},
     {"samplers", "schedulers"},
     {"plans", "spacefile"},
+    {"extension"},
     {"study", "plots", "phrases"},
     {"summary", "search_facts", "worker"},
     {"report_words", "report_pictures"},
@@ -105,7 +106,16 @@ def test_command_line_has_only_these_flags() -> None:
     flags = {
         word.strip(",[]") for word in done.stdout.split() if word.strip(",[]").startswith("--")
     }
-    assert flags == {"--help", "--space", "--set", "--name", "--storage", "--fresh", "--dry-run"}
+    assert flags == {
+        "--help",
+        "--space",
+        "--set",
+        "--name",
+        "--storage",
+        "--fresh",
+        "--extend",
+        "--dry-run",
+    }
 
 
 def test_requirements_hold_no_addresses() -> None:

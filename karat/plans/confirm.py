@@ -1,6 +1,5 @@
 """The confirmation: the best cell of each level in question, and its reference, with fresh seeds."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +43,11 @@ def contests_of(space: Space) -> list[Contest]:
     return contests
 
 
-def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[dict[str, Any]]]:
+def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
     """The cells to confirm, and what was skipped and why, as the journal keeps them.
 
-    The best trial is the one with the best metric at full length; on a tie the one with the
+    An extended study is planned once more: runs of a cell that is confirmed again count, those
+    of other cells are set aside. The best trial is the one with the best metric at full length; on a tie the one with the
     lower validation loss. Trials that were stopped early never win.
     """
     cells, skipped = [], []
@@ -73,19 +73,21 @@ def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[dict[st
                 "value": best.last(space.search.metric),
             }
         )
-    return {"cells": cells, "skipped": skipped}
+    again = {cell["arm"]: cell["config"] for cell in cells}
+    aside = [t.number for t in state.of_phase("confirm") if again.get(t.arm) != t.config]
+    return {"cells": cells, "skipped": skipped, **({"set_aside": aside} if aside else {})}
 
 
-def confirmation_proposal(
-    space: Space, confirmation: Mapping[str, Any], index: int
-) -> Proposal | None:
-    """The confirmation's trial `index`, from 0: seed by seed, all cells; None after the last."""
-    cells = confirmation["cells"]
-    seed_index, place = divmod(index, len(cells)) if cells else (space.confirm.seeds, 0)
-    if seed_index >= space.confirm.seeds:
-        return None
-    cell = cells[place]
-    return Proposal(arm=space.arms[cell["arm"]], tuned=cell["tuned"], seed_index=seed_index)
+def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
+    """The confirmation's next trial: seed by seed, all cells; None after the last."""
+    assert state.confirmation is not None
+    asked = {(trial.arm, trial.seed_index) for trial in state.of_phase("confirm")}
+    for seed_index in range(space.confirm.seeds):
+        for cell in state.confirmation["cells"]:
+            if (cell["arm"], seed_index) not in asked:
+                arm = space.arms[cell["arm"]]
+                return Proposal(arm=arm, tuned=cell["tuned"], seed_index=seed_index)
+    return None
 
 
 def _rank(trial: Trial, space: Space) -> tuple[float, float, int]:

@@ -2,7 +2,8 @@
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -39,11 +40,21 @@ class Search:
 
     Args:
         space: the question.
+        before: the search of the question before it was extended.
+        void: how many of the trials asked for there do not count any more.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, before: "Search | None" = None, void: int = 0) -> None:
         self.space = space
-        self.schedule = _schedule(space)
+        self._asked = 0
+        begun = before.schedule[: before._asked] if before else []
+        self.schedule: list[tuple[str, int]] = _schedule(space, begun, void)
+        self._grids: dict[str, list[dict[str, Any]]] = {}
+        if space.search.sampler == "grid":
+            for label, arm in space.arms.items():
+                known = before._grids[label] if before else []
+                new = [cell for cell in grid_of(arm, space.tuned) if cell not in known]
+                self._grids[label] = [*known, *new]
         direction = (
             StudyDirection.MAXIMIZE if space.search.mode == "max" else StudyDirection.MINIMIZE
         )
@@ -51,37 +62,67 @@ class Search:
         for group, _ in self.schedule:
             self._sizes[group] += 1
         self._studies = {group: optuna.create_study(direction=direction) for group in self._sizes}
+        self._proposed: tuple[optuna.Study, int] | None = None
         self._numbers: dict[int, tuple[optuna.Study, int]] = {}
+        self._void = void
 
     @property
     def total(self) -> int:
-        """How many trials the search has in all."""
-        return len(self.schedule)
+        """How many trials that count the search has in all."""
+        return len(self.schedule) - self._void
 
-    def propose(self, number: int) -> Proposal:
-        """The cell of the search's trial `number`, from 0 to `total` - 1.
+    @property
+    def all_asked(self) -> bool:
+        """Whether every trial of the search has been asked for."""
+        return self._asked == len(self.schedule)
 
-        The same trials told before give the same proposal.
+    def extended(self, space: Space, trials: Iterable[Trial]) -> "Search":
+        """The search of a larger question, which has learned from all trials so far.
+
+        Args:
+            space: the larger question.
+            trials: of the search, in the order in which they were asked for; those set aside
+                are known to the sampler, but others take their place.
         """
-        group, index = self.schedule[number]
+        known = list(trials)
+        void = sum(trial.set_aside for trial in known)
+        search = Search(space, self, void)
+        for trial in known:
+            search.asked(trial)
+            for report in trial.reports:
+                value = report.metrics[space.search.metric]
+                search.reported(trial.number, report.epoch, value)
+            if trial.ended:
+                search.ended(trial)
+        return search
+
+    def propose(self) -> Proposal:
+        """The cell of the next trial; the same trials told before give the same proposal."""
+        group, index = self.schedule[self._asked]
         study = self._studies[group]
         if group != JOINT:
             arm = self.space.arms[group]
-            tuned = self._grid(arm)[index] if self.space.search.sampler == "grid" else None
-            if tuned is None:
+            if self._grids:
+                grid = self._grids[group]
+                tuned = grid[index % len(grid)]  # once more in a study that was made longer
+            else:
                 study.sampler = self._sampler(group, index)
                 distributions = {key: distribution(self.space.tuned[key]) for key in arm.tuned}
                 trial = study.ask(distributions)
                 tuned = trial.params
-                self._numbers[number] = (study, trial.number)
+                self._proposed = (study, trial.number)
             return Proposal(arm=arm, tuned=tuned, seed_index=index)
-        return self._propose_jointly(number, study, index)
+        return self._propose_jointly(study, index)
 
     def asked(self, trial: Trial) -> None:
-        """A trial stands in the journal; one that `propose` has not made is put in."""
-        if trial.number in self._numbers or self.space.search.sampler == "grid":
+        """The next trial stands in the journal; one that `propose` has not made is put in."""
+        group, _ = self.schedule[self._asked]
+        self._asked += 1
+        if self._grids:
             return
-        group, _ = self.schedule[trial.number]
+        if self._proposed is not None:
+            self._numbers[trial.number], self._proposed = self._proposed, None
+            return
         study, tuned = self._studies[group], self.space.tuned
         distributions: dict[str, BaseDistribution] = {
             key: distribution(tuned[key]) for key in trial.tuned
@@ -114,9 +155,9 @@ class Search:
         if trial.number not in self._numbers:
             return
         study, place = self._numbers[trial.number]
-        if trial.status == "completed":
+        if trial.status == "completed" and not trial.set_aside:
             study.tell(place, trial.last(self.space.search.metric))
-        elif trial.status == "stopped":
+        elif trial.status in ("completed", "stopped"):
             study.tell(place, state=TrialState.PRUNED)
         elif trial.cause == "memory":
             frozen = study.get_trials(deepcopy=False)[place]
@@ -125,7 +166,7 @@ class Search:
         else:
             study.tell(place, state=TrialState.FAIL)
 
-    def _propose_jointly(self, number: int, study: optuna.Study, index: int) -> Proposal:
+    def _propose_jointly(self, study: optuna.Study, index: int) -> Proposal:
         by_levels = {_key(arm.factors): arm for arm in self.space.arms.values()}
         for attempt in range(_ATTEMPTS):
             study.sampler = self._sampler(JOINT, index, attempt)
@@ -136,7 +177,7 @@ class Search:
                 for key in arm.tuned:
                     _suggest(trial, self.space.tuned[key])
                 tuned = {key: trial.params[key] for key in arm.tuned}
-                self._numbers[number] = (study, trial.number)
+                self._proposed = (study, trial.number)
                 return Proposal(arm=arm, tuned=tuned, seed_index=index)
             study.tell(trial, state=TrialState.FAIL)  # an excluded combination
         raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
@@ -145,9 +186,6 @@ class Search:
         # The seed leaves out the arm: all arms are tuned with the same random draws.
         seed = derive(self.space.name, self.space.seed, "sampler", index, attempt)
         return SAMPLERS[self.space.search.sampler].make(seed, self._sizes[group])
-
-    def _grid(self, arm: Arm) -> list[dict[str, Any]]:
-        return grid_of(arm, self.space.tuned)
 
 
 def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
@@ -167,8 +205,23 @@ def distribution(tuned: Tuned) -> BaseDistribution:
     return FloatDistribution(tuned.low, tuned.high, log=tuned.log)
 
 
-def _schedule(space: Space) -> list[tuple[str, int]]:
-    """For each trial of the search its group, and its index within the group."""
+def _schedule(
+    space: Space, begun: Sequence[tuple[str, int]] = (), void: int = 0
+) -> list[tuple[str, int]]:
+    """For each trial of the search its group, and its index within the group.
+
+    What was begun stands at the start, followed by what is missing to the space's numbers.
+    """
+    wanted = _counts(space)
+    counted = Counter(group for group, _ in begun[void:])
+    used = Counter(group for group, _ in begun)
+    missing = {group: max(0, count - counted[group]) for group, count in wanted.items()}
+    rest = list(_interleave(missing, derive(space.name, space.seed, "order"), used))
+    return [*begun, *rest[: sum(wanted.values()) - len(begun) + void]]
+
+
+def _counts(space: Space) -> dict[str, int]:
+    """How many trials each group has."""
     counts = dict.fromkeys(space.arms, 0)
     search = space.search
     if search.sampler == "grid":
@@ -186,16 +239,24 @@ def _schedule(space: Space) -> list[tuple[str, int]]:
             for index, label in zip(range(search.trials), itertools.cycle(counts), strict=False):
                 assert index >= 0
                 counts[label] += 1
-    return list(_interleave(counts, derive(space.name, space.seed, "order")))
+    return counts
 
 
-def _interleave(counts: Mapping[str, int], seed: int) -> Iterator[tuple[str, int]]:
-    """Round by round, in an order drawn anew for each, so that no arm always goes first."""
+def _interleave(
+    counts: Mapping[str, int], seed: int, used: Mapping[str, int]
+) -> Iterator[tuple[str, int]]:
+    """Round by round, in an order drawn anew for each, so that no arm always goes first.
+
+    Args:
+        counts: trials of each group.
+        seed: of the order.
+        used: how many of each group there were before, which its indices go on from.
+    """
     draw = random.Random(seed)
     for index in range(max(counts.values())):
         groups = [group for group, count in counts.items() if index < count]
         draw.shuffle(groups)
-        yield from ((group, index) for group in groups)
+        yield from ((group, used[group] + index) for group in groups)
 
 
 def _suggest(trial: optuna.Trial, tuned: Tuned) -> None:
