@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from karat.journal import FILE_NAME, Event, is_locked, read_events
+from karat.journal import FILE_NAME, Event, read_events
 from karat.state import StudyState, Trial
+from karat.studylock import is_locked
 from karat.tracking import TrackedRun, runs_of_study
 
 _STATUS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from karat.errors import InputError, KaratError
-from karat.journal import FILE_NAME, read_events
+from karat.journal import FILE_NAME, read_events, repair
 from karat.state import StudyState
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     again = commands.add_parser("replay", help="take every decision again, without training")
     again.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
+    mended = commands.add_parser("repair", help="cut a damaged journal before its first bad line")
+    mended.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     costs = commands.add_parser("costs", help="parameters and operations of a model")
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["costs"]:  # its flags are the settings of all bases, which load torch
@@ -82,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sync": _sync,
         "audit": _audit,
         "replay": _replay,
+        "repair": _repair,
         "costs": _costs,
     }[options.command]
     return _guarded(lambda: command(options))
@@ -173,6 +176,22 @@ def _replay(options: argparse.Namespace) -> int:
         str(each) for each in replay(space_of(created["space"], created["name"], str(path)), events)
     ]
     return _print_findings(found, f"{len(events)} events: every decision is the same again")
+
+
+def _repair(options: argparse.Namespace) -> int:
+    path = options.study / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{options.study}: not a study (there is no {FILE_NAME} in it)")
+    done = repair(options.study)
+    message = f"{path}: no line is damaged; nothing was changed"
+    if done is not None:
+        left, copy = done
+        message = (
+            f"{path}: the first {left} events are left; the file as it was is {copy}. "
+            "The command that launched the study goes on from there"
+        )
+    Console().print(message, markup=False, highlight=False, soft_wrap=True)
+    return OK
 
 
 def _print_findings(found: Sequence[str], otherwise: str) -> int:

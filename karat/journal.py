@@ -1,16 +1,16 @@
 """The append-only record of a study: one JSON line per event, on disk before it has any effect.
 
-One process writes (`Journal.open` takes a lock that ends with the process); anybody may read
+One process writes (`Journal.open` takes the study's lock, `karat.studylock`); anybody may read
 (`read_events`). A line is `{"v": 1, "seq": 3, "time": 1700000000.0, "kind": "reported",
 "data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. A torn last
 line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
 """
 
 import errno
-import fcntl
 import json
 import logging
 import os
+import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from karat import faults
-from karat.errors import JournalError, StudyLockedError
+from karat.errors import JournalError
+from karat.studylock import StudyLock
 
 VERSION = 1
 FILE_NAME = "journal.jsonl"
-LOCK_NAME = "lock"
 log = logging.getLogger(__name__)
 
 
@@ -44,12 +44,12 @@ class Journal:
     Args:
         path: the journal's file.
         events: what it held when it was opened.
-        lock: the open lock file; closing it releases the lock.
+        lock: of the study.
         clock: seconds since the epoch.
     """
 
     def __init__(
-        self, path: Path, events: list[Event], lock: int, clock: Callable[[], float]
+        self, path: Path, events: list[Event], lock: StudyLock, clock: Callable[[], float]
     ) -> None:
         self.path, self.past = path, events
         self._next = len(events)
@@ -66,14 +66,14 @@ class Journal:
             JournalError: a line other than the last is damaged.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = _take_lock(folder)
+        lock = StudyLock.take(folder)
         path = folder / FILE_NAME
         try:
             path.touch(mode=0o600)
             _cut_torn_tail(path)
             return cls(path, list(read_events(path)), lock, clock)
         except BaseException:
-            os.close(lock)
+            lock.release()
             raise
 
     def append(self, kind: str, **data: Any) -> Event:
@@ -105,7 +105,7 @@ class Journal:
     def close(self) -> None:
         """Close the journal and release the lock."""
         os.close(self._file)
-        os.close(self._lock)
+        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -137,19 +137,37 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
                 yield _decode(line, number, path)
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether a living process is running the study in `folder`."""
-    path = folder / LOCK_NAME
-    if not path.exists():
-        return False
-    lock = os.open(path, os.O_RDWR)
+def repair(folder: Path) -> tuple[int, Path] | None:
+    """Cut a journal off before its first damaged line; a copy keeps what it was.
+
+    The study then goes on from there: what the lines after it told is done again.
+
+    Args:
+        folder: the study's.
+
+    Returns:
+        How many events are left, and the path of the copy; None if no line is damaged.
+
+    Raises:
+        StudyLockedError: the study is being run.
+    """
+    path = folder / FILE_NAME
+    lock = StudyLock.take(folder)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        good = 0
+        try:
+            for event in read_events(path):
+                good = event.seq + 1
+            return None
+        except JournalError:
+            with path.open("rb") as file:
+                size = sum(len(line) for line, _ in zip(file, range(good), strict=False))
+            copy = path.with_name(f"{FILE_NAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+            shutil.copy2(path, copy)
+            os.truncate(path, size)
+            return good, copy
     finally:
-        os.close(lock)
-    return False
+        lock.release()
 
 
 def _encode(event: Event) -> bytes:
@@ -169,7 +187,7 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
     if f"{zlib.crc32(text + b'}'):08x}".encode() != tail.removesuffix(b'"}'):
         raise JournalError(
             f"{path}:{number + 1}: this line is damaged (its checksum does not match). "
-            "Restore the file from a copy, or start anew with --fresh"
+            f"`python -m karat repair {path.parent}` goes back to the event before it"
         )
     body = json.loads(text + b"}")
     if body["v"] != VERSION:
@@ -179,7 +197,8 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
     if body["seq"] != number:
         raise JournalError(
             f"{path}:{number + 1}: event {body['seq']} where {number} was expected; "
-            "lines are missing or doubled"
+            f"lines are missing or doubled. `python -m karat repair {path.parent}` goes back to "
+            "the event before it"
         )
     return Event(body["seq"], body["time"], body["kind"], body["data"])
 
@@ -190,19 +209,3 @@ def _cut_torn_tail(path: Path) -> None:
     if whole < len(content):
         log.warning("%s: cut off a torn last line of %d bytes", path, len(content) - whole)
         os.truncate(path, whole)
-
-
-def _take_lock(folder: Path) -> int:
-    lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(lock, 200).decode(errors="replace").strip()
-        os.close(lock)
-        raise StudyLockedError(
-            f"{folder}: this study is being run already ({owner or 'owner unknown'}). "
-            "Wait for it, or choose another --name"
-        ) from None
-    os.truncate(lock, 0)
-    os.write(lock, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-    return lock

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from karat.phrases import listed, text_of
+from karat.phrases import listed, moment_text, text_of
 from karat.search_facts import EDGE, budget
 from karat.statistics import Comparison, Verdict, turned
 from karat.summary import ConfirmedArm, Summary
@@ -213,11 +213,22 @@ def result_notes(summary: Summary) -> Iterable[str]:
             f"Each level of {summary.key} is represented by the arm that did best in the search; these arms "
             f"differ in {listed(summary.also_different)} as well."
         )
+    yield from _about_extensions(summary)
     for arm in summary.arms:
         if summary.is_final and len(arm.runs) < summary.seeds:
             yield f"{arm.name}: {len(arm.runs)} of {summary.seeds} seeds gave a {metric.test}."
         if arm.comparison and summary.is_final and arm.comparison.verdict == "inconclusive":
             yield f"{arm.name}: inconclusive, since {arm.comparison.reason}."
+
+
+def _about_extensions(summary: Summary) -> Iterable[str]:
+    for each in summary.extensions:
+        yield f"Extended on {moment_text(each.time)} by {each.by}: {'; '.join(each.changes)}."
+    if any(each.was_completed for each in summary.extensions):
+        yield (
+            "The question had an answer before it was extended. To look at verdicts and go on "
+            f"makes false ones more likely than {summary.rule.alpha:g}."
+        )
 
 
 def search_notes(summary: Summary) -> Iterable[str]:

@@ -14,7 +14,7 @@ from karat.levels import Level, label_of
 from karat.phrases import Metric, is_number, short, text_of
 from karat.plots import Curve
 from karat.search_facts import SearchFacts, search_facts
-from karat.state import StudyState, Trial
+from karat.state import Extension, StudyState, Trial
 from karat.statistics import (
     Comparison,
     Rule,
@@ -88,6 +88,7 @@ class Summary:
         environment: of the last launch, flat.
         launches, slots: number of launches; trials at a time in the last.
         began_at, ended_at: seconds since the epoch; None while the study has no end.
+        extensions: how the question was made larger after the launch.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Summary:
     slots: int
     began_at: float
     ended_at: float | None
+    extensions: tuple[Extension, ...] = ()
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -195,6 +197,7 @@ def summarise(state: StudyState) -> Summary:
         slots=last.slots if last else 0,
         began_at=state.created_at,
         ended_at=state.ended_at,
+        extensions=tuple(state.extensions),
     )
 
 

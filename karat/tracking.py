@@ -21,8 +21,9 @@ from pathlib import Path
 
 from karat import faults
 from karat.errors import StudyError
-from karat.journal import FILE_NAME, is_locked
+from karat.journal import FILE_NAME
 from karat.mlflow_view import Record, View
+from karat.studylock import is_locked
 
 GIVE_UP_S = 60.0
 _LONGEST_PAUSE_S = 5.0

@@ -11,7 +11,8 @@ from tests.conftest import ROOT
 
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
-    {"errors", "faults"},
+    {"errors", "faults", "processes"},
+    {"studylock"},
     {"autocast", "catalog", "settings", "seeds", "levels", "starts"},
     {
         "bases",

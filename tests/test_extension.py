@@ -12,9 +12,11 @@ from karat.errors import InputError
 from karat.extension import changes_between
 from karat.journal import FILE_NAME, Journal, read_events
 from karat.replay import replay
+from karat.report_words import result_notes
 from karat.spacefile import load_space
 from karat.state import StudyState
 from karat.study import Study
+from karat.summary import summarise
 from tests.test_study import decisions, run
 
 WriteSpace = Callable[..., Path]
@@ -237,3 +239,15 @@ def test_equal_questions_do_not_differ(write_space: WriteSpace) -> None:
         )
     )
     assert changes_between(load_space(write_space()), load_space(same)) == []
+
+
+def test_report_says_that_an_answered_question_was_extended(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    space = write_space()
+    go(space, tmp_path)
+    assert "Extended on" not in " ".join(result_notes(summarise(state_of(tmp_path))))
+    go(space, tmp_path, "seeds=+1")
+    notes = " ".join(result_notes(summarise(state_of(tmp_path))))
+    assert "by --extend seeds=+1: confirm.seeds from 2 to 3." in notes
+    assert "makes false ones more likely than 0.05" in notes

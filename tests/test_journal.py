@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from karat.errors import JournalError, StudyLockedError
-from karat.journal import FILE_NAME, Journal, read_events
+from karat.journal import FILE_NAME, Journal, read_events, repair
 from tests.conftest import ROOT
 
 
@@ -87,3 +87,26 @@ def test_lines_are_plain_json(tmp_path: Path) -> None:
     assert set(line) == {"v", "seq", "time", "kind", "data", "crc"}
     with Journal.open(tmp_path / "s") as journal, pytest.raises(ValueError, match="JSON"):
         journal.append("reported", metrics={"loss": float("nan")})
+
+
+def test_damaged_journal_is_repaired_up_to_the_bad_line_and_a_copy_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "s", count=5)
+    assert repair(tmp_path / "s") is None
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"trial":3', b'"trial":9'))
+    done = repair(tmp_path / "s")
+    assert done is not None
+    left, copy = done
+    assert left == 3
+    assert [event.seq for event in read_events(path)] == [0, 1, 2]
+    assert copy.read_bytes() == whole.replace(b'"trial":3', b'"trial":9')
+    with Journal.open(tmp_path / "s") as journal:
+        assert journal.append("interrupted", signal="x").seq == 3
+
+
+def test_journal_of_a_clock_set_back_is_whole(tmp_path: Path) -> None:
+    times = iter([100.0, 50.0, -1.0])
+    with Journal.open(tmp_path / "s", clock=lambda: next(times)) as journal:
+        for _ in range(3):
+            journal.append("interrupted", signal="x")
+    assert [event.time for event in read_events(tmp_path / "s" / FILE_NAME)] == [100, 50, -1]

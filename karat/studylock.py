@@ -1,0 +1,148 @@
+"""One writer for each study: a lock that tells a living owner from a dead one.
+
+The file `lock` is locked by `flock` for as long as its owner lives, and names the owner: host,
+process and start. Where the file system honours `flock`, that is all. Where it does not (some
+network file systems take it on each machine alone, or not at all), the name decides: an owner
+on this machine is looked up; one on another machine gives a sign of life every few seconds, in
+the file's modification time, which is watched. No two clocks are compared.
+"""
+
+import dataclasses
+import fcntl
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from karat.errors import StudyLockedError
+from karat.processes import ProcessIdentity
+
+LOCK_NAME = "lock"
+SIGN_OF_LIFE_S = 5.0
+WATCH_S = 20.0  # file systems of other machines show a new time up to some seconds late
+log = logging.getLogger(__name__)
+
+
+class StudyLock:
+    """The lock of a study's folder, held from `take` to `release` or the end of the process."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._released, self._guard = threading.Event(), threading.Lock()
+        threading.Thread(target=self._show_life, name="study-lock", daemon=True).start()
+
+    @classmethod
+    def take(
+        cls, folder: Path, watch_s: float = WATCH_S, sleep: Callable[[float], None] = time.sleep
+    ) -> "StudyLock":
+        """Take the lock.
+
+        Args:
+            folder: the study's.
+            watch_s: how long an owner on another machine is watched for a sign of life.
+            sleep: waits for so many seconds.
+
+        Raises:
+            StudyLockedError: a living process holds it; the message names it.
+        """
+        file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            owner = _owner(file)
+            if not _locked(file):
+                raise StudyLockedError(_refusal(folder, owner))
+            if owner is not None:
+                if _lives(owner, file, watch_s, sleep):
+                    raise StudyLockedError(_refusal(folder, owner))
+                log.warning("%s: %s ended without a word; going on", folder, owner)
+            _write(file, json.dumps(dataclasses.asdict(ProcessIdentity.own())))
+            return cls(file)
+        except BaseException:
+            os.close(file)
+            raise
+
+    def release(self) -> None:
+        """Give the lock back: the next owner sees that this one left in good order."""
+        with self._guard:
+            self._released.set()
+            _write(self._file, "")
+            os.close(self._file)
+
+    def _show_life(self) -> None:
+        while not self._released.wait(SIGN_OF_LIFE_S):
+            with self._guard:
+                if not self._released.is_set():
+                    _touch(self._file)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a living process is running the study in `folder`; its owner on this machine is looked up."""
+    path = folder / LOCK_NAME
+    if not path.exists():
+        return False
+    file = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        owner = _owner(file)
+        return owner is not None and owner.is_alive
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+
+
+def _locked(file: int) -> bool:
+    """Take `flock`; tried again, since somebody may only be looking (`is_locked`)."""
+    for attempt in range(3):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05 * (attempt + 1))
+    return False
+
+
+def _touch(file: int) -> None:
+    try:
+        os.utime(file)
+    except OSError as error:  # the storage is away for now
+        log.debug("no sign of life could be given: %s", error)
+
+
+def _owner(file: int) -> ProcessIdentity | None:
+    text = os.pread(file, 1000, 0).decode(errors="replace")
+    try:
+        return ProcessIdentity.read(json.loads(text)) if text.strip() else None
+    except ValueError:
+        return None
+
+
+def _lives(
+    owner: ProcessIdentity, file: int, watch_s: float, sleep: Callable[[float], None]
+) -> bool:
+    if owner.is_here:
+        return owner.is_alive and owner != ProcessIdentity.own()
+    log.warning("watching for a sign of life of %s, which has not given the study back", owner)
+    before = os.fstat(file).st_mtime_ns
+    waited = 0.0
+    while waited < watch_s:
+        sleep(1.0)
+        waited += 1.0
+        if os.fstat(file).st_mtime_ns != before:
+            return True
+    return False
+
+
+def _refusal(folder: Path, owner: ProcessIdentity | None) -> str:
+    return (
+        f"{folder}: this study is being run already ({owner or 'owner unknown'}). "
+        "Wait for it, or choose another --name"
+    )
+
+
+def _write(file: int, text: str) -> None:
+    os.ftruncate(file, 0)
+    os.pwrite(file, text.encode(), 0)
+    os.fsync(file)
