@@ -133,24 +133,27 @@ def _ends(state: StudyState, running: bool) -> Iterator[str]:
 
 def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
     """The weights of a completed trial, and what a trial that goes on would go on from."""
-    from karat.checkpoint import epoch_of, load_checkpoint, newest_first  # brings torch
+    from karat.checkpoint import SERIES, epoch_of, load_checkpoint, newest_first  # brings torch
     from karat.errors import CheckpointError
 
     own = folder / "trials" / f"{trial.number:04d}"
-    if not trial.reports or trial.status in ("failed", "stopped"):
-        return
-    last = trial.reports[-1].epoch
-    wanted = [path for path in newest_first(own, "best") if epoch_of(path) <= last][:1]
-    if not wanted:
-        yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"
+    last = trial.reports[-1].epoch if trial.reports else 0
+    known = {s: [p for p in newest_first(own, s) if epoch_of(p) <= last] for s in SERIES}
+    ahead = max(map(epoch_of, newest_first(own, "epoch")), default=0)
+    if ahead > last + 1:  # a worker reports each epoch before it goes on
+        yield f"trial {trial.number}: a checkpoint after epoch {ahead}, and reports up to {last}"
+    wanted = []
+    if trial.reports and trial.status not in ("failed", "stopped"):
+        wanted += known["best"][:1]
+        if not known["best"]:
+            yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"
     if not trial.ended:
-        series = [path for path in newest_first(own, "epoch") if epoch_of(path) <= last]
-        if not series:
+        if trial.reports and not known["epoch"]:
             yield f"trial {trial.number}: there is no checkpoint to go on from in {own}"
-        wanted += series
+        wanted += [*known["epoch"], *(p for p in known["within"] if epoch_of(p) == last)]
     for path in wanted:
         try:
-            load_checkpoint(path)
+            load_checkpoint(path, trial.fingerprint)
         except CheckpointError as error:
             yield f"trial {trial.number}: {error}"
 

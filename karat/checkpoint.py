@@ -1,8 +1,15 @@
 """Checkpoints that are whole or not there: written beside, synced, renamed, vouched for last.
 
 A checkpoint NAME is two files: `NAME.pt` (plain tensors and Python values) and `NAME.json`, the
-manifest with the size and sha256 of the first. The manifest is written last, so a checkpoint
-without one never was.
+manifest with name, owner, size and sha256 of the first. The manifest is written last, so a
+checkpoint without one never was. The owner says whose training it is (`Trial.fingerprint`), so
+that files which were exchanged between trials are not taken for each other's.
+
+| series | content | kept |
+|---|---|---|
+| `epoch` | the whole training state after an epoch | the last two |
+| `best` | weights at the best validation | the last two, one when the trial is complete |
+| `within` | the whole training state in the middle of an epoch, when a study was told to stop | until the epoch's end |
 """
 
 import hashlib
@@ -17,19 +24,21 @@ from typing import Any
 import torch
 
 from karat import faults
-from karat.errors import CheckpointError
+from karat.errors import CheckpointError, shorten
 
-KEPT = 2  # of full training states (`epoch`), and of weights at the best validation (`best`)
+KEPT = 2
+SERIES = ("epoch", "best", "within")
 log = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, name: str, content: Mapping[str, Any]) -> Path:
+def save_checkpoint(folder: Path, name: str, content: Mapping[str, Any], owner: str = "") -> Path:
     """Write a checkpoint atomically, in place of one of the same name.
 
     Args:
         folder: created where missing.
         name: without suffix.
         content: plain tensors and Python values, as `torch.load(weights_only=True)` reads them.
+        owner: whose it is.
 
     Returns:
         The path of the `.pt` file.
@@ -42,34 +51,55 @@ def save_checkpoint(folder: Path, name: str, content: Mapping[str, Any]) -> Path
     manifest.unlink(missing_ok=True)
     faults.at("checkpoint.write.before")
     _write_durably(path, data)
-    described = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    described = {
+        "name": name,
+        "owner": owner,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
     faults.at("checkpoint.manifest.before")
     _write_durably(manifest, json.dumps(described).encode())
     faults.at("checkpoint.manifest.after")
     return path
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, owner: str = "") -> dict[str, Any]:
     """The content of a checkpoint, after checking it against its manifest.
 
+    Args:
+        path: of the `.pt` file.
+        owner: whose it must be, if that matters.
+
     Raises:
-        CheckpointError: a file is missing, cut or altered.
+        CheckpointError: a file is missing, cut or altered, or somebody else's.
     """
+    data = _verified(path, owner)
+    content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    return content
+
+
+def _verified(path: Path, owner: str) -> bytes:
     try:
         manifest = json.loads(path.with_suffix(".json").read_bytes())
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
-    vouched = manifest.get("sha256") if isinstance(manifest, dict) else None
-    if hashlib.sha256(data).hexdigest() != vouched:
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path}: not a whole checkpoint (its manifest is no mapping)")
+    if hashlib.sha256(data).hexdigest() != manifest.get("sha256"):
         raise CheckpointError(f"{path}: damaged (its sha256 is not the manifest's)")
-    content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    return content
+    if manifest.get("name", path.stem) != path.stem:
+        raise CheckpointError(f"{path}: is another checkpoint, {shorten(manifest['name'])}")
+    if owner and (manifest.get("owner") or owner) != owner:
+        raise CheckpointError(f"{path}: is a checkpoint of another trial")
+    return data
 
 
-def save_series(folder: Path, series: str, epoch: int, content: Mapping[str, Any]) -> Path:
+def save_series(
+    folder: Path, series: str, epoch: int, content: Mapping[str, Any], owner: str = ""
+) -> Path:
     """Write checkpoint `SERIES-EPOCH`, then drop all but the newest of its series."""
-    path = save_checkpoint(folder, f"{series}-{epoch:05d}", content)
+    path = save_checkpoint(folder, f"{series}-{epoch:05d}", content, owner)
     keep_newest(folder, **{series: KEPT})
     return path
 
@@ -85,7 +115,7 @@ def keep_newest(folder: Path, **counts: int) -> None:
 
 def drop_after(folder: Path, epoch: int) -> None:
     """Drop the checkpoints of later epochs, which a trial that starts again from `epoch` has not."""
-    for series in ("epoch", "best"):
+    for series in SERIES:
         for path in newest_first(folder, series):
             if epoch_of(path) > epoch:
                 _drop(path)
@@ -106,22 +136,32 @@ def epoch_of(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def load_last_good(folder: Path, series: str, at_most: int) -> tuple[int, dict[str, Any]] | None:
-    """The newest checkpoint of a series that verifies, as (epochs done, content), or None.
+def last_good(folder: Path, series: str, at_most: int, owner: str = "") -> Path | None:
+    """The newest checkpoint of a series that verifies, or None.
 
     Args:
         folder: of one trial.
-        series: `epoch` or `best`.
+        series: one of `SERIES`.
         at_most: checkpoints of later epochs are passed over.
+        owner: whose it must be, if that matters.
     """
     for path in newest_first(folder, series):
         if epoch_of(path) > at_most:
             continue
         try:
-            return epoch_of(path), load_checkpoint(path)
+            _verified(path, owner)
+            return path
         except CheckpointError as error:
             log.warning("%s; falling back to the one before", error)
     return None
+
+
+def load_last_good(
+    folder: Path, series: str, at_most: int, owner: str = ""
+) -> tuple[int, dict[str, Any]] | None:
+    """What `last_good` finds, as (epochs done, content), or None."""
+    path = last_good(folder, series, at_most, owner)
+    return None if path is None else (epoch_of(path), load_checkpoint(path, owner))
 
 
 def _write_durably(path: Path, data: bytes) -> None:

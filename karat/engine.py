@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
+from karat import orders
 from karat.errors import InputError
 from karat.space import ResourceConfig
 from karat.study import Study
@@ -26,6 +28,7 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+GRACE_S = 20.0
 _REPOSITORY = str(Path(__file__).resolve().parent.parent)
 
 
@@ -40,6 +43,7 @@ class Engine:
         self.slots = slots_of(resources)
         self._folder = Path(tempfile.mkdtemp(prefix="karat-", dir=_folder_for_sockets()))
         self._own_handler = signal.getsignal(signal.SIGUSR1)
+        self._orders: Path | None = None  # the folder of the study that runs
         self.stopped = False
 
     def __enter__(self) -> "Engine":
@@ -76,10 +80,23 @@ class Engine:
         )
 
     def stop(self) -> None:
-        """Make `run` return soon, or not begin; safe to call from a signal handler."""
+        """Make `run` return soon, or not begin; safe to call from a signal handler.
+
+        What runs is told to write a checkpoint and leave off, for which it has `GRACE_S`; then
+        it is ended, and goes on from the checkpoint before.
+        """
         self.stopped = True
+        if self._orders is None:
+            self._end()
+            return
+        orders.give(self._orders, orders.PAUSE)
+        timer = threading.Timer(GRACE_S, self._end)
+        timer.daemon = True
+        timer.start()
+
+    def _end(self) -> None:
         if signal.getsignal(signal.SIGUSR1) != self._own_handler:  # Tune's is in place
-            signal.raise_signal(signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR1)
 
     def run(self, study: Study) -> None:
         """Run segments until the study is finished or `stop` is called.
@@ -113,9 +130,14 @@ class Engine:
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         self._own_handler = signal.getsignal(signal.SIGUSR1)
+        orders.give(study.folder, orders.GO)
+        self._orders = study.folder
+        if self.stopped:  # meanwhile
+            orders.give(study.folder, orders.PAUSE)
         try:
             tuner.fit()
         finally:
+            self._orders = None
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error

@@ -2,13 +2,15 @@
 
 `KARAT_FAULT="reported.before@3=kill:/tmp/once"`: at the third time that a process comes to
 `reported.before` it is killed, unless the file is there, which is made first: so the fault
-happens once, however many processes come by. Actions: `kill` (SIGKILL), `full` (OSError, no
-space left on device), `memory` (MemoryError), `hang`.
+happens once, however many processes come by; with `/tmp/once*4` four times, in four processes.
+Actions: `kill` (SIGKILL), `full` and `readonly` (OSError, as of a full or a read-only disk),
+`memory` (MemoryError), `hang`; for the place `metrics`: `nan`, `inf` or `missing` instead of the
+search's metric.
 
 Places: every kind of event with `.before` (not on disk), `.written` (on disk, without effect) and
 `.after`; `journal.torn` (half of a line is on disk); `checkpoint.write.before`;
-`checkpoint.rename` and `checkpoint.manifest` with `.before` and `.after`; `step.before`;
-`view.push.before` and `.after`.
+`checkpoint.rename` and `checkpoint.manifest` with `.before` and `.after`; `step.before` and
+`trial7.step`, an epoch of any trial and of trial 7; `metrics`; `view.push.before` and `.after`.
 """
 
 import errno
@@ -19,7 +21,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-_PATTERN = re.compile(r"(?P<place>[a-z_.]+)@(?P<count>\d+)=(?P<action>[a-z]+):(?P<once>.+)")
+_PATTERN = re.compile(
+    r"(?P<place>[a-z0-9_.]+)@(?P<count>\d+)=(?P<action>[a-z]+):(?P<once>[^*]+)(\*(?P<times>\d+))?"
+)
 _times: Counter[str] = Counter()
 _fault: re.Match[str] | None = None
 
@@ -50,11 +54,24 @@ def due(place: str) -> bool:
     _times[place] += 1
     if _times[place] != int(_fault["count"]):
         return False
-    try:
-        Path(_fault["once"]).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
+    for time_ in range(int(_fault["times"] or 1)):
+        try:
+            Path(_fault["once"] + (f".{time_}" if time_ else "")).touch(exist_ok=False)
+            return True
+        except FileExistsError:
+            continue
+    return False
+
+
+def spoiled(place: str, metrics: dict[str, float], metric: str) -> dict[str, float]:
+    """Metrics of an epoch, in which the fault may have spoiled `metric`."""
+    if not due(place):
+        return metrics
+    assert _fault is not None
+    others = {name: value for name, value in metrics.items() if name != metric}
+    if _fault["action"] == "missing":
+        return others
+    return {**others, metric: float(_fault["action"])}
 
 
 def happen() -> None:
@@ -63,8 +80,9 @@ def happen() -> None:
     action = _fault["action"]
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif action == "full":
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    elif action in ("full", "readonly"):
+        number = errno.ENOSPC if action == "full" else errno.EROFS
+        raise OSError(number, os.strerror(number))
     elif action == "memory":
         raise MemoryError("a fault that a test put here")
     elif action == "hang":

@@ -4,6 +4,8 @@ The driver, the MLflow view and the report all see a study through this class, l
 afterwards, so they cannot disagree.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -64,6 +66,12 @@ class Trial:
     @property
     def ended(self) -> bool:
         return self.status in ("completed", "stopped", "failed")
+
+    @property
+    def fingerprint(self) -> str:
+        """Whose a checkpoint is: a hash of the configuration and the seed."""
+        text = json.dumps([self.config, self.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
     def seconds(self) -> float:

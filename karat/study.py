@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from karat import faults
-from karat.checkpoint import keep_newest, load_last_good
+from karat import faults, orders
+from karat.checkpoint import epoch_of, keep_newest, last_good
 from karat.extension import changes_between, longer
 from karat.journal import Event, Journal
 from karat.plans import Proposal
@@ -39,6 +39,8 @@ class Segment:
         config: sections `data`, `model`, `attention` and `training`.
         seed: of the trial.
         folder: where its checkpoints lie.
+        owner: whose these are.
+        orders: path of what the driver tells its workers (`karat.orders`).
         from_epoch: epochs done before; 0 starts anew.
         test_at_end: whether the test split is evaluated after the last epoch.
         metric, mode: by which the best epoch's weights are kept.
@@ -51,6 +53,8 @@ class Segment:
     config: Mapping[str, Any]
     seed: int
     folder: str
+    owner: str
+    orders: str
     from_epoch: int
     test_at_end: bool
     metric: str
@@ -126,8 +130,9 @@ class Study:
         (self._trial_folder(trial) / HANG_FILE).unlink(missing_ok=True)
         from_epoch = 0
         if trial.reports:
-            found = load_last_good(self._trial_folder(trial), "epoch", trial.reports[-1].epoch)
-            from_epoch = found[0] if found else 0
+            epoch = trial.reports[-1].epoch
+            found = last_good(self._trial_folder(trial), "epoch", epoch, trial.fingerprint)
+            from_epoch = epoch_of(found) if found else 0
         self.record(
             "segment_started",
             trial=trial.number,
@@ -140,6 +145,8 @@ class Study:
             config=trial.config,
             seed=trial.seed,
             folder=str(self._trial_folder(trial)),
+            owner=trial.fingerprint,
+            orders=str(self.folder / orders.FILE_NAME),
             from_epoch=from_epoch,
             test_at_end=trial.phase == "confirm",
             metric=self.space.search.metric,
@@ -155,6 +162,13 @@ class Study:
         """Take in what a `karat.worker` reports; True if its segment is not to go on."""
         if "failed" in report:
             self.on_failed(number, report["failed"], report["cause"])
+            return True
+        if "paused" in report:
+            epoch, step = report["paused"]["epoch"], report["paused"]["step"]
+            where = (
+                f"within epoch {epoch + 1}, after step {step}" if step else f"after epoch {epoch}"
+            )
+            self._end_segment(self.state.trials[number], "interrupted", f"paused {where}")
             return True
         return self.on_report(
             number, report["epoch"], report["metrics"], report["seconds"], report.get("kernels")
@@ -196,11 +210,13 @@ class Study:
             cause: as `karat.worker` has them, `lost` or `hung`.
         """
         trial = self.state.trials[number]
+        if cause == "lost":
+            self.on_lost(number, reason)
+            return
         if cause == "memory" and trial.micro_batches == 1:
             self._end_segment(trial, "memory", reason)
             return
-        self.record("trial_ended", trial=number, status="failed", reason=reason, cause=cause)
-        self._advance()
+        self._fail(trial, reason, cause)
 
     def on_lost(self, number: int, detail: str) -> None:
         """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
@@ -385,14 +401,18 @@ class Study:
 
     def _give_up(self, trial: Trial) -> None:
         reason = f"its worker was lost {MAX_LOST_SEGMENTS + 1} times"
-        self.on_failed(trial.number, reason, "lost")
+        self._fail(trial, reason, "lost")
+
+    def _fail(self, trial: Trial, reason: str, cause: str) -> None:
+        self.record("trial_ended", trial=trial.number, status="failed", reason=reason, cause=cause)
+        self._advance()
 
     def _tidy(self, trial: Trial) -> None:
         """Keep the best weights of a completed trial, none of a stopped one, all of a failed one."""
         if trial.status == "completed":
-            keep_newest(self._trial_folder(trial), epoch=0, best=1)
+            keep_newest(self._trial_folder(trial), epoch=0, within=0, best=1)
         elif trial.status == "stopped":
-            keep_newest(self._trial_folder(trial), epoch=0, best=0)
+            keep_newest(self._trial_folder(trial), epoch=0, within=0, best=0)
 
     def _end_segment(self, trial: Trial, cause: str, detail: str) -> None:
         self.record(

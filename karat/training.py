@@ -1,8 +1,10 @@
 """One trial from configuration to result: a function of the configuration alone."""
 
+import contextlib
+import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from karat import faults
 from karat.attention import AttentionConfig
-from karat.checkpoint import drop_after, load_last_good, save_series
+from karat.checkpoint import drop_after, keep_newest, load_last_good, save_series
 from karat.datasets import Dataset, Pictures, load_splits, make_dataset
-from karat.errors import CheckpointError, NonFiniteError
+from karat.errors import CheckpointError, NonFiniteError, TrialError
 from karat.hosts import kernels_of
 from karat.models import ModelConfig, build_model, check_model, count_parameters
 from karat.recipes import load_recipe
@@ -122,6 +125,24 @@ class EpochResult:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Training left off within an epoch: epochs done, and steps of the next one. A checkpoint is kept."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Within:
+    """Where in an epoch training stands: steps done, the sum of their losses, seconds, random states."""
+
+    step: int
+    loss: Tensor
+    seconds: float
+    random: list[Tensor]
+
+
 class Trainer:
     """Trains one trial, epoch by epoch; resumes from the last good checkpoint in its folder.
 
@@ -137,6 +158,9 @@ class Trainer:
         resume_at_most: epochs that the record of the trial knows; later checkpoints are ignored.
         micro_batches: parts in which a batch goes through the model, with gradients summed up: the
             same step in less memory.
+        owner: whose the checkpoints are.
+        is_to_pause: asked after every step; True makes `run_epoch` write a checkpoint within the
+            epoch and return.
     """
 
     def __init__(
@@ -150,8 +174,10 @@ class Trainer:
         mode: str = "max",
         resume_at_most: int = 0,
         micro_batches: int = 1,
+        owner: str = "",
+        is_to_pause: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.micro_batches = micro_batches
+        self.micro_batches, self.owner, self._is_to_pause = micro_batches, owner, is_to_pause
         self.config, self.seed, self.folder = config, seed, folder
         self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
         self.splits = load_splits(config.data)
@@ -163,9 +189,9 @@ class Trainer:
         self.optimizer, self.scheduler = self._make_optimizer()
         self.epoch = 0
         self.best = -math.inf
+        self._within: _Within | None = None
         if folder is not None:
-            if resume_at_most > 0:
-                self._resume(folder, resume_at_most)
+            self._resume(folder, resume_at_most)
             drop_after(folder, self.epoch)
 
     @property
@@ -180,20 +206,27 @@ class Trainer:
         """Names of the kernels that compute attention here; none for softmax."""
         return kernels_of(self.model)
 
-    def run_epoch(self) -> EpochResult:
-        """Train for one epoch, validate, and write a checkpoint.
+    def run_epoch(self) -> EpochResult | Pause:
+        """Train for one epoch, validate, and write a checkpoint; or pause within it.
 
         Raises:
             NonFiniteError: the loss or a metric is NaN or infinite.
             CheckpointError: the checkpoint could not be written; the one before it is whole.
         """
-        started = time.monotonic()
-        train_loss = self._train_epoch()
+        started = time.monotonic() - (self._within.seconds if self._within else 0.0)
+        if not self._train_epoch(started):
+            return self._pause()
+        assert self._within is not None
+        train_loss = self._within.loss.item() / self.steps_per_epoch
+        self._within = None
         self.epoch += 1
         metrics = {"train_loss": train_loss, **self._evaluate(self.splits.val, "val")}
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if self.finished and self.test_at_end:
             metrics.update(self._evaluate(self.splits.test, "test"))
+        metrics = faults.spoiled("metrics", metrics, self.metric)
+        if self.metric not in metrics:
+            raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise NonFiniteError(f"{name} is {value} at epoch {self.epoch}")
@@ -225,12 +258,19 @@ class Trainer:
         )
         return optimizer, scheduler
 
-    def _train_epoch(self) -> float:
+    def _train_epoch(self, started: float) -> bool:
+        """Train to the epoch's end, or to a pause: False; `_within` says how far it came."""
         training = self.config.training
         self.model.train()
-        total = torch.zeros((), device=self.device)
-        for index, (pictures, labels) in enumerate(self._training_batches()):
-            self.scheduler.step_update(self.epoch * self.steps_per_epoch + index)
+        batches = self._training_batches()
+        done, total = 0, torch.zeros((), device=self.device)
+        if self._within is not None:
+            done, total = self._within.step, self._within.loss.to(self.device)
+            for _ in range(done):
+                next(batches)
+            _set_random_states(self._within.random)
+        for step, (pictures, labels) in enumerate(batches, start=done + 1):
+            self.scheduler.step_update(self.epoch * self.steps_per_epoch + step - 1)
             self.optimizer.zero_grad()
             loss = self._backward(pictures.to(self.device), labels.to(self.device))
             if training.clip_grad:
@@ -239,9 +279,16 @@ class Trainer:
             total += loss
             if not torch.isfinite(total):
                 raise NonFiniteError(
-                    f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {index + 1}"
+                    f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {step}"
                 )
-        return total.item() / self.steps_per_epoch
+            done = step
+            if step < self.steps_per_epoch and self._is_to_pause():
+                break
+        seconds = time.monotonic() - started
+        self._within = _Within(
+            step=done, loss=total.cpu(), seconds=seconds, random=_random_states()
+        )
+        return done == self.steps_per_epoch
 
     def _backward(self, pictures: Tensor, labels: Tensor) -> Tensor:
         """Gradients of a batch, part by part; returns its mean loss."""
@@ -285,37 +332,68 @@ class Trainer:
             count += len(labels)
         return {f"{name}_loss": loss / count, f"{name}_accuracy": correct / count}
 
+    def _pause(self) -> Pause:
+        assert self._within is not None
+        if self.folder is not None:
+            state = {**self._state(), "within": dataclasses.asdict(self._within)}
+            with self._writing(f"within epoch {self.epoch + 1}"):
+                save_series(self.folder, "within", self.epoch, state, self.owner)
+        return Pause(epoch=self.epoch, step=self._within.step)
+
     def _save(self, metrics: Mapping[str, float]) -> None:
         if self.folder is None:
             return
+        value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
+        with self._writing(f"after epoch {self.epoch}"):
+            if value > self.best:
+                self.best = value
+                weights = {"model": self.model.state_dict()}
+                save_series(self.folder, "best", self.epoch, weights, self.owner)
+            save_series(self.folder, "epoch", self.epoch, self._state(), self.owner)
+            keep_newest(self.folder, within=0)
+
+    @contextlib.contextmanager
+    def _writing(self, when: str) -> Iterator[None]:
         try:
-            self._save_to(self.folder, metrics)
+            yield
         except OSError as error:
             raise CheckpointError(
-                f"{self.folder}: the checkpoint after epoch {self.epoch} could not be written "
+                f"{self.folder}: the checkpoint {when} could not be written "
                 f"({error.strerror or error}); the one before it is whole"
             ) from error
 
-    def _save_to(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
-        if value > self.best:
-            self.best = value
-            save_series(folder, "best", self.epoch, {"model": self.model.state_dict()})
-        state = {
+    def _state(self) -> dict[str, Any]:
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
         }
-        save_series(folder, "epoch", self.epoch, state)
 
     def _resume(self, folder: Path, at_most: int) -> None:
-        found = load_last_good(folder, "epoch", at_most)
-        if found is None:
-            return
-        self.epoch, state = found
+        found = load_last_good(folder, "epoch", at_most, self.owner)
+        if found is not None:
+            self.epoch, state = found
+            self._restore(state)
+        within = load_last_good(folder, "within", self.epoch, self.owner)
+        if within is not None and within[0] == self.epoch:
+            self._restore(within[1])
+            self._within = _Within(**within[1]["within"])
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
+
+
+def _random_states() -> list[Tensor]:
+    """Of the CPU, then of each GPU."""
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def _set_random_states(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) == 1 + torch.cuda.device_count():  # elsewhere dropout draws anew
+        torch.cuda.set_rng_state_all(states[1:])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,25 +1,30 @@
 """What a worker does with a segment: trains it, and reports whatever comes of it, also a failure.
 
 Knows no Ray. A report is plain data: `epoch`, `metrics` and `seconds`, with `kernels` in the first
-of a segment; or `failed`, the reason, with its `cause`:
+of a segment; `paused`, with epochs and steps done; or `failed`, the reason, with its `cause`:
 
 | cause | what happened | tried again |
 |---|---|---|
 | `memory` | out of memory | once, in micro-batches |
 | `non-finite` | a loss or a metric is NaN or infinite | no |
 | `checkpoint` | a checkpoint could not be written (a full or read-only disk), or is gone | no |
+| `lost` | a process that loads data is gone | as a lost worker |
 | `error` | anything else that the trial raised | no |
 """
 
 import dataclasses
 import faulthandler
+import re
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from karat import faults
+from karat import faults, orders
 from karat.errors import CheckpointError, NonFiniteError
 from karat.study import HANG_FILE, Segment
+
+_LOADER_DIED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
 
 class SegmentWorker:
@@ -27,6 +32,7 @@ class SegmentWorker:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
+        self._is_to_pause = orders.reader(Path(segment.orders))
         self._trainer: Any = None
 
     def step(self) -> dict[str, Any]:
@@ -54,6 +60,7 @@ class SegmentWorker:
     def _step(self) -> dict[str, Any]:
         try:
             faults.at("step.before")
+            faults.at(f"trial{self.segment.trial}.step")
             return self._epoch()
         except NonFiniteError as error:
             return {"failed": str(error), "cause": "non-finite"}
@@ -65,18 +72,28 @@ class SegmentWorker:
             first = (str(error).strip() or "no message").splitlines()[0]
             if is_out_of_memory(error):
                 return {"failed": f"out of memory: {first}", "cause": "memory"}
+            if _LOADER_DIED.match(first):
+                return {"failed": first, "cause": "lost"}
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
             return {"failed": f"{type(error).__name__}: {first} ({where})", "cause": "error"}
 
     def _epoch(self) -> dict[str, Any]:
-        if self._trainer is not None:
-            return dataclasses.asdict(self._trainer.run_epoch())
-        self._trainer = _trainer_of(self.segment)
-        return {**dataclasses.asdict(self._trainer.run_epoch()), "kernels": self._trainer.kernels()}
+        from karat.training import Pause
+
+        is_first = self._trainer is None
+        if is_first:
+            if self._is_to_pause():
+                return {"paused": {"epoch": self.segment.from_epoch, "step": 0}}
+            self._trainer = _trainer_of(self.segment, self._is_to_pause)
+        result = self._trainer.run_epoch()
+        if isinstance(result, Pause):
+            return {"paused": dataclasses.asdict(result)}
+        kernels = {"kernels": self._trainer.kernels()} if is_first else {}
+        return {**dataclasses.asdict(result), **kernels}
 
 
-def _trainer_of(segment: Segment) -> Any:
+def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool]) -> Any:
     """The trainer, with the process's threads set to the segment's share."""
     import torch
 
@@ -92,6 +109,8 @@ def _trainer_of(segment: Segment) -> Any:
         mode=segment.mode,
         resume_at_most=segment.from_epoch,
         micro_batches=segment.micro_batches,
+        owner=segment.owner,
+        is_to_pause=is_to_pause,
     )
     if trainer.epoch != segment.from_epoch:
         raise CheckpointError(

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from karat.errors import NonFiniteError
-from karat.training import EpochResult, Trainer, TrialConfig
+from karat.training import EpochResult, Pause, Trainer, TrialConfig
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "data": {"name": "digits"},
@@ -24,7 +25,9 @@ def config(**changes: dict[str, Any]) -> TrialConfig:
 def train(trainer: Trainer, epochs: int = 99) -> list[EpochResult]:
     results = []
     while not trainer.finished and epochs:
-        results.append(trainer.run_epoch())
+        result = trainer.run_epoch()
+        assert isinstance(result, EpochResult)
+        results.append(result)
         epochs -= 1
     return results
 
@@ -52,6 +55,57 @@ def test_resumed_trial_ends_with_the_numbers_of_an_unbroken_one(tmp_path: Path) 
     trainer = Trainer(config(), seed=1, folder=tmp_path / "broken", resume_at_most=2)
     assert trainer.epoch == 2
     assert train(trainer)[-1].metrics == whole[-1].metrics
+
+
+def with_dropout(trainer: Trainer) -> Trainer:
+    """The trainer of a model that draws at every step."""
+    trainer.model.head_drop = torch.nn.Dropout(0.3)
+    return trainer
+
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_trial_paused_within_an_epoch_ends_with_the_numbers_of_an_unbroken_one(
+    tmp_path: Path, step: int
+) -> None:
+    settings = config(training={"epochs": 2})
+    whole = train(with_dropout(Trainer(settings, seed=1)))
+    steps = itertools.count(1)
+
+    def is_to_pause() -> bool:
+        return trainer.epoch == 1 and next(steps) == step
+
+    trainer = with_dropout(Trainer(settings, seed=1, folder=tmp_path, is_to_pause=is_to_pause))
+    first = trainer.run_epoch()
+    assert isinstance(first, EpochResult)
+    assert trainer.run_epoch() == Pause(epoch=1, step=step)
+    torch.manual_seed(99)
+    again = with_dropout(Trainer(settings, seed=1, folder=tmp_path, resume_at_most=1))
+    (last,) = train(again)
+    assert [first.metrics, last.metrics] == [each.metrics for each in whole]
+    assert not list(tmp_path.glob("within-*"))
+
+
+def test_trial_paused_within_its_first_epoch_does_not_begin_anew(tmp_path: Path) -> None:
+    whole = train(Trainer(config(), seed=1))
+    trainer = Trainer(config(), seed=1, folder=tmp_path, is_to_pause=lambda: True)
+    assert [trainer.run_epoch()] == [Pause(epoch=0, step=1)]
+    trainer = Trainer(config(), seed=1, folder=tmp_path, is_to_pause=lambda: True)
+    assert [trainer.run_epoch()] == [Pause(epoch=0, step=2)]
+    results = train(Trainer(config(), seed=1, folder=tmp_path))
+    assert [each.metrics for each in results] == [each.metrics for each in whole]
+
+
+def test_damaged_checkpoint_within_an_epoch_costs_the_epoch_only(tmp_path: Path) -> None:
+    whole = train(Trainer(config(), seed=1))
+    trainer = Trainer(config(), seed=1, folder=tmp_path, is_to_pause=lambda: trainer.epoch == 1)
+    trainer.run_epoch()
+    assert isinstance(trainer.run_epoch(), Pause)
+    with (tmp_path / "within-00001.pt").open("r+b") as file:
+        file.seek(500)
+        file.write(b"x")
+    again = Trainer(config(), seed=1, folder=tmp_path, resume_at_most=1)
+    assert again.epoch == 1
+    assert train(again)[-1].metrics == whole[-1].metrics
 
 
 def test_test_split_is_touched_once_at_the_end_and_only_when_asked() -> None:
