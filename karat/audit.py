@@ -143,7 +143,8 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
     if ahead > last + 1:  # a worker reports each epoch before it goes on
         yield f"trial {trial.number}: a checkpoint after epoch {ahead}, and reports up to {last}"
     wanted = []
-    if trial.reports and trial.status not in ("failed", "stopped"):
+    kept = trial.status not in ("failed", "stopped") and not trial.weights_dropped
+    if trial.reports and kept:
         wanted += known["best"][:1]
         if not known["best"]:
             yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"

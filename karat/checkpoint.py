@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from karat import faults
+from karat.disk import DiskBudget
 from karat.errors import CheckpointError, shorten
 
 KEPT = 2
@@ -31,7 +32,13 @@ SERIES = ("epoch", "best", "within")
 log = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, name: str, content: Mapping[str, Any], owner: str = "") -> Path:
+def save_checkpoint(
+    folder: Path,
+    name: str,
+    content: Mapping[str, Any],
+    owner: str = "",
+    budget: DiskBudget | None = None,
+) -> Path:
     """Write a checkpoint atomically, in place of one of the same name.
 
     Args:
@@ -39,14 +46,20 @@ def save_checkpoint(folder: Path, name: str, content: Mapping[str, Any], owner: 
         name: without suffix.
         content: plain tensors and Python values, as `torch.load(weights_only=True)` reads them.
         owner: whose it is.
+        budget: of its study, which it must not exceed.
 
     Returns:
         The path of the `.pt` file.
+
+    Raises:
+        OSError: it could not be written, or does not fit the budget.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     data = buffer.getvalue()
+    if budget is not None:
+        budget.check(len(data))
     path, manifest = folder / f"{name}.pt", folder / f"{name}.json"
     manifest.unlink(missing_ok=True)
     faults.at("checkpoint.write.before")
@@ -96,10 +109,15 @@ def _verified(path: Path, owner: str) -> bytes:
 
 
 def save_series(
-    folder: Path, series: str, epoch: int, content: Mapping[str, Any], owner: str = ""
+    folder: Path,
+    series: str,
+    epoch: int,
+    content: Mapping[str, Any],
+    owner: str = "",
+    budget: DiskBudget | None = None,
 ) -> Path:
     """Write checkpoint `SERIES-EPOCH`, then drop all but the newest of its series."""
-    path = save_checkpoint(folder, f"{series}-{epoch:05d}", content, owner)
+    path = save_checkpoint(folder, f"{series}-{epoch:05d}", content, owner, budget)
     keep_newest(folder, **{series: KEPT})
     return path
 

@@ -82,14 +82,18 @@ class ResourceConfig:
         cpus: CPU cores; also its number of threads.
         gpus: may be a fraction.
         minutes_per_epoch: a trial that reports nothing for so long is ended.
+        disk_gb: room for the whole study, in 10^9 bytes. Near its end the weights of search
+            trials that cannot be confirmed are dropped; what does not fit then fails its trial.
     """
 
     cpus: int = 1
     gpus: float = 0
     minutes_per_epoch: float = 240
+    disk_gb: float | None = None
 
     def __post_init__(self) -> None:
         above("minutes_per_epoch", self.minutes_per_epoch, 0)
+        above("disk_gb", self.disk_gb, 0)
         at_least("cpus", self.cpus, 1)
         at_least("gpus", self.gpus, 0)
 

@@ -38,7 +38,8 @@ class Trial:
     computed attention in its first segment, None before that has reported. `cause` tells failures
     apart (`karat.worker`), and a waiting trial is not to run before `ready_at`. `set_aside` marks
     a trial that an extension of the study has made void: shorter than trials are now, or of a
-    cell that is not confirmed any more.
+    cell that is not confirmed any more. `weights_dropped`: for want of room, its best weights
+    are not kept.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Trial:
     micro_batches: int = 1
     ready_at: float = 0.0
     set_aside: bool = False
+    weights_dropped: bool = False
     reports: list[Report] = field(default_factory=list)
     kernels: tuple[str, ...] | None = None
     ended_at: float | None = None
@@ -233,6 +235,10 @@ class StudyState:
         trial.cause = event.data.get("cause", "")
         trial.ended_at = event.time
         self.ended.append(trial.number)
+
+    def _on_weights_dropped(self, event: Event) -> None:
+        for number in event.data["trials"]:
+            self.trials[number].weights_dropped = True
 
     def _on_confirmation_planned(self, event: Event) -> None:
         cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]

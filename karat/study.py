@@ -14,10 +14,11 @@ from typing import Any
 
 from karat import faults, orders
 from karat.checkpoint import epoch_of, keep_newest, last_good
+from karat.disk import GB, DiskBudget
 from karat.extension import changes_between, longer
 from karat.journal import Event, Journal
 from karat.plans import Proposal
-from karat.plans.confirm import confirmation_proposal, contests_of, plan_confirmation
+from karat.plans.confirm import confirmation_proposal, contests_of, plan_confirmation, rank
 from karat.plans.search import Search
 from karat.schedulers import make_scheduler
 from karat.space import Space
@@ -27,6 +28,7 @@ from karat.state import BACK_OFF_S, Phase, StudyState, Trial
 MAX_LOST_SEGMENTS = 3
 SAME_ERRORS = 5
 HANG_FILE = "hang.txt"
+ROOM = 0.8  # share of the disk budget above which weights are dropped
 Listener = Callable[[Event, StudyState], None]
 
 
@@ -47,6 +49,7 @@ class Segment:
         threads: CPU threads.
         micro_batches: parts in which a batch goes through the model.
         limit_s: seconds after which an epoch that has not come to its end is given up.
+        disk_gb: the study's disk budget, if it has one.
     """
 
     trial: int
@@ -62,6 +65,7 @@ class Segment:
     threads: int
     micro_batches: int
     limit_s: float
+    disk_gb: float | None
 
 
 class Study:
@@ -154,6 +158,7 @@ class Study:
             threads=self.space.resources.cpus,
             micro_batches=trial.micro_batches,
             limit_s=60 * self.space.resources.minutes_per_epoch,
+            disk_gb=self.space.resources.disk_gb,
         )
 
     # -- what an engine tells -----------------------------------------------------------------
@@ -410,9 +415,27 @@ class Study:
     def _tidy(self, trial: Trial) -> None:
         """Keep the best weights of a completed trial, none of a stopped one, all of a failed one."""
         if trial.status == "completed":
-            keep_newest(self._trial_folder(trial), epoch=0, within=0, best=1)
+            best = 0 if trial.weights_dropped else 1
+            keep_newest(self._trial_folder(trial), epoch=0, within=0, best=best)
         elif trial.status == "stopped":
             keep_newest(self._trial_folder(trial), epoch=0, within=0, best=0)
+
+    def _make_room(self) -> None:
+        """Near the disk budget, drop the weights of search trials that cannot be confirmed."""
+        limit = self.space.resources.disk_gb
+        if limit is None or DiskBudget(self.folder, limit).used() < ROOM * limit * GB:
+            return
+        done = [
+            trial
+            for trial in self.state.of_phase("search")
+            if trial.status == "completed" and not trial.weights_dropped
+        ]
+        best = {min(each, key=lambda t: rank(t, self.space)).number for each in _by_arm(done)}
+        dropped = [trial for trial in done if trial.number not in best]
+        if dropped:
+            self.record("weights_dropped", trials=[trial.number for trial in dropped])
+            for trial in dropped:
+                self._tidy(trial)
 
     def _end_segment(self, trial: Trial, cause: str, detail: str) -> None:
         self.record(
@@ -434,6 +457,7 @@ class Study:
         else:
             reason = f"early stopping at epoch {trial.reports[-1].epoch}"
         self.record("trial_ended", trial=trial.number, status=verdict, reason=reason)
+        self._make_room()
         self._advance()
         return True
 
@@ -457,3 +481,10 @@ class Study:
 
     def _trial_folder(self, trial: Trial) -> Path:
         return self.folder / "trials" / f"{trial.number:04d}"
+
+
+def _by_arm(trials: Sequence[Trial]) -> list[list[Trial]]:
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.arm, []).append(trial)
+    return list(groups.values())

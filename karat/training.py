@@ -18,6 +18,7 @@ from karat import faults
 from karat.attention import AttentionConfig
 from karat.checkpoint import drop_after, keep_newest, load_last_good, save_series
 from karat.datasets import Dataset, Pictures, load_splits, make_dataset
+from karat.disk import DiskBudget
 from karat.errors import CheckpointError, NonFiniteError, TrialError
 from karat.hosts import kernels_of
 from karat.models import ModelConfig, build_model, check_model, count_parameters
@@ -159,6 +160,7 @@ class Trainer:
         micro_batches: parts in which a batch goes through the model, with gradients summed up: the
             same step in less memory.
         owner: whose the checkpoints are.
+        budget: of the study's disk.
         is_to_pause: asked after every step; True makes `run_epoch` write a checkpoint within the
             epoch and return.
     """
@@ -175,9 +177,11 @@ class Trainer:
         resume_at_most: int = 0,
         micro_batches: int = 1,
         owner: str = "",
+        budget: DiskBudget | None = None,
         is_to_pause: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.micro_batches, self.owner, self._is_to_pause = micro_batches, owner, is_to_pause
+        self.micro_batches, self._is_to_pause = micro_batches, is_to_pause
+        self.owner, self.budget = owner, budget
         self.config, self.seed, self.folder = config, seed, folder
         self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
         self.splits = load_splits(config.data)
@@ -337,7 +341,7 @@ class Trainer:
         if self.folder is not None:
             state = {**self._state(), "within": dataclasses.asdict(self._within)}
             with self._writing(f"within epoch {self.epoch + 1}"):
-                save_series(self.folder, "within", self.epoch, state, self.owner)
+                save_series(self.folder, "within", self.epoch, state, self.owner, self.budget)
         return Pause(epoch=self.epoch, step=self._within.step)
 
     def _save(self, metrics: Mapping[str, float]) -> None:
@@ -348,8 +352,9 @@ class Trainer:
             if value > self.best:
                 self.best = value
                 weights = {"model": self.model.state_dict()}
-                save_series(self.folder, "best", self.epoch, weights, self.owner)
-            save_series(self.folder, "epoch", self.epoch, self._state(), self.owner)
+                save_series(self.folder, "best", self.epoch, weights, self.owner, self.budget)
+            state = self._state()
+            save_series(self.folder, "epoch", self.epoch, state, self.owner, self.budget)
             keep_newest(self.folder, within=0)
 
     @contextlib.contextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from karat import faults, orders
+from karat.disk import DiskBudget
 from karat.errors import CheckpointError, NonFiniteError
 from karat.study import HANG_FILE, Segment
 
@@ -110,6 +111,9 @@ def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool]) -> Any:
         resume_at_most=segment.from_epoch,
         micro_batches=segment.micro_batches,
         owner=segment.owner,
+        budget=DiskBudget(Path(segment.folder).parent.parent, segment.disk_gb)
+        if segment.disk_gb
+        else None,
         is_to_pause=is_to_pause,
     )
     if trainer.epoch != segment.from_epoch:

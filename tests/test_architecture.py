@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
-    {"errors", "faults", "orders", "processes"},
+    {"disk", "errors", "faults", "orders", "processes"},
     {"studylock"},
     {"autocast", "catalog", "settings", "seeds", "levels", "starts"},
     {

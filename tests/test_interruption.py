@@ -1,4 +1,4 @@
-"""A signal before, at and after the start of the run; each in a process of its own, with real Ray."""
+"""A signal at each moment of a study; in processes of their own, with real Ray."""
 
 import signal
 import subprocess
@@ -9,31 +9,126 @@ from pathlib import Path
 
 import pytest
 
-from karat.journal import FILE_NAME, read_events
+from karat.audit import audit
+from karat.cli import main
+from karat.journal import FILE_NAME, Event, read_events
+from karat.state import StudyState
 from tests.conftest import ROOT
+
+WriteSpace = Callable[..., Path]
+FEW = (("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"))
+# An epoch of several seconds, so that a signal comes within it.
+LONG_EPOCHS = (
+    *(("depth: 1", "depth: 6"), ("embed_dim: 12", "embed_dim: 48")),
+    *(("batch_size: 128", "batch_size: 4"), ("trials: 6", "trials: 3")),
+)
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def start(space: Path, storage: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "launch.py", "--space", str(space), "--storage", str(storage)]
+    return subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def events_of(storage: Path) -> list[Event]:
+    journal = storage / "small" / FILE_NAME
+    return list(read_events(journal)) if journal.exists() else []
+
+
+def wait_for(storage: Path, kind: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(event.kind == kind for event in events_of(storage)):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{kind} did not come")
+
+
+def wait_for_step(storage: Path, process: subprocess.Popen[str]) -> None:
+    """Until a worker is in its first epoch: its watch for hanging is then on."""
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and process.poll() is None:
+        if list(storage.glob("small/trials/*/hang.txt")):
+            time.sleep(1)
+            return
+        time.sleep(0.02)
+    raise AssertionError("no worker began")
 
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(
-    ("wait_for", "name"),
-    [("study_created", "SIGUSR1"), ("launched", "SIGUSR1"), ("segment_started", "SIGTERM")],
+    ("moment", "name"),
+    [
+        ("study_created", "SIGUSR1"),
+        ("launched", "SIGINT"),
+        ("segment_started", "SIGTERM"),
+        ("reported", "SIGUSR1"),
+        ("confirmation_planned", "SIGTERM"),
+    ],
 )
 def test_signal_at_any_moment_is_an_interruption(
-    write_space: Callable[..., Path], tmp_path: Path, wait_for: str, name: str
+    write_space: WriteSpace, tmp_path: Path, moment: str, name: str
 ) -> None:
-    words = [sys.executable, "launch.py", "--space", str(write_space()), "--storage", str(tmp_path)]
-    process = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    journal = tmp_path / "small" / FILE_NAME
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline and process.poll() is None:
-        if journal.exists() and any(e.kind == wait_for for e in read_events(journal)):
-            break
-        time.sleep(0.02)
-    if wait_for == "study_created":
+    process = start(write_space(*FEW), tmp_path)
+    wait_for(tmp_path, moment, process)
+    if moment == "study_created":
         time.sleep(0.5)  # until the handlers are in place, long before Ray is up
     process.send_signal(getattr(signal, name))
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 75, output
-    assert [e.kind for e in read_events(journal)][-1] == "interrupted"
+    assert f"interrupted by {name}" in output
+    assert events_of(tmp_path)[-1].kind == "interrupted"
+    assert main(["audit", str(tmp_path / "small")]) == 0
+
+
+@pytest.mark.timeout(200)
+def test_running_trials_write_a_checkpoint_within_the_epoch_and_go_on_from_there(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    space = write_space(*LONG_EPOCHS)
+    process = start(space, tmp_path)
+    wait_for_step(tmp_path, process)
+    process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 75, output
+    assert time.monotonic() - asked < 60
+    ends = [event for event in events_of(tmp_path) if event.kind == "segment_ended"]
+    assert ends
+    within = [
+        event for event in ends if "paused within epoch 1, after step" in event.data["detail"]
+    ]
+    assert within, ends
+    assert audit(tmp_path / "small", tracking=False) == []
+    kept = list((tmp_path / "small").glob("trials/*/within-00000.pt"))
+    assert len(kept) == len(within)
+
+
+@pytest.mark.timeout(200)
+def test_second_signal_ends_at_once_and_loses_nothing(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    space = write_space(*LONG_EPOCHS)
+    process = start(space, tmp_path)
+    wait_for(tmp_path, "segment_started", process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    process.communicate(timeout=100)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == -signal.SIGTERM
+    state = StudyState.of(events_of(tmp_path))
+    assert state.status == "running"
+    again = start(space, tmp_path)
+    wait_for(tmp_path, "segment_ended", again)
+    again.send_signal(signal.SIGTERM)
+    output, _ = again.communicate(timeout=100)
+    assert again.returncode == 75, output
+    assert audit(tmp_path / "small", tracking=False) == []

@@ -62,7 +62,7 @@ def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
             reason = "no trial of it finished the search"
             skipped.append({"label": contest.label, "reason": reason})
             continue
-        best = min(finished, key=lambda trial: _rank(trial, space))
+        best = min(finished, key=lambda trial: rank(trial, space))
         cells.append(
             {
                 "arm": best.arm,
@@ -90,7 +90,8 @@ def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
     return None
 
 
-def _rank(trial: Trial, space: Space) -> tuple[float, float, int]:
+def rank(trial: Trial, space: Space) -> tuple[float, float, int]:
+    """The place of a completed search trial; the lowest is the best."""
     value = trial.last(space.search.metric)
     assert value is not None
     loss = trial.last("val_loss")

@@ -55,22 +55,6 @@ def space(write_space: WriteSpace) -> Path:
     return write_space(*SHORT)
 
 
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """What the study comes to when nothing happens."""
-    from tests.conftest import SMALL
-
-    folder = tmp_path_factory.mktemp("whole")
-    text = SMALL
-    for old, new in SHORT:
-        text = text.replace(old, new)
-    (folder / "space.yaml").write_text(text)
-    assert launch(folder / "space.yaml", folder / "s") == 0
-    found = outcome(folder / "s")
-    assert found[-1] == ("completed",)
-    return found
-
-
 @pytest.mark.parametrize("place", PLACES)
 def test_study_killed_at_a_point_comes_to_the_same(
     place: str, space: Path, tmp_path: Path, whole: list[Any]

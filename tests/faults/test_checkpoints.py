@@ -1,0 +1,107 @@
+"""Checkpoints are harmed between a kill and the next launch; so is the journal. What is left is enough."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karat.audit import audit
+from karat.errors import JournalError
+from karat.journal import FILE_NAME, read_events, repair
+from karat.state import StudyState
+from tests.faults.inline import launch
+from tests.faults.test_kills import SHORT, check
+
+WriteSpace = Callable[..., Path]
+Harm = Callable[[Path], None]
+
+
+def newest(trial: Path) -> Path:
+    return max(trial.glob("epoch-*.pt"))
+
+
+def cut(folder: Path) -> None:
+    path = newest(folder / "trials/0001")
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(folder: Path) -> None:
+    path = newest(folder / "trials/0001")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def lose(folder: Path) -> None:
+    newest(folder / "trials/0001").unlink()
+
+
+def lose_manifest(folder: Path) -> None:
+    newest(folder / "trials/0001").with_suffix(".json").unlink()
+
+
+def swap(folder: Path) -> None:
+    """The files of another trial, with their manifest, under this one's names."""
+    mine, other = newest(folder / "trials/0001"), folder / "trials/0000"
+    source = max(other.glob("best-*.pt"))
+    for suffix in (".pt", ".json"):
+        text = source.with_suffix(suffix).read_bytes()
+        mine.with_suffix(suffix).write_bytes(text.replace(source.stem.encode(), mine.stem.encode()))
+
+
+def swap_epochs(folder: Path) -> None:
+    first, second = sorted((folder / "trials/0001").glob("epoch-*.pt"))
+    for suffix in (".pt", ".json"):
+        aside = folder / f"aside{suffix}"
+        first.with_suffix(suffix).rename(aside)
+        second.with_suffix(suffix).rename(first.with_suffix(suffix))
+        aside.rename(second.with_suffix(suffix))
+
+
+def lose_all(folder: Path) -> None:
+    shutil.rmtree(folder / "trials/0001")
+
+
+HARMS: Sequence[tuple[Harm, int]] = (
+    (cut, 1), (flip, 1), (lose, 1), (lose_manifest, 1), (swap, 1), (swap_epochs, 0), (lose_all, 0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("harm", "from_epoch"), HARMS, ids=[harm.__name__ for harm, _ in HARMS])
+def test_harmed_checkpoint_costs_at_most_what_it_held(
+    harm: Harm, from_epoch: int, write_space: WriteSpace, tmp_path: Path, whole: list[Any]
+) -> None:
+    space, folder = write_space(*SHORT), tmp_path / "s"
+    # Trial 1 has reported two of its three epochs, and is killed in the third.
+    assert launch(space, folder, f"trial1.step@3=kill:{tmp_path / 'once'}") == -9
+    harm(folder)
+    assert audit(folder, tracking=False) != [] or harm in (lose, lose_all, lose_manifest)
+    assert launch(space, folder) == 0
+    segments = [
+        event.data
+        for event in read_events(folder / FILE_NAME)
+        if event.kind == "segment_started" and event.data["trial"] == 1
+    ]
+    assert [segment["from_epoch"] for segment in segments] == [0, from_epoch]
+    check(space, folder, whole)
+
+
+@pytest.mark.parametrize("line", [3, 12, 30])
+def test_study_with_a_damaged_journal_is_repaired_and_comes_to_the_same(
+    line: int, write_space: WriteSpace, tmp_path: Path, whole: list[Any]
+) -> None:
+    space, folder = write_space(*SHORT), tmp_path / "s"
+    assert launch(space, folder) == 0
+    lines = (folder / FILE_NAME).read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b'"seq"', b'"sEq"')
+    (folder / FILE_NAME).write_bytes(b"".join(lines))
+    with pytest.raises(JournalError, match="python -m karat repair"):
+        audit(folder, tracking=False)
+    done = repair(folder)
+    assert done is not None
+    assert done[0] == line
+    assert StudyState.of(read_events(folder / FILE_NAME)).status == "running"
+    assert launch(space, folder) == 0
+    check(space, folder, whole)
