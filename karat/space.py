@@ -82,8 +82,9 @@ class ResourceConfig:
         cpus: CPU cores; also its number of threads.
         gpus: may be a fraction.
         minutes_per_epoch: a trial that reports nothing for so long is ended.
-        disk_gb: room for the whole study, in 10^9 bytes. Near its end the weights of search
-            trials that cannot be confirmed are dropped; what does not fit then fails its trial.
+        disk_gb: room for the whole study, in 10^9 bytes. When half of it is used, the weights
+            of search trials that cannot be confirmed are dropped; a trial whose checkpoint does
+            not fit fails.
     """
 
     cpus: int = 1

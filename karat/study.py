@@ -6,6 +6,7 @@ goes through `record`: first to disk, then into the state, the plan and the earl
 that folding the journal of a killed study leads to the same place.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from karat.state import BACK_OFF_S, Phase, StudyState, Trial
 MAX_LOST_SEGMENTS = 3
 SAME_ERRORS = 5
 HANG_FILE = "hang.txt"
-ROOM = 0.8  # share of the disk budget above which weights are dropped
+ROOM = 0.5  # share of the disk budget above which weights are dropped
 Listener = Callable[[Event, StudyState], None]
 
 
@@ -192,6 +193,14 @@ class Study:
         The first report of a segment tells which kernels compute attention where it runs.
         """
         trial = self.state.trials[number]
+        metric = self.space.search.metric
+        if metric not in metrics:
+            self._fail(trial, f"{metric} is missing at epoch {epoch}", "error")
+            return True
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                self._fail(trial, f"{name} is {value} at epoch {epoch}", "non-finite")
+                return True
         more = {} if kernels is None else {"kernels": list(kernels)}
         self.record(
             "reported",
@@ -421,7 +430,7 @@ class Study:
             keep_newest(self._trial_folder(trial), epoch=0, within=0, best=0)
 
     def _make_room(self) -> None:
-        """Near the disk budget, drop the weights of search trials that cannot be confirmed."""
+        """With half of the disk budget used, drop weights of search trials that cannot be confirmed."""
         limit = self.space.resources.disk_gb
         if limit is None or DiskBudget(self.folder, limit).used() < ROOM * limit * GB:
             return

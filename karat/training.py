@@ -320,6 +320,7 @@ class Trainer:
                 drop_last=True,
                 generator=generator,
                 num_workers=training.workers,
+                worker_init_fn=_begin_loading,
             )
         )
 
@@ -388,6 +389,10 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
+
+
+def _begin_loading(_: int) -> None:
+    faults.at("loader")
 
 
 def _random_states() -> list[Tensor]:

@@ -33,6 +33,7 @@ def launch(path: Path, folder: Path, fault: str = "") -> int:
 
 def _main(path: Path, folder: Path, fault: str) -> None:
     faults.use(fault)
+    multiprocessing.set_start_method("fork", force=True)  # as in a worker of Ray's
     space = load_space(path)
     with Journal.open(folder) as journal:
         study = Study(space, journal, folder)

@@ -1,0 +1,118 @@
+"""Disks that are full, read-only, or small by agreement (`resources.disk_gb`)."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karat.audit import audit
+from karat.journal import FILE_NAME, read_events
+from karat.state import StudyState
+from tests.faults.inline import launch
+from tests.faults.test_kills import SHORT, check
+
+WriteSpace = Callable[..., Path]
+
+
+def state_of(folder: Path) -> StudyState:
+    return StudyState.of(read_events(folder / FILE_NAME))
+
+
+def mount(*words: str) -> None:
+    done = subprocess.run(["mount", *words], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this user cannot mount: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of a quarter of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_disk_that_fills_up_fails_trials_with_the_reason_and_loses_nothing(
+    write_space: WriteSpace, small_disk: Path, whole: list[Any], tmp_path: Path
+) -> None:
+    space, folder = write_space(*SHORT), small_disk / "s"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 150_000)
+    launch(space, folder)
+    state = state_of(folder)
+    failed = [trial for trial in state.trials.values() if trial.status == "failed"]
+    assert failed or state.status == "running"  # the journal itself did not fit
+    for trial in failed:
+        assert trial.cause == "checkpoint"
+        assert "No space left on device" in trial.reason
+    assert audit(folder, tracking=False) == []
+    ballast.unlink()
+    launch(space, folder)
+    assert audit(folder, tracking=False) == []
+
+
+def test_study_goes_on_when_a_read_only_disk_can_be_written_again(
+    write_space: WriteSpace, small_disk: Path, whole: list[Any], tmp_path: Path
+) -> None:
+    space, folder = write_space(*SHORT), small_disk / "s"
+    mount("-o", "remount,size=4m", str(small_disk))
+    assert launch(space, folder, f"trial1.step@2=kill:{tmp_path / 'once'}") == -9
+    before = (folder / FILE_NAME).read_bytes()
+    mount("-o", "remount,ro", str(small_disk))
+    assert launch(space, folder) == 1
+    assert (folder / FILE_NAME).read_bytes() == before
+    mount("-o", "remount,rw", str(small_disk))
+    assert launch(space, folder) == 0
+    check(space, folder, whole)
+
+
+@pytest.mark.parametrize("action", ["full", "readonly"])
+@pytest.mark.parametrize("place", ["write.before", "rename.before", "manifest.before"])
+def test_checkpoint_that_cannot_be_written_fails_its_trial_alone(
+    write_space: WriteSpace, tmp_path: Path, place: str, action: str
+) -> None:
+    folder = tmp_path / "s"
+    fault = f"checkpoint.{place}@4={action}:{tmp_path / 'once'}"
+    assert launch(write_space(*SHORT), folder, fault) == 0
+    (failed,) = [t for t in state_of(folder).trials.values() if t.status == "failed"]
+    assert failed.cause == "checkpoint"
+    words = {"full": "No space left on device", "readonly": "Read-only file system"}
+    assert words[action] in failed.reason
+    assert audit(folder, tracking=False) == []
+
+
+def test_budget_drops_weights_that_cannot_be_confirmed(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    text = "confirm: {by: attention.grid_size, seeds: 2}"
+    # The weights of this model take about 18 kB, its whole training state 45.
+    space = write_space(
+        (text, f"{text}\nresources: {{disk_gb: 4.5e-4}}"),
+        ("scheduler: asha, grace_epochs: 1, reduction_factor: 3", "scheduler: none"),
+        ("trials: 6", "trials: 18"),
+        ("epochs: 4", "epochs: 2"),
+    )
+    assert launch(space, folder) == 0
+    state = state_of(folder)
+    assert state.status == "completed"
+    assert any(trial.weights_dropped for trial in state.trials.values())
+    assert not any(trial.status == "failed" for trial in state.trials.values())
+    for arm in {trial.arm for trial in state.of_phase("search")}:
+        kept = [t for t in state.of_phase("search") if t.arm == arm and not t.weights_dropped]
+        assert any(t.status == "completed" for t in kept)
+    assert audit(folder, tracking=False) == []
+
+
+def test_trial_beyond_the_budget_fails_and_says_so(write_space: WriteSpace, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    text = "confirm: {by: attention.grid_size, seeds: 2}"
+    assert launch(write_space((text, f"{text}\nresources: {{disk_gb: 2.0e-5}}")), folder) == 1
+    trial = state_of(folder).trials[0]
+    assert trial.status == "failed"
+    assert "resources.disk_gb = 2e-05 is used up" in trial.reason
+    assert audit(folder, tracking=False) == []

@@ -1,0 +1,89 @@
+"""Metrics that are not numbers, or not there, at the first, a middle and the last report."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from karat.audit import audit
+from karat.journal import FILE_NAME, read_events
+from karat.state import StudyState
+from tests.faults.inline import launch
+from tests.faults.test_causes import optuna_trials
+from tests.test_study import open_study
+
+WriteSpace = Callable[..., Path]
+NO_STOPPING = ("scheduler: asha, grace_epochs: 1, reduction_factor: 3", "scheduler: none")
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "cause", "reason"),
+    [
+        ("nan", "non-finite", "val_accuracy is nan at epoch"),
+        ("inf", "non-finite", "val_accuracy is inf at epoch"),
+        ("missing", "error", "TrialError: val_accuracy is missing at epoch"),
+    ],
+)
+@pytest.mark.parametrize("report", [1, 2, 4])
+def test_spoiled_metric_fails_its_trial_and_the_search_is_told_so(
+    write_space: WriteSpace, tmp_path: Path, spoiled: str, cause: str, reason: str, report: int
+) -> None:
+    folder = tmp_path / "s"
+    space = write_space(NO_STOPPING)
+    assert launch(space, folder, f"metrics@{report}={spoiled}:{tmp_path / 'once'}") == 0
+    state = StudyState.of(read_events(folder / FILE_NAME))
+    trial = state.trials[0]
+    assert (trial.status, trial.cause) == ("failed", cause)
+    assert f"{reason} {report}" in trial.reason
+    assert [each.epoch for each in trial.reports] == list(range(1, report))
+    assert state.status == "completed"
+    assert audit(folder, tracking=False) == []
+    from karat.spacefile import load_space
+
+    study, journal = open_study(load_space(space), folder)
+    with journal:
+        assert optuna_trials(study, trial).state.name == "FAIL"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_report_that_is_no_number_never_reaches_the_journal(
+    write_space: WriteSpace, tmp_path: Path, value: float | None
+) -> None:
+    from karat.spacefile import load_space
+
+    study, journal = open_study(load_space(write_space()), tmp_path / "s")
+    with journal:
+        assert study.next_segment() is not None
+        metrics = {"val_loss": 1.0} if value is None else {"val_accuracy": value, "val_loss": 1.0}
+        assert study.on_report(0, 1, metrics, 1.0)
+        assert study.state.trials[0].status == "failed"
+    assert audit(tmp_path / "s", tracking=False) == []
+
+
+def test_study_in_which_every_trial_diverges_ends_as_failed(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    diverging = ("low: 1e-3, high: 1e-2, log: true", "low: 1e30, high: 1e31, log: true")
+    no_clipping = ("batch_size: 128", "batch_size: 128, clip_grad: 0")
+    assert launch(write_space(diverging, no_clipping), folder) == 1
+    state = StudyState.of(read_events(folder / FILE_NAME))
+    assert {trial.cause for trial in state.trials.values()} == {"non-finite"}
+    assert (state.status, state.reason) == ("failed", "no trial was completed")
+    assert audit(folder, tracking=False) == []
+
+
+def test_dead_process_that_loads_data_is_a_lost_worker(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    loading = ("batch_size: 128", "batch_size: 128, workers: 1")
+    assert launch(write_space(loading), folder, f"loader@1=kill:{tmp_path / 'once'}") == 0
+    state = StudyState.of(read_events(folder / FILE_NAME))
+    assert (tmp_path / "once").exists()
+    assert state.status == "completed"
+    ends = [e.data for e in read_events(folder / FILE_NAME) if e.kind == "segment_ended"]
+    assert [end["cause"] for end in ends] == ["lost"]
+    assert "DataLoader worker" in ends[0]["detail"]
+    assert not any(trial.status == "failed" for trial in state.trials.values())
+    assert audit(folder, tracking=False) == []
