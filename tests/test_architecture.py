@@ -20,6 +20,7 @@ LAYERS = [
         "checkpoint",
         "recipes",
         "journal",
+        "reports",
         "yamlfile",
         "environment",
     },
