@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from karat.journal import FILE_NAME, Event, Journal
-from karat.mlflow_view import Point, Record
+from karat.mlflow_view import Point, Record, View
 from tests import journals
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
 
 
 def write(folder: Path, events: list[Event]) -> None:
@@ -64,3 +68,21 @@ def test_journal_cut_by_a_line_or_put_in_place_of_another_is_read_anew(tmp_path:
     write(tmp_path, events[:30])
     record.read()
     assert told(record) == told(anew(path))
+
+
+def test_view_of_a_journal_read_anew_sends_what_is_there_now(tmp_path: Path) -> None:
+    events, path = journals.study().events, tmp_path / FILE_NAME
+    write(tmp_path, events[:60])
+    record, view = anew(path), View(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    view.update(record, alive=True)
+    runs = {number: known.id for number, known in view.trials.items()}
+    os.truncate(path, path.read_bytes()[:-1].rindex(b"\n") + 1)
+    write(tmp_path, events[60:80])
+    record.read()
+    view.update(record, alive=True)
+    assert runs.items() <= {number: known.id for number, known in view.trials.items()}.items()
+    for number, known in view.trials.items():
+        history = view.client.get_metric_history(known.id, "val_loss")
+        sent = {point.step: point.value for point in history}
+        there = {point.step: point.metrics["val_loss"] for point in record.points(number, 0)}
+        assert sent.items() >= there.items()

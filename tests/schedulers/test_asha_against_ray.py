@@ -80,7 +80,7 @@ def rays(mode: str, grace: int = GRACE, factor: int = FACTOR) -> Rule:
             scheduler.on_trial_add(None, trials[told.trial])
         trial = trials[told.trial]
         result = {"training_iteration": told.epoch, "value": told.value}
-        end = scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
+        end = bool(scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP)
         if end:
             scheduler.on_trial_complete(None, trial, result)
         return end
