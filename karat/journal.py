@@ -1,7 +1,8 @@
 """The append-only record of a study: one JSON line per event, on disk before it has any effect.
 
 One process writes (`Journal.open` takes the study's lock, `karat.studylock`); anybody may read
-(`read_events`). A line is `{"v": 1, "seq": 3, "time": 1700000000.0, "kind": "reported",
+(`read_events`, or a `Follower` where it goes on). A line is
+`{"v": 1, "seq": 3, "time": 1700000000.0, "kind": "reported",
 "data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. A torn last
 line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
 """
@@ -13,8 +14,9 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,21 +40,40 @@ class Event:
     data: Mapping[str, Any]
 
 
+class Past(Collection[Event]):
+    """The first `count` events of a journal, read from its file each time that they are gone through.
+
+    Kept as objects they would fill a resumed driver's memory for as long as it lives.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path, self._count = path, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Event]:
+        return islice(read_events(self._path), self._count)
+
+    def __contains__(self, event: object) -> bool:
+        return any(each == event for each in self)
+
+
 class Journal:
     """The writer's side; use `Journal.open`, as a context manager.
 
     Args:
         path: the journal's file.
-        events: what it held when it was opened.
+        past: what it held when it was opened.
         lock: of the study.
         clock: seconds since the epoch.
     """
 
     def __init__(
-        self, path: Path, events: list[Event], lock: StudyLock, clock: Callable[[], float]
+        self, path: Path, past: Collection[Event], lock: StudyLock, clock: Callable[[], float]
     ) -> None:
-        self.path, self.past = path, events
-        self._next = len(events)
+        self.path, self.past = path, past
+        self._next = len(past)
         self._broken = False
         self._lock, self._clock = lock, clock
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -71,7 +92,7 @@ class Journal:
         try:
             path.touch(mode=0o600)
             _cut_torn_tail(path)
-            return cls(path, list(read_events(path)), lock, clock)
+            return cls(path, Past(path, _count(path)), lock, clock)
         except BaseException:
             lock.release()
             raise
@@ -137,6 +158,44 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
                 yield _decode(line, number, path)
 
 
+class Follower:
+    """Reads a journal on while it is written, each line once; what `read` gives is new.
+
+    Args:
+        path: the journal's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._events = self._offset = 0
+        self._last = b""
+
+    def is_replaced(self) -> bool:
+        """Whether the file does not hold what was read: it is to be read anew, by a new follower.
+
+        Another study may have taken its place, and a write that fails takes its line back.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._offset - len(self._last))
+            return file.read(len(self._last)) != self._last
+
+    def read(self) -> Iterator[Event]:
+        """The events since those that were read; a last line that is not whole comes when it is.
+
+        Raises:
+            JournalError: as `read_events` does.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                event = _decode(line, self._events, self._path)
+                self._last, self._offset = line, self._offset + len(line)
+                self._events += 1
+                yield event
+
+
 def repair(folder: Path) -> tuple[int, Path] | None:
     """Cut a journal off before its first damaged line; a copy keeps what it was.
 
@@ -182,13 +241,35 @@ def _encode(event: Event) -> bytes:
     return f'{text[:-1]},"crc":"{zlib.crc32(text.encode()):08x}"}}\n'.encode()
 
 
-def _decode(line: bytes, number: int, path: Path) -> Event:
+def _count(path: Path) -> int:
+    """How many events a journal without a torn tail has, each of them whole and in its place."""
+    count = 0
+    with path.open("rb") as file:
+        for line in file:
+            _check(line, count, path)
+            if not line.startswith(b'{"v":%d,"seq":%d,' % (VERSION, count)):
+                _decode(line, count, path)  # says what is wrong
+            count += 1
+    return count
+
+
+def _check(line: bytes, number: int, path: Path) -> bytes:
+    """The line without its checksum and what follows.
+
+    Raises:
+        JournalError: they do not match.
+    """
     text, _, tail = line.rstrip(b"\n").rpartition(b',"crc":"')
     if f"{zlib.crc32(text + b'}'):08x}".encode() != tail.removesuffix(b'"}'):
         raise JournalError(
             f"{path}:{number + 1}: this line is damaged (its checksum does not match). "
             f"`python -m karat repair {path.parent}` goes back to the event before it"
         )
+    return text
+
+
+def _decode(line: bytes, number: int, path: Path) -> Event:
+    text = _check(line, number, path)
     body = json.loads(text + b"}")
     if body["v"] != VERSION:
         raise JournalError(

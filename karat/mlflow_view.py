@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from karat.journal import Event, read_events
+from karat.journal import Event, Follower
+from karat.reports import Reports
 from karat.state import StudyState, Trial
 
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 5000
@@ -45,27 +46,46 @@ class Record:
     """A journal as the view needs it: the state, and every point of every curve.
 
     The points are not the state's: a segment that starts again from an earlier checkpoint takes
-    reports out of the state, but MLflow keeps what it was told.
+    reports out of the state, but MLflow keeps what it was told. All are kept, since a view that
+    failed starts over. A journal that is not the one read so far gives a new `state`.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.events = path, 0
+        self.path = path
+        self._begin()
+
+    def _begin(self) -> None:
+        self._follower = Follower(self.path)
         self.state = StudyState()
-        self.points: dict[int, list[Point]] = defaultdict(list)
+        self._reports: dict[int, Reports] = defaultdict(Reports)
         self.study_points: list[Point] = []
         self.time = 0.0
 
     def read(self) -> None:
         """Take in what the journal says since the last call."""
-        for event in read_events(self.path, self.events):
+        if self._follower.is_replaced():
+            log.warning("%s: is another journal than before, and is read anew", self.path)
+            self._begin()
+        for event in self._follower.read():
             self.state.apply(event)
-            self.events, self.time = event.seq + 1, event.time
+            self.time = event.time
             if event.kind == "reported":
-                metrics = {**event.data["metrics"], "epoch_seconds": event.data["seconds"]}
-                point = Point(event.time, event.data["epoch"], metrics)
-                self.points[event.data["trial"]].append(point)
+                data = event.data
+                reports = self._reports[data["trial"]]
+                reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
             elif event.kind == "trial_ended":
                 self._count(event)
+
+    def count(self, trial: int) -> int:
+        """How many points a trial has."""
+        return len(self._reports[trial])
+
+    def points(self, trial: int, start: int) -> list[Point]:
+        """A trial's points from the one numbered `start` on."""
+        return [
+            Point(report.time, report.epoch, {**report.metrics, "epoch_seconds": report.seconds})
+            for report in self._reports[trial][start:]
+        ]
 
     def _count(self, event: Event) -> None:
         state, metric = self.state, self.state.created["metric"]
@@ -89,8 +109,8 @@ class _Known:
     points: int = 0
     has_kernels: bool = False
 
-    def has(self, points: list[Point]) -> bool:
-        return not self.new and self.points == len(points)
+    def has(self, count: int) -> bool:
+        return not self.new and self.points == count
 
 
 class View:
@@ -107,12 +127,15 @@ class View:
         self.experiment = ""
         self.study: _Known | None = None
         self.trials: dict[int, _Known] = {}
+        self._state: StudyState | None = None
 
     def update(self, record: Record, *, alive: bool) -> None:
         """Write what the journal says and MLflow does not; close the study if its driver is gone."""
         state = record.state
         if not state.created:
             return
+        if state is not self._state:
+            self.study, self.trials, self._state = None, {}, state
         if self.study is None:
             self.experiment = self._find_experiment(state.created["name"])
             self._find_runs(state.created["uid"])
@@ -186,8 +209,8 @@ class View:
 
     def _update_trial(self, trial: Trial, record: Record, over: bool) -> None:
         status = status_of(trial, over)
-        points, known = record.points[trial.number], self.trials.get(trial.number)
-        if known and known.status == status and (trial.ended or known.has(points)):
+        count, known = record.count(trial.number), self.trials.get(trial.number)
+        if known and known.status == status and (trial.ended or known.has(count)):
             return
         if known is None:
             known = self._create_trial(trial, record.state.created["uid"])
@@ -200,7 +223,7 @@ class View:
         if trial.kernels and not known.has_kernels:
             params[KERNELS_PARAM] = ", ".join(trial.kernels)
             known.has_kernels = True
-        self._log(known, points, params)
+        self._log(known, record.points(trial.number, known.points), params)
         if trial.status == "completed":
             self._log_checkpoint(trial, known)
         reason = trial.reason
@@ -215,7 +238,8 @@ class View:
         began["reference"] = ", ".join(state.reference_arms)
         began |= {key: state.original[key] for key in ("search", "confirm")}
         params = flatten(began)
-        self._log(study, record.study_points, params if study.new else {})
+        points = record.study_points[study.points :]
+        self._log(study, points, params if study.new else {})
         if alive:
             self._set_status(study, "running", "", record.time)
             return
@@ -234,18 +258,18 @@ class View:
         self._set_status(study, status, reason, state.ended_at or record.time)
 
     def _log(self, known: _Known, points: list[Point], params: Mapping[str, str]) -> None:
-        """Send the points that this view has not sent; the client cuts them into legal batches."""
+        """Send points that this view has not sent; the client cuts them into legal batches."""
         from mlflow.entities import Metric, Param
 
         metrics = [
             Metric(name, value, _ms(point.time), point.step)
-            for point in points[known.points :]
+            for point in points
             for name, value in point.metrics.items()
         ]
         self.client.log_batch(
             known.id, metrics, [Param(name, value) for name, value in params.items()]
         )
-        known.points, known.new = len(points), False
+        known.points, known.new = known.points + len(points), False
 
     def _log_checkpoint(self, trial: Trial, known: _Known) -> None:
         from karat.checkpoint import newest_first  # brings torch

@@ -115,7 +115,7 @@ class Progress:
 
     def _seconds_left(self) -> float | None:
         state, totals = self.study.state, self.study.total_trials
-        reports = [report for trial in state.trials.values() for report in trial.reports]
+        reports = sum(len(trial.reports) for trial in state.trials.values())
         if not reports:
             return None
         ended = [len(t.reports) for t in state.of_phase("search") if t.ended]
@@ -132,7 +132,7 @@ class Progress:
             asked = sum(trial.phase == phase for trial in state.trials.values())
             total = totals["search" if phase == "search" else "confirm"]
             epochs += (total - asked) * per_trial[phase]
-        each = sum(report.seconds for report in reports) / len(reports)
+        each = sum(trial.seconds for trial in state.trials.values()) / reports
         return epochs * each / self.slots
 
 

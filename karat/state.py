@@ -13,20 +13,11 @@ from typing import Any, Literal
 from karat.errors import JournalError
 from karat.journal import Event
 from karat.levels import Level, level_of, levels_of
+from karat.reports import Reports
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
 Phase = Literal["search", "confirm"]
 BACK_OFF_S = (1.0, 5.0, 25.0)  # after the first, second, third lost worker of a trial
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One epoch of a trial: epochs done (from 1), metrics, seconds that it took, and when."""
-
-    epoch: int
-    metrics: Mapping[str, float]
-    seconds: float
-    time: float
 
 
 @dataclass(slots=True)
@@ -61,7 +52,7 @@ class Trial:
     ready_at: float = 0.0
     set_aside: bool = False
     weights_dropped: bool = False
-    reports: list[Report] = field(default_factory=list)
+    reports: Reports = field(default_factory=Reports)
     kernels: tuple[str, ...] | None = None
     ended_at: float | None = None
 
@@ -78,14 +69,11 @@ class Trial:
     @property
     def seconds(self) -> float:
         """Seconds spent training, over all its epochs."""
-        return sum(report.seconds for report in self.reports)
+        return self.reports.total_seconds
 
     def last(self, metric: str) -> float | None:
         """The metric at the last epoch that reported it."""
-        for report in reversed(self.reports):
-            if metric in report.metrics:
-                return report.metrics[metric]
-        return None
+        return self.reports.last(metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +199,12 @@ class StudyState:
         trial.status = "running"
         trial.segments += 1
         # A segment may start before the last epoch reported, when the newest checkpoint was bad.
-        trial.reports = [r for r in trial.reports if r.epoch <= event.data["from_epoch"]]
+        trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
     def _on_reported(self, event: Event) -> None:
         data = event.data
         trial = self.trials[data["trial"]]
-        trial.reports.append(Report(data["epoch"], data["metrics"], data["seconds"], event.time))
+        trial.reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
 

@@ -21,6 +21,7 @@ LAYERS = [
         "checkpoint",
         "recipes",
         "journal",
+        "reports",
         "yamlfile",
         "environment",
     },

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from karat.errors import JournalError, StudyLockedError
-from karat.journal import FILE_NAME, Journal, read_events, repair
+from karat.journal import FILE_NAME, Follower, Journal, read_events, repair
 from tests.conftest import ROOT
 
 
@@ -59,6 +59,65 @@ def test_missing_line_is_refused(tmp_path: Path) -> None:
     path.write_text(lines[0] + lines[2])
     with pytest.raises(JournalError, match="missing or doubled"):
         list(read_events(path))
+
+
+def test_missing_line_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "s")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(lines[0] + lines[2])
+    with pytest.raises(JournalError, match="missing or doubled"):
+        Journal.open(tmp_path / "s")
+
+
+def test_past_is_what_the_journal_held_when_it_was_opened(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    with Journal.open(tmp_path / "s") as journal:
+        journal.append("interrupted", signal="SIGINT")
+        assert [event.seq for event in journal.past] == [0, 1, 2]
+        assert [event.seq for event in journal.past] == [0, 1, 2]  # as often as one likes
+
+
+def test_follower_gives_each_event_once(tmp_path: Path) -> None:
+    follower = Follower(write(tmp_path / "s"))
+    assert [event.seq for event in follower.read()] == [0, 1, 2]
+    assert list(follower.read()) == []
+    with Journal.open(tmp_path / "s") as journal:
+        journal.append("interrupted", signal="SIGINT")
+        assert [event.kind for event in follower.read()] == ["interrupted"]
+    assert not follower.is_replaced()
+
+
+@pytest.mark.parametrize("lost", [1, 5, 40])
+def test_follower_takes_a_torn_line_when_it_is_written_anew(tmp_path: Path, lost: int) -> None:
+    path = write(tmp_path / "s")
+    os.truncate(path, path.stat().st_size - lost)
+    follower = Follower(path)
+    assert [event.seq for event in follower.read()] == [0, 1]
+    assert list(follower.read()) == []
+    with Journal.open(tmp_path / "s") as journal:
+        assert not follower.is_replaced()
+        journal.append("interrupted", signal="a longer line than the one that was torn off")
+    assert [(e.seq, e.kind) for e in follower.read()] == [(2, "interrupted")]
+
+
+def test_follower_tells_when_a_line_was_taken_back_or_the_file_is_another_one(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "s")
+    follower = Follower(path)
+    assert not follower.is_replaced()  # nothing was read
+    list(follower.read())
+    whole = path.read_bytes()
+    os.truncate(path, whole.rindex(b"{"))
+    assert follower.is_replaced()
+    with Journal.open(tmp_path / "s") as journal:
+        journal.append("interrupted", signal="of the same place, but another event")
+    assert follower.is_replaced()
+    path.unlink()
+    write(tmp_path / "s", count=1)
+    assert follower.is_replaced()
+    path.write_bytes(whole)
+    assert not follower.is_replaced()
 
 
 def test_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:

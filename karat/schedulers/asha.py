@@ -17,6 +17,11 @@ class ASHA(Scheduler):
     rung before it; the first always goes on. Departure: trials are compared within their arm,
     so that a slow starter is not ended by a fast one.
 
+    With `by_arm` False and a whole reduction factor the decisions are Ray's, event by event. With
+    another factor a rung is rounded to the nearest epoch here, and up to the next one in Ray's,
+    which is the stricter reading of the paper. By rounding, a value equal to the quantile may
+    count as below it: with a factor of 3 in both, with 6 in Ray's only.
+
     Args:
         grace_epochs: the first rung; nothing is stopped before it.
         reduction_factor: above 1; the share kept at each rung is about its inverse.

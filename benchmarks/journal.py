@@ -1,0 +1,136 @@
+"""What a long study costs its driver: milliseconds an event, seconds to resume, memory.
+
+    python -m benchmarks.journal --trials 500 --epochs 100 --metrics 20
+
+The study, its journal on disk, TPE and ASHA are the real ones; reports are made up, and there is
+no Ray, no MLflow and no training.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.journal_drive import Drive, Size, Times, drive, resident_bytes
+from benchmarks.measuring import machine
+from karat.journal import FILE_NAME, Journal, read_events
+from karat.state import StudyState
+from karat.study import Study
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """A new process opens the study: seconds, and how much its memory grew."""
+
+    fold_s: float
+    study_s: float
+    grown_bytes: int
+
+
+def resume(folder: Path, size: Size) -> Resumed:
+    """Open the study, as the driver of a resumed one does, then fold its journal alone."""
+    space, before = size.space(), resident_bytes()
+    started = time.perf_counter()
+    with Journal.open(folder) as journal:
+        study = Study(space, journal, folder)
+        opened, grown = time.perf_counter(), resident_bytes() - before
+        state = StudyState.of(read_events(folder / FILE_NAME))
+        folded = time.perf_counter()
+    assert len(state.trials) == len(study.state.trials) == size.trials
+    return Resumed(fold_s=folded - opened, study_s=opened - started, grown_bytes=grown)
+
+
+def resume_anew(folder: Path, size: Size) -> Resumed:
+    """The same in a process of its own, whose memory holds nothing of the first run."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(resume, folder, size).result()
+
+
+def figures(times: Times) -> dict[str, dict[str, float]]:
+    """Median, mean and 99th percentile in milliseconds, with and without the disk."""
+    return {
+        name: {
+            "median": statistics.median(each),
+            "mean": statistics.fmean(each),
+            "p99": statistics.quantiles(each, n=100)[-1],
+        }
+        for name, each in (("with fsync", times.all), ("without fsync", times.own))
+    }
+
+
+def data_of(size: Size, done: Drive, resumed: Resumed, file_bytes: int) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "machine": machine(),
+        **asdict(size),
+        "ms": {"report": figures(done.reports), "next trial": figures(done.segments)},
+        "memory_mib": {trials: memory / MIB for trials, memory in done.memory.items()},
+        "file_mib": file_bytes / MIB,
+        "fold_s": resumed.fold_s,
+        "study_reopened_s": resumed.study_s,
+        "memory_of_reopened_mib": resumed.grown_bytes / MIB,
+    }
+
+
+def text_of(data: dict[str, Any]) -> str:
+    """What is printed without `--json`."""
+    lines = [
+        data["machine"],
+        f"{data['trials']} trials x {data['epochs']} epochs x {data['metrics']} metrics; "
+        f"the journal has {data['file_mib']:.1f} MiB",
+        "",
+        "| step | milliseconds | median | mean | p99 |",
+        "|---|---|---|---|---|",
+    ]
+    for step, both in data["ms"].items():
+        for which, ms in both.items():
+            numbers = " | ".join(f"{ms[name]:.3f}" for name in ("median", "mean", "p99"))
+            lines.append(f"| {step} | {which} | {numbers} |")
+    memory = ", ".join(f"{size:.0f} after {n}" for n, size in data["memory_mib"].items())
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"memory (MiB) by trials ended: {memory}",
+            f"folded in {data['fold_s']:.2f} s; the study opened again in "
+            f"{data['study_reopened_s']:.2f} s, with {data['memory_of_reopened_mib']:.0f} MiB",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.journal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    plain = Size()
+    parser.add_argument("--trials", type=int, default=plain.trials, help="of the search (500)")
+    parser.add_argument("--epochs", type=int, default=plain.epochs, help="of each trial (100)")
+    parser.add_argument("--metrics", type=int, default=plain.metrics, help="of each epoch (20)")
+    parser.add_argument("--folder", type=Path, help="where the disk is (the system's temporary)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    options = parser.parse_args(arguments)
+    size = Size(trials=options.trials, epochs=options.epochs, metrics=options.metrics)
+    with tempfile.TemporaryDirectory(dir=options.folder) as place:
+        folder = Path(place) / "study"
+        done = drive(folder, size)
+        data = data_of(size, done, resume_anew(folder, size), (folder / FILE_NAME).stat().st_size)
+    print(json.dumps(data, indent=1) if options.json else text_of(data))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
