@@ -1,7 +1,6 @@
 """From a YAML file to a checked `Space`: every refusal names file, line, value and rule."""
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,8 +8,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from karat.attention import nearest_setting, settings_of, settings_of_all
+from karat.door import place_of
 from karat.errors import CombinationError, DataError, InputError, SettingError, nearest, shorten
 from karat.levels import Level, Scalar, label_of, level_of, level_text, plain
+from karat.names import why_no_name
 from karat.samplers import SAMPLERS
 from karat.schedulers import make_scheduler
 from karat.settings import build
@@ -33,13 +34,15 @@ KEYS = (
     *("search", "early_stopping", "confirm", "resources"),
 )
 BASIS = "attention.basis"
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_ARMS = 1000
 GENERIC = {"all", "full", "none", "learned"}
 
 
 def load_space(
-    path: Path, overrides: Mapping[str, str] | None = None, name: str | None = None
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    name: str | None = None,
+    document: Document | None = None,
 ) -> Space:
     """Read and check a space.
 
@@ -47,11 +50,12 @@ def load_space(
         path: the YAML file.
         overrides: `--set` assignments, dotted key to YAML text.
         name: in place of the file's `study`.
+        document: the file's data, if it has been read.
 
     Raises:
         InputError: what is wrong, with file and line, and what would be right.
     """
-    reader = SpaceFile(read_yaml(path), str(path))
+    reader = SpaceFile(read_yaml(path) if document is None else document, str(path))
     for key, text in (overrides or {}).items():
         reader.override(key, text)
     if name is not None:
@@ -127,7 +131,7 @@ class SpaceFile:
 
     def override(self, key: str, text: str) -> None:
         """Put in one `--set key=value`."""
-        place = f"--set {key}={text}"
+        place = place_of(key, text)
         parts = key.split(".")
         if parts[0] not in KEYS:
             raise InputError(f"{place}: unknown key {parts[0]!r}. {nearest(parts[0], KEYS)}")
@@ -157,11 +161,8 @@ class SpaceFile:
 
     def read(self) -> Space:
         """The checked space."""
-        name = self.data.get("study")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            rule = (
-                "must be lower-case letters, digits, - and _, at most 63, not starting with - or _"
-            )
+        name: Any = self.data.get("study")
+        if (rule := why_no_name(name)) is not None:
             self.fail(("study",), rule, name)
         question, seed = self.data.get("question", ""), self.data.get("seed", 0)
         if not isinstance(question, str):
