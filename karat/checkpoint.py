@@ -19,6 +19,7 @@ import torch
 from karat import faults
 from karat.errors import CheckpointError
 
+MAX_MANIFEST = 4096  # bytes; ours has about 100
 KEPT = 2  # of full training states (`epoch`), and of weights at the best validation (`best`)
 log = logging.getLogger(__name__)
 
@@ -53,18 +54,38 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, after checking it against its manifest.
 
     Raises:
-        CheckpointError: a file is missing, cut or altered.
+        CheckpointError: a file is missing, cut or altered, or holds more than plain data.
     """
     try:
-        manifest = json.loads(path.with_suffix(".json").read_bytes())
+        manifest = _read_manifest(path.with_suffix(".json"))
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
     vouched = manifest.get("sha256") if isinstance(manifest, dict) else None
     if hashlib.sha256(data).hexdigest() != vouched:
         raise CheckpointError(f"{path}: damaged (its sha256 is not the manifest's)")
-    content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    try:
+        content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # whatever a hostile file makes torch raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: holds something else than tensors and plain values; nothing of it was run "
+            f"({first})"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds no checkpoint, but a {type(content).__name__}")
     return content
+
+
+def _read_manifest(path: Path) -> Any:
+    with path.open("rb") as file:
+        text = file.read(MAX_MANIFEST + 1)
+    if len(text) > MAX_MANIFEST:
+        raise ValueError(f"a manifest of more than {MAX_MANIFEST} bytes")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("a manifest nested too deeply") from None
 
 
 def save_series(folder: Path, series: str, epoch: int, content: Mapping[str, Any]) -> Path:

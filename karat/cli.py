@@ -126,18 +126,22 @@ def _launch(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from karat.links import refuse_links
     from karat.report import render_terminal, summarise, write_report
 
     state = _state_of(options.study)
+    refuse_links(options.study)
     write_report(options.study, state)
     render_terminal(summarise(state), Console())
     return OK
 
 
 def _sync(options: argparse.Namespace) -> int:
+    from karat.links import refuse_links
     from karat.tracking import run_sync
 
     _state_of(options.study)
+    refuse_links(options.study)
     return run_sync(options.study, follow=options.follow)
 
 

@@ -21,6 +21,8 @@ LAYERS = [
         "recipes",
         "journal",
         "yamlfile",
+        "links",
+        "local_ray",
         "environment",
     },
     {"kernels"},
