@@ -38,7 +38,7 @@ KEYS = (
 BASIS = "attention.basis"
 MAX_ARMS = 1000
 MAX_PARAMETERS = 50  # factors, and tuned parameters
-MAX_CHECKS = 50_000  # configurations that are built to see that they can be run
+MAX_CHECKS = 20_000  # configurations that are built to see that they can be run
 GENERIC = {"all", "full", "none", "learned"}
 
 

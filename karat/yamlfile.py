@@ -33,8 +33,19 @@ class Document(NamedTuple):
     lines: dict[Path_, int]
 
 
+class _TooDeepError(yaml.MarkedYAMLError):
+    """Brackets within brackets within brackets."""
+
+
 class _Loader(yaml.SafeLoader):
     """Resolves scalars as YAML 1.2 does, and counts nothing else as special."""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        # Here and not by event: for a thousand characters any bracket might begin a key, and
+        # PyYAML goes through all that are open for every letter of them.
+        if self.flow_level >= MAX_DEPTH:
+            raise _TooDeepError(problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -92,14 +103,17 @@ def parse_yaml(text: str, name: str) -> Document:
     """
     if len(text) > MAX_BYTES:
         raise InputError(f"{name}: larger than {MAX_BYTES} bytes, which no space should be")
-    loader = _Loader(text)
     lines: dict[Path_, int] = {}
     try:
         _refuse_bombs(text, name)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return Document(None, lines)
         return Document(_construct(loader, node, (), lines, name), lines)
+    except _TooDeepError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{name}:{line}: nested deeper than {MAX_DEPTH} levels") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -108,8 +122,6 @@ def parse_yaml(text: str, name: str) -> Document:
         raise InputError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError:
         raise InputError(f"{name}: nested deeper than {MAX_DEPTH} levels") from None
-    finally:
-        loader.dispose()
 
 
 def parse_scalar(text: str, name: str) -> Any:
