@@ -67,10 +67,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # whatever a hostile file makes torch raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(
+        raise CheckpointError(  # torch's own message advises to load it with the code in it
             f"{path}: holds something else than tensors and plain values; nothing of it was run "
-            f"({first})"
+            f"({type(error).__name__})"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds no checkpoint, but a {type(content).__name__}")
