@@ -117,10 +117,10 @@ class Engine:
 def _folder_for_sockets() -> str:
     """The folder for temporary files, or /tmp where its path leaves no room for Ray's sockets.
 
-    A socket's path has at most 107 bytes, of which Ray's own names and ours take 77.
+    A socket's path has at most 107 bytes, of which Ray's own names and ours take 79.
     """
     folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= 30 else "/tmp"
+    return folder if len(os.fsencode(folder)) <= 28 else "/tmp"
 
 
 def slots_of(resources: ResourceConfig) -> int:

@@ -29,7 +29,11 @@ def close_environment() -> None:
 
 
 def start_ray(folder: Path, cpus: int) -> None:
-    """Start Ray with its temporary files in `folder`; after `close_environment`.
+    """Start Ray with its temporary files below `folder`; after `close_environment`.
+
+    Args:
+        folder: there, and closed to others; its path short, since Ray puts sockets below it.
+        cpus: that Ray is to have.
 
     Raises:
         RuntimeError, TimeoutError, ConnectionError: Ray did not start; another attempt may help.
@@ -45,7 +49,7 @@ def start_ray(folder: Path, cpus: int) -> None:
             dashboard_port=port,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _temp_dir=str(folder),
+            _temp_dir=str(folder / "r"),  # Ray opens this one to everybody
         )
     address = ray.util.get_node_ip_address()
     if address != LOOPBACK:
