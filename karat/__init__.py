@@ -6,9 +6,10 @@ named `karat_*` stand in its registry.
 """
 
 import importlib
+from types import ModuleType
 from typing import Any
 
-from wrapt import register_post_import_hook
+from karat.after_import import call_after_import
 
 __version__ = "0.1.0"
 __all__ = ["AttentionConfig", "__version__", "convert", "costs", "transfer"]
@@ -19,8 +20,13 @@ _FROM = {
     "transfer": "karat.carry",
 }
 
+
+def _register(timm: ModuleType) -> None:
+    importlib.import_module("karat.timm_models").register(timm)
+
+
 # In whichever order the two are imported, and without importing timm for those who do not use it.
-register_post_import_hook("karat.timm_models:register", "timm")
+call_after_import("timm", _register)
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from karat import faults
 from karat.disk import DiskBudget
 from karat.errors import CheckpointError, shorten
 
+MAX_MANIFEST = 4096  # bytes; ours has about 200
 KEPT = 2
 SERIES = ("epoch", "best", "within")
 log = logging.getLogger(__name__)
@@ -84,16 +85,25 @@ def load_checkpoint(path: Path, owner: str = "") -> dict[str, Any]:
         owner: whose it must be, if that matters.
 
     Raises:
-        CheckpointError: a file is missing, cut or altered, or somebody else's.
+        CheckpointError: a file is missing, cut or altered, somebody else's, or holds more than plain
+            data.
     """
     data = _verified(path, owner)
-    content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    try:
+        content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # whatever a hostile file makes torch raise
+        raise CheckpointError(  # torch's own message advises to load it with the code in it
+            f"{path}: holds something else than tensors and plain values; nothing of it was run "
+            f"({type(error).__name__})"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds no checkpoint, but a {type(content).__name__}")
     return content
 
 
 def _verified(path: Path, owner: str) -> bytes:
     try:
-        manifest = json.loads(path.with_suffix(".json").read_bytes())
+        manifest = _read_manifest(path.with_suffix(".json"))
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
@@ -106,6 +116,17 @@ def _verified(path: Path, owner: str) -> bytes:
     if owner and (manifest.get("owner") or owner) != owner:
         raise CheckpointError(f"{path}: is a checkpoint of another trial")
     return data
+
+
+def _read_manifest(path: Path) -> Any:
+    with path.open("rb") as file:
+        text = file.read(MAX_MANIFEST + 1)
+    if len(text) > MAX_MANIFEST:
+        raise ValueError(f"a manifest of more than {MAX_MANIFEST} bytes")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("a manifest nested too deeply") from None
 
 
 def save_series(

@@ -6,12 +6,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from karat.errors import InputError, KaratError
-from karat.journal import FILE_NAME, read_events, repair
-from karat.state import StudyState
+from karat.quiet import switch_off_calls
+
+if TYPE_CHECKING:  # what is refused, is refused before anything is loaded
+    from karat.state import StudyState
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
 
@@ -93,28 +94,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _guarded(command: Callable[[], int]) -> int:
     """Run a command; errors of ours become one line and an exit status."""
     os.umask(0o077)
-    console = Console(stderr=True)
+    switch_off_calls()
     try:
         return command()
     except InputError as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     except KaratError as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        print(f"error: {printable(str(error), kept=chr(10))}", file=sys.stderr)
         return FAILED
 
 
+def printable(text: str, kept: str = "") -> str:
+    """Text that does nothing to a terminal: other characters as escapes, but for those `kept`."""
+    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
+
+
 def _launch(options: argparse.Namespace) -> int:
+    from karat.door import read_question
+
+    document, overrides = read_question(options.space, options.set, options.name)
+    from rich.console import Console
+
     from karat.engine import slots_of
     from karat.spacefile import load_space
 
-    overrides = {}
-    for assignment in options.set:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set {assignment}: must be KEY=VALUE (training.epochs=3)")
-        overrides[key] = text
-    space = load_space(options.space, overrides, options.name)
+    space = load_space(options.space, overrides, options.name, document)
     slots = slots_of(space.resources)
     console = Console()
     if options.extend and (options.dry_run or options.fresh):
@@ -138,18 +143,24 @@ def _launch(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from karat.links import refuse_links
     from karat.report import render_terminal, summarise, write_report
 
     state = _state_of(options.study)
+    refuse_links(options.study)
     write_report(options.study, state)
     render_terminal(summarise(state), Console())
     return OK
 
 
 def _sync(options: argparse.Namespace) -> int:
+    from karat.links import refuse_links
     from karat.tracking import run_sync
 
     _state_of(options.study)
+    refuse_links(options.study)
     return run_sync(options.study, follow=options.follow)
 
 
@@ -164,6 +175,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from karat.journal import FILE_NAME, read_events
     from karat.replay import replay
     from karat.spacefile import space_of
 
@@ -179,6 +191,12 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from karat.journal import FILE_NAME, repair
+    from karat.links import refuse_links
+
+    refuse_links(options.study)
     path = options.study / FILE_NAME
     if not path.is_file():
         raise InputError(f"{options.study}: not a study (there is no {FILE_NAME} in it)")
@@ -196,6 +214,8 @@ def _repair(options: argparse.Namespace) -> int:
 
 def _print_findings(found: Sequence[str], otherwise: str) -> int:
     """One line each and status 1, or the line for none and status 0."""
+    from rich.console import Console
+
     console = Console()
     for line in found or [otherwise]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -203,13 +223,18 @@ def _print_findings(found: Sequence[str], otherwise: str) -> int:
 
 
 def _costs(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from karat.costs_command import print_costs
 
     print_costs(options, Console())
     return OK
 
 
-def _state_of(study: Path) -> StudyState:
+def _state_of(study: Path) -> "StudyState":
+    from karat.journal import FILE_NAME, read_events
+    from karat.state import StudyState
+
     path = study / FILE_NAME
     if not path.is_file():
         raise InputError(f"{study}: not a study (there is no {FILE_NAME} in it)")

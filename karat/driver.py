@@ -17,6 +17,7 @@ from karat.environment import describe_environment
 from karat.errors import InputError
 from karat.extension import extended_source, larger_space, merged
 from karat.journal import FILE_NAME, Event, Journal
+from karat.links import refuse_links
 from karat.plans.confirm import contests_of
 from karat.plans.search import Search
 from karat.progress import Progress
@@ -53,10 +54,12 @@ def drive(
         console: the terminal.
 
     Raises:
-        InputError: the study on disk asks another question, or the data has changed.
+        InputError: the study on disk asks another question, the data has changed, or something
+            there is a link.
         StudyLockedError: another process runs this study.
     """
     folder = storage.resolve() / space.name
+    refuse_links(folder)
     fingerprint = trial_config(space, next(iter(space.arms.values()))).data.check()
     if fresh:
         put_aside(folder, console)

@@ -11,15 +11,14 @@ import signal
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
 
 from karat import orders
 from karat.errors import InputError
+from karat.local_ray import close_environment, start_ray
 from karat.space import ResourceConfig
 from karat.study import Study
 
 _ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -47,20 +46,21 @@ class Engine:
         self.stopped = False
 
     def __enter__(self) -> "Engine":
-        import ray
-
         os.environ.update(_ENVIRONMENT)
+        close_environment()
         # Workers inherit this, and so find karat wherever the study was launched from.
         paths = [_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
         try:
-            self._start(ray)
+            self._start()
         except (RuntimeError, TimeoutError, ConnectionError) as error:
             logging.getLogger(__name__).warning(
                 "Ray did not start (%s); starting it once more", error
             )
+            import ray
+
             ray.shutdown()
-            self._start(ray)
+            self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,15 +69,8 @@ class Engine:
         ray.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _start(self, ray: Any) -> None:
-        ray.init(
-            address="local",
-            num_cpus=self.slots * self.resources.cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(self._folder),
-        )
+    def _start(self) -> None:
+        start_ray(self._folder, cpus=self.slots * self.resources.cpus)
 
     def stop(self) -> None:
         """Make `run` return soon, or not begin; safe to call from a signal handler.
@@ -146,10 +139,10 @@ class Engine:
 def _folder_for_sockets() -> str:
     """The folder for temporary files, or /tmp where its path leaves no room for Ray's sockets.
 
-    A socket's path has at most 107 bytes, of which Ray's own names and ours take 77.
+    A socket's path has at most 107 bytes, of which Ray's own names and ours take 79.
     """
     folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= 30 else "/tmp"
+    return folder if len(os.fsencode(folder)) <= 28 else "/tmp"
 
 
 def slots_of(resources: ResourceConfig) -> int:

@@ -32,7 +32,11 @@ def _git() -> dict[str, Any]:
 
     def run(*words: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True
+            ["git", "--no-optional-locks", "-C", str(here), *words],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
         return done.stdout.strip()
 

@@ -12,7 +12,7 @@ from karat.attention import AttentionConfig
 from karat.errors import CombinationError, SettingError
 from karat.hosts import Site, chosen_sites, convert, sites_of
 from karat.seeds import derive
-from karat.settings import at_least
+from karat.settings import at_least, at_most
 
 # timm's shapes for tiny, small and base; vit_micro is ours, for 8 x 8 pictures.
 SIZES: Mapping[str, Mapping[str, int]] = {
@@ -24,6 +24,8 @@ SIZES: Mapping[str, Mapping[str, int]] = {
 _TIMM_NAME = re.compile(r"(vit_(?:tiny|small|base))_patch(\d+)_(\d+)")
 _TIMM_MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
 _SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
+# Far above any model; what is above these takes the memory of whoever only looks at the shape.
+_MOST = {"patch_size": 4096, "embed_dim": 65536, "depth": 1000, "num_heads": 1024}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class ModelConfig:
             raise SettingError("name", f"unknown. {_nearest_model(self.name, known)}", self.name)
         for key in _SHAPE:
             at_least(key, getattr(self, key), 1)
+            at_most(key, getattr(self, key), _MOST[key])
 
     @property
     def is_plain(self) -> bool:

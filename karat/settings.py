@@ -116,6 +116,12 @@ def at_least(key: str, value: float | None, least: float) -> None:
         raise SettingError(key, f"must be at least {least:g}", value)
 
 
+def at_most(key: str, value: float | None, most: float) -> None:
+    """Refuse a value above `most` (None passes)."""
+    if value is not None and not value <= most:
+        raise SettingError(key, f"must be at most {most:g}", value)
+
+
 def above(key: str, value: float | None, bound: float) -> None:
     """Refuse a value that is not above `bound` (None passes)."""
     if value is not None and not value > bound:

@@ -21,9 +21,10 @@ from typing import Any, Literal
 from karat.errors import SettingError
 from karat.levels import Level, Scalar
 from karat.seeds import derive
-from karat.settings import above, at_least, below
+from karat.settings import above, at_least, at_most, below
 
 SECTIONS = ("data", "model", "attention", "training")
+MAX_TRIALS, MAX_SEEDS, MAX_MINUTES = 100_000, 1000, 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         at_least("trials", self.trials, 1)
+        at_most("trials", self.trials, MAX_TRIALS)
         if self.mode != ("min" if self.metric == "val_loss" else "max"):
             raise SettingError("mode", f"does not fit the metric {self.metric}", self.mode)
 
@@ -69,6 +71,7 @@ class ConfirmConfig:
 
     def __post_init__(self) -> None:
         at_least("seeds", self.seeds, 2)
+        at_most("seeds", self.seeds, MAX_SEEDS)
         above("smallest_difference", self.smallest_difference, 0)
         above("alpha", self.alpha, 0)
         below("alpha", self.alpha, 0.5)
@@ -95,6 +98,7 @@ class ResourceConfig:
     def __post_init__(self) -> None:
         above("minutes_per_epoch", self.minutes_per_epoch, 0)
         above("disk_gb", self.disk_gb, 0)
+        at_most("minutes_per_epoch", self.minutes_per_epoch, MAX_MINUTES)
         at_least("cpus", self.cpus, 1)
         at_least("gpus", self.gpus, 0)
 

@@ -1,7 +1,7 @@
 """From a YAML file to a checked `Space`: every refusal names file, line, value and rule."""
 
 import itertools
-import re
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from karat.attention import nearest_setting, settings_of, settings_of_all
+from karat.door import place_of
 from karat.errors import CombinationError, DataError, InputError, SettingError, nearest, shorten
 from karat.levels import Level, Scalar, label_of, level_of, level_text, plain
+from karat.names import why_no_name
 from karat.samplers import SAMPLERS
 from karat.schedulers import make_scheduler
 from karat.settings import build
 from karat.space import (
+    MAX_TRIALS,
     SECTIONS,
     Arm,
     ConfirmConfig,
@@ -33,13 +36,17 @@ KEYS = (
     *("search", "early_stopping", "confirm", "resources"),
 )
 BASIS = "attention.basis"
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_ARMS = 1000
+MAX_PARAMETERS = 50  # factors, and tuned parameters
+MAX_CHECKS = 20_000  # configurations that are built to see that they can be run
 GENERIC = {"all", "full", "none", "learned"}
 
 
 def load_space(
-    path: Path, overrides: Mapping[str, str] | None = None, name: str | None = None
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    name: str | None = None,
+    document: Document | None = None,
 ) -> Space:
     """Read and check a space.
 
@@ -47,11 +54,12 @@ def load_space(
         path: the YAML file.
         overrides: `--set` assignments, dotted key to YAML text.
         name: in place of the file's `study`.
+        document: the file's data, if it has been read.
 
     Raises:
         InputError: what is wrong, with file and line, and what would be right.
     """
-    reader = SpaceFile(read_yaml(path), str(path))
+    reader = SpaceFile(read_yaml(path) if document is None else document, str(path))
     for key, text in (overrides or {}).items():
         reader.override(key, text)
     if name is not None:
@@ -83,6 +91,7 @@ class SpaceFile:
             raise InputError(f"{file}: must hold `key: value` lines. Known: {', '.join(KEYS)}")
         self.data: dict[str, Any] = document.data
         self.excluded: tuple[Excluded, ...] = ()
+        self._factors: dict[str, Factor] = {}  # or each `when` would read all those above it again
         self.known_keys(self.data, KEYS, ())
 
     # -- refusing -----------------------------------------------------------------------------
@@ -127,7 +136,7 @@ class SpaceFile:
 
     def override(self, key: str, text: str) -> None:
         """Put in one `--set key=value`."""
-        place = f"--set {key}={text}"
+        place = place_of(key, text)
         parts = key.split(".")
         if parts[0] not in KEYS:
             raise InputError(f"{place}: unknown key {parts[0]!r}. {nearest(parts[0], KEYS)}")
@@ -157,11 +166,8 @@ class SpaceFile:
 
     def read(self) -> Space:
         """The checked space."""
-        name = self.data.get("study")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            rule = (
-                "must be lower-case letters, digits, - and _, at most 63, not starting with - or _"
-            )
+        name: Any = self.data.get("study")
+        if (rule := why_no_name(name)) is not None:
             self.fail(("study",), rule, name)
         question, seed = self.data.get("question", ""), self.data.get("seed", 0)
         if not isinstance(question, str):
@@ -174,8 +180,8 @@ class SpaceFile:
             resources = build(ResourceConfig, self.mapping(("resources",), {}), "resources")
             early_stopping = self.mapping(("early_stopping",), {"scheduler": "none"})
             make_scheduler(early_stopping, search.mode)
-            factors = {key: self.factor(key) for key in self.mapping(("factors",))}
-            tuned = {key: self.tuned(key) for key in self.mapping(("tuned",), {})}
+            factors = {key: self.factor(key) for key in self.few("factors")}
+            tuned = {key: self.tuned(key) for key in self.few("tuned")}
             SAMPLERS[search.sampler].check(search, tuple(tuned.values()))
             arms = self.arms(factors, tuned)
         except SettingError as error:
@@ -184,7 +190,7 @@ class SpaceFile:
             raise InputError(f"{self.place(('data',))}: data: {error}") from error
         by = self.confirmed_factor(confirm, factors)
         references = self.references(arms, factors, by)
-        self.check_search(search, arms, set(references.values()))
+        self.check_search(search, arms, set(references.values()), tuned)
         return Space(
             name=name,
             question=question,
@@ -297,8 +303,20 @@ class SpaceFile:
             self.fail(path, f"is never that. {nearest_level(strange[0], known)}", plain(strange[0]))
         return several
 
+    def few(self, group: str) -> dict[str, Any]:
+        """The entries under `factors` or `tuned`, of which there are not too many."""
+        entries = self.mapping((group,), None if group == "factors" else {})
+        if len(entries) > MAX_PARAMETERS:
+            self.fail((group,), f"holds {len(entries)} parameters; at most {MAX_PARAMETERS}")
+        return entries
+
     def factor(self, key: str) -> Factor:
         """One entry under `factors`."""
+        if key not in self._factors:
+            self._factors[key] = self._read_factor(key)
+        return self._factors[key]
+
+    def _read_factor(self, key: str) -> Factor:
         path: Path_ = ("factors", key)
         self.parameter(path)
         given = self.data["factors"][key]
@@ -350,7 +368,10 @@ class SpaceFile:
         arms, excluded = [], []
         labels: set[str] = set()
         first_problem: CombinationError | None = None
-        combinations = itertools.islice(self.combinations(factors), MAX_ARMS + 1)
+        combinations = list(itertools.islice(self.combinations(factors), MAX_ARMS + 1))
+        if len(combinations) > MAX_ARMS:
+            self.fail(("factors",), f"more than {MAX_ARMS} combinations; use fewer levels")
+        self.check_size(combinations, tuned)
         for levels in combinations:
             label = label_of(levels, self.spelled(factors))
             if label in labels:
@@ -369,8 +390,6 @@ class SpaceFile:
                     rule = error.rule
             if rule is not None:
                 excluded.append(Excluded(label=label, rule=rule))
-        if len(arms) + len(excluded) > MAX_ARMS:
-            self.fail(("factors",), f"more than {MAX_ARMS} combinations; use fewer levels")
         if first_problem is not None and not arms:
             at = next((k for k in first_problem.keys if self.stands(k)), "model")
             raise InputError(f"{self.place(self.path_of(at))}: {first_problem}")
@@ -378,6 +397,22 @@ class SpaceFile:
             self.fail(("exclude",), "leaves no combination to run")
         self.excluded = tuple(excluded)
         return arms
+
+    def check_size(
+        self, combinations: Sequence[Mapping[str, Level]], tuned: Mapping[str, Tuned]
+    ) -> None:
+        """Refuse more configurations than can be looked at."""
+        checks = 0
+        for levels in combinations:
+            sizes = {k: len(ends(each)) for k, each in tuned.items() if self.exists(each, levels)}
+            of_attention = [size - 1 for k, size in sizes.items() if k.startswith("attention.")]
+            pairs = (sum(of_attention) ** 2 - sum(size**2 for size in of_attention)) // 2
+            checks += 1 + sum(sizes.values()) + pairs
+        if checks > MAX_CHECKS:
+            rule = (
+                f"with these factors {checks} configurations must be checked; at most {MAX_CHECKS}"
+            )
+            self.fail(("tuned",), f"{rule}; use ranges or fewer values")
 
     def combinations(self, factors: Mapping[str, Factor]) -> Iterator[dict[str, Level]]:
         """Every combination of levels, with the factors that exist in it."""
@@ -561,9 +596,18 @@ class SpaceFile:
             f"{f' ({shown})' if fitting else ''}: {advice}",
         )
 
-    def check_search(self, search: SearchConfig, arms: list[Arm], references: set[str]) -> None:
-        """Refuse a budget that does not reach every arm."""
+    def check_search(
+        self,
+        search: SearchConfig,
+        arms: list[Arm],
+        references: set[str],
+        tuned: Mapping[str, Tuned],
+    ) -> None:
+        """Refuse a budget that does not reach every arm, and a grid without end."""
         if search.trials is None:
+            grid = sum(math.prod(len(ends(tuned[k])) for k in arm.tuned) for arm in arms)
+            if grid > MAX_TRIALS:
+                self.fail(("tuned",), f"the grid has {grid} trials; at most {MAX_TRIALS}")
             return
         if search.allocation == "equal" and search.trials < len(arms):
             rule = f"must be at least {len(arms)}, one for each arm"

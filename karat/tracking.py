@@ -23,6 +23,7 @@ from karat import faults
 from karat.errors import StudyError
 from karat.journal import FILE_NAME
 from karat.mlflow_view import Record, View
+from karat.quiet import switch_off_calls
 from karat.studylock import is_locked
 
 GIVE_UP_S = 60.0
@@ -224,7 +225,7 @@ def _prepare_mlflow() -> tuple[type[Exception], ...]:
 
     `OSError` covers those of requests, and a file that could not be copied.
     """
-    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+    switch_off_calls()
     for name, value in {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

@@ -24,7 +24,7 @@ from karat.hosts import kernels_of
 from karat.models import ModelConfig, build_model, check_model, count_parameters
 from karat.recipes import load_recipe
 from karat.seeds import derive
-from karat.settings import above, at_least, below, build
+from karat.settings import above, at_least, at_most, below, build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +59,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, 1)
+        at_most("epochs", self.epochs, 100_000)
         at_least("batch_size", self.batch_size, 1)
         above("learning_rate", self.learning_rate, 0)
         above("adam_eps", self.adam_eps, 0)
         for key in ("weight_decay", "clip_grad", "label_smoothing", "warmup_epochs", "workers"):
             at_least(key, getattr(self, key), 0)
+        at_most("workers", self.workers, 256)
         at_least("warmup_learning_rate", self.warmup_learning_rate, 0)
         at_least("min_learning_rate", self.min_learning_rate, 0)
         below("label_smoothing", self.label_smoothing, 1)

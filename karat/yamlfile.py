@@ -1,36 +1,51 @@
 """Strict YAML: plain data with a line number for every key, and nothing that surprises.
 
 Departures from PyYAML's safe loader: duplicate keys, aliases, tags and merge keys are refused;
-`1e-4` is a number; only `true` and `false` are truth values (`no` is text).
+`1e-4` is a number; only `true` and `false` are truth values (`no` is text). PyYAML takes 20
+microseconds for a value, so the limits also bound the time for which a hostile file is read.
 """
 
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from karat.errors import InputError, shorten
 
 Path_ = tuple[str | int, ...]
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 32 * 1024
 MAX_DEPTH = 12
-_KEPT_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
+MAX_VALUES = 2000
+MAX_KEY = 100
+MAX_DIGITS = 64
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """The data of a YAML file, and the line (from 1) of every key and list item by its path."""
 
     data: Any
     lines: dict[Path_, int]
 
 
+class _TooDeepError(yaml.MarkedYAMLError):
+    """Brackets within brackets within brackets."""
+
+
 class _Loader(yaml.SafeLoader):
     """Resolves scalars as YAML 1.2 does, and counts nothing else as special."""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        # Here and not by event: for a thousand characters any bracket might begin a key, and
+        # PyYAML goes through all that are open for every letter of them.
+        if self.flow_level >= MAX_DEPTH:
+            raise _TooDeepError(problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -57,19 +72,27 @@ def read_yaml(path: Path) -> Document:
     Raises:
         InputError: the file is missing, too large, or breaks a rule; with file and line.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a YAML file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(raw) > MAX_BYTES:
+    raw = _read(path)
+    if len(raw) > MAX_BYTES:  # also where most of its letters take several bytes
         raise InputError(f"{path}: larger than {MAX_BYTES} bytes, which no space should be")
     try:
         return parse_yaml(raw.decode(), str(path))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    kind = "folder" if stat.S_ISDIR(mode) else "pipe or a device"
+    raise InputError(f"{path}: is a {kind}, not a YAML file")
 
 
 def parse_yaml(text: str, name: str) -> Document:
@@ -78,14 +101,19 @@ def parse_yaml(text: str, name: str) -> Document:
     Raises:
         InputError: the text breaks a rule.
     """
-    loader = _Loader(text)
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{name}: larger than {MAX_BYTES} bytes, which no space should be")
     lines: dict[Path_, int] = {}
     try:
-        _refuse_aliases(text, name)
+        _refuse_bombs(text, name)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return Document(None, lines)
         return Document(_construct(loader, node, (), lines, name), lines)
+    except _TooDeepError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{name}:{line}: nested deeper than {MAX_DEPTH} levels") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -94,8 +122,6 @@ def parse_yaml(text: str, name: str) -> Document:
         raise InputError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError:
         raise InputError(f"{name}: nested deeper than {MAX_DEPTH} levels") from None
-    finally:
-        loader.dispose()
 
 
 def parse_scalar(text: str, name: str) -> Any:
@@ -107,19 +133,31 @@ def parse_scalar(text: str, name: str) -> Any:
     return parse_yaml(text, name).data
 
 
-def _refuse_aliases(text: str, name: str) -> None:
-    depth = 0
+def _refuse_bombs(text: str, name: str) -> None:
+    """Look at a text as a stream, which costs little, before it is put together."""
+    depth = values = documents = 0
     for event in _events(text):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise InputError(
-                f"{name}:{_line(event)}: anchors and aliases (& and *) are not allowed"
-            )
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        if isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise InputError(f"{name}:{_line(event)}: nested deeper than {MAX_DEPTH} levels")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        values += isinstance(event, yaml.NodeEvent)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        rule = _broken_rule(event, depth, values, documents)
+        if rule is not None:
+            raise InputError(f"{name}:{_line(event)}: {rule}")
+
+
+def _broken_rule(event: yaml.Event, depth: int, values: int, documents: int) -> str | None:
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        return "anchors and aliases (& and *) are not allowed"
+    if (tag := getattr(event, "tag", None)) is not None:
+        return f"the tag {shorten(tag)} is not allowed"
+    if depth > MAX_DEPTH:
+        return f"nested deeper than {MAX_DEPTH} levels"
+    if values > MAX_VALUES:
+        return f"more than {MAX_VALUES} keys and values"
+    if documents > 1:
+        return "a second document begins (---); keep one"
+    return None
 
 
 def _line(event: yaml.Event) -> int:
@@ -135,8 +173,6 @@ def _construct(
 ) -> Any:
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
-    if node.tag.removeprefix("tag:yaml.org,2002:") not in _KEPT_TAGS:
-        raise InputError(f"{name}:{line}: the tag {node.tag!r} is not allowed")
     if isinstance(node, yaml.SequenceNode):
         return [
             _construct(loader, item, (*path, index), lines, name)
@@ -148,8 +184,8 @@ def _construct(
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         key = key_node.value
-        if not isinstance(key, str):
-            raise InputError(f"{name}:{line}: a key must be text")
+        if (rule := _wrong_key(key)) is not None:
+            raise InputError(f"{name}:{line}: {rule}")
         if key in result:
             raise InputError(f"{name}:{line}: {key!r} stands here a second time; keep one")
         lines[(*path, key)] = line
@@ -157,14 +193,28 @@ def _construct(
     return result
 
 
+def _wrong_key(key: object) -> str | None:
+    if not isinstance(key, str):
+        return "a key must be text"
+    if key == "<<":
+        return "merge keys (<<) are not allowed"
+    if len(key) > MAX_KEY or not key.isprintable():
+        return f"{shorten(key)}: a key must be printable and at most {MAX_KEY} characters long"
+    return None
+
+
 def _scalar(loader: _Loader, node: yaml.Node, name: str) -> Any:
     where = f"{name}:{node.start_mark.line + 1}"
-    try:
-        if node.tag.endswith(":int"):  # PyYAML would read 010 as 8
-            return int(node.value)
-        value = loader.construct_object(node)
-    except ValueError as error:
-        raise InputError(f"{where}: {shorten(node.value)} is not a number ({error})") from error
+    is_number = node.tag.endswith((":int", ":float"))
+    if is_number and len(node.value) > MAX_DIGITS:
+        raise InputError(
+            f"{where}: {shorten(node.value)}: a number of more than {MAX_DIGITS} digits"
+        )
+    if _CONTROL.search(node.value):
+        raise InputError(f"{where}: {shorten(node.value)}: control characters are not allowed")
+    if node.tag.endswith(":int"):  # PyYAML would read 010 as 8
+        return int(node.value)
+    value = loader.construct_object(node)
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where}: {node.value}: numbers must be finite")
     return value

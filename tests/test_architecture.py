@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
-    {"disk", "errors", "faults", "orders", "processes"},
+    {"after_import", "disk", "errors", "faults", "names", "orders", "processes", "quiet"},
     {"studylock"},
     {"autocast", "catalog", "settings", "seeds", "levels", "starts"},
     {
@@ -23,6 +23,8 @@ LAYERS = [
         "journal",
         "reports",
         "yamlfile",
+        "links",
+        "local_ray",
         "environment",
     },
     {"kernels"},
@@ -34,6 +36,7 @@ LAYERS = [
     {"costs", "training"},
     {"space", "statistics"},
     {"samplers", "schedulers"},
+    {"door"},
     {"plans", "spacefile"},
     {"extension"},
     {"study", "plots", "phrases"},

@@ -1,4 +1,10 @@
+import hashlib
+import io
+import json
+import pickle
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,3 +49,91 @@ def test_checkpoints_ahead_of_the_journal_are_passed_over(folder: Path) -> None:
     assert found is not None
     assert found[0] == 2
     assert load_last_good(folder, "epoch", at_most=1) is None
+
+
+# -- hostile ones -----------------------------------------------------------------------------
+
+
+class Bomb:
+    """Pickled, it is a call that leaves a file behind when it is loaded."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.trace,))
+
+
+def put_checkpoint(folder: Path, data: bytes) -> Path:
+    """A checkpoint as whoever can write into the folder would make it: with a right manifest."""
+    path = folder / "epoch-00009.pt"
+    path.write_bytes(data)
+    manifest = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    return path
+
+
+def bytes_of(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["saved by torch", "plain pickle", "among the weights"])
+def test_checkpoint_with_code_is_refused_and_runs_nothing(folder: Path, kind: str) -> None:
+    trace = folder / "ran"
+    data = {
+        "saved by torch": lambda: bytes_of(Bomb(trace)),
+        "plain pickle": lambda: pickle.dumps({"weights": Bomb(trace)}),
+        "among the weights": lambda: bytes_of({"weights": torch.ones(3), "more": [Bomb(trace)]}),
+    }[kind]()
+    path = put_checkpoint(folder, data)
+    with pytest.raises(
+        CheckpointError, match=r"epoch-00009\.pt: holds something else than tensors"
+    ):
+        load_checkpoint(path)
+    found = load_last_good(folder, "epoch", at_most=9)
+    assert found is not None
+    assert found[0] == 3
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Bomb(trace)))  # the bomb is one
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x02" + b"\0" * 100])
+def test_checkpoint_of_nothing_known_is_refused(folder: Path, data: bytes) -> None:
+    with pytest.raises(CheckpointError, match="nothing of it was run"):
+        load_checkpoint(put_checkpoint(folder, data))
+
+
+def test_checkpoint_that_is_no_mapping_is_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no checkpoint, but a list"):
+        load_checkpoint(put_checkpoint(folder, bytes_of([1, 2])))
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        *(
+            b"[]",
+            b"null",
+            b'"sha256"',
+            b"{}",
+            b'{"sha256": null}',
+            b'{"sha256": [1]}',
+            b"\xff",
+            b"",
+        ),
+        *(b"[" * 4000, b'{"sha256": 1' + b"0" * 4000 + b"}", b" " * 50_000_000),
+    ],
+)
+def test_hostile_manifest_is_refused_in_a_short_line(folder: Path, manifest: bytes) -> None:
+    path = folder / "epoch-00003.pt"
+    path.with_suffix(".json").write_bytes(manifest)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="epoch-00003") as caught:
+        load_checkpoint(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20
+    assert len(str(caught.value)) < 300 + len(str(path))

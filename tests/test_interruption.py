@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from karat import orders
 from karat.audit import audit
 from karat.cli import main
 from karat.journal import FILE_NAME, Event, read_events
@@ -118,7 +119,8 @@ def test_second_signal_ends_at_once_and_loses_nothing(
     process = start(space, tmp_path)
     wait_for(tmp_path, "segment_started", process)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    while (tmp_path / "small" / orders.FILE_NAME).read_text() != orders.PAUSE:
+        time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     asked = time.monotonic()
     process.communicate(timeout=100)

@@ -87,7 +87,7 @@ def test_exclude_leaves_combinations_out(write_space: WriteSpace) -> None:
         ("sampler: tpe", "sampler: tpee", 13, "search.sampler = 'tpee': unknown. did you mean 'tpe'?"),
         ("sampler: tpe", "sampler: grid", 12, "must be a list of values for sampler grid"),
         ("scheduler: asha", "scheduler: ashe", 14, "did you mean 'asha'?"),
-        ("reduction_factor: 3", "reduction_factor: 1", 14, "must be greater than 1"),
+        ("reduction_factor: 3", "reduction_factor: 1", 14, "must be at least 1.1"),
         ("by: attention.grid_size", "by: attention.rank", 15, "must be the factor whose levels"),
         ("seeds: 2", "seeds: 1", 15, "confirm.seeds = 1: must be at least 2"),
     ],

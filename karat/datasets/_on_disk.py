@@ -9,7 +9,8 @@ from typing import Any
 from torch.utils.data import Subset
 
 from karat.datasets import Dataset, Splits, stratified_split
-from karat.settings import at_least
+from karat.errors import SettingError
+from karat.settings import at_least, at_most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,10 @@ class OnDisk(Dataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if ".." in Path(self.root).parts:
+            raise SettingError("root", "must name the folder itself, without ..", self.root)
         at_least("image_size", self.image_size, 1)
+        at_most("image_size", self.image_size, 16384)
         at_least("limit_per_class", self.limit_per_class, 0)
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from karat.schedulers import Scheduler
-from karat.settings import above, at_least
+from karat.settings import at_least
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,7 @@ class ASHA(Scheduler):
 
     Args:
         grace_epochs: the first rung; nothing is stopped before it.
-        reduction_factor: above 1; the share kept at each rung is about its inverse.
+        reduction_factor: at least 1.1; the share kept at each rung is about its inverse.
         by_arm: False compares all trials with each other, as Ray's does.
     """
 
@@ -35,7 +35,7 @@ class ASHA(Scheduler):
 
     def __post_init__(self) -> None:
         at_least("grace_epochs", self.grace_epochs, 1)
-        above("reduction_factor", self.reduction_factor, 1)
+        at_least("reduction_factor", self.reduction_factor, 1.1)  # rungs are counted one by one
 
     def is_rung(self, epoch: int) -> bool:
         """Whether trials are compared after this many epochs."""

@@ -1,0 +1,78 @@
+"""A Ray of our own on this machine, closed to everybody else. Why each of these: docs/decisions/0010."""
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from karat.errors import StudyError
+from karat.quiet import switch_off_calls
+
+LOOPBACK = "127.0.0.1"
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    # The name is history: off, it binds Ray's sockets to 127.0.0.1, where they else take [::].
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+
+
+def close_environment() -> None:
+    """Set what Ray reads when it is imported, and what its processes inherit."""
+    switch_off_calls()
+    os.environ.update(_ENVIRONMENT)
+    if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        # Else Ray leaves a token in the home folder, readable as an older umask had it.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def start_ray(folder: Path, cpus: int) -> None:
+    """Start Ray with its temporary files below `folder`; after `close_environment`.
+
+    Args:
+        folder: there, and closed to others; its path short, since Ray puts sockets below it.
+        cpus: that Ray is to have.
+
+    Raises:
+        RuntimeError, TimeoutError, ConnectionError: Ray did not start; another attempt may help.
+        StudyError: it would listen to other machines.
+    """
+    import ray
+
+    with _no_api_server() as port:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            dashboard_port=port,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder / "r"),  # Ray opens this one to everybody
+        )
+    address = ray.util.get_node_ip_address()
+    if address != LOOPBACK:
+        ray.shutdown()
+        raise StudyError(
+            f"Ray would listen on {address}, open to other machines: it was imported before "
+            "karat could close it. Start the study from a process of its own (launch.py)"
+        )
+
+
+@contextlib.contextmanager
+def _no_api_server() -> Iterator[int]:
+    """A port that is taken, so that Ray goes without its API server, and does not mind.
+
+    Without a dashboard that process has one job left, usage statistics, for which it asks the
+    clouds' metadata addresses where it runs, also when the statistics are off.
+    """
+    quiet = logging.getLogger("ray._private.services")
+    level = quiet.level
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))  # and never listens
+        quiet.setLevel(logging.CRITICAL)
+        try:
+            yield taken.getsockname()[1]
+        finally:
+            quiet.setLevel(level)
