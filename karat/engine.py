@@ -8,13 +8,13 @@ import logging
 import os
 import shutil
 import signal
-import tempfile
 import threading
 from pathlib import Path
 
 from karat import orders
 from karat.errors import InputError
-from karat.local_ray import close_environment, start_ray
+from karat.local_ray import close_environment, join_ray, start_ray
+from karat.scratch import make_scratch
 from karat.space import ResourceConfig
 from karat.study import Study
 
@@ -32,15 +32,19 @@ _REPOSITORY = str(Path(__file__).resolve().parent.parent)
 
 
 class Engine:
-    """A Ray cluster of our own on this machine, for as long as a study runs.
+    """A Ray cluster for as long as a study runs: one of our own on this machine, or a given one.
 
-    Use as a context manager. Signals are the caller's: `stop` ends `run` at once.
+    Use as a context manager. Signals are the caller's.
+
+    Args:
+        resources: of a trial.
+        address: of a cluster to join; None starts one here.
     """
 
-    def __init__(self, resources: ResourceConfig) -> None:
-        self.resources = resources
-        self.slots = slots_of(resources)
-        self._folder = Path(tempfile.mkdtemp(prefix="karat-", dir=_folder_for_sockets()))
+    def __init__(self, resources: ResourceConfig, address: str | None = None) -> None:
+        self.resources, self.address = resources, address
+        self.slots = slots_of(resources) if address is None else 0
+        self._folder = make_scratch()
         self._own_handler = signal.getsignal(signal.SIGUSR1)
         self._orders: Path | None = None  # the folder of the study that runs
         self.stopped = False
@@ -51,6 +55,9 @@ class Engine:
         # Workers inherit this, and so find karat wherever the study was launched from.
         paths = [_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        if self.address is not None:
+            self.slots = join_ray(self.address, self.resources)
+            return self
         try:
             self._start()
         except (RuntimeError, TimeoutError, ConnectionError) as error:
@@ -134,15 +141,6 @@ class Engine:
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
-
-
-def _folder_for_sockets() -> str:
-    """The folder for temporary files, or /tmp where its path leaves no room for Ray's sockets.
-
-    A socket's path has at most 107 bytes, of which Ray's own names and ours take 79.
-    """
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= 28 else "/tmp"
 
 
 def slots_of(resources: ResourceConfig) -> int:

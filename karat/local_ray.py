@@ -5,11 +5,12 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from karat.errors import StudyError
+from karat.errors import InputError, StudyError
 from karat.quiet import switch_off_calls
+from karat.space import ResourceConfig
 
 LOOPBACK = "127.0.0.1"
 _ENVIRONMENT = {
@@ -58,6 +59,36 @@ def start_ray(folder: Path, cpus: int) -> None:
             f"Ray would listen on {address}, open to other machines: it was imported before "
             "karat could close it. Start the study from a process of its own (launch.py)"
         )
+
+
+def join_ray(address: str, resources: ResourceConfig) -> int:
+    """Join a running cluster, and say how many trials it runs at a time.
+
+    Args:
+        address: host and port of its head.
+        resources: of a trial.
+
+    Raises:
+        ConnectionError: it does not answer.
+        InputError: none of its nodes has room for a trial.
+    """
+    import ray
+
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    slots = sum(_trials_on(node, resources) for node in nodes)
+    if not slots:
+        ray.shutdown()
+        raise InputError(
+            f"resources: no node of the Ray cluster at {address} has {resources.cpus} CPUs and "
+            f"{resources.gpus:g} GPUs for a trial"
+        )
+    return slots
+
+
+def _trials_on(node: Mapping[str, float], resources: ResourceConfig) -> int:
+    slots = int(node.get("CPU", 0) // resources.cpus)
+    return min(slots, int(node.get("GPU", 0) / resources.gpus)) if resources.gpus else slots
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
     {"after_import", "disk", "errors", "faults", "names", "orders", "processes", "quiet"},
-    {"studylock"},
+    {"scratch", "studylock"},
     {"autocast", "catalog", "settings", "seeds", "levels", "starts"},
     {
         "bases",
@@ -24,7 +24,6 @@ LAYERS = [
         "reports",
         "yamlfile",
         "links",
-        "local_ray",
         "environment",
     },
     {"kernels"},
@@ -45,6 +44,7 @@ LAYERS = [
     {"report_tables"},
     {
         "engine",
+        "local_ray",
         "tune_adapters",
         "tracking",
         "mlflow_view",
