@@ -20,7 +20,7 @@ from karat.plans.search import Search
 from karat.progress import Progress
 from karat.report import render_terminal, summarise, write_report
 from karat.settings import fields_of
-from karat.space import Space
+from karat.space import NOT_ASKED, Space
 from karat.state import StudyState
 from karat.study import Study
 
@@ -90,7 +90,7 @@ def refuse_another_question(
         changed = [key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)]
         raise InputError(
             f"{folder}: holds a study of this name with another question "
-            f"(different: {', '.join(sorted(set(changed) - {'study'}))}); {way_out}"
+            f"(different: {', '.join(sorted(set(changed) - {*NOT_ASKED}))}); {way_out}"
         )
     if known.created["data"]["fingerprint"] != fingerprint:
         raise InputError(f"{folder}: the data has changed since this study began; {way_out}")

@@ -23,6 +23,7 @@ from karat.space import (
     ResourceConfig,
     SearchConfig,
     Space,
+    TrackingConfig,
     Tuned,
 )
 from karat.training import TrialConfig
@@ -30,7 +31,7 @@ from karat.yamlfile import Document, Path_, parse_scalar, read_yaml
 
 KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
-    *("search", "early_stopping", "confirm", "resources"),
+    *("search", "early_stopping", "confirm", "resources", "tracking"),
 )
 BASIS = "attention.basis"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -172,6 +173,7 @@ class SpaceFile:
             search = build(SearchConfig, self.mapping(("search",)), "search")
             confirm = build(ConfirmConfig, self.mapping(("confirm",), {}), "confirm")
             resources = build(ResourceConfig, self.mapping(("resources",), {}), "resources")
+            tracking = build(TrackingConfig, self.mapping(("tracking",), {}), "tracking")
             early_stopping = self.mapping(("early_stopping",), {"scheduler": "none"})
             make_scheduler(early_stopping, search.mode)
             factors = {key: self.factor(key) for key in self.mapping(("factors",))}
@@ -199,6 +201,7 @@ class SpaceFile:
             early_stopping=early_stopping,
             confirm=replace(confirm, by=by),
             resources=resources,
+            tracking=tracking,
             source=self.data,
         )
 
