@@ -23,8 +23,8 @@ from karat.mlflow_runs import (
     STUDY,
     TRIAL_TAG,
     UID_TAG,
+    Found,
     Known,
-    all_runs,
     find_runs,
 )
 from karat.space import DeletedRuns, TrackingConfig
@@ -142,21 +142,19 @@ class View:
             self._update_study(study, record, alive)
 
     def check(self, record: Record) -> None:
-        """See that MLflow shows what it was told.
+        """See that MLflow shows what it was told, and nothing twice.
 
         Raises:
-            TrackingError: it does not; whoever answered did not keep it.
+            TrackingError: it does not: whoever answered did not keep it, or a request that was
+                given up was answered after all.
         """
-        if not self._runs:
+        if self._runs is None:
             return
-        uid = record.state.created["uid"]
-        shown = {
-            run.info.run_id: run.data.tags.get(STATUS_TAG)
-            for run in all_runs(self.client, self.experiment, uid)
-        }
-        for known in self._runs.values():
-            if not known.deleted and shown.get(known.id) != known.status:
-                raise TrackingError("what was written is not there when it is read again")
+        found = self._look_up(record.state)
+        there = {number: (known.id, known.status) for number, known in found.runs.items()}
+        wanted = {number: (known.id, known.status) for number, known in self._runs.items()}
+        if found.surplus or there != wanted:
+            raise TrackingError("MLflow does not show what it was told")
 
     def _leaves_deleted(self, state: StudyState) -> bool:
         return deleted_runs_of(state, self._deleted_runs) == "leave"
@@ -172,9 +170,12 @@ class View:
             )
         )
 
-    def _find_runs(self, state: StudyState) -> dict[int, Known]:
+    def _look_up(self, state: StudyState) -> Found:
         leave = self._leaves_deleted(state)
-        found = find_runs(self.client, self.experiment, state.created["uid"], leave_deleted=leave)
+        return find_runs(self.client, self.experiment, state.created["uid"], leave_deleted=leave)
+
+    def _find_runs(self, state: StudyState) -> dict[int, Known]:
+        found = self._look_up(state)
         for surplus in found.surplus:
             log.warning("MLflow had two runs of one trial; %s is deleted", surplus)
             self.client.delete_run(surplus)

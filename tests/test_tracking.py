@@ -42,8 +42,8 @@ def config_of(arm: str) -> dict[str, dict[str, Any]]:
 class Writer:
     """Writes a journal as a driver would; each event is a second after the one before."""
 
-    def __init__(self, folder: Path, *, start: float = 1_750_000_000.0) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, start: float = 1_750_000_000.0, name: str = NAME) -> None:
+        self.folder, self.name = folder, name
         self._clock = itertools.count(start)
         self._journal = Journal.open(folder, clock=lambda: next(self._clock))
 
@@ -53,7 +53,7 @@ class Writer:
     def begin(self, *, metric: str = "val_accuracy", mode: str = "max") -> None:
         self(
             "study_created",
-            name=NAME,
+            name=self.name,
             uid=UID,
             question="Is it better than softmax?",
             space={},
