@@ -102,11 +102,18 @@ class Writer:
     def end(self, trial: int, status: str = "completed", reason: str = "") -> None:
         self("trial_ended", trial=trial, status=status, reason=reason)
 
-    def whole(self, trial: int, accuracy: float, arm: str = "fourier", **asked: Any) -> None:
+    def whole(
+        self,
+        trial: int,
+        accuracy: float,
+        arm: str = "fourier",
+        ends: str = "completed",
+        **asked: Any,
+    ) -> None:
         self.ask(trial, arm, **asked)
         self.segment(trial)
         self.report(trial, 1, accuracy)
-        self.end(trial)
+        self.end(trial, ends)
 
     def interrupt(self, *trials: int) -> None:
         for trial in trials:

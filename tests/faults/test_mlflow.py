@@ -1,6 +1,12 @@
 """A real MLflow server that fails in every way: the view catches up by itself, training goes on."""
 
 import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +17,16 @@ from typing import Any, Literal
 import pytest
 
 from karat.audit import audit
-from karat.tracking import sync
+from karat.cli import main
+from karat.errors import JournalError
+from karat.journal import FILE_NAME
+from karat.tracking import sync, tracking_uri
+from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
 from tests.faults.mlflow_server import MlflowServer, mlflow_server
-from tests.test_tracking import Writer
+from tests.test_tracking import Writer, empty_database
 
+__all__ = ["empty_database"]  # a fixture
 When = Literal["start", "middle", "end"]
 
 
@@ -136,3 +147,146 @@ def test_view_catches_up_after_an_outage(
         if when == "end":
             outage()
     assert audit(tmp_path / name) == []
+
+
+@pytest.mark.parametrize("mode", ["429", "hang"])
+def test_view_comes_back_within_seconds_of_a_long_outage(
+    mode: Mode, proxy: MlflowProxy, server: MlflowServer, tmp_path: Path
+) -> None:
+    """With the patience of real life, and a `Retry-After` of an hour."""
+    with followed(tmp_path / f"back-{mode}", server) as study:
+        proxy.mode = mode
+        study.write.begin()
+        study.write.ask(0)
+        study.write.segment(0)
+        study.write.report(0, 1, 0.5)
+        time.sleep(7)
+        proxy.mode = "healthy"
+        assert wait_until(lambda: study.shown() == {"0": {1}}) < 6
+        study.write.end(0, "stopped")
+        study.end()
+    assert audit(tmp_path / f"back-{mode}") == []
+
+
+def test_server_that_is_slow_to_take_files_is_given_more_time(
+    proxy: MlflowProxy, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with followed(tmp_path / "slow", server, poll_s=0.02) as study:
+        proxy.mode = "slow uploads"
+        study.write.begin()
+        study.write.whole(0, 0.5, ends="stopped")
+        wait_until(lambda: study.shown() == {"0": {1}})
+        study.end()
+    assert audit(tmp_path / "slow") == []
+
+
+def test_damaged_journal_ends_the_view_at_once(
+    proxy: MlflowProxy, server: MlflowServer, tmp_path: Path
+) -> None:
+    proxy.mode = "500"
+    folder = tmp_path / "damaged"
+    study = Study(folder, server)
+    study.write.begin()
+    with (folder / FILE_NAME).open("ab") as journal:
+        journal.write(b'{"v":1,"seq":2,"time":1.0,"kind":"nonsense","data":{},"crc":"0"}\n')
+    with pytest.raises(JournalError, match="is damaged"):
+        study.view.result(10)
+    study.leave()
+
+
+@contextlib.contextmanager
+def locked(database: Path, seconds: float) -> Iterator[None]:
+    """Held by another connection, from the beginning of the block for so long."""
+    begun, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA busy_timeout = 10000")
+            connection.execute("BEGIN EXCLUSIVE")
+            begun.set()
+            release.wait(seconds)
+            connection.execute("ROLLBACK")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert begun.wait(20)
+        yield
+        thread.join()
+    finally:
+        release.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("whose", "when"), [("own", "start"), ("own", "middle"), ("server's", "middle")]
+)
+def test_locked_database_delays_the_view_and_loses_nothing(
+    whose: str,
+    when: When,
+    server: MlflowServer,
+    empty_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = tmp_path / "mlflow.db"
+    if whose == "own":
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        shutil.copy(empty_database, database)
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        database = server.database
+    folder = tmp_path / f"locked-{when}"
+    lock = contextlib.ExitStack()
+    with followed(folder, server) as study, lock:
+        if when == "start":
+            lock.enter_context(locked(database, 10))
+        study.write.begin()
+        study.write.whole(0, 0.5, ends="stopped")
+        if when == "middle":
+            wait_until(lambda: bool(runs_at(folder)), 30)
+            lock.enter_context(locked(database, 10))
+        study.write.whole(1, 0.5, ends="stopped")
+        lock.close()
+        study.end()
+    assert audit(folder) == []
+
+
+def runs_at(folder: Path) -> list[Any]:
+    """Runs of the study, wherever MLflow is; none while nobody can tell."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri(folder))
+    experiment = client.get_experiment_by_name(folder.name)
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_killed_view_makes_no_run_twice(
+    place: str, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    folder = tmp_path / f"killed-{place}"
+    write = Writer(folder, name=folder.name)
+    write.begin()
+    write.whole(0, 0.5, ends="stopped")
+    write.ask(1)
+    for count in (1, 2):
+        fault = f"view.push.{place}@{count}=kill:{tmp_path / f'once{count}'}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "karat", "sync", str(folder), "--follow"],
+            stdin=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "KARAT_FAULT": fault},
+        )
+        assert process.wait(60) == -signal.SIGKILL
+        write.segment(1, count - 1, from_epoch=count - 1)
+        write.report(1, count, 0.5, segment=count - 1)
+        write("segment_ended", trial=1, segment=count - 1, cause="lost", detail="")
+    write.end(1, "stopped")
+    write("study_ended", status="failed", reason="no trial was completed")
+    write.close()
+    assert main(["sync", str(folder)]) == 0
+    assert len(runs_at(folder)) == 3
+    assert audit(folder) == []
