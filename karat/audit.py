@@ -167,13 +167,17 @@ def _runs(
         return
     by_trial: dict[int, list[TrackedRun]] = {}
     deleted: set[int] = set()
-    for run in runs_of_study(folder, state.created["name"], state.created["uid"]):
-        if run.deleted:
-            deleted.add(run.trial)
-        else:
+    leave = deleted_runs_of(state, deleted_runs) == "leave"
+    tracked = runs_of_study(folder, state.created["name"], state.created["uid"])
+    if tracked is None:
+        if not leave:
+            yield "MLflow's experiment of the study is deleted"
+        return
+    for run in tracked:
+        if not run.deleted:
             by_trial.setdefault(run.trial, []).append(run)
-    if deleted_runs_of(state, deleted_runs) == "recreate":
-        deleted.clear()
+        elif leave:
+            deleted.add(run.trial)
     for number, own in sorted(by_trial.items()):
         name = "the study" if number < 0 else f"trial {number}"
         if len(own) > 1:

@@ -4,11 +4,13 @@ Tune schedules, keeps the worker processes and watches them. It decides nothing 
 nothing: its own experiment state lives in a temporary folder and is never restored from.
 """
 
+import contextlib
 import logging
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,13 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+# Tune copies these into the workers' command lines and Ray's logs; workers inherit them anyway.
+_NOT_FOR_TUNE = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECURITY_TOKEN",
+    "AWS_SESSION_TOKEN",
+)
 _REPOSITORY = str(Path(__file__).resolve().parent.parent)
 
 
@@ -114,11 +123,22 @@ class Engine:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         self._own_handler = signal.getsignal(signal.SIGUSR1)
         try:
-            tuner.fit()
+            with _out_of_sight(_NOT_FOR_TUNE):
+                tuner.fit()
         finally:
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
+
+
+@contextlib.contextmanager
+def _out_of_sight(names: Iterable[str]) -> Iterator[None]:
+    """Take variables out of this process's environment for a while."""
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _folder_for_sockets() -> str:

@@ -6,7 +6,7 @@ what the environment keeps secret.
 
 import os
 import re
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|TOKEN|SECRET|CREDENTIAL|ACCESS_KEY|API_KEY")
 _SHORTEST = 4  # a shorter value would be found everywhere
@@ -36,5 +36,7 @@ def _secrets() -> set[str]:
         found.add(parts.password or "")
     except ValueError:  # no address at all; what it holds is shown by nobody but its own error
         found.add(uri)
-    spellings = {each(value.strip()) for value in found for each in (str, quote, unquote)}
+    spellings = {
+        each(value.strip()) for value in found for each in (str, quote, quote_plus, unquote)
+    }
     return {value for value in spellings if len(value) >= _SHORTEST}

@@ -64,8 +64,8 @@ class TrackedRun:
     deleted: bool
 
 
-def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun]:
-    """The runs of a study in MLflow, for `karat.audit`.
+def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun] | None:
+    """The runs of a study in MLflow, for `karat.audit`; None if its whole experiment was deleted.
 
     Raises:
         TrackingError: MLflow does not answer, or not as MLflow does.
@@ -80,6 +80,8 @@ def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun]:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 return []
+            if experiment.lifecycle_stage == "deleted":
+                return None
             return [
                 TrackedRun(
                     trial=trial_of(run),

@@ -43,20 +43,26 @@ class Writer:
     """Writes a journal as a driver would; each event is a second after the one before."""
 
     def __init__(self, folder: Path, *, start: float = 1_750_000_000.0, name: str = NAME) -> None:
-        self.folder, self.name = folder, name
+        self.folder, self.name, self.closed = folder, name, False
         self._clock = itertools.count(start)
         self._journal = Journal.open(folder, clock=lambda: next(self._clock))
 
     def __call__(self, kind: str, **data: Any) -> None:
         self._journal.append(kind, **data)
 
-    def begin(self, *, metric: str = "val_accuracy", mode: str = "max") -> None:
+    def begin(
+        self,
+        *,
+        metric: str = "val_accuracy",
+        mode: str = "max",
+        space: Mapping[str, Any] | None = None,
+    ) -> None:
         self(
             "study_created",
             name=self.name,
             uid=UID,
             question="Is it better than softmax?",
-            space={},
+            space=space or {},
             space_hash="5eed",
             seed=1,
             metric=metric,
@@ -121,7 +127,9 @@ class Writer:
         self("interrupted", signal="SIGTERM")
 
     def close(self) -> None:
-        self._journal.close()
+        if not self.closed:
+            self._journal.close()
+            self.closed = True
 
 
 @pytest.fixture(scope="module")

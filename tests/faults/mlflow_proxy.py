@@ -13,7 +13,7 @@ from tests.faults.mlflow_server import free_port
 
 Mode = Literal[
     "healthy", "refuse", "500", "429", "hang", "drop", "html", "list", "wrong shape", "empty",
-    "slow uploads",
+    "slow uploads", "echo",
 ]  # fmt: skip
 BAD_MODES: tuple[Mode, ...] = (
     "refuse", "500", "429", "hang", "drop", "html", "list", "wrong shape", "empty",
@@ -100,6 +100,8 @@ def _handler(proxy: MlflowProxy) -> type[BaseHTTPRequestHandler]:
                 time.sleep(SLOW_S)
             if mode == "500":
                 self._answer(500, "text/plain", b"Internal Server Error")
+            elif mode == "echo":
+                self._answer(400, "text/plain", f"You sent: {self.headers}".encode())
             elif mode == "429":
                 self._answer(429, "text/plain", b"slow down", {"Retry-After": "3600"})
             elif mode in NONSENSE:

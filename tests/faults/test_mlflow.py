@@ -19,14 +19,16 @@ import pytest
 from karat.audit import audit
 from karat.cli import main
 from karat.errors import JournalError
-from karat.journal import FILE_NAME
+from karat.journal import FILE_NAME, read_events
 from karat.tracking import sync, tracking_uri
 from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
 from tests.faults.mlflow_server import MlflowServer, mlflow_server
+from tests.faults.test_ray import finish, start, wait_for_reports
 from tests.test_tracking import Writer, empty_database
 
 __all__ = ["empty_database"]  # a fixture
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
 When = Literal["start", "middle", "end"]
 
 
@@ -61,9 +63,8 @@ class Study:
 
     def leave(self) -> None:
         """The driver is gone."""
-        if not self._ended.is_set():
-            self.write.close()
-            self._ended.set()
+        self.write.close()
+        self._ended.set()
 
     def shown(self) -> dict[str, set[int]]:
         """Epochs of every trial that the server has, asked for behind the proxy's back."""
@@ -290,3 +291,48 @@ def test_killed_view_makes_no_run_twice(
     assert main(["sync", str(folder)]) == 0
     assert len(runs_at(folder)) == 3
     assert audit(folder) == []
+
+
+def overheads(folder: Path) -> list[tuple[float, float]]:
+    """For each report but a segment's first: when it came, and the seconds that were not training."""
+    last: dict[int, float] = {}
+    found = []
+    for event in read_events(folder / FILE_NAME):
+        number = event.data.get("trial", -1)
+        if event.kind == "segment_started":
+            last.pop(number, None)
+        elif event.kind == "reported":
+            if number in last:
+                found.append((event.time, event.time - last[number] - event.data["seconds"]))
+            last[number] = event.time
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_training_does_not_notice_that_the_server_is_killed_for_half_a_minute(
+    write_space: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, service = tmp_path / "studies", tmp_path / "service"
+    service.mkdir()
+    longer = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"), ("scheduler: asha, ", ""))
+    with mlflow_server(service) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        process = start(write_space(*longer[:2]), storage)
+        wait_for_reports(storage, 6, process)
+        time.sleep(5)
+        server.kill()
+        down = time.time()
+        time.sleep(30)
+        server.start(wait=False)
+        up = time.time()
+        finish(process)
+        assert main(["audit", str(storage / "small")]) == 0
+    ended = [e.time for e in read_events(storage / "small" / FILE_NAME)][-1]
+    found = overheads(storage / "small")
+    before = [seconds for at, seconds in found if at < down]
+    during = [seconds for at, seconds in found if down <= at < up]
+    print(f"study {ended - down:.1f} s after the kill; before {sorted(before)[-5:]}, {len(before)}")
+    print(f"during {sorted(during)[-5:]}, {len(during)}")
+    assert ended > up, "the study was over before the server came back"
+    assert len(during) > 10
+    assert max(during) < 1 + max(before)
