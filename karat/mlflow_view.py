@@ -37,6 +37,7 @@ _RUN_STATUS = {
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
+_COUNT_OF = {phase: f"{phase}_trials_ended" for phase in ("search", "confirm")}
 KERNELS_PARAM = "attention.kernel_used"
 _KILLED = "the driver ended without a word"
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Record:
         state, metric = self.state, self.state.created["metric"]
         phase = state.trials[event.data["trial"]].phase
         ended = [trial for trial in state.of_phase(phase) if trial.ended]
-        metrics = {f"{phase}_trials_ended": float(len(ended))}
+        metrics = {_COUNT_OF[phase]: float(len(ended))}
         values = [v for t in ended if t.status != "failed" and (v := t.last(metric)) is not None]
         if values:
             best = max(values) if state.created["mode"] == "max" else min(values)
@@ -236,8 +237,8 @@ class View:
         self._log(known, points, params)
         if trial.status == "completed":
             self._log_checkpoint(trial, known)
-        if trial.ended:
-            self._check_points(known, points)
+        if status != "running":
+            self._check_points(known, points, "epoch_seconds")
         reason = trial.reason
         if status == "interrupted":
             reason = record.state.reason or _KILLED
@@ -253,6 +254,7 @@ class View:
         if alive:
             self._set_status(study, "running", "", record.time)
             return
+        self._check_points(study, record.study_points, *_COUNT_OF.values())
         if state.status in ("completed", "failed"):
             for name in ("report.md", "report.html"):
                 if (self.folder / name).is_file():
@@ -282,14 +284,14 @@ class View:
         )
         known.points, known.new = len(points), False
 
-    def _check_points(self, known: Known, points: list[Point]) -> None:
-        """Before a run gets the status of a whole one: nobody looks at its points again."""
-        if points:
-            history = self.client.get_metric_history(known.id, "epoch_seconds")
-            if not {point.step for point in points} <= {point.step for point in history}:
-                raise TrackingError(
-                    "metrics that were written are not there when they are read again"
-                )
+    def _check_points(self, known: Known, points: list[Point], *names: str) -> None:
+        """Before a run is called whole, for nobody looks at its points after that."""
+        for name in names:
+            sent = {point.step for point in points if name in point.metrics}
+            if sent:
+                history = self.client.get_metric_history(known.id, name)
+                if not sent <= {point.step for point in history}:
+                    raise TrackingError("MLflow does not show metrics that it was told")
 
     def _has(self, known: Known, points: list[Point]) -> bool:
         return not known.new and known.points == len(points)

@@ -532,6 +532,32 @@ def test_a_deleted_experiment_is_restored_and_a_deleted_run_made_anew(writer: Wr
     assert trial_run(writer.folder).data.metrics == before.data.metrics
 
 
+@pytest.mark.parametrize("swallowed", [{1}, {3}, {4}, {5}, {1, 2, 3, 4, 5, 6, 7}])
+def test_success_that_was_none_does_not_pass_for_one(
+    swallowed: set[int], writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who is not MLflow says that all is well, and keeps nothing."""
+    from mlflow import MlflowClient
+
+    writer.begin()
+    writer.whole(0, 0.5)
+    writer.ask(1)
+    writer.segment(1)
+    writer.report(1, 1, 0.4)
+    calls, real = itertools.count(1), MlflowClient.log_batch
+
+    def log_batch(self: Any, *arguments: Any, **more: Any) -> Any:
+        return None if next(calls) in swallowed else real(self, *arguments, **more)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    sync(writer.folder, owner_alive=lambda: False, poll_s=0.01)
+    assert trial_run(writer.folder).data.metrics["val_accuracy"] == 0.5
+    assert trial_run(writer.folder, 1).data.metrics["val_accuracy"] == 0.4
+    assert runs_of(writer.folder)[NAME].data.metrics["search_trials_ended"] == 1
+    statuses = {run.data.tags["karat.status"] for run in runs_of(writer.folder).values()}
+    assert statuses == {"completed", "interrupted"}
+
+
 def test_two_processes_never_sync_one_study(writer: Writer) -> None:
     lock = os.open(writer.folder / "sync.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
