@@ -94,7 +94,7 @@ def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun] |
                 )
                 for run in all_runs(client, experiment.experiment_id, uid)
             ]
-    except Exception as error:
+    except Exception as error:  # as in `_loop`
         raise TrackingError(
             f"MLflow at {shown_address(uri)} could not be asked: {_first_line(error)}"
         ) from error
@@ -143,31 +143,42 @@ def sync(
     with _alone(study_folder, wait=follow):
         prepare_mlflow()
         outage = _Outage(tracking_uri(study_folder), poll_s)
-        record = Record(study_folder / FILE_NAME)
-        view: View | None = None
-        deadline: float | None = None  # set when the owner is gone
-        while True:
-            begun = time.monotonic()
-            living = alive()  # before reading: all that a dead driver wrote is then there
-            record.read()
-            if not (follow and living):
-                deadline = deadline or begun + give_up_s
-                view = None  # the last look is a fresh one: who knows what was deleted or lost
-            try:
-                view = view or View(study_folder, outage.uri, deleted_runs)
-                _push(view, record, outage, alive=living, last=deadline is not None)
-            except JournalError:
-                raise
-            except Exception as error:
-                outage.goes_on(error, answered=view is not None and bool(view.experiment))
-                view = None  # what arrived is not known; the next view looks it up
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise TrackingError(_gave_up(study_folder, outage.uri, error)) from error
-            else:
-                outage.is_over()
-                if deadline is not None:
-                    return
-            time.sleep(max(poll_s, begun + outage.pause_s - time.monotonic()))
+        _loop(study_folder, follow, alive, outage, give_up_s, deleted_runs)
+
+
+def _loop(
+    folder: Path,
+    follow: bool,
+    owner_alive: Callable[[], bool],
+    outage: "_Outage",
+    give_up_s: float,
+    deleted_runs: DeletedRuns | None,
+) -> None:
+    record, view = Record(folder / FILE_NAME), None
+    deadline: float | None = None  # set when the owner is gone
+    while True:
+        begun = time.monotonic()
+        alive = owner_alive()  # before reading: all that a dead driver wrote is then there
+        record.read()
+        if not (follow and alive):
+            deadline = deadline or begun + give_up_s
+            view = None  # the last look is a fresh one: who knows what was deleted or lost
+        try:
+            view = view or View(folder, outage.uri, deleted_runs)
+            _push(view, record, outage, alive=alive, last=deadline is not None)
+        except JournalError:
+            raise
+        # An answer that is none of MLflow's can lead to anything in its client.
+        except Exception as error:
+            outage.goes_on(error, answered=view is not None and bool(view.experiment))
+            view = None  # what arrived is not known; the next view looks it up
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TrackingError(_gave_up(folder, outage.uri, error)) from error
+        else:
+            outage.is_over()
+            if deadline is not None:
+                return
+        time.sleep(max(outage.poll_s, begun + outage.pause_s - time.monotonic()))
 
 
 def _push(view: View, record: Record, outage: "_Outage", *, alive: bool, last: bool) -> None:
@@ -189,7 +200,7 @@ class _Outage:
     """
 
     def __init__(self, uri: str, poll_s: float) -> None:
-        self.uri, self._poll_s = uri, poll_s
+        self.uri, self.poll_s = uri, poll_s
         self.probe_s = time_limit(_PROBE_S)
         self._usual_answer_s = time_limit(_ANSWER_S)
         self._failing = False
@@ -210,7 +221,7 @@ class _Outage:
         if self._failing:
             log.warning("MLflow at %s works again", shown_address(self.uri))
         self._failing = False
-        self.pause_s, self.answer_s = self._poll_s, self._usual_answer_s
+        self.pause_s, self.answer_s = self.poll_s, self._usual_answer_s
 
 
 def _gave_up(folder: Path, uri: str, error: Exception) -> str:
