@@ -7,7 +7,7 @@
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
 | every checkpoint that is referred to verifies | files below `trials/` |
 | a finished study has finished trials only | the last event |
-| MLflow has one run for each trial, with its end and all its epochs | the tracking server |
+| MLflow has one run for each trial, with its end and all its epochs | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
 """
 
 from collections import Counter
@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from karat.journal import FILE_NAME, Event, read_events
+from karat.mlflow_view import deleted_runs_of
+from karat.space import DeletedRuns
 from karat.state import StudyState, Trial
 from karat.studylock import is_locked
 from karat.tracking import TrackedRun, runs_of_study
@@ -29,12 +31,15 @@ _STATUS = {
 _KINDS_OF_TRIALS = ("segment_started", "reported", "segment_ended", "trial_ended")
 
 
-def audit(folder: Path, *, tracking: bool = True) -> list[str]:
+def audit(
+    folder: Path, *, tracking: bool = True, deleted_runs: DeletedRuns | None = None
+) -> list[str]:
     """What is wrong with a study, each as one line; nothing if all invariants hold.
 
     Args:
         folder: the study's.
         tracking: whether MLflow is looked at too.
+        deleted_runs: what was asked for them, in place of what the space says.
 
     Raises:
         JournalError: the journal is damaged, so that nothing can be said.
@@ -46,7 +51,7 @@ def audit(folder: Path, *, tracking: bool = True) -> list[str]:
     for trial in state.trials.values():
         found += _checkpoints(folder, trial)
     if tracking:
-        found += _runs(folder, state, running)
+        found += _runs(folder, state, running, deleted_runs)
     return found
 
 
@@ -159,13 +164,25 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
             yield f"trial {trial.number}: {error}"
 
 
-def _runs(folder: Path, state: StudyState, running: bool) -> Iterator[str]:
+def _runs(
+    folder: Path, state: StudyState, running: bool, deleted_runs: DeletedRuns | None
+) -> Iterator[str]:
     """MLflow against the journal; what a living driver has not told it yet is no fault."""
     if not state.created:
         return
     by_trial: dict[int, list[TrackedRun]] = {}
-    for run in runs_of_study(folder, state.created["name"], state.created["uid"]):
-        by_trial.setdefault(run.trial, []).append(run)
+    deleted: set[int] = set()
+    leave = deleted_runs_of(state, deleted_runs) == "leave"
+    tracked = runs_of_study(folder, state.created["name"], state.created["uid"])
+    if tracked is None:
+        if not leave:
+            yield "MLflow's experiment of the study is deleted"
+        return
+    for run in tracked:
+        if not run.deleted:
+            by_trial.setdefault(run.trial, []).append(run)
+        elif leave:
+            deleted.add(run.trial)
     for number, own in sorted(by_trial.items()):
         name = "the study" if number < 0 else f"trial {number}"
         if len(own) > 1:
@@ -174,12 +191,13 @@ def _runs(folder: Path, state: StudyState, running: bool) -> Iterator[str]:
             yield f"MLflow has a run of trial {number}, which the journal does not know"
         if not running and any(run.status == "RUNNING" for run in own):
             yield f"MLflow shows {name} as RUNNING, and no driver is running"
-    if not running and -1 not in by_trial:
+    if not running and -1 not in {*by_trial, *deleted}:
         yield "MLflow has no run of the study"
     for trial in [] if running else state.trials.values():
         found = by_trial.get(trial.number)
         if found is None:
-            yield f"MLflow has no run of trial {trial.number}"
+            if trial.number not in deleted:
+                yield f"MLflow has no run of trial {trial.number}"
             continue
         if found[0].status != _STATUS[trial.status]:
             yield f"MLflow shows trial {trial.number} as {found[0].status}; it is {trial.status}"

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from karat.errors import InputError, KaratError
 from karat.quiet import switch_off_calls
@@ -64,11 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync.add_argument(
         "--follow", action="store_true", help="until the driver at the other end of stdin is gone"
     )
+    _add_deleted_runs(sync)
     checked = commands.add_parser("audit", help="check that nothing of a study is lost or wrong")
     checked.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     checked.add_argument(
         "--no-tracking", action="store_true", help="leave MLflow out, for when it is away"
     )
+    _add_deleted_runs(checked)
     again = commands.add_parser("replay", help="take every decision again, without training")
     again.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     mended = commands.add_parser("repair", help="cut a damaged journal before its first bad line")
@@ -89,6 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "costs": _costs,
     }[options.command]
     return _guarded(lambda: command(options))
+
+
+def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
+    from karat.space import DeletedRuns
+
+    parser.add_argument(
+        "--deleted-runs",
+        choices=get_args(DeletedRuns),
+        help="what becomes of runs deleted in MLflow, in place of what the space says",
+    )
 
 
 def _guarded(command: Callable[[], int]) -> int:
@@ -161,14 +173,16 @@ def _sync(options: argparse.Namespace) -> int:
 
     _state_of(options.study)
     refuse_links(options.study)
-    return run_sync(options.study, follow=options.follow)
+    return run_sync(options.study, follow=options.follow, deleted_runs=options.deleted_runs)
 
 
 def _audit(options: argparse.Namespace) -> int:
     from karat.audit import audit
 
     state = _state_of(options.study)
-    found = audit(options.study, tracking=not options.no_tracking)
+    found = audit(
+        options.study, tracking=not options.no_tracking, deleted_runs=options.deleted_runs
+    )
     looked_at = "journal and checkpoints" if options.no_tracking else "journal, checkpoints, MLflow"
     summary = f"{len(state.trials)} trials; {looked_at}: "
     return _print_findings(found, summary + "all invariants hold")

@@ -1,5 +1,6 @@
 """A launch from its first line to its last: create or resume, run, report, leave in good order."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -234,6 +235,7 @@ class _DashboardView:
 
     def __init__(self, study: Study, console: Console) -> None:
         self._folder, self._console = study.folder, console
+        self._environment = dict(os.environ)  # the engine takes credentials out of ours
         self._process: subprocess.Popen[bytes] | None = None
         study.listeners.append(self._on_event)
 
@@ -254,6 +256,7 @@ class _DashboardView:
                 stdout=log,
                 stderr=log,
                 cwd=Path(__file__).resolve().parent.parent,
+                env=self._environment,
                 start_new_session=True,  # Ctrl-C is for the driver; the view drains the journal
             )
 

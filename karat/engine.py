@@ -4,11 +4,13 @@ Tune schedules, keeps the worker processes and watches them. It decides nothing 
 nothing: its own experiment state lives in a temporary folder and is never restored from.
 """
 
+import contextlib
 import logging
 import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from karat import orders
@@ -28,6 +30,13 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 GRACE_S = 20.0
+# Tune copies these into the workers' command lines and Ray's logs; workers inherit them anyway.
+_NOT_FOR_TUNE = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECURITY_TOKEN",
+    "AWS_SESSION_TOKEN",
+)
 _REPOSITORY = str(Path(__file__).resolve().parent.parent)
 
 
@@ -135,12 +144,23 @@ class Engine:
         if self.stopped:  # meanwhile
             orders.give(study.folder, orders.PAUSE)
         try:
-            tuner.fit()
+            with _out_of_sight(_NOT_FOR_TUNE):
+                tuner.fit()
         finally:
             self._orders = None
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
+
+
+@contextlib.contextmanager
+def _out_of_sight(names: Iterable[str]) -> Iterator[None]:
+    """Take variables out of this process's environment for a while."""
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def slots_of(resources: ResourceConfig) -> int:

@@ -1,8 +1,8 @@
 """A study that goes on with a larger question: more trials, more seeds, longer trials, wider ranges.
 
 Whatever else would change what the trials so far mean, and is refused: factors, metric, data,
-model, training, how the search and the confirmation decide. Resources and the wording of the
-question may change at any time.
+model, training, how the search and the confirmation decide. Resources, tracking and the wording of
+the question may change at any time.
 """
 
 import dataclasses
@@ -143,10 +143,12 @@ def _of_section(section: str, old: Any, new: Any, grows: str) -> Iterator[Change
 
 
 def _of_resources(old: Space, new: Space) -> Iterator[Change]:
-    for field in dataclasses.fields(old.resources):
-        before, after = getattr(old.resources, field.name), getattr(new.resources, field.name)
-        if before != after:
-            yield Change(f"resources.{field.name}", before, after, True)
+    for section in ("resources", "tracking"):
+        ours, theirs = getattr(old, section), getattr(new, section)
+        for field in dataclasses.fields(ours):
+            before, after = getattr(ours, field.name), getattr(theirs, field.name)
+            if before != after:
+                yield Change(f"{section}.{field.name}", before, after, True)
 
 
 def _of_wholes(old: Space, new: Space) -> Iterator[Change]:

@@ -1,9 +1,9 @@
 """What one study looks like in MLflow, and how to bring it there from the journal.
 
 One experiment per study name, one run per study, one run below it per trial. Whatever is
-written follows from the journal alone: runs are found again by their tags, a metric's time is
-the event's, and the tag `karat.status` is written last, so that a run which bears the status of
-an ended trial is whole.
+written follows from the journal alone: runs are found again by their tags (`karat.mlflow_runs`),
+a metric's time is the event's, and the tag `karat.status` is written last, so that a run which
+bears the status of an ended trial is whole.
 """
 
 import logging
@@ -16,18 +16,29 @@ from typing import Any
 import yaml
 
 from karat.journal import Event, Follower
+from karat.mlflow_client import TrackingError, is_database, open_client
+from karat.mlflow_runs import (
+    PARENT_TAG,
+    STATUS_TAG,
+    STUDY,
+    TRIAL_TAG,
+    UID_TAG,
+    Found,
+    Known,
+    find_runs,
+)
 from karat.reports import Reports
+from karat.space import DeletedRuns, TrackingConfig
 from karat.state import StudyState, Trial
 
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 5000
-_STATUS_TAG = "karat.status"
 _RUN_STATUS = {
     "completed": "FINISHED",
     "stopped early": "FINISHED",
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_COUNT_OF = {phase: f"{phase}_trials_ended" for phase in ("search", "confirm")}
 KERNELS_PARAM = "attention.kernel_used"
 _KILLED = "the driver ended without a word"
 log = logging.getLogger(__name__)
@@ -91,7 +102,7 @@ class Record:
         state, metric = self.state, self.state.created["metric"]
         phase = state.trials[event.data["trial"]].phase
         ended = [trial for trial in state.of_phase(phase) if trial.ended]
-        metrics = {f"{phase}_trials_ended": float(len(ended))}
+        metrics = {_COUNT_OF[phase]: float(len(ended))}
         values = [v for t in ended if t.status != "failed" and (v := t.last(metric)) is not None]
         if values:
             best = max(values) if state.created["mode"] == "max" else min(values)
@@ -99,122 +110,143 @@ class Record:
         self.study_points.append(Point(event.time, len(ended), metrics))
 
 
-@dataclass(slots=True)
-class _Known:
-    """What is known of one run in MLflow: points sent by this view, and the status that it bears."""
-
-    id: str
-    status: str = ""
-    new: bool = True
-    points: int = 0
-    has_kernels: bool = False
-
-    def has(self, count: int) -> bool:
-        return not self.new and self.points == count
-
-
 class View:
     """The MLflow side of one study; an object's knowledge ends with the first failure.
 
-    Every method raises MLflow's, SQLAlchemy's and operating system errors as they come.
+    Every method raises whatever a server's answer leads to in MLflow's client.
+
+    Args:
+        folder: the study's.
+        uri: MLflow's address.
+        deleted_runs: `recreate` or `leave`, in place of what the space says.
     """
 
-    def __init__(self, folder: Path, uri: str) -> None:
-        from mlflow import MlflowClient
-
+    def __init__(self, folder: Path, uri: str, deleted_runs: DeletedRuns | None = None) -> None:
         self.folder, self.uri = folder, uri
-        self.client: Any = MlflowClient(uri, registry_uri=uri)
+        self.client = open_client(uri)
         self.experiment = ""
-        self.study: _Known | None = None
-        self.trials: dict[int, _Known] = {}
-        self._state: StudyState | None = None
+        self._deleted_runs = deleted_runs
+        self._left_alone = False  # the whole experiment was deleted
+        self._runs: dict[int, Known] | None = None
+        self._state: StudyState | None = None  # another one after the journal was replaced
+
+    def find_experiment(self, record: Record) -> None:
+        """Ask MLflow for the study's experiment, once; it is made or restored where it is missing."""
+        state = record.state
+        if not state.created or self.experiment:
+            return
+        name = state.created["name"]
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            self.experiment = self._create_experiment(name)
+            return
+        if found.lifecycle_stage == "deleted":
+            self._left_alone = self._leaves_deleted(state)
+            if not self._left_alone:
+                log.warning("the MLflow experiment %s had been deleted; it is restored", name)
+                self.client.restore_experiment(found.experiment_id)
+        self.experiment = _real(found.experiment_id)
 
     def update(self, record: Record, *, alive: bool) -> None:
         """Write what the journal says and MLflow does not; close the study if its driver is gone."""
         state = record.state
-        if not state.created:
+        if not self.experiment or self._left_alone:
             return
-        if state is not self._state:
-            self.study, self.trials, self._state = None, {}, state
-        if self.study is None:
-            self.experiment = self._find_experiment(state.created["name"])
-            self._find_runs(state.created["uid"])
-        self.study = self.study or self._create_study(state)
+        if self._runs is None or state is not self._state:
+            self._runs, self._state = self._find_runs(state), state
+        runs = self._runs
+        study = runs.get(STUDY) or self._create_study(state)
+        runs[STUDY] = study
         over = not alive or state.status != "running"
         for trial in state.trials.values():
-            self._update_trial(trial, record, over)
-        self._update_study(self.study, record, alive)
+            self._update_trial(trial, study, record, over)
+        if not study.deleted:
+            self._update_study(study, record, alive)
 
-    def _find_experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            # A server knows its own place; of a database MLflow would use the working directory.
-            local = self.uri.partition(":")[0].partition("+")[0] in _DATABASES
-            place = (self.folder.absolute().parent / "mlruns" / name).as_uri() if local else None
-            tags = {"mlflow.experimentKind": "custom_model_development"}  # or the interface asks
-            return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
-        if found.lifecycle_stage == "deleted":
-            log.warning("the MLflow experiment %s had been deleted; it is restored", name)
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+    def check(self, record: Record) -> None:
+        """See that MLflow shows what it was told, and nothing twice.
 
-    def _find_runs(self, uid: str) -> None:
-        token: str | None = None
-        while token != "":
-            page = self.client.search_runs(
-                [self.experiment],
-                f"tags.`karat.study_uid` = '{uid}'",
-                max_results=1000,
-                page_token=token,
+        Raises:
+            TrackingError: it does not: whoever answered did not keep it, or a request that was
+                given up was answered after all.
+        """
+        if self._runs is None:
+            return
+        found = self._look_up(record.state)
+        there = {number: (known.id, known.status) for number, known in found.runs.items()}
+        wanted = {number: (known.id, known.status) for number, known in self._runs.items()}
+        if found.surplus or there != wanted:
+            raise TrackingError("MLflow does not show what it was told")
+
+    def _leaves_deleted(self, state: StudyState) -> bool:
+        return deleted_runs_of(state, self._deleted_runs) == "leave"
+
+    def _create_experiment(self, name: str) -> str:
+        # A server knows its own place; of a database MLflow would use the working directory.
+        place = (self.folder.absolute().parent / "mlruns" / name).as_uri()
+        return _real(
+            self.client.create_experiment(
+                name,
+                artifact_location=place if is_database(self.uri) else None,
+                tags={"mlflow.experimentKind": "custom_model_development"},  # or the interface asks
             )
-            for run in page:
-                tags = run.data.tags
-                known = _Known(run.info.run_id, tags.get(_STATUS_TAG, ""))
-                if "karat.trial" in tags:
-                    self.trials[int(tags["karat.trial"])] = known
-                else:
-                    self.study = known
-            token = page.token or ""
+        )
 
-    def _create_study(self, state: StudyState) -> _Known:
+    def _look_up(self, state: StudyState) -> Found:
+        leave = self._leaves_deleted(state)
+        return find_runs(self.client, self.experiment, state.created["uid"], leave_deleted=leave)
+
+    def _find_runs(self, state: StudyState) -> dict[int, Known]:
+        found = self._look_up(state)
+        for surplus in found.surplus:
+            log.warning("MLflow had two runs of one trial; %s is deleted", surplus)
+            self.client.delete_run(surplus)
+        return found.runs
+
+    def _create_study(self, state: StudyState) -> Known:
         created = state.created
         tags = {
             "karat.kind": "study",
-            "karat.study_uid": created["uid"],
+            UID_TAG: created["uid"],
             "karat.space_hash": created["space_hash"],
             "mlflow.note.content": created["question"],
         }
         return self._create_run(created["name"], state.created_at, tags)
 
-    def _create_trial(self, trial: Trial, uid: str) -> _Known:
-        assert self.study is not None
+    def _create_trial(self, trial: Trial, study: Known, uid: str) -> Known:
         tags = {
-            "mlflow.parentRunId": self.study.id,
+            PARENT_TAG: study.id,
             "karat.kind": "trial",
-            "karat.study_uid": uid,
-            "karat.trial": str(trial.number),
+            UID_TAG: uid,
+            TRIAL_TAG: str(trial.number),
             "karat.phase": trial.phase,
             "karat.arm": trial.arm,
         }
         return self._create_run(run_name(trial), trial.asked_at, tags)
 
-    def _create_run(self, name: str, started: float, tags: dict[str, str]) -> _Known:
+    def _create_run(self, name: str, started: float, tags: dict[str, str]) -> Known:
         run = self.client.create_run(
             self.experiment,
             start_time=_ms(started),
             run_name=name,
-            tags={**tags, _STATUS_TAG: "running"},
+            tags={**tags, STATUS_TAG: "running"},
         )
-        return _Known(run.info.run_id, "running")
+        return Known(_real(run.info.run_id), "running", tags.get(PARENT_TAG, ""))
 
-    def _update_trial(self, trial: Trial, record: Record, over: bool) -> None:
-        status = status_of(trial, over)
-        count, known = record.count(trial.number), self.trials.get(trial.number)
-        if known and known.status == status and (trial.ended or known.has(count)):
-            return
+    def _update_trial(self, trial: Trial, study: Known, record: Record, over: bool) -> None:
+        assert self._runs is not None
+        status, count = status_of(trial, over), record.count(trial.number)
+        known = self._runs.get(trial.number)
         if known is None:
-            known = self._create_trial(trial, record.state.created["uid"])
-            self.trials[trial.number] = known
+            known = self._create_trial(trial, study, record.state.created["uid"])
+            self._runs[trial.number] = known
+        elif known.deleted:
+            return
+        elif known.parent != study.id:  # which was made anew
+            self.client.set_tag(known.id, PARENT_TAG, study.id)
+            known.parent = study.id
+        if known.status == status and (trial.ended or self._has(known, count)):
+            return
         params = {}
         if known.new:
             params = trial_params(trial)
@@ -226,12 +258,14 @@ class View:
         self._log(known, record.points(trial.number, known.points), params)
         if trial.status == "completed":
             self._log_checkpoint(trial, known)
+        if status != "running":
+            self._check_points(known, record.points(trial.number, 0), "epoch_seconds")
         reason = trial.reason
         if status == "interrupted":
             reason = record.state.reason or _KILLED
         self._set_status(known, status, reason, trial.ended_at or record.time)
 
-    def _update_study(self, study: _Known, record: Record, alive: bool) -> None:
+    def _update_study(self, study: Known, record: Record, alive: bool) -> None:
         state = record.state
         # As the study began: MLflow takes no second value of a parameter.
         began = {key: state.original[key] for key in ("seed", "metric", "mode")}
@@ -243,12 +277,14 @@ class View:
         if alive:
             self._set_status(study, "running", "", record.time)
             return
+        self._check_points(study, record.study_points, *_COUNT_OF.values())
         if state.status in ("completed", "failed"):
             for name in ("report.md", "report.html"):
                 if (self.folder / name).is_file():
                     self.client.log_artifact(study.id, str(self.folder / name))
         if state.status == "completed":
-            runs = {number: known.id for number, known in self.trials.items()}
+            assert self._runs is not None
+            runs = {number: known.id for number, known in self._runs.items() if not known.deleted}
             from karat.registry import register_best  # brings torch
 
             register_best(self.client, self.uri, state, self.folder, runs)
@@ -257,7 +293,7 @@ class View:
         status = "interrupted" if killed else state.status
         self._set_status(study, status, reason, state.ended_at or record.time)
 
-    def _log(self, known: _Known, points: list[Point], params: Mapping[str, str]) -> None:
+    def _log(self, known: Known, points: list[Point], params: Mapping[str, str]) -> None:
         """Send points that this view has not sent; the client cuts them into legal batches."""
         from mlflow.entities import Metric, Param
 
@@ -271,7 +307,19 @@ class View:
         )
         known.points, known.new = known.points + len(points), False
 
-    def _log_checkpoint(self, trial: Trial, known: _Known) -> None:
+    def _check_points(self, known: Known, points: list[Point], *names: str) -> None:
+        """Before a run is called whole, for nobody looks at its points after that."""
+        for name in names:
+            sent = {point.step for point in points if name in point.metrics}
+            if sent:
+                history = self.client.get_metric_history(known.id, name)
+                if not sent <= {point.step for point in history}:
+                    raise TrackingError("MLflow does not show metrics that it was told")
+
+    def _has(self, known: Known, count: int) -> bool:
+        return not known.new and known.points == count
+
+    def _log_checkpoint(self, trial: Trial, known: Known) -> None:
         from karat.checkpoint import newest_first  # brings torch
 
         for path in newest_first(self.folder / "trials" / f"{trial.number:04d}", "best")[:1]:
@@ -279,7 +327,7 @@ class View:
                 if file.is_file():
                     self.client.log_artifact(known.id, str(file), "checkpoints")
 
-    def _set_status(self, known: _Known, status: str, reason: str, ended: float) -> None:
+    def _set_status(self, known: Known, status: str, reason: str, ended: float) -> None:
         from mlflow.entities import RunTag
 
         if known.status == status:
@@ -288,9 +336,21 @@ class View:
             self.client.update_run(known.id, status="RUNNING")
         else:
             self.client.set_terminated(known.id, _RUN_STATUS[status], _ms(ended))
-        tags = [RunTag("karat.reason", reason[:_TAG_LENGTH]), RunTag(_STATUS_TAG, status)]
+        tags = [RunTag("karat.reason", reason[:_TAG_LENGTH]), RunTag(STATUS_TAG, status)]
         self.client.log_batch(known.id, tags=tags)
         known.status = status
+
+
+def deleted_runs_of(state: StudyState, given: DeletedRuns | None = None) -> DeletedRuns:
+    """What becomes of deleted runs: what is given, or else what the study's space says."""
+    return given or TrackingConfig(**state.created["space"].get("tracking", {})).deleted_runs
+
+
+def _real(id_: object) -> str:
+    """MLflow's id of something; an answer that is none of MLflow's has an empty one."""
+    if not id_:
+        raise TrackingError("the answer has no id in it; is this MLflow?")
+    return str(id_)
 
 
 def status_of(trial: Trial, over: bool) -> str:

@@ -59,7 +59,7 @@ def register_best(
         uri: of the tracking server.
         state: a completed study.
         folder: the study's.
-        runs: trial number to MLflow run.
+        runs: trial number to MLflow run, without deleted ones.
 
     Raises:
         MlflowException, SQLAlchemyError, OSError: MLflow failed; the call may be repeated.
@@ -71,6 +71,11 @@ def register_best(
     trial, values = best
     known = client.search_model_versions(f"name = '{name}' and tags.`karat.study_uid` = '{uid}'")
     if any(each.tags.get("karat.trial") == str(trial.number) for each in known):
+        return
+    if trial.number not in runs:
+        log.warning(
+            "the best model (trial %d) is not registered: its run was deleted", trial.number
+        )
         return
     try:
         model_id = _logged_model(client, runs[trial.number]) or _log_model(

@@ -13,7 +13,7 @@ from karat.processes import ProcessIdentity
 
 PREFIX = "karat-"
 _OWNER = "owner"
-_ROOM_FOR_SOCKETS = 30
+_ROOM_FOR_SOCKETS = 28
 
 
 def make_scratch() -> Path:
@@ -29,7 +29,7 @@ def make_scratch() -> Path:
 def _parent() -> str:
     """The folder for temporary files, or /tmp where its path leaves no room for Ray's sockets.
 
-    A socket's path has at most 107 bytes, of which Ray's own names and ours take 77.
+    A socket's path has at most 107 bytes, of which Ray's own names and ours take 79.
     """
     folder = tempfile.gettempdir()
     return folder if len(os.fsencode(folder)) <= _ROOM_FOR_SOCKETS else "/tmp"

@@ -6,7 +6,7 @@
     factors                              what the question is about
     tuned                                what must be set well for the comparison to be fair
     exclude                              combinations of factor levels to leave out
-    search, early_stopping, confirm, resources
+    search, early_stopping, confirm, resources, tracking
 
 A parameter's full name is `section.key` (`attention.grid_size`). An arm is one combination of
 factor levels; a cell is an arm with its tuned parameters fixed; a trial is a cell with a seed.
@@ -25,6 +25,8 @@ from karat.settings import above, at_least, at_most, below
 
 SECTIONS = ("data", "model", "attention", "training")
 MAX_TRIALS, MAX_SEEDS, MAX_MINUTES = 100_000, 1000, 100_000
+DeletedRuns = Literal["recreate", "leave"]
+NOT_ASKED = ("study", "tracking")  # keys that say nothing about the question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,18 @@ class ResourceConfig:
         at_most("minutes_per_epoch", self.minutes_per_epoch, MAX_MINUTES)
         at_least("cpus", self.cpus, 1)
         at_least("gpus", self.gpus, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """How MLflow shows the study; no part of the question.
+
+    Args:
+        deleted_runs: what becomes of runs that somebody deleted in MLflow: `recreate`, they are
+            made anew from the journal; `leave`, they are left alone.
+    """
+
+    deleted_runs: DeletedRuns = "recreate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,12 +201,13 @@ class Space:
     early_stopping: Mapping[str, Any]
     confirm: ConfirmConfig
     resources: ResourceConfig
+    tracking: TrackingConfig
     source: Mapping[str, Any]
 
     @property
     def hash(self) -> str:
         """A sha256 of what the question means; the study's name is not part of it."""
-        meaning = {key: value for key, value in self.source.items() if key != "study"}
+        meaning = {key: value for key, value in self.source.items() if key not in NOT_ASKED}
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
     @property

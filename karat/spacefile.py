@@ -26,6 +26,7 @@ from karat.space import (
     ResourceConfig,
     SearchConfig,
     Space,
+    TrackingConfig,
     Tuned,
 )
 from karat.training import TrialConfig
@@ -33,7 +34,7 @@ from karat.yamlfile import Document, Path_, parse_scalar, read_yaml
 
 KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
-    *("search", "early_stopping", "confirm", "resources"),
+    *("search", "early_stopping", "confirm", "resources", "tracking"),
 )
 BASIS = "attention.basis"
 MAX_ARMS = 1000
@@ -178,6 +179,7 @@ class SpaceFile:
             search = build(SearchConfig, self.mapping(("search",)), "search")
             confirm = build(ConfirmConfig, self.mapping(("confirm",), {}), "confirm")
             resources = build(ResourceConfig, self.mapping(("resources",), {}), "resources")
+            tracking = build(TrackingConfig, self.mapping(("tracking",), {}), "tracking")
             early_stopping = self.mapping(("early_stopping",), {"scheduler": "none"})
             make_scheduler(early_stopping, search.mode)
             factors = {key: self.factor(key) for key in self.few("factors")}
@@ -205,6 +207,7 @@ class SpaceFile:
             early_stopping=early_stopping,
             confirm=replace(confirm, by=by),
             resources=resources,
+            tracking=tracking,
             source=self.data,
         )
 

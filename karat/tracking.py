@@ -2,15 +2,14 @@
 
 A slow or absent server therefore never touches training: the driver starts this process, and it
 reads the journal at its own pace. What it writes to MLflow can be repeated (`karat.mlflow_view`),
-so an outage is answered by starting over, and syncing twice, or from nothing, ends in the same
-place.
+so an outage of any kind is answered by starting over, and syncing twice, or from nothing, ends in
+the same place.
 """
 
 import contextlib
 import fcntl
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -20,28 +19,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from karat import faults
-from karat.errors import StudyError
+from karat.errors import JournalError
 from karat.journal import FILE_NAME
+from karat.mlflow_client import TrackingError, patience, prepare_mlflow, time_limit, tracking_uri
+from karat.mlflow_runs import all_runs, is_deleted, trial_of
 from karat.mlflow_view import Record, View
-from karat.quiet import switch_off_calls
+from karat.redact import shown_address, without_secrets
+from karat.space import DeletedRuns
 from karat.studylock import is_locked
 
+__all__ = ["TrackedRun", "TrackingError", "run_sync", "runs_of_study", "sync", "tracking_uri"]
 GIVE_UP_S = 60.0
-_LONGEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 5.0  # between the starts of two attempts
+_PROBE_S, _ANSWER_S, _LONGEST_ANSWER_S = 5.0, 10.0, 320.0
 log = logging.getLogger(__name__)
 
 
-class TrackingError(StudyError):
-    """MLflow could not be brought up to date; the journal has everything for another attempt."""
-
-
-def tracking_uri(study_folder: Path) -> str:
-    """`MLFLOW_TRACKING_URI`, or else the SQLite file that the studies of one storage share."""
-    storage = study_folder.absolute().parent
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
-
-
-def run_sync(study_folder: Path, *, follow: bool) -> int:
+def run_sync(study_folder: Path, *, follow: bool, deleted_runs: DeletedRuns | None = None) -> int:
     """`python -m karat sync`: returns exit status 0.
 
     With `follow`, the driver holds the other end of stdin, and its end, however it came about,
@@ -52,12 +46,12 @@ def run_sync(study_folder: Path, *, follow: bool) -> int:
         TrackingError: see `sync`.
     """
     if not follow:
-        sync(study_folder)
+        sync(study_folder, deleted_runs=deleted_runs)
         return 0
     if not sys.stdin.isatty():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
-    sync(study_folder, follow=True, owner_alive=watch_stdin())
+    sync(study_folder, follow=True, owner_alive=watch_stdin(), deleted_runs=deleted_runs)
     return 0
 
 
@@ -68,48 +62,43 @@ class TrackedRun:
     trial: int
     status: str
     epochs: frozenset[int]
+    deleted: bool
 
 
-def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun]:
-    """The active runs of a study in MLflow, for `karat.audit`.
+def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun] | None:
+    """The runs of a study in MLflow, for `karat.audit`; None if its whole experiment was deleted.
 
     Raises:
-        TrackingError: MLflow does not answer.
+        TrackingError: MLflow does not answer, or not as MLflow does.
     """
     uri = tracking_uri(study_folder)
-    failures = _prepare_mlflow()
+    prepare_mlflow()
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     try:
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            return []
-        runs, token = [], None
-        while token != "":
-            page = client.search_runs(
-                [experiment.experiment_id],
-                f"tags.`karat.study_uid` = '{uid}'",
-                max_results=1000,
-                page_token=token,
-            )
-            runs += [
+        with patience(time_limit(_ANSWER_S)):
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                return []
+            if experiment.lifecycle_stage == "deleted":
+                return None
+            return [
                 TrackedRun(
-                    trial=int(run.data.tags.get("karat.trial", -1)),
+                    trial=trial_of(run),
                     status=run.info.status,
                     epochs=frozenset(
                         point.step
                         for point in client.get_metric_history(run.info.run_id, "epoch_seconds")
                     ),
+                    deleted=is_deleted(run),
                 )
-                for run in page
+                for run in all_runs(client, experiment.experiment_id, uid)
             ]
-            token = page.token or ""
-    except failures as error:
+    except Exception as error:  # as in `_loop`
         raise TrackingError(
-            f"MLflow at {_shown(uri)} could not be asked: {_first_line(error)}"
+            f"MLflow at {shown_address(uri)} could not be asked: {_first_line(error)}"
         ) from error
-    return runs
 
 
 def watch_stdin() -> Callable[[], bool]:
@@ -133,6 +122,7 @@ def sync(
     owner_alive: Callable[[], bool] | None = None,
     poll_s: float = 0.5,
     give_up_s: float = GIVE_UP_S,
+    deleted_runs: DeletedRuns | None = None,
 ) -> None:
     """Bring MLflow up to date with a study's journal.
 
@@ -144,6 +134,7 @@ def sync(
         owner_alive: whether the study's driver lives; left out, the study's lock is asked.
         poll_s: seconds between two looks at the journal.
         give_up_s: seconds for which MLflow may fail once the owner is gone.
+        deleted_runs: what becomes of runs deleted in MLflow, in place of what the space says.
 
     Raises:
         TrackingError: MLflow failed for `give_up_s`, or another process syncs this study.
@@ -151,57 +142,102 @@ def sync(
     """
     alive = owner_alive or (lambda: is_locked(study_folder))
     with _alone(study_folder, wait=follow):
-        _loop(study_folder, follow, alive, poll_s, give_up_s)
+        prepare_mlflow()
+        outage = _Outage(tracking_uri(study_folder), poll_s)
+        _loop(study_folder, follow, alive, outage, give_up_s, deleted_runs)
 
 
 def _loop(
-    folder: Path, follow: bool, owner_alive: Callable[[], bool], poll_s: float, give_up_s: float
+    folder: Path,
+    follow: bool,
+    owner_alive: Callable[[], bool],
+    outage: "_Outage",
+    give_up_s: float,
+    deleted_runs: DeletedRuns | None,
 ) -> None:
     record, view = Record(folder / FILE_NAME), None
-    uri = tracking_uri(folder)
-    pause, failing = poll_s, False
     deadline: float | None = None  # set when the owner is gone
-    failures = _prepare_mlflow()
     while True:
+        begun = time.monotonic()
         alive = owner_alive()  # before reading: all that a dead driver wrote is then there
         record.read()
         if not (follow and alive):
-            deadline = deadline or time.monotonic() + give_up_s
+            deadline = deadline or begun + give_up_s
+            view = None  # the last look is a fresh one: who knows what was deleted or lost
         try:
-            view = view or View(folder, uri)
-            faults.at("view.push.before")
-            view.update(record, alive=alive)
-            faults.at("view.push.after")
-        except failures as error:
+            view = view or View(folder, outage.uri, deleted_runs)
+            _push(view, record, outage, alive=alive, last=deadline is not None)
+        except JournalError:
+            raise
+        # An answer that is none of MLflow's can lead to anything in its client.
+        except Exception as error:
+            outage.goes_on(error, answered=view is not None and bool(view.experiment))
             view = None  # what arrived is not known; the next view looks it up
             if deadline is not None and time.monotonic() >= deadline:
-                raise TrackingError(_gave_up(folder, uri, error)) from error
-            if not failing:
-                log.warning("MLflow at %s fails, trying on: %s", _shown(uri), _first_line(error))
-            failing, pause = True, min(2 * pause, _LONGEST_PAUSE_S)
+                raise TrackingError(_gave_up(folder, outage.uri, error)) from error
         else:
-            if failing:
-                log.warning("MLflow at %s works again", _shown(uri))
-            failing, pause = False, poll_s
+            outage.is_over()
             if deadline is not None:
                 return
-        time.sleep(pause)
+        time.sleep(max(outage.poll_s, begun + outage.pause_s - time.monotonic()))
+
+
+def _push(view: View, record: Record, outage: "_Outage", *, alive: bool, last: bool) -> None:
+    faults.at("view.push.before")
+    with patience(outage.probe_s):
+        view.find_experiment(record)
+    with patience(outage.answer_s):
+        view.update(record, alive=alive)
+        if last:
+            view.check(record)
+    faults.at("view.push.after")
+
+
+class _Outage:
+    """Whether MLflow fails, what is said about it, and how long to wait: for an answer, and between.
+
+    Whether a server is there is asked with little patience, so that its return is noticed soon.
+    One that is there and slow is given more time with each attempt.
+    """
+
+    def __init__(self, uri: str, poll_s: float) -> None:
+        self.uri, self.poll_s = uri, poll_s
+        self.probe_s = time_limit(_PROBE_S)
+        self._usual_answer_s = time_limit(_ANSWER_S)
+        self._failing = False
+        self.pause_s, self.answer_s = poll_s, self._usual_answer_s
+
+    def goes_on(self, error: Exception, *, answered: bool) -> None:
+        """Note a failure; `answered` if it was not the first question that failed."""
+        if not self._failing:
+            shown = shown_address(self.uri)
+            log.warning("MLflow at %s fails, trying on: %s", shown, _first_line(error))
+        self._failing = True
+        self.pause_s = min(2 * self.pause_s, _LONGEST_PAUSE_S)
+        if answered:
+            self.answer_s = max(self.answer_s, min(2 * self.answer_s, _LONGEST_ANSWER_S))
+
+    def is_over(self) -> None:
+        """Note a success."""
+        if self._failing:
+            log.warning("MLflow at %s works again", shown_address(self.uri))
+        self._failing = False
+        self.pause_s, self.answer_s = self.poll_s, self._usual_answer_s
 
 
 def _gave_up(folder: Path, uri: str, error: Exception) -> str:
     return (
-        f"MLflow at {_shown(uri)} could not be brought up to date: {_first_line(error)}. "
+        f"MLflow at {shown_address(uri)} could not be brought up to date: {_first_line(error)}. "
         f"Nothing is lost; `python -m karat sync {folder}` catches up when it works again"
     )
 
 
-def _shown(text: str) -> str:
-    """Without user and password; MLflow's messages have the address too."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
-
-
 def _first_line(error: Exception) -> str:
-    return _shown((str(error).strip() or type(error).__name__).splitlines()[0])[:300]
+    """What went wrong, with the kind of error where it is none that MLflow, or we, raise to be read."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, LookupError | TypeError | AttributeError | ValueError):
+        first = f"an answer that is none of MLflow's? ({type(error).__name__}: {first})"
+    return without_secrets(first)[:300]
 
 
 @contextlib.contextmanager
@@ -218,25 +254,3 @@ def _alone(folder: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _prepare_mlflow() -> tuple[type[Exception], ...]:
-    """Import MLflow, quiet and impatient; returns the exceptions that mean "try again later".
-
-    `OSError` covers those of requests, and a file that could not be copied.
-    """
-    switch_off_calls()
-    for name, value in {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-        "MLFLOW_LOGGING_LEVEL": "ERROR",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }.items():
-        os.environ.setdefault(name, value)
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    # It writes a traceback for what it raises as well.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    return (MlflowException, SQLAlchemyError, OSError)

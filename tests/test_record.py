@@ -70,19 +70,26 @@ def test_journal_cut_by_a_line_or_put_in_place_of_another_is_read_anew(tmp_path:
     assert told(record) == told(anew(path))
 
 
+def runs_of(view: View) -> dict[int, str]:
+    assert view._runs is not None
+    return {number: known.id for number, known in view._runs.items()}
+
+
 def test_view_of_a_journal_read_anew_sends_what_is_there_now(tmp_path: Path) -> None:
     events, path = journals.study().events, tmp_path / FILE_NAME
     write(tmp_path, events[:60])
     record, view = anew(path), View(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    view.find_experiment(record)
     view.update(record, alive=True)
-    runs = {number: known.id for number, known in view.trials.items()}
+    before = runs_of(view)
     os.truncate(path, path.read_bytes()[:-1].rindex(b"\n") + 1)
     write(tmp_path, events[60:80])
     record.read()
     view.update(record, alive=True)
-    assert runs.items() <= {number: known.id for number, known in view.trials.items()}.items()
-    for number, known in view.trials.items():
-        history = view.client.get_metric_history(known.id, "val_loss")
+    after = runs_of(view)
+    assert before.items() <= after.items()
+    for number, run in after.items():
+        history = view.client.get_metric_history(run, "val_loss")
         sent = {point.step: point.value for point in history}
         there = {point.step: point.metrics["val_loss"] for point in record.points(number, 0)}
         assert sent.items() >= there.items()

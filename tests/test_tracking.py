@@ -42,21 +42,27 @@ def config_of(arm: str) -> dict[str, dict[str, Any]]:
 class Writer:
     """Writes a journal as a driver would; each event is a second after the one before."""
 
-    def __init__(self, folder: Path, *, start: float = 1_750_000_000.0) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, start: float = 1_750_000_000.0, name: str = NAME) -> None:
+        self.folder, self.name, self.closed = folder, name, False
         self._clock = itertools.count(start)
         self._journal = Journal.open(folder, clock=lambda: next(self._clock))
 
     def __call__(self, kind: str, **data: Any) -> None:
         self._journal.append(kind, **data)
 
-    def begin(self, *, metric: str = "val_accuracy", mode: str = "max") -> None:
+    def begin(
+        self,
+        *,
+        metric: str = "val_accuracy",
+        mode: str = "max",
+        space: Mapping[str, Any] | None = None,
+    ) -> None:
         self(
             "study_created",
-            name=NAME,
+            name=self.name,
             uid=UID,
             question="Is it better than softmax?",
-            space={},
+            space=space or {},
             space_hash="5eed",
             seed=1,
             metric=metric,
@@ -102,11 +108,18 @@ class Writer:
     def end(self, trial: int, status: str = "completed", reason: str = "") -> None:
         self("trial_ended", trial=trial, status=status, reason=reason)
 
-    def whole(self, trial: int, accuracy: float, arm: str = "fourier", **asked: Any) -> None:
+    def whole(
+        self,
+        trial: int,
+        accuracy: float,
+        arm: str = "fourier",
+        ends: str = "completed",
+        **asked: Any,
+    ) -> None:
         self.ask(trial, arm, **asked)
         self.segment(trial)
         self.report(trial, 1, accuracy)
-        self.end(trial)
+        self.end(trial, ends)
 
     def interrupt(self, *trials: int) -> None:
         for trial in trials:
@@ -114,7 +127,9 @@ class Writer:
         self("interrupted", signal="SIGTERM")
 
     def close(self) -> None:
-        self._journal.close()
+        if not self.closed:
+            self._journal.close()
+            self.closed = True
 
 
 @pytest.fixture(scope="module")
@@ -515,6 +530,32 @@ def test_a_deleted_experiment_is_restored_and_a_deleted_run_made_anew(writer: Wr
     client.delete_run(before.info.run_id)
     sync(writer.folder)
     assert trial_run(writer.folder).data.metrics == before.data.metrics
+
+
+@pytest.mark.parametrize("swallowed", [{1}, {3}, {4}, {5}, {1, 2, 3, 4, 5, 6, 7}])
+def test_success_that_was_none_does_not_pass_for_one(
+    swallowed: set[int], writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who is not MLflow says that all is well, and keeps nothing."""
+    from mlflow import MlflowClient
+
+    writer.begin()
+    writer.whole(0, 0.5)
+    writer.ask(1)
+    writer.segment(1)
+    writer.report(1, 1, 0.4)
+    calls, real = itertools.count(1), MlflowClient.log_batch
+
+    def log_batch(self: Any, *arguments: Any, **more: Any) -> Any:
+        return None if next(calls) in swallowed else real(self, *arguments, **more)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    sync(writer.folder, owner_alive=lambda: False, poll_s=0.01)
+    assert trial_run(writer.folder).data.metrics["val_accuracy"] == 0.5
+    assert trial_run(writer.folder, 1).data.metrics["val_accuracy"] == 0.4
+    assert runs_of(writer.folder)[NAME].data.metrics["search_trials_ended"] == 1
+    statuses = {run.data.tags["karat.status"] for run in runs_of(writer.folder).values()}
+    assert statuses == {"completed", "interrupted"}
 
 
 def test_two_processes_never_sync_one_study(writer: Writer) -> None:

@@ -1,0 +1,336 @@
+"""A real MLflow server that fails in every way: the view catches up by itself, training goes on."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from karat.audit import audit
+from karat.cli import main
+from karat.errors import JournalError
+from karat.journal import FILE_NAME, read_events
+from karat.tracking import sync, tracking_uri
+from tests.conftest import ROOT
+from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
+from tests.faults.mlflow_server import MlflowServer, mlflow_server
+from tests.faults.test_ray import finish, start, wait_for_reports
+from tests.test_tracking import Writer, empty_database
+
+__all__ = ["empty_database"]  # a fixture
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+When = Literal["start", "middle", "end"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowProxy]:
+    with mlflow_proxy(server.port) as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
+        yield proxy
+
+
+class Study:
+    """A journal that grows, while a view in a thread follows it."""
+
+    def __init__(self, folder: Path, server: MlflowServer, **follow: Any) -> None:
+        self.folder, self.write = folder, Writer(folder, name=folder.name)
+        self._server, self._ended = server, threading.Event()
+        self._threads = ThreadPoolExecutor(1)
+        self.view: Future[None] = self._threads.submit(
+            sync, folder, follow=True, owner_alive=lambda: not self._ended.is_set(), **follow
+        )
+
+    def end(self) -> None:
+        """The last words of the driver."""
+        self.write("study_ended", status="failed", reason="no trial was completed")
+        self.leave()
+
+    def leave(self) -> None:
+        """The driver is gone."""
+        self.write.close()
+        self._ended.set()
+
+    def shown(self) -> dict[str, set[int]]:
+        """Epochs of every trial that the server has, asked for behind the proxy's back."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self._server.uri)
+        experiment = client.get_experiment_by_name(self.folder.name)
+        runs = client.search_runs([experiment.experiment_id]) if experiment else []
+        return {
+            run.data.tags["karat.trial"]: {
+                point.step for point in client.get_metric_history(run.info.run_id, "val_accuracy")
+            }
+            for run in runs
+            if "karat.trial" in run.data.tags
+        }
+
+
+@contextlib.contextmanager
+def followed(folder: Path, server: MlflowServer, **follow: Any) -> Iterator[Study]:
+    study = Study(folder, server, **follow)
+    try:
+        yield study
+        study.leave()
+        study.view.result(60)
+    finally:
+        study.leave()
+        with contextlib.suppress(Exception):
+            study.view.exception(60)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> float:
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() < begun + seconds, "it did not come"
+        time.sleep(0.05)
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize("when", ["start", "middle", "end"])
+@pytest.mark.parametrize("mode", BAD_MODES)
+def test_view_catches_up_after_an_outage(
+    mode: Mode,
+    when: When,
+    proxy: MlflowProxy,
+    server: MlflowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    name = f"{mode}-{when}".replace(" ", "-")
+
+    def outage() -> None:
+        wait_until(lambda: "fails, trying on" in caplog.text)
+        proxy.mode = "healthy"
+
+    with followed(tmp_path / name, server, poll_s=0.02, give_up_s=30) as study:
+        if when == "start":
+            proxy.mode = mode
+        study.write.begin()
+        study.write.ask(0)
+        study.write.segment(0)
+        study.write.report(0, 1, 0.5)
+        if when == "start":
+            outage()
+        wait_until(lambda: study.shown() == {"0": {1}})
+        if when == "middle":
+            proxy.mode = mode
+        study.write.report(0, 2, 0.6)
+        study.write.end(0, "stopped")
+        study.write.ask(1)
+        study.write.segment(1)
+        study.write.report(1, 1, 0.4)
+        if when == "middle":
+            outage()
+        wait_until(lambda: study.shown() == {"0": {1, 2}, "1": {1}})
+        if when == "end":
+            proxy.mode = mode
+        study.write.end(1, "failed", "out of memory")
+        study.end()
+        if when == "end":
+            outage()
+    assert audit(tmp_path / name) == []
+
+
+@pytest.mark.parametrize("mode", ["429", "hang"])
+def test_view_comes_back_within_seconds_of_a_long_outage(
+    mode: Mode, proxy: MlflowProxy, server: MlflowServer, tmp_path: Path
+) -> None:
+    """With the patience of real life, and a `Retry-After` of an hour."""
+    with followed(tmp_path / f"back-{mode}", server) as study:
+        proxy.mode = mode
+        study.write.begin()
+        study.write.ask(0)
+        study.write.segment(0)
+        study.write.report(0, 1, 0.5)
+        time.sleep(7)
+        proxy.mode = "healthy"
+        assert wait_until(lambda: study.shown() == {"0": {1}}) < 6
+        study.write.end(0, "stopped")
+        study.end()
+    assert audit(tmp_path / f"back-{mode}") == []
+
+
+def test_server_that_is_slow_to_take_files_is_given_more_time(
+    proxy: MlflowProxy, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with followed(tmp_path / "slow", server, poll_s=0.02) as study:
+        proxy.mode = "slow uploads"
+        study.write.begin()
+        study.write.whole(0, 0.5, ends="stopped")
+        wait_until(lambda: study.shown() == {"0": {1}})
+        study.end()
+    assert audit(tmp_path / "slow") == []
+
+
+def test_damaged_journal_ends_the_view_at_once(
+    proxy: MlflowProxy, server: MlflowServer, tmp_path: Path
+) -> None:
+    proxy.mode = "500"
+    folder = tmp_path / "damaged"
+    study = Study(folder, server)
+    study.write.begin()
+    with (folder / FILE_NAME).open("ab") as journal:
+        journal.write(b'{"v":1,"seq":2,"time":1.0,"kind":"nonsense","data":{},"crc":"0"}\n')
+    with pytest.raises(JournalError, match="is damaged"):
+        study.view.result(10)
+    study.leave()
+
+
+@contextlib.contextmanager
+def locked(database: Path, seconds: float) -> Iterator[None]:
+    """Held by another connection, from the beginning of the block for so long."""
+    begun, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA busy_timeout = 10000")
+            connection.execute("BEGIN EXCLUSIVE")
+            begun.set()
+            release.wait(seconds)
+            connection.execute("ROLLBACK")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert begun.wait(20)
+        yield
+        thread.join()
+    finally:
+        release.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("whose", "when"), [("own", "start"), ("own", "middle"), ("server's", "middle")]
+)
+def test_locked_database_delays_the_view_and_loses_nothing(
+    whose: str,
+    when: When,
+    server: MlflowServer,
+    empty_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = tmp_path / "mlflow.db"
+    if whose == "own":
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        shutil.copy(empty_database, database)
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        database = server.database
+    folder = tmp_path / f"locked-{when}"
+    lock = contextlib.ExitStack()
+    with followed(folder, server) as study, lock:
+        if when == "start":
+            lock.enter_context(locked(database, 10))
+        study.write.begin()
+        study.write.whole(0, 0.5, ends="stopped")
+        if when == "middle":
+            wait_until(lambda: bool(runs_at(folder)), 30)
+            lock.enter_context(locked(database, 10))
+        study.write.whole(1, 0.5, ends="stopped")
+        lock.close()
+        study.end()
+    assert audit(folder) == []
+
+
+def runs_at(folder: Path) -> list[Any]:
+    """Runs of the study, wherever MLflow is; none while nobody can tell."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri(folder))
+    experiment = client.get_experiment_by_name(folder.name)
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_killed_view_makes_no_run_twice(
+    place: str, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    folder = tmp_path / f"killed-{place}"
+    write = Writer(folder, name=folder.name)
+    write.begin()
+    write.whole(0, 0.5, ends="stopped")
+    write.ask(1)
+    for count in (1, 2):
+        fault = f"view.push.{place}@{count}=kill:{tmp_path / f'once{count}'}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "karat", "sync", str(folder), "--follow"],
+            stdin=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "KARAT_FAULT": fault},
+        )
+        assert process.wait(60) == -signal.SIGKILL
+        write.segment(1, count - 1, from_epoch=count - 1)
+        write.report(1, count, 0.5, segment=count - 1)
+        write("segment_ended", trial=1, segment=count - 1, cause="lost", detail="")
+    write.end(1, "stopped")
+    write("study_ended", status="failed", reason="no trial was completed")
+    write.close()
+    assert main(["sync", str(folder)]) == 0
+    assert len(runs_at(folder)) == 3
+    assert audit(folder) == []
+
+
+def overheads(folder: Path) -> list[tuple[float, float]]:
+    """For each report but a segment's first: when it came, and the seconds that were not training."""
+    last: dict[int, float] = {}
+    found = []
+    for event in read_events(folder / FILE_NAME):
+        number = event.data.get("trial", -1)
+        if event.kind == "segment_started":
+            last.pop(number, None)
+        elif event.kind == "reported":
+            if number in last:
+                found.append((event.time, event.time - last[number] - event.data["seconds"]))
+            last[number] = event.time
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_training_does_not_notice_that_the_server_is_killed_for_half_a_minute(
+    write_space: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, service = tmp_path / "studies", tmp_path / "service"
+    service.mkdir()
+    longer = (("epochs: 4", "epochs: 14"), ("depth: 1", "depth: 4"))
+    with mlflow_server(service) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        process = start(write_space(*longer), storage)
+        wait_for_reports(storage, 6, process)
+        time.sleep(5)
+        server.kill()
+        down = time.time()
+        time.sleep(30)
+        server.start(wait=False)
+        up = time.time()
+        finish(process)
+        assert main(["audit", str(storage / "small")]) == 0
+    ended = [e.time for e in read_events(storage / "small" / FILE_NAME)][-1]
+    found = overheads(storage / "small")
+    before = [seconds for at, seconds in found if at < down]
+    during = [seconds for at, seconds in found if down <= at < up]
+    assert ended > up, "the study was over before the server came back"
+    assert len(during) > 10
+    assert max(during) < 1 + max(before)
