@@ -314,7 +314,7 @@ def test_training_does_not_notice_that_the_server_is_killed_for_half_a_minute(
 ) -> None:
     storage, service = tmp_path / "studies", tmp_path / "service"
     service.mkdir()
-    longer = (("epochs: 4", "epochs: 14"), ("depth: 1", "depth: 4"))
+    longer = (("epochs: 4", "epochs: 30"), ("depth: 1", "depth: 8"))
     with mlflow_server(service) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
         process = start(write_space(*longer), storage)

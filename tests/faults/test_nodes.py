@@ -1,0 +1,79 @@
+"""A node is lost from a real Ray cluster of two, both on this machine."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from karat.audit import audit
+from karat.cli import main
+from karat.journal import FILE_NAME, read_events
+from karat.state import StudyState
+
+WriteSpace = Callable[..., Path]
+SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 4"))
+
+
+def _study_on_two_nodes(path: Path, folder: Path) -> None:
+    """In a process of its own: a cluster of two nodes, of which one is killed while trials run."""
+    os.setsid()  # so that Ctrl-C in a terminal does not come here
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from karat.local_ray import close_environment
+
+    close_environment()
+    from ray.cluster_utils import Cluster
+
+    from karat.driver import description
+    from karat.engine import Engine
+    from karat.journal import Journal
+    from karat.spacefile import load_space
+    from karat.study import Study
+
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    other = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    space = load_space(path)
+    with Journal.open(folder) as journal:
+        study = Study(space, journal, folder)
+        study.record("study_created", **description(space, "fingerprint"))
+        with Engine(space.resources, address=cluster.address) as engine:
+            study.record("launched", slots=engine.slots, environment={})
+
+            def lose() -> None:
+                while sum(len(t.reports) for t in list(study.state.trials.values())) < 6:
+                    time.sleep(0.05)
+                cluster.remove_node(other, allow_graceful=False)
+
+            threading.Thread(target=lose, daemon=True).start()
+            engine.run(study)
+    cluster.shutdown()
+
+
+@pytest.mark.timeout(300)
+def test_lost_node_costs_a_segment_and_the_study_goes_on_on_the_other(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "small"
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_study_on_two_nodes, args=(write_space(*SLOWER), folder))
+    process.start()
+    process.join(240)
+    assert process.exitcode == 0
+    events = list(read_events(folder / FILE_NAME))
+    state = StudyState.of(events)
+    assert state.status == "completed"
+    assert next(e for e in events if e.kind == "launched").data["slots"] == 2
+    lost = [e.data for e in events if e.kind == "segment_ended"]
+    assert [each["cause"] for each in lost] == ["lost"]
+    again = state.trials[lost[0]["trial"]]
+    assert again.segments == 2
+    assert again.status in ("completed", "stopped")
+    assert not any(trial.status == "failed" for trial in state.trials.values())
+    assert audit(folder, tracking=False) == []
+    assert main(["replay", str(folder)]) == 0
