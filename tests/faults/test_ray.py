@@ -66,6 +66,14 @@ def ours(folder: Path) -> Iterator[str]:
             continue
 
 
+@pytest.fixture(autouse=True)
+def no_shared_memory_left() -> Iterator[None]:
+    before = set(os.listdir("/dev/shm"))
+    yield
+    ours = {path for path in set(os.listdir("/dev/shm")) - before if "plasma" in path}
+    assert not ours
+
+
 def assert_nothing_left(folder: Path) -> None:
     deadline = time.monotonic() + 40
     while (left := list(ours(folder))) and time.monotonic() < deadline:
@@ -84,6 +92,31 @@ def test_killed_worker_costs_a_segment_and_nothing_else(
     assert state.status == "completed"
     assert sum(trial.lost_segments for trial in state.trials.values()) == 1
     assert not any(trial.status == "failed" for trial in state.trials.values())
+    assert main(["audit", str(storage / "small")]) == 0
+    assert main(["replay", str(storage / "small")]) == 0
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_trial_whose_worker_is_killed_too_often_fails_alone(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    storage = tmp_path / "studies"
+    fault = f"trial1.step@1=kill:{tmp_path / 'once'}*4"
+    finish(start(write_space(*FEW), storage, fault=fault))
+    state = state_of(storage)
+    assert state.status == "completed"
+    assert [t.number for t in state.trials.values() if t.status == "failed"] == [1]
+    trial = state.trials[1]
+    assert (trial.cause, trial.reason) == ("lost", "its worker was lost 4 times")
+    starts = [
+        event.time
+        for event in read_events(storage / "small" / FILE_NAME)
+        if event.kind == "segment_started" and event.data["trial"] == 1
+    ]
+    assert len(starts) == 4
+    waits = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    assert all(waited > least for waited, least in zip(waits, (1, 5, 25), strict=True))
     assert main(["audit", str(storage / "small")]) == 0
     assert main(["replay", str(storage / "small")]) == 0
     assert_nothing_left(tmp_path)
