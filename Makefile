@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 STAMP := $(VENV)/.complete
 
-.PHONY: run test check bench requirements clean
+.PHONY: run test check bench chaos requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
@@ -19,6 +19,10 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
+
+# Ten minutes of a real study in which something is killed again and again.
+chaos: $(STAMP)
+	$(VENV)/bin/python -m tests.faults.chaos --kills 20 --seed 0
 
 # Bytecode is compiled here, once, instead of by every worker process at its start.
 $(STAMP): requirements.txt

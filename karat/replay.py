@@ -1,8 +1,8 @@
 """Every decision of a study once more, from its reports alone and without training.
 
 A decision is what the study itself chose: which trial comes next, which is stopped or complete,
-which cells are confirmed, how the study ended. What happened to it (reports, lost workers,
-signals, failures) is taken from the journal.
+which is tried again, which cells are confirmed, how the study ended. What happened to it (reports,
+lost workers, signals, failures) is taken from the journal.
 """
 
 import json
@@ -67,6 +67,15 @@ def _compare(study: Study, event: Event) -> Iterator[Difference]:
         ):
             what = f"trial {data['trial']} {data['status']}"
             yield Difference(event.seq, what, verdict or "to go on")
+        elif data["status"] == "failed" and study.is_tried_again(
+            data["trial"], data.get("cause", "")
+        ):
+            what = f"trial {data['trial']} failed ({data['cause']})"
+            yield Difference(event.seq, what, "to be tried again")
+    elif event.kind == "segment_ended" and data["cause"] in ("memory", "error", "non-finite"):
+        if not study.is_tried_again(data["trial"], data["cause"]):
+            what = f"trial {data['trial']} to be tried again ({data['cause']})"
+            yield Difference(event.seq, what, "failed")
     elif event.kind in ("confirmation_planned", "study_ended"):
         turn = study.turn()
         if _plain(turn) != _plain((event.kind, data)):

@@ -226,17 +226,16 @@ class Study:
         trial = self.state.trials[number]
         if cause == "lost":
             self.on_lost(number, reason)
-            return
-        if cause == "memory" and trial.micro_batches == 1:
-            self._end_segment(trial, "memory", reason)
-            return
-        self._fail(trial, reason, cause)
+        elif self.is_tried_again(number, cause):
+            self._end_segment(trial, cause, reason)
+        else:
+            self._fail(trial, reason, cause)
 
     def on_lost(self, number: int, detail: str) -> None:
         """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
         trial = self.state.trials[number]
         self._end_segment(trial, "lost", detail)
-        if trial.lost_segments > MAX_LOST_SEGMENTS:
+        if not self.is_tried_again(number, "lost"):
             self._give_up(trial)
 
     def on_worker_died(self, number: int) -> None:
@@ -331,6 +330,13 @@ class Study:
         """`completed` or `stopped` where a trial's reports have settled it, and it has not ended."""
         return self._verdicts.get(number)
 
+    def is_tried_again(self, number: int, cause: str) -> bool:
+        """Whether a trial that cannot go on for this cause has another attempt."""
+        trial = self.state.trials[number]
+        if cause == "lost":
+            return trial.lost_segments <= MAX_LOST_SEGMENTS
+        return cause == "memory" and trial.micro_batches == 1
+
     def proposal(self) -> dict[str, Any] | None:
         """The next trial, as the journal will hold it; None where there is none to ask for now."""
         if self.finished or self._hopeless() is not None:
@@ -408,7 +414,7 @@ class Study:
                 continue
             if trial.status == "running":
                 self._end_segment(trial, "interrupted", "the driver ended without a word")
-            elif trial.lost_segments > MAX_LOST_SEGMENTS:
+            elif not self.is_tried_again(trial.number, "lost"):
                 self._give_up(trial)
         if self.state.created:
             self._advance()

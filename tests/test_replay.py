@@ -80,3 +80,23 @@ def test_command_says_that_all_is_the_same_or_what_is_not(
     assert main(["replay", str(tmp_path / "s")]) == 0
     assert "every decision is the same again" in capsys.readouterr().out
     assert main(["replay", str(tmp_path)]) == 2
+
+
+def test_second_attempts_are_decided_again(small_space: Space, tmp_path: Path) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        study._clock = lambda: 2e9  # long after any back-off
+        for cause in ("memory", "memory", "lost", "lost", "lost", "lost", "error"):
+            segment = study.next_segment()
+            assert segment is not None
+            study.on_failed(segment.trial, "a reason", cause)
+        run(study)
+    events = list(read_events(tmp_path / "s" / FILE_NAME))
+    assert list(replay(small_space, events)) == []
+    ends = [i for i, e in enumerate(events) if e.kind == "segment_ended"]
+    memory = next(i for i in ends if events[i].data["cause"] == "memory")
+    found = list(replay(small_space, changed(events, memory, cause="error")))
+    assert "to be tried again (error); decided again: failed" in str(found[0])
+    failed = [i for i, e in enumerate(events) if e.data.get("status") == "failed"]
+    found = list(replay(small_space, changed(events, failed[-1], cause="memory")))
+    assert "failed (memory); decided again: to be tried again" in str(found[0])

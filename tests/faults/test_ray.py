@@ -1,5 +1,6 @@
 """Real Ray, real MLflow: what dies is a worker, or the driver with everything that it started."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -115,7 +116,7 @@ def test_trial_whose_worker_is_killed_too_often_fails_alone(
         if event.kind == "segment_started" and event.data["trial"] == 1
     ]
     assert len(starts) == 4
-    waits = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    waits = [after - before for before, after in itertools.pairwise(starts)]
     assert all(waited > least for waited, least in zip(waits, (1, 5, 25), strict=True))
     assert main(["audit", str(storage / "small")]) == 0
     assert main(["replay", str(storage / "small")]) == 0

@@ -1,0 +1,190 @@
+"""`make chaos`: a real study, and something of it killed at random, again and again.
+
+    python -m tests.faults.chaos --kills 20 --seed 0
+
+Driver, worker, view or raylet get SIGKILL, or the driver a signal; then the same command goes on.
+After each kill the journal must be whole and nothing that had ended may have changed; at the end
+the audit and the replay must find nothing, and no process may be left. A study that is done too
+early is extended.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from karat.cli import main
+from karat.journal import FILE_NAME, read_events
+from karat.state import StudyState
+from tests.conftest import ROOT, SMALL
+
+EXCHANGES = (
+    ("epochs: 4", "epochs: 12"),
+    ("depth: 1", "depth: 4"),
+    ("trials: 6", "trials: 12"),
+)
+VICTIMS = {"driver": 4, "worker": 3, "view": 2, "raylet": 1, "signal": 3}
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+LONGEST_WAIT_S = 30.0
+
+
+class Broken(Exception):
+    """A promise that was not kept."""
+
+
+class Chaos:
+    """One study under attack.
+
+    Args:
+        folder: for space and studies.
+        seed: of what is killed when.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.draw = folder, random.Random(seed)
+        self.space, self.study = folder / "space.yaml", folder / "studies" / "small"
+        text = SMALL
+        for old, new in EXCHANGES:
+            text = text.replace(old, new)
+        self.space.write_text(text)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.ended: dict[int, tuple[str, list[float]]] = {}
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The same command as always; one that asks for more once the study is done."""
+        words = [sys.executable, "launch.py", "--space", str(self.space)]
+        words += ["--storage", str(self.study.parent)]
+        if self.state().status == "completed":
+            words += ["--extend", "trials=+6"]
+        with (self.folder / "output").open("ab") as output:
+            return subprocess.Popen(
+                words,
+                cwd=ROOT,
+                env={**os.environ, "OF_TEST": str(self.folder)},
+                stdout=output,
+                stderr=output,
+            )
+
+    def state(self) -> StudyState:
+        path = self.study / FILE_NAME
+        return StudyState.of(read_events(path)) if path.exists() else StudyState()
+
+    def attack(self) -> str:
+        """Wait for a while, then kill one of the processes; says which."""
+        if self.process is None or self.process.poll() is not None:
+            self.process = self.start()
+        deadline = time.monotonic() + self.draw.uniform(0.5, LONGEST_WAIT_S)
+        while time.monotonic() < deadline and self.process.poll() is None:
+            time.sleep(0.1)
+        (victim,) = self.draw.choices(list(VICTIMS), list(VICTIMS.values()))
+        if victim == "signal":
+            number = self.draw.choice(SIGNALS)
+            self.process.send_signal(number)
+            return f"{number.name} to the driver: status {self.process.wait(120)}"
+        if victim == "driver":
+            self.process.kill()
+            return f"SIGKILL to the driver: status {self.process.wait(60)}"
+        found = [process for process in self.ours() if _is(process, victim)]
+        if not found:
+            return f"no {victim} to kill"
+        target = self.draw.choice(found)
+        target.kill()
+        if victim == "raylet":  # without which the driver cannot go on
+            return f"SIGKILL to the raylet: status {self._wait_for_driver()}"
+        return f"SIGKILL to a {victim}"
+
+    def check(self) -> str:
+        """The journal is whole, and what had ended is as it was; says how far the study is."""
+        state = self.state()
+        for number, before in self.ended.items():
+            if _outcome(state, number) != before:
+                raise Broken(f"trial {number} had ended, and has changed")
+        self.ended = {n: _outcome(state, n) for n, trial in state.trials.items() if trial.ended}
+        return f"{len(self.ended)} of {len(state.trials)} trials have ended, {state.status}"
+
+    def finish(self) -> None:
+        """To the end, which must be a good one."""
+        if self.process is None or self.process.poll() is not None:
+            self.process = self.start()
+        if (status := self.process.wait(1200)) not in (0, 75):
+            raise Broken(f"the driver ended with status {status}; see {self.folder / 'output'}")
+        while self.state().status != "completed":
+            self.process = self.start()
+            if (status := self.process.wait(1200)) != 0:
+                raise Broken(f"the study ended with status {status}; see {self.folder / 'output'}")
+        for command in ("audit", "replay"):
+            if main([command, str(self.study)]):
+                raise Broken(f"karat {command} found something")
+        deadline = time.monotonic() + 60
+        while (left := list(self.ours())) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        if left:
+            raise Broken(f"processes are left: {left}")
+
+    def ours(self) -> Iterator[psutil.Process]:
+        """Whatever this study started, however indirectly."""
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("OF_TEST") == str(self.folder):
+                    yield process
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+
+    def _wait_for_driver(self) -> int | str:
+        assert self.process is not None
+        try:
+            return self.process.wait(180)
+        except subprocess.TimeoutExpired:
+            raise Broken("the driver hangs, three minutes after its raylet was killed") from None
+
+
+def _is(process: psutil.Process, victim: str) -> bool:
+    try:
+        words = " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    signs = {"worker": "ray::", "view": "karat sync", "raylet": "raylet/raylet"}
+    return signs[victim] in words and not (victim == "raylet" and "python" in words.split()[0])
+
+
+def _outcome(state: StudyState, number: int) -> tuple[str, list[float]]:
+    trial = state.trials[number]
+    return trial.status, [report.metrics["val_loss"] for report in trial.reports]
+
+
+def run(kills: int, seed: int) -> int:
+    """Exit status: 0 if every promise was kept."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        chaos = Chaos(Path(name), seed)
+        try:
+            done = 0
+            while done < kills:
+                what = chaos.attack()
+                done += "no " not in what
+                print(f"{done:3d}  {what}; {chaos.check()}", flush=True)
+            chaos.finish()
+            print(f"{kills} kills; {chaos.check()}; nothing was lost")
+            return 0
+        except Broken as error:
+            print(f"broken: {error}")
+            print((Path(name) / "output").read_text()[-3000:])
+            return 1
+        finally:
+            for process in list(chaos.ours()):
+                process.kill()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sys.exit(run(options.kills, options.seed))
