@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from karat.errors import InputError, KaratError
+from karat.interruption import Interruption
 from karat.quiet import switch_off_calls
 
 if TYPE_CHECKING:  # what is refused, is refused before anything is loaded
@@ -126,6 +127,11 @@ def _launch(options: argparse.Namespace) -> int:
     from karat.door import read_question
 
     document, overrides = read_question(options.space, options.set, options.name)
+    if options.extend and (options.dry_run or options.fresh):
+        raise InputError("--extend: does not go with --dry-run or --fresh")
+    interruption = Interruption()
+    if not options.dry_run:
+        interruption.install()
     from rich.console import Console
 
     from karat.engine import slots_of
@@ -134,8 +140,6 @@ def _launch(options: argparse.Namespace) -> int:
     space = load_space(options.space, overrides, options.name, document)
     slots = slots_of(space.resources)
     console = Console()
-    if options.extend and (options.dry_run or options.fresh):
-        raise InputError("--extend: does not go with --dry-run or --fresh")
     if options.dry_run:
         from karat.dryrun import print_plan
 
@@ -151,6 +155,7 @@ def _launch(options: argparse.Namespace) -> int:
         extend=options.extend,
         command=command,
         console=console,
+        interruption=interruption,
     )
 
 

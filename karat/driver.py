@@ -1,14 +1,12 @@
 """A launch from its first line to its last: create or resume, run, report, leave in good order."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -17,6 +15,7 @@ from karat.engine import Engine
 from karat.environment import describe_environment
 from karat.errors import InputError
 from karat.extension import extended_source, larger_space, merged
+from karat.interruption import Interruption
 from karat.journal import FILE_NAME, Event, Journal
 from karat.links import refuse_links
 from karat.plans.confirm import contests_of
@@ -32,7 +31,6 @@ from karat.study import Study
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
 WAY_OUT = "choose another --name, or put the older study aside with --fresh"
 _VIEW_PATIENCE_S = 120.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def drive(
@@ -43,6 +41,7 @@ def drive(
     extend: Sequence[str] = (),
     command: str,
     console: Console,
+    interruption: Interruption,
 ) -> int:
     """Run a study to its end, or until a signal; returns the exit status.
 
@@ -53,6 +52,7 @@ def drive(
         extend: what `--extend` says.
         command: what the user typed, to be shown as the way to go on.
         console: the terminal.
+        interruption: installed already.
 
     Raises:
         InputError: the study on disk asks another question, the data has changed, or something
@@ -86,7 +86,7 @@ def drive(
                     soft_wrap=True,
                 )
                 return _show_end(study.state, folder, console)
-        return _run(study, command, console)
+        return _run(study, command, console, interruption)
 
 
 def original_space(known: StudyState, folder: Path) -> Space:
@@ -112,7 +112,7 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
         return
     described = description(larger, state.created["data"]["fingerprint"])
     del described["uid"]
-    described["totals"] = study.totals_of(larger)
+    described["totals"] = study.decisions.totals_of(larger)
     study.extend(larger, described, by=by or "the space file", asked=asked.source)
     shown = "; ".join(map(str, changes))
     console.print(f"extended: {shown}", markup=False, highlight=False, soft_wrap=True)
@@ -171,33 +171,11 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
     }
 
 
-class Interruption:
-    """Turns the first signal into a stop in good order; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.signal: str | None = None
-        self.engine: Engine | None = None
-
-    def install(self) -> None:
-        """Catch the signals; again after Ray has started, which takes SIGTERM for itself."""
-        for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.signal = signal.Signals(number).name
-        if self.engine is not None:
-            self.engine.stop()
-
-
-def _run(study: Study, command: str, console: Console) -> int:
-    interruption = Interruption()
-    interruption.install()
+def _run(study: Study, command: str, console: Console, interruption: Interruption) -> int:
     console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
     with _DashboardView(study, console):
-        if not study.finished:  # a driver killed at its last step had nothing left to run
+        # A driver killed at its last step had nothing left to run.
+        if not study.finished and interruption.signal is None:
             _run_segments(study, interruption, console)
         if not study.finished:
             study.on_interrupted(interruption.signal or "SIGUSR1")
@@ -207,7 +185,7 @@ def _run(study: Study, command: str, console: Console) -> int:
     ended = sum(trial.ended for trial in study.state.trials.values())
     console.print(
         f"\ninterrupted by {study.state.reason}; nothing is lost: {ended} of "
-        f"{sum(study.total_trials.values())} trials are done.\nThe same command goes on:\n"
+        f"{sum(study.decisions.total_trials.values())} trials are done.\nThe same command goes on:\n"
         f"    {command}",
         markup=False,
         highlight=False,
@@ -218,7 +196,7 @@ def _run(study: Study, command: str, console: Console) -> int:
 
 def _run_segments(study: Study, interruption: Interruption, console: Console) -> None:
     with Engine(study.space.resources) as engine:
-        interruption.engine = engine
+        interruption.stop = engine.stop
         interruption.install()
         study.record("launched", slots=engine.slots, environment=describe_environment())
         with Progress(study, engine.slots, console):

@@ -63,7 +63,7 @@ class Progress:
         return " · ".join(f"{name} {value}" for name, value in self._facts())
 
     def _facts(self) -> list[tuple[str, str]]:
-        state, totals = self.study.state, self.study.total_trials
+        state, totals = self.study.state, self.study.decisions.total_trials
         facts = []
         for phase, name in (("search", "search"), ("confirm", "confirmation")):
             trials = state.of_phase("search" if phase == "search" else "confirm")
@@ -114,7 +114,7 @@ class Progress:
         return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
     def _seconds_left(self) -> float | None:
-        state, totals = self.study.state, self.study.total_trials
+        state, totals = self.study.state, self.study.decisions.total_trials
         reports = sum(len(trial.reports) for trial in state.trials.values())
         if not reports:
             return None

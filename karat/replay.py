@@ -8,12 +8,11 @@ lost workers, signals, failures) is taken from the journal.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from karat.journal import Event, Journal
+from karat.decisions import Decisions
+from karat.journal import Event
 from karat.space import Space
-from karat.study import Study
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +27,22 @@ class Difference:
         return f"event {self.seq}: recorded {self.recorded}; decided again: {self.decided}"
 
 
-class _NoJournal(Journal):
-    """A past that is empty, and nowhere to write."""
-
-    def __init__(self) -> None:
-        self.past = []
-
-
 def replay(space: Space, events: Sequence[Event]) -> Iterator[Difference]:
     """The decisions that come out differently; none for a journal of this version of karat.
 
     Each is compared in the state that the journal tells of. A proposal that differs stays with the
     sampler, so that those after it may differ too: the first is the one to look at.
     """
-    study = Study(space, _NoJournal(), Path())
+    decisions = Decisions(space, "replay")
     for event in events:
-        yield from _compare(study, event)
-        study.observe(event)
+        yield from _compare(decisions, event)
+        decisions.observe(event)
 
 
-def _compare(study: Study, event: Event) -> Iterator[Difference]:
+def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
     data = event.data
     if event.kind == "trial_asked":
-        decided = study.proposal()
+        decided = decisions.proposal()
         if decided is None:
             yield Difference(event.seq, f"trial {data['trial']} asked for", "no trial")
         else:
@@ -60,29 +52,29 @@ def _compare(study: Study, event: Event) -> Iterator[Difference]:
                     what = f"trial {data['trial']}: {key} = "
                     yield Difference(event.seq, f"{what}{theirs}", f"{ours}")
     elif event.kind == "trial_ended":
-        verdict = study.verdict(data["trial"])
+        verdict = decisions.verdict(data["trial"])
         if (data["status"] == "failed") != (verdict is None) or verdict not in (
             None,
             data["status"],
         ):
             what = f"trial {data['trial']} {data['status']}"
             yield Difference(event.seq, what, verdict or "to go on")
-        elif data["status"] == "failed" and study.is_tried_again(
+        elif data["status"] == "failed" and decisions.is_tried_again(
             data["trial"], data.get("cause", "")
         ):
             what = f"trial {data['trial']} failed ({data['cause']})"
             yield Difference(event.seq, what, "to be tried again")
     elif event.kind == "segment_ended" and data["cause"] in ("memory", "error", "non-finite"):
-        if not study.is_tried_again(data["trial"], data["cause"]):
+        if not decisions.is_tried_again(data["trial"], data["cause"]):
             what = f"trial {data['trial']} to be tried again ({data['cause']})"
             yield Difference(event.seq, what, "failed")
     elif event.kind in ("confirmation_planned", "study_ended"):
-        turn = study.turn()
+        turn = decisions.turn()
         if _plain(turn) != _plain((event.kind, data)):
             yield Difference(event.seq, _plain((event.kind, data)), _plain(turn))
-    elif event.kind == "reported" and study.verdict(data["trial"]) is not None:
+    elif event.kind == "reported" and decisions.verdict(data["trial"]) is not None:
         what = f"trial {data['trial']} went on to epoch {data['epoch']}"
-        yield Difference(event.seq, what, f"{study.verdict(data['trial'])}")
+        yield Difference(event.seq, what, f"{decisions.verdict(data['trial'])}")
 
 
 def _plain(value: Any) -> str:

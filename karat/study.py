@@ -9,64 +9,22 @@ that folding the journal of a killed study leads to the same place.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from karat import faults, orders
 from karat.checkpoint import epoch_of, keep_newest, last_good
+from karat.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.disk import GB, DiskBudget
 from karat.extension import changes_between, longer
 from karat.journal import Event, Journal
-from karat.plans import Proposal
-from karat.plans.confirm import confirmation_proposal, contests_of, plan_confirmation, rank
-from karat.plans.search import Search
-from karat.schedulers import make_scheduler
+from karat.plans.confirm import rank
+from karat.segments import HANG_FILE, Segment
 from karat.space import Space
-from karat.spacefile import space_of
-from karat.state import BACK_OFF_S, Phase, StudyState, Trial
+from karat.state import BACK_OFF_S, StudyState, Trial
 
-MAX_LOST_SEGMENTS = 3
-SAME_ERRORS = 5
-HANG_FILE = "hang.txt"
 ROOM = 0.5  # share of the disk budget above which weights are dropped
 Listener = Callable[[Event, StudyState], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """One attempt to carry a trial on: everything that a worker must know, as plain data.
-
-    Args:
-        trial: its number.
-        config: sections `data`, `model`, `attention` and `training`.
-        seed: of the trial.
-        folder: where its checkpoints lie.
-        owner: whose these are.
-        orders: path of what the driver tells its workers (`karat.orders`).
-        from_epoch: epochs done before; 0 starts anew.
-        test_at_end: whether the test split is evaluated after the last epoch.
-        metric, mode: by which the best epoch's weights are kept.
-        threads: CPU threads.
-        micro_batches: parts in which a batch goes through the model.
-        limit_s: seconds after which an epoch that has not come to its end is given up.
-        disk_gb: the study's disk budget, if it has one.
-    """
-
-    trial: int
-    config: Mapping[str, Any]
-    seed: int
-    folder: str
-    owner: str
-    orders: str
-    from_epoch: int
-    test_at_end: bool
-    metric: str
-    mode: str
-    threads: int
-    micro_batches: int
-    limit_s: float
-    disk_gb: float | None
 
 
 class Study:
@@ -82,42 +40,29 @@ class Study:
     def __init__(
         self, space: Space, journal: Journal, folder: Path, clock: Callable[[], float] = time.time
     ) -> None:
-        self._clock = clock
-        self.space, self.folder = space, folder
-        self.state = StudyState()
+        self._journal, self.folder, self._clock = journal, folder, clock
+        self.decisions = Decisions(space, str(folder))
         self.listeners: list[Listener] = []
-        self._journal = journal
-        self._search = Search(space)
-        self._early_stopping = make_scheduler(space.early_stopping, space.search.mode)
-        self._verdicts: dict[int, str] = {}
         for event in journal.past:
-            self.observe(event)
+            self.decisions.observe(event)
         self._recover()
 
     # -- what an engine asks ------------------------------------------------------------------
 
     @property
-    def finished(self) -> bool:
-        """Whether nothing is left to run."""
-        return self.state.status in ("completed", "failed")
+    def state(self) -> StudyState:
+        """What the journal says."""
+        return self.decisions.state
 
     @property
-    def total_trials(self) -> dict[Phase, int]:
-        """How many trials each phase has in all."""
-        cells = len(contests_of(self.space))
-        if self.state.confirmation is not None:
-            cells = len(self.state.confirmation["cells"])
-        return {"search": self._search.total, "confirm": cells * self.space.confirm.seeds}
+    def space(self) -> Space:
+        """The question as it is now."""
+        return self.decisions.space
 
-    def totals_of(self, larger: Space) -> dict[str, int]:
-        """How many trials each phase will have once the study is extended, before it is planned."""
-        searched = [trial for trial in self.state.trials.values() if trial.phase == "search"]
-        is_longer = longer(self.space, larger)
-        void = sum(is_longer or trial.set_aside for trial in searched)
-        return {
-            "search": Search(larger, self._search, void).total,
-            "confirm": len(contests_of(larger)) * larger.confirm.seeds,
-        }
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to run."""
+        return self.decisions.finished
 
     def next_segment(self) -> Segment | None:
         """What to run next, written to the journal; None if there is nothing to run now."""
@@ -226,7 +171,7 @@ class Study:
         trial = self.state.trials[number]
         if cause == "lost":
             self.on_lost(number, reason)
-        elif self.is_tried_again(number, cause):
+        elif self.decisions.is_tried_again(number, cause):
             self._end_segment(trial, cause, reason)
         else:
             self._fail(trial, reason, cause)
@@ -235,7 +180,7 @@ class Study:
         """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
         trial = self.state.trials[number]
         self._end_segment(trial, "lost", detail)
-        if not self.is_tried_again(number, "lost"):
+        if not self.decisions.is_tried_again(number, "lost"):
             self._give_up(trial)
 
     def on_worker_died(self, number: int) -> None:
@@ -260,39 +205,12 @@ class Study:
         faults.at(f"{kind}.before")
         event = self._journal.append(kind, **data)
         faults.at(f"{kind}.written")
-        self.observe(event)
+        self.decisions.observe(event)
         if kind == "trial_ended":
             self._tidy(self.state.trials[data["trial"]])
         for listener in self.listeners:
             listener(event, self.state)
         faults.at(f"{kind}.after")
-
-    def observe(self, event: Event) -> None:
-        """Let an event take effect, live or when the journal is folded."""
-        self.state.apply(event)
-        if event.kind == "study_extended":
-            self._grow(event.data["description"])
-        trial = self.state.trials.get(event.data.get("trial", -1))
-        if trial is None:
-            return
-        searching = trial.phase == "search"
-        if event.kind == "trial_asked" and searching:
-            self._search.asked(trial)
-        elif event.kind == "reported":
-            epoch = event.data["epoch"]
-            stop = False
-            if searching:
-                value = event.data["metrics"][self.space.search.metric]
-                self._search.reported(trial.number, epoch, value)
-                stop = self._early_stopping.on_report(trial.arm, trial.number, epoch, value)
-            if epoch >= trial.epochs:
-                self._verdicts[trial.number] = "completed"
-            elif stop:
-                self._verdicts[trial.number] = "stopped"
-        elif event.kind == "trial_ended":
-            self._verdicts.pop(trial.number, None)
-            if searching:
-                self._search.ended(trial)
 
     def extend(
         self, space: Space, description: Mapping[str, Any], *, by: str, asked: Mapping[str, Any]
@@ -324,86 +242,7 @@ class Study:
                 self._settle(trial)
         self._advance()
 
-    # -- what is to be decided; a pure function of the events so far --------------------------
-
-    def verdict(self, number: int) -> str | None:
-        """`completed` or `stopped` where a trial's reports have settled it, and it has not ended."""
-        return self._verdicts.get(number)
-
-    def is_tried_again(self, number: int, cause: str) -> bool:
-        """Whether a trial that cannot go on for this cause has another attempt."""
-        trial = self.state.trials[number]
-        if cause == "lost":
-            return trial.lost_segments <= MAX_LOST_SEGMENTS
-        return cause == "memory" and trial.micro_batches == 1
-
-    def proposal(self) -> dict[str, Any] | None:
-        """The next trial, as the journal will hold it; None where there is none to ask for now."""
-        if self.finished or self._hopeless() is not None:
-            return None
-        asked = len(self.state.trials)
-        phase: Phase = "search"
-        if not self._search.all_asked:
-            proposal: Proposal | None = self._search.propose()
-        elif self.state.confirmation is None:
-            return None
-        else:
-            phase = "confirm"
-            proposal = confirmation_proposal(self.space, self.state)
-        if proposal is None:
-            return None
-        config = proposal.arm.config(proposal.tuned)
-        return {
-            "trial": asked,
-            "phase": phase,
-            "arm": proposal.arm.label,
-            "factors": dict(proposal.arm.factors),
-            "tuned": dict(proposal.tuned),
-            "config": config,
-            "seed": self.space.seed_of(phase, proposal.seed_index),
-            "seed_index": proposal.seed_index,
-            "epochs": self._epochs(config),
-        }
-
-    def turn(self) -> tuple[str, dict[str, Any]] | None:
-        """The end of a phase, as the event that says so, once all of its trials have ended."""
-        if self.finished or not all(trial.ended for trial in self.state.trials.values()):
-            return None
-        if (error := self._hopeless()) is not None:
-            reason = f"{SAME_ERRORS} trials in a row failed with the same error: {error}"
-            return "study_ended", {"status": "failed", "reason": reason}
-        if not self._search.all_asked:
-            return None
-        if self.state.confirmation is None:
-            return "confirmation_planned", plan_confirmation(self.space, self.state)
-        if confirmation_proposal(self.space, self.state) is not None:
-            return None
-        confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
-        status, reason = ("completed", "") if confirmed else ("failed", "no trial was completed")
-        return "study_ended", {"status": status, "reason": reason}
-
-    def _hopeless(self) -> str | None:
-        """The error that the last trials to end all failed with."""
-        last = [self.state.trials[number] for number in self.state.ended[-SAME_ERRORS:]]
-        reasons = {(trial.cause, trial.reason) for trial in last}
-        if len(last) < SAME_ERRORS or len(reasons) > 1:
-            return None
-        ((cause, reason),) = reasons
-        return reason if cause == "error" else None
-
     # -- inside -------------------------------------------------------------------------------
-
-    def _grow(self, description: Mapping[str, Any]) -> None:
-        """Take the larger question in; the same live and when the journal is folded."""
-        before = self.space
-        self.space = space_of(description["space"], before.name, str(self.folder))
-        searched = [t for t in self.state.trials.values() if t.phase == "search"]
-        self._search = self._search.extended(self.space, searched)
-        if longer(before, self.space):  # values at the same epoch do not compare
-            self._early_stopping = make_scheduler(self.space.early_stopping, self.space.search.mode)
-        for trial in self.state.trials.values():
-            if trial.set_aside and not trial.ended:
-                self._verdicts[trial.number] = "stopped"
 
     def _recover(self) -> None:
         """Finish what a kill cut short: verdicts not yet written, segments not yet ended."""
@@ -414,7 +253,7 @@ class Study:
                 continue
             if trial.status == "running":
                 self._end_segment(trial, "interrupted", "the driver ended without a word")
-            elif not self.is_tried_again(trial.number, "lost"):
+            elif not self.decisions.is_tried_again(trial.number, "lost"):
                 self._give_up(trial)
         if self.state.created:
             self._advance()
@@ -462,7 +301,7 @@ class Study:
         )
 
     def _settle(self, trial: Trial) -> bool:
-        verdict = self.verdict(trial.number)
+        verdict = self.decisions.verdict(trial.number)
         if verdict is None:
             return False
         if verdict == "completed":
@@ -477,7 +316,7 @@ class Study:
         return True
 
     def _ask(self) -> Trial | None:
-        data = self.proposal()
+        data = self.decisions.proposal()
         if data is None:
             return None
         self.record("trial_asked", **data)
@@ -485,14 +324,9 @@ class Study:
 
     def _advance(self) -> None:
         """Go from the search to the confirmation, and from there to the end, when it is time."""
-        while (turn := self.turn()) is not None:
+        while (turn := self.decisions.turn()) is not None:
             kind, data = turn
             self.record(kind, **data)
-
-    def _epochs(self, config: Mapping[str, Any]) -> int:
-        from karat.training import TrialConfig
-
-        return TrialConfig.from_sections(config).training.epochs
 
     def _trial_folder(self, trial: Trial) -> Path:
         return self.folder / "trials" / f"{trial.number:04d}"

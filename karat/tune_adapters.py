@@ -11,7 +11,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.errors import KaratError
-from karat.study import Segment, Study
+from karat.segments import Segment
+from karat.study import Study
 from karat.worker import SegmentWorker
 
 REPORT = "karat_report"

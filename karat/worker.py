@@ -23,7 +23,7 @@ from typing import Any
 from karat import faults, orders
 from karat.disk import DiskBudget
 from karat.errors import CheckpointError, NonFiniteError
-from karat.study import HANG_FILE, Segment
+from karat.segments import HANG_FILE, Segment
 
 _LOADER_DIED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 

@@ -11,7 +11,18 @@ from tests.conftest import ROOT
 
 # Each module may import from the groups before its own, and from its own.
 LAYERS = [
-    {"after_import", "disk", "errors", "faults", "names", "orders", "processes", "quiet", "redact"},
+    {
+        "after_import",
+        "disk",
+        "errors",
+        "faults",
+        "interruption",
+        "names",
+        "orders",
+        "processes",
+        "quiet",
+        "redact",
+    },
     {"scratch", "studylock"},
     {"autocast", "catalog", "settings", "seeds", "levels", "starts"},
     {
@@ -38,6 +49,7 @@ LAYERS = [
     {"door"},
     {"plans", "spacefile"},
     {"extension"},
+    {"decisions", "segments"},
     {"study", "plots", "phrases"},
     {"summary", "search_facts", "worker"},
     {"report_words", "report_pictures"},

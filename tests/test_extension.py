@@ -10,6 +10,7 @@ from karat import driver
 from karat.audit import audit
 from karat.errors import InputError
 from karat.extension import changes_between
+from karat.interruption import Interruption
 from karat.journal import FILE_NAME, Journal, read_events
 from karat.replay import replay
 from karat.report_words import result_notes
@@ -28,7 +29,7 @@ steps_to_run = [10**6]
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver as it is, but for the engine: made-up numbers, for so many steps."""
 
-    def stand_in(study: Study, command: str, console: Console) -> int:
+    def stand_in(study: Study, *_: object) -> int:
         study.record("launched", slots=1, environment={})
         run(study, steps=steps_to_run[0], slots=1)
         if not study.finished:
@@ -43,7 +44,13 @@ def go(space: Path, storage: Path, *extend: str, steps: int = 10**6, fresh: bool
     steps_to_run[0] = steps
     console = Console(quiet=True)
     return driver.drive(
-        load_space(space), storage, fresh=fresh, extend=extend, command="", console=console
+        load_space(space),
+        storage,
+        fresh=fresh,
+        extend=extend,
+        command="",
+        console=console,
+        interruption=Interruption(),
     )
 
 

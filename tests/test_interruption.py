@@ -88,6 +88,17 @@ def test_signal_at_any_moment_is_an_interruption(
     assert main(["audit", str(tmp_path / "small")]) == 0
 
 
+def test_signal_while_the_program_is_still_loading_is_an_interruption(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    process = start(write_space(*FEW), tmp_path)
+    time.sleep(1)  # torch takes longer
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 75, output
+    assert [event.kind for event in events_of(tmp_path)][-1:] in (["interrupted"], [])
+
+
 @pytest.mark.timeout(200)
 def test_running_trials_write_a_checkpoint_within_the_epoch_and_go_on_from_there(
     write_space: WriteSpace, tmp_path: Path

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from karat.decisions import MAX_LOST_SEGMENTS
 from karat.driver import description
 from karat.journal import FILE_NAME, Event, Journal, read_events
 from karat.seeds import derive
 from karat.space import Space
 from karat.spacefile import load_space
 from karat.state import StudyState
-from karat.study import MAX_LOST_SEGMENTS, Study
+from karat.study import Study
 from tests.spaces import LISTS, MATCHED
 
 

@@ -6,10 +6,12 @@ Made to be killed: it starts in a fraction of a second from a server that has im
 import multiprocessing
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from karat import faults
-from karat.driver import description
+from rich.console import Console
+
+from karat import driver, faults, orders
 from karat.journal import Journal
 from karat.space import Space
 from karat.spacefile import load_space
@@ -20,9 +22,24 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.faults.inline", "timm.optim", "timm.scheduler"])
 
 
-def launch(path: Path, folder: Path, fault: str = "") -> int:
-    """Run or resume the study of a space in a new process; returns its exit status."""
-    process = _CONTEXT.Process(target=_main, args=(path, folder, fault))
+def launch(
+    path: Path,
+    folder: Path,
+    fault: str = "",
+    *,
+    extend: Sequence[str] = (),
+    reports: int | None = None,
+) -> int:
+    """Run or resume the study of a space in a new process; returns its exit status.
+
+    Args:
+        path: of the space.
+        folder: of the study.
+        fault: as `KARAT_FAULT` has it.
+        extend: as `--extend` has it.
+        reports: after so many, the study is told to stop, and its worker pauses.
+    """
+    process = _CONTEXT.Process(target=_main, args=(path, folder, fault, extend, reports))
     process.start()
     process.join(60)
     if process.exitcode is None:
@@ -31,22 +48,26 @@ def launch(path: Path, folder: Path, fault: str = "") -> int:
     return process.exitcode
 
 
-def _main(path: Path, folder: Path, fault: str) -> None:
+def _main(path: Path, folder: Path, fault: str, extend: Sequence[str], reports: int | None) -> None:
     faults.use(fault)
     multiprocessing.set_start_method("fork", force=True)  # as in a worker of Ray's
     space = load_space(path)
     with Journal.open(folder) as journal:
         study = Study(space, journal, folder)
-        run(study, space)
-        sys.exit(0 if study.state.status == "completed" else 1)
+        if study.state.created:
+            driver._take_changes(study, space, extend, Console(quiet=True))
+        run(study, space, reports)
+    sys.exit({"completed": 0, "interrupted": 75}.get(study.state.status, 1))
 
 
-def run(study: Study, space: Space) -> None:
-    """Every segment to its end, one after the other."""
+def run(study: Study, space: Space, reports: int | None = None) -> None:
+    """Every segment to its end, one after the other; with `reports` until there were so many."""
     if not study.state.created:
-        study.record("study_created", **description(space, "fingerprint"))
+        study.record("study_created", **driver.description(space, "fingerprint"))
     if not study.finished:
         study.record("launched", slots=1, environment={})
+    orders.give(study.folder, orders.GO)
+    left = reports or 10**9
     while not study.finished:
         segment = study.next_segment()
         if segment is None:
@@ -54,4 +75,10 @@ def run(study: Study, space: Space) -> None:
             continue
         worker = SegmentWorker(segment)
         while not study.on_worker_report(segment.trial, worker.step()):
-            pass
+            left -= 1
+            if left == 0:
+                orders.give(study.folder, orders.PAUSE)
+                time.sleep(orders.LOOK_EVERY_S)
+        if left <= 0:
+            study.on_interrupted("SIGTERM")
+            return

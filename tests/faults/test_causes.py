@@ -10,10 +10,11 @@ import torch
 from karat import faults
 from karat.audit import audit
 from karat.checkpoint import load_last_good, save_series
+from karat.decisions import SAME_ERRORS
 from karat.journal import FILE_NAME, read_events
 from karat.space import Space
 from karat.state import StudyState, Trial
-from karat.study import SAME_ERRORS, Study
+from karat.study import Study
 from tests.faults.inline import launch
 from tests.test_study import open_study, run
 
@@ -84,7 +85,7 @@ def test_only_the_best_weights_of_completed_trials_are_kept(
 
 
 def optuna_trials(study: Study, trial: Trial) -> optuna.trial.FrozenTrial:
-    own, place = study._search._numbers[trial.number]
+    own, place = study.decisions.search._numbers[trial.number]
     return own.get_trials(deepcopy=False)[place]
 
 

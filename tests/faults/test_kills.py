@@ -65,6 +65,45 @@ def test_study_killed_at_a_point_comes_to_the_same(
     check(space, folder, whole)
 
 
+@pytest.mark.parametrize("when", ["before", "written", "after"])
+@pytest.mark.parametrize("kind", ["segment_ended", "interrupted"])
+def test_study_killed_while_it_leaves_off_comes_to_the_same(
+    kind: str, when: str, space: Path, tmp_path: Path, whole: list[Any]
+) -> None:
+    folder = tmp_path / "s"
+    assert launch(space, folder, f"{kind}.{when}@1=kill:{tmp_path / 'once'}", reports=4) == -9
+    assert launch(space, folder) == 0
+    check(space, folder, whole)
+
+
+def test_study_that_left_off_within_an_epoch_comes_to_the_same(
+    space: Path, tmp_path: Path, whole: list[Any]
+) -> None:
+    folder = tmp_path / "s"
+    for reports in (1, 2, 4):
+        assert launch(space, folder, reports=reports) == 75
+        details = [
+            e.data["detail"] for e in read_events(folder / FILE_NAME) if e.kind == "segment_ended"
+        ]
+        assert "after step 1" in details[-1]
+    assert launch(space, folder) == 0
+    check(space, folder, whole)
+
+
+@pytest.mark.parametrize("extend", ["trials=+2", "epochs=+1"])
+@pytest.mark.parametrize("when", ["before", "written", "after"])
+def test_study_killed_while_it_is_extended_comes_to_the_same(
+    when: str, extend: str, space: Path, tmp_path: Path
+) -> None:
+    for name in ("whole", "killed"):
+        assert launch(space, tmp_path / name, reports=5) == 75
+    assert launch(space, tmp_path / "whole", extend=[extend]) == 0
+    fault = f"study_extended.{when}@1=kill:{tmp_path / 'once'}"
+    assert launch(space, tmp_path / "killed", fault, extend=[extend]) == -9
+    assert launch(space, tmp_path / "killed", extend=[extend]) == 0
+    check(space, tmp_path / "killed", outcome(tmp_path / "whole"))
+
+
 def test_study_killed_again_and_again_never_goes_back(
     space: Path, tmp_path: Path, whole: list[Any]
 ) -> None:
