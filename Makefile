@@ -8,8 +8,9 @@ STAMP := $(VENV)/.complete
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
+# Two at a time, but for the tests that start Ray (group "ray"), which take the machine's cores.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -45,6 +45,7 @@ ADDRESS = re.compile(
 pytestmark = [
     pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed"),
     pytest.mark.timeout(400),
+    pytest.mark.xdist_group("closed"),  # they look at one launch
 ]
 
 

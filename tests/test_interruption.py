@@ -16,6 +16,8 @@ from karat.journal import FILE_NAME, Event, read_events
 from karat.state import StudyState
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+
 WriteSpace = Callable[..., Path]
 FEW = (("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"))
 # An epoch of several seconds, so that a signal comes within it.

@@ -14,6 +14,8 @@ from karat.journal import FILE_NAME, read_events
 from karat.state import StudyState
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+
 WriteSpace = Callable[..., Path]
 # Epochs long enough that two trials are seen side by side.
 SLOWER = [("batch_size: 128", "batch_size: 8"), ("epochs: 4", "epochs: 3")]

@@ -308,6 +308,7 @@ def overheads(folder: Path) -> list[tuple[float, float]]:
     return found
 
 
+@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_training_does_not_notice_that_the_server_is_killed_for_half_a_minute(
     write_space: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,8 @@ from karat.cli import main
 from karat.journal import FILE_NAME, read_events
 from karat.state import StudyState
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+
 WriteSpace = Callable[..., Path]
 SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 4"))
 

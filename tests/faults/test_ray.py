@@ -17,6 +17,8 @@ from karat.journal import FILE_NAME, read_events
 from karat.state import StudyState
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+
 WriteSpace = Callable[..., Path]
 FEW = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))
 SLOWER = (("epochs: 4", "epochs: 30"), ("depth: 1", "depth: 4"))

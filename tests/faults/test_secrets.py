@@ -19,6 +19,8 @@ from tests.faults.mlflow_proxy import mlflow_proxy
 from tests.faults.mlflow_server import mlflow_server
 from tests.faults.test_ray import ours, wait_for_reports
 
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+
 WriteSpace = Callable[..., Path]
 SECRETS = {
     "MLFLOW_TRACKING_PASSWORD": "SECRET-password",
