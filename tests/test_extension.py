@@ -18,6 +18,7 @@ from karat.spacefile import load_space
 from karat.state import StudyState
 from karat.study import Study
 from karat.summary import summarise
+from karat.tracking import runs_of_study, sync
 from tests.test_study import decisions, run
 
 WriteSpace = Callable[..., Path]
@@ -258,3 +259,23 @@ def test_report_says_that_an_answered_question_was_extended(
     notes = " ".join(result_notes(summarise(state_of(tmp_path))))
     assert "by --extend seeds=+1: confirm.seeds from 2 to 3." in notes
     assert "makes false ones more likely than 0.05" in notes
+
+
+def test_mlflow_follows_an_extended_study_in_the_same_runs(
+    write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    space, folder = write_space(), tmp_path / "small"
+    go(space, tmp_path)
+    sync(folder)
+    before = runs_of_study(folder, "small", state_of(tmp_path).created["uid"])
+    go(space, tmp_path, "trials=+3", steps=5)
+    sync(folder)
+    go(space, tmp_path)
+    sync(folder)
+    after = runs_of_study(folder, "small", state_of(tmp_path).created["uid"])
+    assert before is not None
+    assert after is not None
+    assert len(after) == len(state_of(tmp_path).trials) + 1
+    assert {run.trial for run in before} < {run.trial for run in after}
+    assert [line for line in audit(folder) if "checkpoint" not in line] == []
