@@ -17,9 +17,9 @@ import io
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -30,6 +30,7 @@ from karat.errors import CheckpointError, shorten
 MAX_MANIFEST = 4096  # bytes; ours has about 200
 KEPT = 2
 SERIES = ("epoch", "best", "within")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -184,23 +185,29 @@ def last_good(folder: Path, series: str, at_most: int, owner: str = "") -> Path 
         at_most: checkpoints of later epochs are passed over.
         owner: whose it must be, if that matters.
     """
-    for path in newest_first(folder, series):
-        if epoch_of(path) > at_most:
-            continue
-        try:
-            _verified(path, owner)
-            return path
-        except CheckpointError as error:
-            log.warning("%s; falling back to the one before", error)
-    return None
+    found = _first_good(folder, series, at_most, lambda path: _verified(path, owner))
+    return None if found is None else found[0]
 
 
 def load_last_good(
     folder: Path, series: str, at_most: int, owner: str = ""
 ) -> tuple[int, dict[str, Any]] | None:
-    """What `last_good` finds, as (epochs done, content), or None."""
-    path = last_good(folder, series, at_most, owner)
-    return None if path is None else (epoch_of(path), load_checkpoint(path, owner))
+    """As `last_good`, with what is in it: (epochs done, content), or None."""
+    found = _first_good(folder, series, at_most, lambda path: load_checkpoint(path, owner))
+    return None if found is None else (epoch_of(found[0]), found[1])
+
+
+def _first_good(
+    folder: Path, series: str, at_most: int, read: Callable[[Path], T]
+) -> tuple[Path, T] | None:
+    for path in newest_first(folder, series):
+        if epoch_of(path) > at_most:
+            continue
+        try:
+            return path, read(path)
+        except CheckpointError as error:
+            log.warning("%s; falling back to the one before", error)
+    return None
 
 
 def _write_durably(path: Path, data: bytes) -> None:

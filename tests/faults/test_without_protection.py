@@ -15,12 +15,12 @@ import pytest
 from karat import checkpoint, journal, mlflow_view, study, studylock, training
 from karat.audit import audit
 from karat.driver import description
-from karat.errors import JournalError
+from karat.errors import CheckpointError, JournalError
 from karat.journal import FILE_NAME, Journal
 from karat.space import Space
 from karat.spacefile import load_space
 from karat.study import Study
-from karat.tracking import sync
+from karat.tracking import TrackingError, sync
 from karat.worker import SegmentWorker
 from tests.faults.inline import run
 from tests.faults.test_checkpoints import flip, swap
@@ -162,8 +162,8 @@ def test_without_a_manifest_written_last_a_half_written_checkpoint_would_be_take
     path.write_bytes(path.read_bytes()[:-1000])
     assert checkpoint.last_good(tmp_path, "epoch", 1) is None
     monkeypatch.setattr(checkpoint, "_verified", lambda path, _: path.read_bytes())
-    with pytest.raises((RuntimeError, ValueError)):
-        checkpoint.load_last_good(tmp_path, "epoch", 1)
+    with pytest.raises(CheckpointError, match="holds something else"):
+        checkpoint.load_checkpoint(path)
 
 
 def test_without_the_rule_for_non_finite_numbers_the_journal_refuses_them(
@@ -188,8 +188,10 @@ def test_without_looking_for_its_runs_the_view_makes_them_twice(
     sync(folder)
     assert audit(folder) == []
     with monkeypatch.context() as off:
-        off.setattr(mlflow_view.View, "_find_runs", lambda *_: None)
-        sync(folder)
+        off.setattr(mlflow_view.View, "_find_runs", lambda *_: {})
+        # The view itself looks again at the end, and says so.
+        with pytest.raises(TrackingError, match="does not show what it was told"):
+            sync(folder, give_up_s=0)
     lines = "\n".join(audit(folder))
     assert "MLflow has 2 runs of trial 0" in lines
     assert "MLflow has 2 runs of the study" in lines
