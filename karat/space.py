@@ -7,6 +7,7 @@
     tuned                                what must be set well for the comparison to be fair
     exclude                              combinations of factor levels to leave out
     search, early_stopping, confirm, resources, tracking
+    cluster                              where it runs when it is submitted (`karat.clusters`)
 
 A parameter's full name is `section.key` (`attention.grid_size`). An arm is one combination of
 factor levels; a cell is an arm with its tuned parameters fixed; a trial is a cell with a seed.
@@ -26,7 +27,7 @@ from karat.settings import above, at_least, at_most, below
 SECTIONS = ("data", "model", "attention", "training")
 MAX_TRIALS, MAX_SEEDS, MAX_MINUTES = 100_000, 1000, 100_000
 DeletedRuns = Literal["recreate", "leave"]
-NOT_ASKED = ("study", "tracking")  # keys that say nothing about the question
+NOT_ASKED = ("study", "tracking", "cluster")  # keys that say nothing about the question
 
 
 @dataclass(frozen=True, kw_only=True)

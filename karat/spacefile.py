@@ -34,7 +34,7 @@ from karat.yamlfile import Document, Path_, parse_scalar, read_yaml
 
 KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
-    *("search", "early_stopping", "confirm", "resources", "tracking"),
+    *("search", "early_stopping", "confirm", "resources", "tracking", "cluster"),
 )
 BASIS = "attention.basis"
 MAX_ARMS = 1000

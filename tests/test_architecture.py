@@ -44,7 +44,7 @@ LAYERS = [
     {"hosts"},
     {"models", "timm_models", "carry"},
     {"costs", "training"},
-    {"space", "statistics"},
+    {"clusters", "space", "statistics"},
     {"samplers", "schedulers"},
     {"door"},
     {"plans", "spacefile"},
