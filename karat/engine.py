@@ -30,6 +30,7 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 GRACE_S = 20.0
+_LOOK_EVERY_S = 0.5
 # Tune copies these into the workers' command lines and Ray's logs; workers inherit them anyway.
 _NOT_FOR_TUNE = (
     "AWS_ACCESS_KEY_ID",
@@ -107,8 +108,15 @@ class Engine:
         if signal.getsignal(signal.SIGUSR1) != self._own_handler:  # Tune's is in place
             os.kill(os.getpid(), signal.SIGUSR1)
 
+    def _watch(self, study: Study, ended: threading.Event) -> None:
+        """Stop the run when the study's budget is spent, which may be in the middle of an epoch."""
+        while study.space.budget.limits and not ended.wait(_LOOK_EVERY_S):
+            if study.spent() is not None:
+                self.stop()
+                return
+
     def run(self, study: Study) -> None:
-        """Run segments until the study is finished or `stop` is called.
+        """Run segments until the study is finished, its budget is spent or `stop` is called.
 
         Raises:
             KaratError: what went wrong in the study while it took in a result.
@@ -143,10 +151,13 @@ class Engine:
         self._orders = study.folder
         if self.stopped:  # meanwhile
             orders.give(study.folder, orders.PAUSE)
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:
             with _out_of_sight(_NOT_FOR_TUNE):
                 tuner.fit()
         finally:
+            ended.set()
             self._orders = None
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
