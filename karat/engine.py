@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from karat import orders
 from karat.errors import InputError
@@ -19,6 +20,9 @@ from karat.local_ray import close_environment, join_ray, start_ray
 from karat.scratch import make_scratch
 from karat.space import ResourceConfig
 from karat.study import Study
+
+if TYPE_CHECKING:
+    from karat.trainable import SegmentTrainable
 
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -115,22 +119,27 @@ class Engine:
                 self.stop()
                 return
 
-    def run(self, study: Study) -> None:
+    def run(self, study: Study, trainable: "type[SegmentTrainable] | None" = None) -> None:
         """Run segments until the study is finished, its budget is spent or `stop` is called.
+
+        Args:
+            study: is told of everything that happens.
+            trainable: in the place of the one that trains, for benchmarks.
 
         Raises:
             KaratError: what went wrong in the study while it took in a result.
         """
         from ray import tune
 
-        from karat.tune_adapters import SegmentTrainable, StudyScheduler, StudySearcher
+        from karat.trainable import SegmentTrainable
+        from karat.tune_adapters import StudyScheduler, StudySearcher
 
         searcher = StudySearcher(study, self)
-        trainable = tune.with_resources(
-            SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
+        prepared = tune.with_resources(
+            trainable or SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
         )
         tuner = tune.Tuner(
-            trainable,
+            prepared,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=StudyScheduler(searcher),

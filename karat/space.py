@@ -27,7 +27,6 @@ from karat.settings import above, at_least, at_most, below
 
 SECTIONS = ("data", "model", "attention", "training")
 MAX_TRIALS, MAX_SEEDS, MAX_MINUTES = 100_000, 1000, 100_000
-MAX_BUDGET = 1e9
 DeletedRuns = Literal["recreate", "leave"]
 NOT_ASKED = ("study", "tracking", "cluster", "budget")  # keys that say nothing about the question
 
@@ -126,7 +125,6 @@ class BudgetConfig:
     def __post_init__(self) -> None:
         for key, limit in self.limits.items():
             above(key, limit, 0)
-            at_most(key, limit, MAX_BUDGET)
 
     @property
     def limits(self) -> dict[str, float]:

@@ -59,6 +59,7 @@ LAYERS = [
     {
         "engine",
         "local_ray",
+        "trainable",
         "tune_adapters",
         "tracking",
         "mlflow_client",

@@ -180,7 +180,7 @@ def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
         ("budget: {gpu_hours: -1}", "budget.gpu_hours = -1.0: must be greater than 0"),
         ("budget: {hours: 3}", "budget.hours: unknown key"),
         ("budget: {usd: 50}", "budget.usd = 50.0: there is no price; say what an hour costs"),
-        ("budget: {usd: .inf}", "budget.usd"),
+        ("budget: {usd: .inf}", "numbers must be finite"),
     ],
 )
 def test_wrong_budget_is_refused_with_its_line(
