@@ -70,6 +70,15 @@ class Search:
         trained = sum(each.trained_s for each in self.ended)
         return (self.wall_s * self.slots - trained) / (len(self.ended) + self.failed)
 
+    @property
+    def steady_s_per_trial(self) -> float | None:
+        """The same after the first trial of each slot, which waits for its process; None without."""
+        first, rest = self.ended[: self.slots], self.ended[self.slots :]
+        if not rest:
+            return None
+        slot_s = self.wall_s * self.slots - sum(each.at_s for each in first)
+        return (slot_s - sum(each.trained_s for each in rest)) / len(rest)
+
     def best_at(self, seconds: float) -> float | None:
         """The best value of the trials that had ended by then."""
         return max((each.value for each in self.ended if each.at_s <= seconds), default=None)
