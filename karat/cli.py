@@ -48,6 +48,11 @@ def launch(arguments: Sequence[str] | None = None) -> int:
         help="go on with an older study, also a finished one: trials=+20, seeds=+5, epochs=+10",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
+    parser.add_argument(
+        "--submit",
+        choices=("slurm", "ray", "kubernetes"),
+        help="hand the study to a cluster; with --dry-run show what would be submitted",
+    )
     options = parser.parse_args(arguments)
     return _guarded(lambda: _launch(options))
 

@@ -6,8 +6,11 @@ the KArAt activation.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from karat.attention import AttentionConfig, make_operator
 from karat.hosts import Site, chosen_sites
@@ -84,8 +87,17 @@ def costs_of(
 
 
 def _operator_parameters(config: AttentionConfig, site: Site) -> int:
-    with torch.device("meta"):
+    with torch.device("meta"), _NoDraws():
         return count_parameters(make_operator(config, site.num_heads, site.num_tokens))
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out random starts, for which torch loads its compiler where there are no weights."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if function is Tensor.normal_ else function(*args, **(kwargs or {}))
 
 
 def _activation_per_score(config: AttentionConfig, site: Site) -> int:

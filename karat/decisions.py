@@ -65,12 +65,20 @@ class Decisions:
         return self.state.status in ("completed", "failed")
 
     @property
+    def search_is_over(self) -> bool:
+        """Whether the search asks for no more trials."""
+        return self.search.all_asked or bool(self.state.search_cut)
+
+    @property
     def total_trials(self) -> dict[Phase, int]:
         """How many trials each phase has in all."""
         cells = len(contests_of(self.space))
         if self.state.confirmation is not None:
             cells = len(self.state.confirmation["cells"])
-        return {"search": self.search.total, "confirm": cells * self.space.confirm.seeds}
+        total = self.search.total
+        if self.state.search_cut:
+            total = len(self.state.of_phase("search"))
+        return {"search": total, "confirm": cells * self.space.confirm.seeds}
 
     def totals_of(self, larger: Space) -> dict[str, int]:
         """How many trials each phase will have once the study is extended, before it is planned."""
@@ -99,7 +107,7 @@ class Decisions:
             return None
         asked = len(self.state.trials)
         phase: Phase = "search"
-        if not self.search.all_asked:
+        if not self.search_is_over:
             proposal: Proposal | None = self.search.propose()
         elif self.state.confirmation is None:
             return None
@@ -128,7 +136,7 @@ class Decisions:
         if (error := self._hopeless()) is not None:
             reason = f"{SAME_ERRORS} trials in a row failed with the same error: {error}"
             return "study_ended", {"status": "failed", "reason": reason}
-        if not self.search.all_asked:
+        if not self.search_is_over:
             return None
         if self.state.confirmation is None:
             return "confirmation_planned", plan_confirmation(self.space, self.state)

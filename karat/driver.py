@@ -1,5 +1,6 @@
 """A launch from its first line to its last: create or resume, run, report, leave in good order."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from karat.extension import extended_source, larger_space, merged
 from karat.interruption import Interruption
 from karat.journal import FILE_NAME, Event, Journal
 from karat.links import refuse_links
+from karat.phrases import interrupted_text, way_on
 from karat.plans.confirm import contests_of
 from karat.plans.search import Search
 from karat.progress import Progress
@@ -25,6 +27,7 @@ from karat.report import render_terminal, summarise, write_report
 from karat.settings import fields_of
 from karat.space import Space
 from karat.spacefile import space_of
+from karat.spending import Terms
 from karat.state import StudyState
 from karat.study import Study
 
@@ -86,7 +89,7 @@ def drive(
                     soft_wrap=True,
                 )
                 return _show_end(study.state, folder, console)
-        return _run(study, command, console, interruption)
+        return _run(study, terms_of(space), command, console, interruption)
 
 
 def original_space(known: StudyState, folder: Path) -> Space:
@@ -171,22 +174,36 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
     }
 
 
-def _run(study: Study, command: str, console: Console, interruption: Interruption) -> int:
+def terms_of(space: Space) -> Terms:
+    """What a trial takes, and what that costs where the space is launched."""
+    return Terms(
+        cpus=space.resources.cpus,
+        gpus=space.resources.gpus,
+        usd_per_cpu_hour=space.cluster.usd_per_cpu_hour,
+        usd_per_gpu_hour=space.cluster.usd_per_gpu_hour,
+    )
+
+
+def _run(
+    study: Study, terms: Terms, command: str, console: Console, interruption: Interruption
+) -> int:
     console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
     with _DashboardView(study, console):
         # A driver killed at its last step had nothing left to run.
-        if not study.finished and interruption.signal is None:
-            _run_segments(study, interruption, console)
+        if not study.finished and interruption.signal is None and study.spent() is None:
+            _run_segments(study, terms, interruption, console)
         if not study.finished:
-            study.on_interrupted(interruption.signal or "SIGUSR1")
+            told = interruption.signal or ("SIGUSR1" if study.spent() is None else "budget")
+            study.on_interrupted(told)
         write_report(study.folder, study.state)
     if study.finished:
         return _show_end(study.state, study.folder, console)
     ended = sum(trial.ended for trial in study.state.trials.values())
+    way = way_on(study.state.reason)
     console.print(
-        f"\ninterrupted by {study.state.reason}; nothing is lost: {ended} of "
-        f"{sum(study.decisions.total_trials.values())} trials are done.\nThe same command goes on:\n"
-        f"    {command}",
+        f"\n{interrupted_text(study.state.reason)}; nothing is lost: {ended} of "
+        f"{sum(study.decisions.total_trials.values())} trials are done.\n{way[0].upper()}{way[1:]}:"
+        f"\n    {command}",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -194,11 +211,16 @@ def _run(study: Study, command: str, console: Console, interruption: Interruptio
     return INTERRUPTED
 
 
-def _run_segments(study: Study, interruption: Interruption, console: Console) -> None:
+def _run_segments(study: Study, terms: Terms, interruption: Interruption, console: Console) -> None:
     with Engine(study.space.resources) as engine:
         interruption.stop = engine.stop
         interruption.install()
-        study.record("launched", slots=engine.slots, environment=describe_environment())
+        study.record(
+            "launched",
+            slots=engine.slots,
+            environment=describe_environment(),
+            terms=dataclasses.asdict(terms),
+        )
         with Progress(study, engine.slots, console):
             if interruption.signal is None:
                 engine.run(study)

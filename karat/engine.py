@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from karat import orders
 from karat.errors import InputError
@@ -19,6 +20,9 @@ from karat.local_ray import close_environment, join_ray, start_ray
 from karat.scratch import make_scratch
 from karat.space import ResourceConfig
 from karat.study import Study
+
+if TYPE_CHECKING:
+    from karat.trainable import SegmentTrainable
 
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -30,6 +34,7 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 GRACE_S = 20.0
+_LOOK_EVERY_S = 0.5
 # Tune copies these into the workers' command lines and Ray's logs; workers inherit them anyway.
 _NOT_FOR_TUNE = (
     "AWS_ACCESS_KEY_ID",
@@ -107,22 +112,34 @@ class Engine:
         if signal.getsignal(signal.SIGUSR1) != self._own_handler:  # Tune's is in place
             os.kill(os.getpid(), signal.SIGUSR1)
 
-    def run(self, study: Study) -> None:
-        """Run segments until the study is finished or `stop` is called.
+    def _watch(self, study: Study, ended: threading.Event) -> None:
+        """Stop the run when the study's budget is spent, which may be in the middle of an epoch."""
+        while study.space.budget.limits and not ended.wait(_LOOK_EVERY_S):
+            if study.spent() is not None:
+                self.stop()
+                return
+
+    def run(self, study: Study, trainable: "type[SegmentTrainable] | None" = None) -> None:
+        """Run segments until the study is finished, its budget is spent or `stop` is called.
+
+        Args:
+            study: is told of everything that happens.
+            trainable: in the place of the one that trains, for benchmarks.
 
         Raises:
             KaratError: what went wrong in the study while it took in a result.
         """
         from ray import tune
 
-        from karat.tune_adapters import SegmentTrainable, StudyScheduler, StudySearcher
+        from karat.trainable import SegmentTrainable
+        from karat.tune_adapters import StudyScheduler, StudySearcher
 
         searcher = StudySearcher(study, self)
-        trainable = tune.with_resources(
-            SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
+        prepared = tune.with_resources(
+            trainable or SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
         )
         tuner = tune.Tuner(
-            trainable,
+            prepared,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=StudyScheduler(searcher),
@@ -143,10 +160,13 @@ class Engine:
         self._orders = study.folder
         if self.stopped:  # meanwhile
             orders.give(study.folder, orders.PAUSE)
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:
             with _out_of_sight(_NOT_FOR_TUNE):
                 tuner.fit()
         finally:
+            ended.set()
             self._orders = None
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:

@@ -1,8 +1,8 @@
 """A study that goes on with a larger question: more trials, more seeds, longer trials, wider ranges.
 
 Whatever else would change what the trials so far mean, and is refused: factors, metric, data,
-model, training, how the search and the confirmation decide. Resources, tracking and the wording of
-the question may change at any time.
+model, training, how the search and the confirmation decide. Resources, budget, tracking and the
+wording of the question may change at any time.
 """
 
 import dataclasses
@@ -143,7 +143,7 @@ def _of_section(section: str, old: Any, new: Any, grows: str) -> Iterator[Change
 
 
 def _of_resources(old: Space, new: Space) -> Iterator[Change]:
-    for section in ("resources", "tracking"):
+    for section in ("resources", "budget", "tracking"):
         ours, theirs = getattr(old, section), getattr(new, section)
         for field in dataclasses.fields(ours):
             before, after = getattr(ours, field.name), getattr(theirs, field.name)

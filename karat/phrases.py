@@ -49,6 +49,19 @@ class Metric:
         return text if float(text) != 0 else text.replace("-", "+" if sign else "")
 
 
+def interrupted_text(reason: str) -> str:
+    """Why a study left off: a signal's name, or the limit of its budget that is spent."""
+    by_budget = reason.startswith("budget.")
+    return f"interrupted: {reason}" if by_budget else f"interrupted by {reason}"
+
+
+def way_on(reason: str) -> str:
+    """How a study goes on that left off for this reason."""
+    if reason.startswith("budget."):
+        return f"with {reason.split()[0]} raised, the same command goes on"
+    return "the same command goes on"
+
+
 def short(key: str) -> str:
     """A parameter's name without its section."""
     return key.rpartition(".")[2]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karat.budgets import too_little_left
 from karat.decisions import Decisions
 from karat.journal import Event
 from karat.space import Space
@@ -68,6 +69,9 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
         if not decisions.is_tried_again(data["trial"], data["cause"]):
             what = f"trial {data['trial']} to be tried again ({data['cause']})"
             yield Difference(event.seq, what, "failed")
+    elif event.kind == "search_cut":
+        if too_little_left(decisions.space, decisions.state, event.time) is None:
+            yield Difference(event.seq, "the search ended early", "to go on")
     elif event.kind in ("confirmation_planned", "study_ended"):
         turn = decisions.turn()
         if _plain(turn) != _plain((event.kind, data)):

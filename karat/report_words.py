@@ -2,11 +2,17 @@
 
 from collections.abc import Iterable
 
-from karat.phrases import listed, moment_text, text_of
+from karat.phrases import interrupted_text, listed, moment_text, text_of, way_on
 from karat.search_facts import EDGE, budget
 from karat.statistics import Comparison, Verdict, turned
 from karat.summary import ConfirmedArm, Summary
 
+_UNITS = {
+    "wall_hours": "hours of wall time",
+    "cpu_hours": "CPU hours",
+    "gpu_hours": "GPU hours",
+    "usd": "US dollars",
+}
 VERDICTS: tuple[Verdict, ...] = ("better", "equivalent", "inconclusive", "worse")
 
 
@@ -247,6 +253,7 @@ def search_notes(summary: Summary) -> Iterable[str]:
             "nothing was trained (starting, handing over, epochs repeated after a loss, slots "
             "idle at the end)."
         )
+    yield from _about_budget(summary)
     least, most = budget(facts)
     if not most:
         return
@@ -262,6 +269,19 @@ def search_notes(summary: Summary) -> Iterable[str]:
         )
 
 
+def _about_budget(summary: Summary) -> Iterable[str]:
+    """What the study has used, beside its limits, and what they did to the search."""
+    parts = []
+    for key, name in _UNITS.items():
+        used, limit = getattr(summary.spent, key), summary.limits.get(key)
+        if used or limit:
+            parts.append(f"{used:.3g}{f' of {limit:g}' if limit else ''} {name}")
+    if parts:
+        yield f"Spent: {listed(parts)}."
+    if summary.search_cut:
+        yield f"The search ended early, in favour of the confirmation: {summary.search_cut}."
+
+
 def verdict_text(arm: ConfirmedArm, summary: Summary) -> str:
     """One word; `pending` until all runs of the confirmation have ended."""
     if arm.comparison is None:
@@ -274,5 +294,5 @@ def status_text(summary: Summary) -> str:
     if summary.status == "running":
         return "not ended: it is running, or was killed; the same command goes on"
     if summary.status == "interrupted":
-        return f"interrupted by {summary.reason}; the same command goes on"
+        return f"{interrupted_text(summary.reason)}; {way_on(summary.reason)}"
     return summary.status + (f": {summary.reason}" if summary.reason else "")

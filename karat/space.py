@@ -6,7 +6,8 @@
     factors                              what the question is about
     tuned                                what must be set well for the comparison to be fair
     exclude                              combinations of factor levels to leave out
-    search, early_stopping, confirm, resources, tracking
+    search, early_stopping, confirm, resources, budget, tracking
+    cluster                              where it runs when it is submitted (`karat.clusters`)
 
 A parameter's full name is `section.key` (`attention.grid_size`). An arm is one combination of
 factor levels; a cell is an arm with its tuned parameters fixed; a trial is a cell with a seed.
@@ -15,9 +16,10 @@ factor levels; a cell is an arm with its tuned parameters fixed; a trial is a ce
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from karat.clusters import ClusterConfig
 from karat.errors import SettingError
 from karat.levels import Level, Scalar
 from karat.seeds import derive
@@ -26,7 +28,7 @@ from karat.settings import above, at_least, at_most, below
 SECTIONS = ("data", "model", "attention", "training")
 MAX_TRIALS, MAX_SEEDS, MAX_MINUTES = 100_000, 1000, 100_000
 DeletedRuns = Literal["recreate", "leave"]
-NOT_ASKED = ("study", "tracking")  # keys that say nothing about the question
+NOT_ASKED = ("study", "tracking", "cluster", "budget")  # keys that say nothing about the question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,32 @@ class ResourceConfig:
         at_most("minutes_per_epoch", self.minutes_per_epoch, MAX_MINUTES)
         at_least("cpus", self.cpus, 1)
         at_least("gpus", self.gpus, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetConfig:
+    """What a study may use in all, over all its launches; then it leaves off in good order.
+
+    Args:
+        gpu_hours, cpu_hours: of trials, each times what `resources` gives it.
+        wall_hours: while it is launched.
+        usd: US dollars, at the prices of `cluster`.
+    """
+
+    gpu_hours: float | None = None
+    cpu_hours: float | None = None
+    wall_hours: float | None = None
+    usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for key, limit in self.limits.items():
+            above(key, limit, 0)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that are set."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +214,7 @@ class Space:
     Args:
         references: level of the factor `confirm.by` to the label of the arm with which the
             others of this level are compared: the same arm for all levels, or one for each.
+        cluster: the site that the file names, with its prices; a journal does not tell of it.
     """
 
     name: str
@@ -201,8 +230,10 @@ class Space:
     early_stopping: Mapping[str, Any]
     confirm: ConfirmConfig
     resources: ResourceConfig
+    budget: BudgetConfig
     tracking: TrackingConfig
     source: Mapping[str, Any]
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     @property
     def hash(self) -> str:

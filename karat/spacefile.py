@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from karat.attention import nearest_setting, settings_of, settings_of_all
+from karat.clusters import cluster_of
 from karat.door import place_of
 from karat.errors import CombinationError, DataError, InputError, SettingError, nearest, shorten
 from karat.levels import Level, Scalar, label_of, level_of, level_text, plain
@@ -20,6 +21,7 @@ from karat.space import (
     MAX_TRIALS,
     SECTIONS,
     Arm,
+    BudgetConfig,
     ConfirmConfig,
     Excluded,
     Factor,
@@ -34,7 +36,7 @@ from karat.yamlfile import Document, Path_, parse_scalar, read_yaml
 
 KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
-    *("search", "early_stopping", "confirm", "resources", "tracking"),
+    *("search", "early_stopping", "confirm", "resources", "budget", "tracking", "cluster"),
 )
 BASIS = "attention.basis"
 MAX_ARMS = 1000
@@ -65,7 +67,7 @@ def load_space(
         reader.override(key, text)
     if name is not None:
         reader.assign(("study",), name, "--name")
-    return reader.read()
+    return reader.at_its_site(reader.read(), path)
 
 
 def space_of(source: Mapping[str, Any], name: str, place: str) -> Space:
@@ -179,6 +181,7 @@ class SpaceFile:
             search = build(SearchConfig, self.mapping(("search",)), "search")
             confirm = build(ConfirmConfig, self.mapping(("confirm",), {}), "confirm")
             resources = build(ResourceConfig, self.mapping(("resources",), {}), "resources")
+            budget = build(BudgetConfig, self.mapping(("budget",), {}), "budget")
             tracking = build(TrackingConfig, self.mapping(("tracking",), {}), "tracking")
             early_stopping = self.mapping(("early_stopping",), {"scheduler": "none"})
             make_scheduler(early_stopping, search.mode)
@@ -207,9 +210,19 @@ class SpaceFile:
             early_stopping=early_stopping,
             confirm=replace(confirm, by=by),
             resources=resources,
+            budget=budget,
             tracking=tracking,
             source=self.data,
         )
+
+    def at_its_site(self, space: Space, path: Path) -> Space:
+        """The space with what its `cluster` means, which must have a price where money is limited."""
+        cluster = cluster_of(self.data.get("cluster"), path)
+        key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
+        if space.budget.usd is not None and getattr(cluster, key) is None:
+            rule = f"there is no price; say what an hour costs: cluster.{key}"
+            self.fail(("budget", "usd"), rule, space.budget.usd)
+        return replace(space, cluster=cluster)
 
     def parameter(self, path: Path_) -> None:
         """Check that the last part of a path names a parameter that is given only once."""

@@ -14,6 +14,7 @@ from karat.errors import JournalError
 from karat.journal import Event
 from karat.levels import Level, level_of, levels_of
 from karat.reports import Reports
+from karat.spending import Spending
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
 Phase = Literal["search", "confirm"]
@@ -102,7 +103,8 @@ class StudyState:
     `created["space"]`, which is the question as it was asked.
 
     `created` describes the study as it is now, `original` as it began, before any extension;
-    `asked` is the source of the space file that the last launch knew.
+    `asked` is the source of the space file that the last launch knew. `search_cut` says why the
+    search ended before all its trials were asked for, where it did.
     """
 
     def __init__(self) -> None:
@@ -117,6 +119,8 @@ class StudyState:
         self.ended: list[int] = []  # in order, since the study began or was extended
         self.confirmation: Mapping[str, Any] | None = None
         self.search_ended_at: float | None = None
+        self.search_cut = ""
+        self.spending = Spending()
         self.status: Literal["running", "interrupted", "completed", "failed"] = "running"
         self.reason = ""
         self.ended_at: float | None = None
@@ -140,6 +144,7 @@ class StudyState:
             raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}")
         try:
             handler(event)
+            self.spending.apply(event)
         except KeyError as error:
             raise JournalError(
                 f"event {event.seq} ({event.kind}): {error} is missing, or was never begun"
@@ -167,7 +172,7 @@ class StudyState:
         self._describe({**self.original, **data["description"]})
         self.asked = data["asked"]
         self._set_aside(data["set_aside"])
-        self.confirmation, self.search_ended_at = None, None
+        self.confirmation, self.search_ended_at, self.search_cut = None, None, ""
         self.status, self.reason, self.ended_at = "running", "", None
         self.ended.clear()
 
@@ -228,13 +233,17 @@ class StudyState:
         for number in event.data["trials"]:
             self.trials[number].weights_dropped = True
 
+    def _on_search_cut(self, event: Event) -> None:
+        self.search_cut = event.data["reason"]
+
     def _on_confirmation_planned(self, event: Event) -> None:
         cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]
         self.confirmation, self.search_ended_at = {**event.data, "cells": cells}, event.time
         self._set_aside(event.data.get("set_aside", ()))
 
     def _on_interrupted(self, event: Event) -> None:
-        self.status, self.reason = "interrupted", event.data["signal"]
+        self.status = "interrupted"
+        self.reason = event.data.get("reason", event.data["signal"])
 
     def _on_study_ended(self, event: Event) -> None:
         self.status, self.reason = event.data["status"], event.data["reason"]

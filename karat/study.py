@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from karat import faults, orders
+from karat.budgets import first_spent, too_little_left
 from karat.checkpoint import epoch_of, keep_newest, last_good
 from karat.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.disk import GB, DiskBudget
@@ -21,6 +22,7 @@ from karat.journal import Event, Journal
 from karat.plans.confirm import rank
 from karat.segments import HANG_FILE, Segment
 from karat.space import Space
+from karat.spending import DRIVER_GONE
 from karat.state import BACK_OFF_S, StudyState, Trial
 
 ROOM = 0.5  # share of the disk budget above which weights are dropped
@@ -45,6 +47,7 @@ class Study:
         self.listeners: list[Listener] = []
         for event in journal.past:
             self.decisions.observe(event)
+        self.state.spending.leave()  # that launch was another process
         self._recover()
 
     # -- what an engine asks ------------------------------------------------------------------
@@ -64,9 +67,13 @@ class Study:
         """Whether nothing is left to run."""
         return self.decisions.finished
 
+    def spent(self) -> str | None:
+        """Which limit of the budget is reached, as a phrase; None if none is."""
+        return first_spent(self.space, self.state, self._clock())
+
     def next_segment(self) -> Segment | None:
         """What to run next, written to the journal; None if there is nothing to run now."""
-        if self.finished:
+        if self.finished or self.spent() is not None:
             return None
         now = self._clock()
         waiting = (t for t in self.state.trials.values() if t.status == "waiting")
@@ -194,11 +201,12 @@ class Study:
             self.on_lost(number, "its worker process died")
 
     def on_interrupted(self, signal: str) -> None:
-        """The study was told to stop; what runs is carried on by the next launch."""
+        """The study was told to stop, or its budget is spent; the next launch carries on what runs."""
         for trial in self.state.trials.values():
             if trial.status == "running":
                 self._end_segment(trial, "interrupted", signal)
-        self.record("interrupted", signal=signal)
+        reason = self.spent() if signal == "budget" else None
+        self.record("interrupted", signal=signal, **({"reason": reason} if reason else {}))
 
     def record(self, kind: str, **data: Any) -> None:
         """Write an event, then let it take effect."""
@@ -252,7 +260,7 @@ class Study:
             if trial.ended or self._settle(trial):
                 continue
             if trial.status == "running":
-                self._end_segment(trial, "interrupted", "the driver ended without a word")
+                self._end_segment(trial, "interrupted", DRIVER_GONE)
             elif not self.decisions.is_tried_again(trial.number, "lost"):
                 self._give_up(trial)
         if self.state.created:
@@ -316,6 +324,11 @@ class Study:
         return True
 
     def _ask(self) -> Trial | None:
+        if not self.decisions.search_is_over:
+            reason = too_little_left(self.space, self.state, self._clock())
+            if reason is not None:
+                self.record("search_cut", reason=reason)
+                self._advance()
         data = self.decisions.proposal()
         if data is None:
             return None

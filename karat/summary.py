@@ -6,7 +6,7 @@ no verdict is given, since looking early would spoil their alpha.
 
 import statistics as plain
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from karat.errors import JournalError
@@ -14,6 +14,7 @@ from karat.levels import Level, label_of
 from karat.phrases import Metric, is_number, short, text_of
 from karat.plots import Curve
 from karat.search_facts import SearchFacts, search_facts
+from karat.spending import Spent, limits_of
 from karat.state import Extension, StudyState, Trial
 from karat.statistics import (
     Comparison,
@@ -89,6 +90,8 @@ class Summary:
         launches, slots: number of launches; trials at a time in the last.
         began_at, ended_at: seconds since the epoch; None while the study has no end.
         extensions: how the question was made larger after the launch.
+        spent, limits: what was used, and what may be.
+        search_cut: why the search ended early, where it did.
     """
 
     name: str
@@ -120,6 +123,9 @@ class Summary:
     began_at: float
     ended_at: float | None
     extensions: tuple[Extension, ...] = ()
+    spent: Spent = field(default_factory=Spent)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    search_cut: str = ""
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -198,6 +204,9 @@ def summarise(state: StudyState) -> Summary:
         began_at=state.created_at,
         ended_at=state.ended_at,
         extensions=tuple(state.extensions),
+        spent=state.spending.until(),
+        limits=limits_of(created["space"]),
+        search_cut=state.search_cut,
     )
 
 

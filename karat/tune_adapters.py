@@ -1,4 +1,4 @@
-"""The three faces that Ray Tune wants: a trainable, a searcher and a scheduler; each only passes on."""
+"""The two faces that Ray Tune wants in the driver: a searcher and a scheduler; each only passes on."""
 
 import dataclasses
 import json
@@ -6,16 +6,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.errors import KaratError
-from karat.segments import Segment
 from karat.study import Study
-from karat.worker import SegmentWorker
-
-REPORT = "karat_report"
+from karat.trainable import REPORT
 
 
 class Switch(Protocol):
@@ -25,20 +21,6 @@ class Switch(Protocol):
 
     def stop(self) -> None:
         """Make the run end soon."""
-
-
-class SegmentTrainable(tune.Trainable):
-    """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self._worker = SegmentWorker(Segment(**json.loads(config["segment"])))
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.setup(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}
 
 
 class StudySearcher(Searcher):

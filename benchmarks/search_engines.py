@@ -1,0 +1,170 @@
+"""The same search by karat, by Ray Tune with OptunaSearch as its manual shows, and by Optuna alone."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.search_objective import (
+    EPOCHS,
+    HIGH,
+    LOW,
+    PLATEAUS,
+    Ended,
+    Search,
+    value_of,
+    work,
+)
+from karat.driver import _DashboardView, description, terms_of
+from karat.engine import Engine
+from karat.journal import Journal
+from karat.spacefile import SpaceFile
+from karat.study import Study
+from karat.yamlfile import Document
+
+SEEDS = 2  # of the confirmation, of the two arms
+
+
+def space_source(trials: int) -> dict[str, Any]:
+    """So many trials in all: a search, and a confirmation with two seeds."""
+    return {
+        "study": "search-benchmark",
+        "data": {"name": "digits"},
+        "model": {"name": "vit_micro", "patch_size": 4, "embed_dim": 12, "depth": 1},
+        "attention": {"rank": 4},
+        "training": {"recipe": "quick", "epochs": EPOCHS},
+        "factors": {"attention.basis": list(PLATEAUS)},
+        "tuned": {"training.learning_rate": {"low": LOW, "high": HIGH, "log": True}},
+        "search": {"sampler": "tpe", "trials": trials - SEEDS * len(PLATEAUS)},
+        "confirm": {"seeds": SEEDS},
+    }
+
+
+def by_karat(folder: Path, trials: int) -> Search:
+    """The whole of it: journal, sampler, MLflow's view in its process."""
+    started = time.time()
+    space = SpaceFile(Document(space_source(trials), {}), "benchmark").read()
+    with Journal.open(folder / space.name) as journal:
+        study = Study(space, journal, folder / space.name)
+        study.record("study_created", **description(space, "made up"))
+        with _DashboardView(study, Console(quiet=True)), Engine(space.resources) as engine:
+            terms = {name: getattr(terms_of(space), name) for name in terms_of(space).__slots__}
+            study.record("launched", slots=engine.slots, environment={}, terms=terms)
+            ready = time.time()
+            from benchmarks.search_stand_in import StandInTrainable
+
+            engine.run(study, StandInTrainable)
+    state = study.state
+    moments = [t.ended_at for t in state.trials.values() if t.ended_at is not None]
+    ended = [
+        Ended(at_s=t.ended_at - ready, value=t.last("val_accuracy") or 0.0, trained_s=t.seconds)
+        for t in state.trials.values()
+        if t.status == "completed" and t.ended_at is not None
+    ]
+    return Search(
+        name="karat",
+        ended=tuple(sorted(ended, key=lambda each: each.at_s)),
+        failed=len(state.trials) - len(ended),
+        start_s=ready - started,
+        wall_s=max(moments) - ready,
+        slots=engine.slots,
+    )
+
+
+def objective_of_ray(config: dict[str, Any]) -> None:
+    """A function trainable, as the manual has it."""
+    import torch
+    from ray import tune
+
+    torch.set_num_threads(1)
+    trained = 0.0
+    for epoch in range(1, EPOCHS + 1):
+        trained += work()
+        value = value_of(config["basis"], config["learning_rate"], epoch)
+        tune.report({"value": value, "trained_s": trained})
+
+
+def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
+    """`Tuner` with `OptunaSearch`; in a local Ray as closed as karat's."""
+    started = time.time()
+    from karat.local_ray import close_environment, start_ray
+    from karat.scratch import make_scratch
+
+    close_environment()
+    start_ray(make_scratch(), cpus=slots)
+    import ray
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    ready = time.time()
+    tuner = tune.Tuner(
+        objective_of_ray,
+        param_space={
+            "basis": tune.choice(list(PLATEAUS)),
+            "learning_rate": tune.loguniform(LOW, HIGH),
+        },
+        tune_config=tune.TuneConfig(
+            search_alg=OptunaSearch(), metric="value", mode="max", num_samples=trials
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder), name="ray", verbose=0),
+    )
+    results = tuner.fit()
+    wall_s = time.time() - ready
+    ended = [
+        Ended(
+            at_s=float(each.metrics["timestamp"]) - ready,
+            value=each.metrics["value"],
+            trained_s=each.metrics["trained_s"],
+        )
+        for each in results
+        if each.error is None and each.metrics
+    ]
+    ray.shutdown()
+    return Search(
+        name="ray_tune",
+        ended=tuple(sorted(ended, key=lambda each: each.at_s)),
+        failed=trials - len(ended),
+        start_s=ready - started,
+        wall_s=wall_s,
+        slots=slots,
+    )
+
+
+def by_optuna(trials: int, slots: int) -> Search:
+    """`study.optimize` with as many threads as there are slots; nothing is written anywhere."""
+    started = time.time()
+    import optuna
+
+    study = optuna.create_study(direction="maximize")
+    ready = time.time()
+
+    def objective(trial: optuna.Trial) -> float:
+        basis = trial.suggest_categorical("basis", list(PLATEAUS))
+        rate = trial.suggest_float("learning_rate", LOW, HIGH, log=True)
+        trained = 0.0
+        for epoch in range(1, EPOCHS + 1):
+            trained += work()
+            trial.report(value_of(basis, rate, epoch), epoch)
+        trial.set_user_attr("trained_s", trained)
+        return value_of(basis, rate, EPOCHS)
+
+    study.optimize(objective, n_trials=trials, n_jobs=slots)
+    wall_s = time.time() - ready
+    ended = [
+        Ended(
+            at_s=each.datetime_complete.timestamp() - ready,
+            value=each.value,
+            trained_s=each.user_attrs["trained_s"],
+        )
+        for each in study.trials
+        if each.value is not None and each.datetime_complete is not None
+    ]
+    return Search(
+        name="optuna",
+        ended=tuple(sorted(ended, key=lambda each: each.at_s)),
+        failed=trials - len(ended),
+        start_s=ready - started,
+        wall_s=wall_s,
+        slots=slots,
+    )

@@ -1,0 +1,112 @@
+"""Learning curves without learning: modelled from a seed, or as a finished study's journal has them."""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from karat.errors import InputError
+from karat.seeds import derive
+from karat.state import StudyState, Trial
+
+START = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A trial as a curve needs it: its arm, tuned values, number, seed and full length."""
+
+    arm: str
+    tuned: Mapping[str, Any]
+    number: int
+    seed: int
+    epochs: int
+
+
+class Curves(Protocol):
+    """Values and seconds of a trial's epochs; the same trial always has the same."""
+
+    def value(self, trial: Asked, epoch: int) -> float:
+        """Validation accuracy after `epoch` epochs, from 1."""
+
+    def seconds(self, trial: Asked, epoch: int) -> float:
+        """How long that epoch takes."""
+
+
+class ModelledCurves:
+    """A power law towards a plateau, with noise: v(e) = p - (p - 0.1) e^-d + noise.
+
+    Source: power laws describe learning curves of many models well (Domhan et al. 2015; Viering
+    and Loog 2022, arXiv 2103.10948). The plateau p is drawn for each arm and, around it, for each
+    configuration; the decay d for each trial.
+
+    Args:
+        seed: of all draws.
+        epoch_s: seconds of an epoch, by arm; trials differ by a tenth of it.
+        noise: standard deviation of a value.
+    """
+
+    def __init__(self, seed: int, epoch_s: Mapping[str, float], noise: float = 0.01) -> None:
+        self._seed, self._epoch_s, self._noise = seed, epoch_s, noise
+        self._shapes: dict[int, tuple[float, float, float]] = {}
+
+    def value(self, trial: Asked, epoch: int) -> float:
+        plateau, decay, _ = self._shape(trial)
+        noise = random.Random(derive(self._seed, "noise", trial.number, epoch)).gauss(0, 1)
+        value = plateau - (plateau - START) * epoch**-decay + self._noise * noise
+        return min(1.0, max(0.0, value))
+
+    def seconds(self, trial: Asked, epoch: int) -> float:
+        return self._shape(trial)[2]
+
+    def _shape(self, trial: Asked) -> tuple[float, float, float]:
+        if trial.number not in self._shapes:
+            of_arm = random.Random(derive(self._seed, "arm", trial.arm)).uniform(0.6, 0.9)
+            draw = random.Random(derive(self._seed, "trial", trial.number))
+            plateau = of_arm - abs(draw.gauss(0, 0.08))
+            decay = math.exp(draw.gauss(-0.2, 0.3))
+            seconds = self._epoch_s[trial.arm] * max(0.5, draw.gauss(1, 0.1))
+            self._shapes[trial.number] = (plateau, decay, seconds)
+        return self._shapes[trial.number]
+
+
+class RecordedCurves:
+    """Those of a study's trials: for each trial one of the same arm, drawn by its number.
+
+    Trials at full length are preferred; beyond the end of a curve its last value stands.
+
+    Args:
+        state: of the study.
+
+    Raises:
+        InputError: it has no reports.
+    """
+
+    def __init__(self, state: StudyState) -> None:
+        self._metric = state.created.get("metric", "val_accuracy")
+        self._of_arm: dict[str, list[Trial]] = defaultdict(list)
+        for trial in state.trials.values():
+            if trial.status == "completed" and trial.reports:
+                self._of_arm[trial.arm].append(trial)
+        self._all = [trial for trials in self._of_arm.values() for trial in trials]
+        if not self._all:
+            raise InputError("--curves: no trial of this study was completed; take another study")
+        self._values: dict[int, list[float]] = {}
+        self._seconds: dict[int, list[float]] = {}
+        for trial in self._all:
+            self._values[trial.number] = [each.metrics[self._metric] for each in trial.reports]
+            self._seconds[trial.number] = [each.seconds for each in trial.reports]
+
+    def value(self, trial: Asked, epoch: int) -> float:
+        values = self._values[self._of(trial)]
+        return values[min(epoch, len(values)) - 1]
+
+    def seconds(self, trial: Asked, epoch: int) -> float:
+        seconds = self._seconds[self._of(trial)]
+        return seconds[min(epoch, len(seconds)) - 1]
+
+    def _of(self, trial: Asked) -> int:
+        known = self._of_arm.get(trial.arm) or self._all
+        return known[derive("curve", trial.number) % len(known)].number

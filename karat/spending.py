@@ -1,0 +1,117 @@
+"""What a study has used, as a fold over its events: hours of trials on what they take, wall time, money.
+
+A segment is paid for from its start to its end, with what trials took and what that cost when it
+was launched. A launch counts from `launched` to its last sign of life, so the time between launches
+is free, and so is what a driver that was killed did not live to write down.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from karat.journal import Event
+
+DRIVER_GONE = "the driver ended without a word"  # written by the next one, so not when it happened
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Hours of GPUs and CPU cores, of the clock on the wall, and US dollars."""
+
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    wall_hours: float = 0.0
+    usd: float = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        gpu, cpu, wall, usd = (ours + theirs for ours, theirs in pairs)
+        return Spent(gpu_hours=gpu, cpu_hours=cpu, wall_hours=wall, usd=usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a trial takes and what that costs; in the journal with every launch."""
+
+    cpus: int = 0
+    gpus: float = 0.0
+    usd_per_cpu_hour: float | None = None
+    usd_per_gpu_hour: float | None = None
+
+    def price(self, slot_s: float, wall_s: float = 0.0) -> Spent:
+        """Of so many seconds of trials, within so many of the wall's clock."""
+        cpu, gpu = (each * slot_s / _HOUR_S for each in (self.cpus, self.gpus))
+        usd = cpu * (self.usd_per_cpu_hour or 0) + gpu * (self.usd_per_gpu_hour or 0)
+        return Spent(gpu_hours=gpu, cpu_hours=cpu, wall_hours=wall_s / _HOUR_S, usd=usd)
+
+
+class Spending:
+    """The fold. `apply` each event once, in order; `terms` are those of the last launch."""
+
+    def __init__(self) -> None:
+        self.terms = Terms()
+        self._spent = Spent()  # by segments and launches that have ended
+        self._slot_s = 0.0
+        self._began: float | None = None
+        self._last = 0.0
+        self._running: dict[int, float] = {}
+
+    def apply(self, event: Event) -> None:
+        """Take one event in."""
+        data, trial = event.data, event.data.get("trial", -1)
+        if event.kind == "launched":
+            self.leave()
+            self.terms = Terms(**data.get("terms", {}))
+            self._began = self._last = event.time
+        elif self._began is None:
+            return  # between launches
+        elif event.kind == "interrupted":
+            self._see(event)
+            self.leave()
+        elif event.kind == "study_ended":
+            self.leave()
+        elif event.kind in ("segment_started", "reported"):
+            self._see(event)
+            if event.kind == "segment_started":
+                self._running[trial] = event.time
+        elif event.kind in ("segment_ended", "trial_ended") and trial in self._running:
+            # A trial whose verdict had been written with its report may be ended by the next driver.
+            if data.get("status") == "failed" or data.get("detail", DRIVER_GONE) != DRIVER_GONE:
+                self._see(event)
+            self._end(trial)
+
+    def until(self, now: float | None = None) -> Spent:
+        """What is spent up to a moment, or to the last sign of life of the study."""
+        if self._began is None:
+            return self._spent
+        at = self._last if now is None else max(now, self._last)
+        slot_s = sum(max(0.0, at - start) for start in list(self._running.values()))
+        return self._spent + self.terms.price(slot_s, at - self._began)
+
+    def slot_seconds(self, now: float) -> float:
+        """Seconds of all segments."""
+        return self._slot_s + sum(max(0.0, now - start) for start in self._running.values())
+
+    def _see(self, event: Event) -> None:
+        self._last = max(self._last, event.time)
+
+    def _end(self, trial: int) -> None:
+        seconds = max(0.0, self._last - self._running.pop(trial))
+        self._slot_s += seconds
+        self._spent += self.terms.price(seconds)
+
+    def leave(self) -> None:
+        """The launch has ended, with its last sign of life; one that has ended stays as it is."""
+        if self._began is None:
+            return
+        for trial in list(self._running):
+            self._end(trial)
+        self._spent += self.terms.price(0.0, self._last - self._began)
+        self._began = None
+
+
+def limits_of(source: Mapping[str, Any]) -> dict[str, float]:
+    """The limits that the source of a space sets."""
+    return {key: float(value) for key, value in source.get("budget", {}).items() if value}

@@ -1,0 +1,38 @@
+"""The face that Ray Tune wants in a worker. Loads as little as it can: the first trials wait for it."""
+
+import json
+from typing import Any, Protocol
+
+from ray.tune import Trainable
+
+from karat.segments import Segment
+from karat.worker import SegmentWorker
+
+REPORT = "karat_report"
+
+
+class Worker(Protocol):
+    """What a trainable needs of a worker."""
+
+    segment: Segment
+
+    def step(self) -> dict[str, Any]:
+        """The report of the next epoch, as `karat.worker` has it."""
+
+
+class SegmentTrainable(Trainable):
+    """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._worker = self.worker(Segment(**json.loads(config["segment"])))
+
+    def worker(self, segment: Segment) -> Worker:
+        """What carries the segment out; benchmarks have another."""
+        return SegmentWorker(segment)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}

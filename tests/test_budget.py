@@ -1,0 +1,225 @@
+"""A budget: what is spent follows from the journal, and a spent one ends a launch in good order."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from karat.driver import description, terms_of
+from karat.errors import InputError
+from karat.extension import larger_space
+from karat.journal import FILE_NAME, Event, Journal, read_events
+from karat.replay import replay
+from karat.report import summarise, write_report
+from karat.report_words import search_notes, status_text
+from karat.seeds import derive
+from karat.space import Space
+from karat.spacefile import load_space
+from karat.spending import DRIVER_GONE, Spending
+from karat.state import StudyState
+from karat.study import Study
+from tests.conftest import ROOT
+
+EPOCH_S = 360.0  # a tenth of an hour
+PRICED = "cluster: {usd_per_cpu_hour: 2}"
+WriteSpace = Callable[..., Path]
+
+
+class Clock:
+    """Stands still unless it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def budgeted(write_space: WriteSpace) -> Callable[..., Space]:
+    def write(budget: str, *more: tuple[str, str]) -> Space:
+        exchange = ("search: {", f"budget: {budget}\n{PRICED}\nsearch: {{")
+        return load_space(write_space(exchange, *more))
+
+    return write
+
+
+def launch(space: Space, folder: Path, clock: Clock, *, epochs: int | None = None) -> StudyState:
+    """One slot, an epoch every six minutes, until nothing is to be run; or killed after `epochs`."""
+    with Journal.open(folder, clock) as journal:
+        study = Study(space, journal, folder, clock)
+        if not study.state.created:
+            study.record("study_created", **description(space, "fingerprint"))
+        study.record("launched", slots=1, environment={}, terms=vars_of(space))
+        while (segment := study.next_segment()) is not None:
+            trial, done = study.state.trials[segment.trial], False
+            epoch = len(trial.reports)
+            while not done and study.spent() is None:
+                epoch, clock.now = epoch + 1, clock.now + EPOCH_S
+                value = derive("value", trial.number) / 2**32 + 0.01 * epoch
+                metrics = {"val_accuracy": value, "val_loss": 1.0, "test_accuracy": value}
+                done = study.on_report(trial.number, epoch, metrics, EPOCH_S)
+                if epochs is not None and (epochs := epochs - 1) == 0:
+                    return study.state
+        if not study.finished:
+            study.on_interrupted("budget")
+        return study.state
+
+
+def vars_of(space: Space) -> dict[str, object]:
+    terms = terms_of(space)
+    return {name: getattr(terms, name) for name in terms.__slots__}
+
+
+@pytest.mark.parametrize(
+    ("budget", "hours"),
+    [("{wall_hours: 2.05}", 2.1), ("{cpu_hours: 1.0}", 1.0), ("{usd: 3}", 1.5)],
+)
+def test_every_limit_interrupts_the_study_when_it_is_spent(
+    budgeted: Callable[..., Space], tmp_path: Path, budget: str, hours: float
+) -> None:
+    space, clock = budgeted(budget), Clock()
+    begun = clock.now
+    state = launch(space, tmp_path / "s", clock)
+    assert state.status == "interrupted"
+    assert state.reason.startswith(f"budget.{budget[1:].split(':')[0]} = ")
+    assert (clock.now - begun) / 3600 == pytest.approx(hours)
+    assert all(trial.status != "running" for trial in state.trials.values())
+    write_report(tmp_path / "s", state)
+    summary = summarise(state)
+    assert "raised, the same command goes on" in status_text(summary)
+    assert any(note.startswith("Spent: ") for note in search_notes(summary))
+
+
+def test_raised_budget_goes_on_and_counts_over_launches(
+    budgeted: Callable[..., Space], tmp_path: Path
+) -> None:
+    space, clock, folder = budgeted("{wall_hours: 1}"), Clock(), tmp_path / "s"
+    launch(space, folder, clock)
+    again = launch(space, folder, clock)  # as it is: nothing more is run
+    assert again.status == "interrupted"
+    assert again.spending.until().wall_hours == pytest.approx(1.0)
+    clock.now += 7 * 24 * 3600
+    source = {**space.source, "budget": {"wall_hours": 1.5}}
+    larger, changes = larger_space(space, source, "here")
+    assert [str(change) for change in changes] == ["budget.wall_hours from 1.0 to 1.5"]
+    assert larger.hash == space.hash
+    with Journal.open(folder, clock) as journal:
+        study = Study(space, journal, folder, clock)
+        described = {**description(larger, "fingerprint"), "uid": study.state.created["uid"]}
+        study.extend(larger, described, by="the space file", asked=source)
+    state = launch(space, folder, clock)
+    assert state.spending.until().wall_hours == pytest.approx(1.5)
+    assert state.spending.until().cpu_hours == pytest.approx(1.5)
+    assert state.reason.startswith("budget.wall_hours = 1.5 is spent")
+
+
+def test_what_is_spent_is_the_same_from_the_journal_and_after_a_kill(
+    budgeted: Callable[..., Space], tmp_path: Path
+) -> None:
+    space, clock, folder = budgeted("{usd: 100}"), Clock(), tmp_path / "s"
+    live = launch(space, folder, clock, epochs=5).spending.until()
+    assert live.cpu_hours == pytest.approx(0.5)
+    clock.now += 48 * 3600  # dead for two days, which cost nothing
+    with Journal.open(folder, clock) as journal:
+        study = Study(space, journal, folder, clock)
+        assert study.state.spending.until(clock.now) == live
+    folded = StudyState.of(read_events(folder / FILE_NAME))
+    assert folded.spending.until() == live
+    assert live.usd == pytest.approx(2 * live.cpu_hours)
+
+
+def test_search_ends_early_so_that_the_rest_does_for_the_confirmation(
+    budgeted: Callable[..., Space], tmp_path: Path
+) -> None:
+    more = [("trials: 6", "trials: 60"), ("epochs: 4", "epochs: 3")]
+    space, clock, folder = budgeted("{wall_hours: 6}", *more), Clock(), tmp_path / "s"
+    state = launch(space, folder, clock)
+    assert state.status == "completed"
+    assert state.spending.until().wall_hours <= 6
+    assert len(state.of_phase("search")) < 60
+    assert len(state.of_phase("confirm")) == 6
+    assert "budget.wall_hours" in state.search_cut
+    assert any("in favour of the confirmation" in note for note in search_notes(summarise(state)))
+    assert not list(replay(space, list(read_events(folder / FILE_NAME))))
+
+
+def test_budget_too_small_for_a_winner_of_each_level_is_searched_to_its_end(
+    budgeted: Callable[..., Space], tmp_path: Path
+) -> None:
+    state = launch(budgeted("{wall_hours: 0.5}"), tmp_path / "s", Clock())
+    assert (state.status, state.search_cut, state.confirmation) == ("interrupted", "", None)
+
+
+def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
+    spending = Spending()
+    events = [
+        (0.0, "launched", {"terms": {"cpus": 2, "gpus": 0.5, "usd_per_gpu_hour": 4.0}}),
+        (100.0, "segment_started", {"trial": 0}),
+        (1900.0, "reported", {"trial": 0}),
+        (9000.0, "segment_ended", {"trial": 0, "cause": "interrupted", "detail": DRIVER_GONE}),
+        (9001.0, "launched", {"terms": {"cpus": 2}}),
+        (9002.0, "interrupted", {"signal": "SIGTERM"}),
+    ]
+    for seq, (time, kind, data) in enumerate(events):
+        spending.apply(Event(seq, time, kind, data))
+    spent = spending.until(10**6)
+    assert spent.cpu_hours == pytest.approx(1.0)
+    assert spent.gpu_hours == pytest.approx(0.25)
+    assert spent.usd == pytest.approx(1.0)
+    assert spent.wall_hours == pytest.approx(1901 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("budget: {wall_hours: 0}", "budget.wall_hours = 0.0: must be greater than 0"),
+        ("budget: {gpu_hours: -1}", "budget.gpu_hours = -1.0: must be greater than 0"),
+        ("budget: {hours: 3}", "budget.hours: unknown key"),
+        ("budget: {usd: 50}", "budget.usd = 50.0: there is no price; say what an hour costs"),
+        ("budget: {usd: .inf}", "numbers must be finite"),
+    ],
+)
+def test_wrong_budget_is_refused_with_its_line(
+    write_space: WriteSpace, budget: str, message: str
+) -> None:
+    path = write_space(("search: {", f"{budget}\nsearch: {{"))
+    with pytest.raises(InputError) as caught:
+        load_space(path)
+    assert message in str(caught.value)
+    assert f"{path}:" in str(caught.value)
+
+
+def test_trials_on_a_gpu_need_the_price_of_a_gpu(budgeted: Callable[..., Space]) -> None:
+    with pytest.raises(InputError, match=r"cluster\.usd_per_gpu_hour"):
+        budgeted("{usd: 5}", ("confirm:", "resources: {gpus: 1}\nconfirm:"))
+
+
+@pytest.mark.timeout(180)
+def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    path = write_space(("epochs: 4", "epochs: 60"))
+    command = [sys.executable, "launch.py", "--space", str(path), "--storage", str(tmp_path / "st")]
+    environment = {**os.environ, "COLUMNS": "200"}
+    begun = run([*command, "--set", "budget.wall_hours=0.001"], environment)
+    assert begun.returncode == 75, begun.stderr
+    assert "budget.wall_hours = 0.001 is spent" in begun.stdout
+    assert "With budget.wall_hours raised, the same command goes on" in begun.stdout
+    folder = tmp_path / "st" / "small"
+    state = StudyState.of(read_events(folder / FILE_NAME))
+    paused = [event for event in read_events(folder / FILE_NAME) if event.kind == "segment_ended"]
+    assert any(event.data["detail"].startswith("paused") for event in paused)
+    assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
+    assert state.spending.until().wall_hours < 0.004
+    same = run([*command, "--set", "budget.wall_hours=0.001"], environment)
+    assert (same.returncode, same.stdout.count("is spent")) == (75, 1)
+
+
+def run(command: list[str], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=150
+    )
