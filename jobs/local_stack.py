@@ -97,8 +97,8 @@ class LocalStack:
         Raises:
             StudyError: one ended, or did not become healthy; with the end of its log.
         """
-        for each in (self.folder, self.studies, self.folder / "artifacts", self.folder / "logs"):
-            each.mkdir(parents=True, exist_ok=True)
+        for folder in (self.folder, self.studies, self.folder / "artifacts", self.folder / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o711)  # PostgreSQL's own user must come through
         make_secrets(self.secrets)
         for service in read_services(COMPOSE, self.settings).values():
@@ -231,6 +231,11 @@ class LocalStack:
         logs = [path for path in (self.log(name), self.log(f"{name}.health")) if path.exists()]
         return "\n".join(f"{path}:\n{path.read_text(errors='replace')[-2000:]}" for path in logs)
 
+    def restart(self, name: str) -> None:
+        """Start a service again that has ended, and wait until it is healthy."""
+        self._spawn(name)
+        self._wait_for({name: "service_healthy"})
+
     def kill(self, name: str) -> None:
         """End a service with all its processes at once, as a lost machine would."""
         process = self.processes[name]
@@ -250,19 +255,19 @@ class LocalStack:
                 process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(min(self._services[name].grace_s, 30))
-        for left in self._left():
+        for left in self.members():
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
         for process in self.processes.values():
             process.wait()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _left(self) -> list[psutil.Process]:
+    def members(self) -> list[psutil.Process]:
         """Processes that carry this stack's mark, and nobody else's."""
         found = []
         for each in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if each.pid != os.getpid() and each.environ().get(_MARK) == self._mark:
+                if each.environ().get(_MARK) == self._mark:
                     found.append(each)
         return found
 
