@@ -72,8 +72,9 @@ def submit(submission: Submission) -> Submitted:
         )
     at = shlex.join(["--address", shown_address(config.address), job])
     again = shlex.join(["python", "launch.py", *submission.arguments, "--submit", "ray"])
+    ray = "RAY_AUTH_MODE=token ray job"  # else it keeps its token to itself
     return Submitted(
-        id=job, watch=f"ray job logs --follow {at}", stop=f"ray job stop {at}", resume=again
+        id=job, watch=f"{ray} logs --follow {at}", stop=f"{ray} stop {at}", resume=again
     )
 
 

@@ -96,15 +96,23 @@ def test_submitted_study_outlives_a_lost_worker_and_the_audit_finds_nothing(
     assert audit(stack.studies / "lost") == []
 
 
+def typed(command: str) -> str:
+    """What a command prints, typed as it was shown; `ray` is this environment's."""
+    ray = f"{shlex.quote(sys.executable)} -m ray.scripts.scripts"
+    words = command.replace(" ray ", f" {ray} ")
+    done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_stopped_job_leaves_a_study_that_the_same_submission_resumes(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
     space = write_space(*SLOWER)
     done = hand_over(stack, space, "stopped")
     wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, 200, "four reports")
-    ray, *words = shlex.split(done.stop)
-    assert ray == "ray"
-    subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words], check=True, cwd=ROOT)
+    assert done.id in typed(done.watch.replace(" --follow", ""))
+    typed(done.stop)
     assert wait_for_job(stack, done.id) == "STOPPED"
     state = state_of(stack, "stopped")
     assert (state.status, state.reason) == ("interrupted", "SIGTERM")
