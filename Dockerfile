@@ -1,0 +1,26 @@
+# karat with everything that it needs, for every service of docker-compose.yml and for Kubernetes.
+# The driver for PostgreSQL is in requirements.txt: MLflow's own image has none.
+FROM python:3.11.13-slim-bookworm
+
+# The compiled attention kernel is built once, here.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --create-home karat \
+    && install -d -o karat -g karat /karat /studies /artifacts
+
+WORKDIR /karat
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+
+COPY --chown=karat:karat launch.py ./
+COPY --chown=karat:karat karat karat
+COPY --chown=karat:karat jobs jobs
+COPY --chown=karat:karat docker docker
+COPY --chown=karat:karat clusters clusters
+COPY --chown=karat:karat search_spaces search_spaces
+
+USER 10001:10001
+ENV PYTHONUNBUFFERED=1 DO_NOT_TRACK=true RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true
+RUN python -m karat.kernels._compiled
+CMD ["python", "launch.py", "--help"]

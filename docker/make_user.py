@@ -1,0 +1,24 @@
+"""Make the user that studies are tracked as, unless there is one: `make_user.py NAME`."""
+
+import os
+import sys
+import urllib.error
+
+from health import ask_mlflow  # beside this file
+
+
+def main() -> None:
+    name = sys.argv[1]
+    password = os.environ["NEW_USER_PASSWORD"]
+    try:
+        ask_mlflow("POST", "users/create", {"username": name, "password": password})
+    except urllib.error.HTTPError as error:
+        if b"RESOURCE_ALREADY_EXISTS" not in error.read():
+            raise
+        print(f"{name}: there already")
+        return
+    print(f"{name}: made")
+
+
+if __name__ == "__main__":
+    main()

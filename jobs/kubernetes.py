@@ -1,0 +1,234 @@
+"""A study as a `RayJob` for KubeRay: head, autoscaled workers, a volume for the studies, secrets.
+
+The driver runs on the head. When a node is lost under it, KubeRay makes a new cluster and starts
+the driver again, up to `retries` times; the study in the volume goes on.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+from jobs import Submission, Submitted
+from jobs.ray_cluster import STOP_WAIT_S
+from jobs.upload import space_inside
+from jobs.words import launch_words, refuse_secrets
+from karat.clusters import KubernetesConfig
+from karat.errors import InputError, StudyError
+
+STUDIES = PurePosixPath("/studies")
+_REPOSITORY = PurePosixPath("/karat")
+_QUESTION = PurePosixPath("/question")
+_USER = 10001  # of the image (Dockerfile)
+_HEAD = {"cpu": "2", "memory": "8G"}
+_MARGIN_S = 10  # of the grace, for the pod itself
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as people write it: no anchors, and text of several lines as it is."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _lines(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(str, _lines)
+
+
+def text(submission: Submission) -> str:
+    """Two objects as YAML: the space file, and the RayJob that reads it.
+
+    Raises:
+        InputError: the space names no Kubernetes settings, or would give a secret away.
+    """
+    config = _config(submission)
+    objects = [_question(submission, config), _ray_job(submission, config)]
+    return refuse_secrets(
+        yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+    )
+
+
+def submit(submission: Submission) -> Submitted:
+    """Hand both objects to `kubectl`, after a dry run by the cluster's own schema.
+
+    Raises:
+        InputError: there is no kubectl, or the cluster refuses the objects.
+        StudyError: it does not take them.
+    """
+    if shutil.which("kubectl") is None:
+        raise InputError("kubectl is missing; --dry-run prints what it would be given")
+    objects, config = text(submission), _config(submission)
+    refused = _kubectl(["apply", "--dry-run=server", "-f", "-"], objects)
+    if refused:
+        raise InputError(f"the Kubernetes cluster refuses the RayJob: {refused}")
+    failed = _kubectl(["apply", "-f", "-"], objects)
+    if failed:
+        raise StudyError(f"kubectl apply failed: {failed}")
+    name = name_of(submission)
+    at = shlex.join(["--namespace", config.namespace])
+    return Submitted(
+        id=name,
+        watch=f"kubectl logs {at} --follow --selector job-name={name}",
+        # The cluster is taken down, each pod with its grace; the object stays and can be resumed.
+        stop=_patched(name, at, suspend=True),
+        resume=_patched(name, at, suspend=False),
+    )
+
+
+def _patched(name: str, at: str, *, suspend: bool) -> str:
+    change = shlex.quote(json.dumps({"spec": {"suspend": suspend}}))
+    return f"kubectl patch rayjob {name} {at} --type merge --patch {change}"
+
+
+def _kubectl(words: list[str], given: str) -> str:
+    """What it complains about; nothing when it does not."""
+    done = subprocess.run(
+        ["kubectl", *words], input=given, capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.stderr.strip() if done.returncode else ""
+
+
+def name_of(submission: Submission) -> str:
+    """A name that Kubernetes takes: no underscores, and room for what KubeRay appends."""
+    return f"karat-{submission.space.name.replace('_', '-')}"[:47].rstrip("-")
+
+
+def _config(submission: Submission) -> KubernetesConfig:
+    if submission.cluster.kubernetes is None:
+        raise InputError(
+            "cluster.kubernetes is missing: it must name at least the image and the claim, as "
+            "{kubernetes: {image: registry/karat:0.1.0, claim: studies}}"
+        )
+    return submission.cluster.kubernetes
+
+
+def _question(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
+    """The space file, which an image made before it cannot hold."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name_of(submission), "namespace": config.namespace},
+        "data": {space_inside(submission).name: submission.space_file.read_text()},
+    }
+
+
+def _ray_job(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
+    words = launch_words(submission.arguments, _QUESTION / space_inside(submission).name, STUDIES)
+    variables = {**submission.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(_stop_wait_s(config))}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {
+            "name": name_of(submission),
+            "namespace": config.namespace,
+            "labels": {"app.kubernetes.io/name": "karat"},
+        },
+        "spec": {
+            "entrypoint": shlex.join(words),
+            "runtimeEnvYAML": yaml.safe_dump({"env_vars": variables}),
+            "submissionMode": "K8sJobMode",
+            "backoffLimit": config.retries,
+            "shutdownAfterJobFinishes": True,
+            "ttlSecondsAfterFinished": 600,
+            "suspend": False,
+            "rayClusterSpec": _cluster(submission, config),
+        },
+    }
+
+
+def _cluster(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
+    import ray
+
+    worker = {"cpu": str(config.cpus), "memory": f"{config.memory_gb:g}G"}
+    if config.gpus:
+        worker["nvidia.com/gpu"] = str(config.gpus)
+    return {
+        "rayVersion": ray.__version__,
+        "authOptions": {"mode": "token"},  # KubeRay draws a token and gives it to each pod
+        "enableInTreeAutoscaling": True,
+        "autoscalerOptions": {"upscalingMode": "Default", "idleTimeoutSeconds": 120},
+        "headGroupSpec": {
+            # No CPUs for trials: the driver's machine is not filled up with them.
+            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
+            "template": _pod(submission, config, "ray-head", _HEAD, _head_only(config)),
+        },
+        "workerGroupSpecs": [
+            {
+                "groupName": "trials",
+                "replicas": config.workers,
+                "minReplicas": config.workers,
+                "maxReplicas": config.most_workers,
+                "rayStartParams": {"num-cpus": str(config.cpus)},
+                "template": _pod(submission, config, "ray-worker", worker),
+            }
+        ],
+    }
+
+
+def _head_only(config: KubernetesConfig) -> dict[str, Any]:
+    """The driver leaves off before its head is killed; it alone knows of MLflow."""
+    stop = ["python", "-m", "jobs.stop_jobs", "--patience", str(_stop_wait_s(config))]
+    found: dict[str, Any] = {"lifecycle": {"preStop": {"exec": {"command": stop}}}}
+    if config.secret is not None:
+        found["envFrom"] = [{"secretRef": {"name": config.secret}}]
+    return found
+
+
+def _stop_wait_s(config: KubernetesConfig) -> int:
+    return max(1, min(STOP_WAIT_S, config.grace_s - _MARGIN_S))
+
+
+def _pod(
+    submission: Submission,
+    config: KubernetesConfig,
+    name: str,
+    room: Mapping[str, str],
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": name,
+        "image": config.image,
+        "workingDir": str(_REPOSITORY),
+        "resources": {"requests": room, "limits": room},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "env": [
+            {"name": "PYTHONPATH", "value": str(_REPOSITORY)},
+            {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"},
+        ],
+        "volumeMounts": [
+            {"name": "studies", "mountPath": str(STUDIES)},
+            {"name": "question", "mountPath": str(_QUESTION), "readOnly": True},
+            {"name": "shm", "mountPath": "/dev/shm"},
+        ],
+    }
+    container |= more or {}
+    return {
+        "spec": {
+            "terminationGracePeriodSeconds": config.grace_s,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": _USER,
+                "runAsGroup": _USER,
+                "fsGroup": _USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [
+                {"name": "studies", "persistentVolumeClaim": {"claimName": config.claim}},
+                {"name": "question", "configMap": {"name": name_of(submission)}},
+                {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
+            ],
+        }
+    }

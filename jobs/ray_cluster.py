@@ -1,0 +1,240 @@
+"""A running Ray cluster, by its Jobs API: what is submitted, what is refused before, and how.
+
+The driver of the study runs as a job on the cluster's head and joins the cluster it runs in.
+Credentials for tracking are the head's; a job's text is read by whoever reads the dashboard.
+"""
+
+import json
+import os
+import shlex
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jobs import Submission, Submitted
+from jobs.node_check import MARK
+from jobs.upload import check_size, files_of, space_inside, stage
+from jobs.words import launch_words, refuse_secrets
+from karat.clusters import RayConfig
+from karat.errors import InputError, StudyError
+from karat.redact import shown_address
+from karat.space import ResourceConfig
+
+# The driver writes checkpoints within 20 s, and then brings MLflow up to date, within 120.
+STOP_WAIT_S = 180
+_ANSWER_S = 15.0
+_CHECK_S = 180.0
+# Ray takes these for the cluster's address, whatever it is told.
+_MISLEADING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+
+
+def text(submission: Submission) -> str:
+    """What is asked of the Jobs API, as YAML would have it, and what is sent along."""
+    config = _config(submission)
+    files = files_of(submission.repository, _not_sent(submission))
+    request = {
+        "address": shown_address(config.address),
+        "entrypoint": entrypoint(submission),
+        "metadata": _metadata(submission),
+        "runtime_env": {"env_vars": _variables(submission), "working_dir": _summary(files)},
+    }
+    return refuse_secrets(json.dumps(request, indent=2) + "\n")
+
+
+def submit(submission: Submission) -> Submitted:
+    """Look at the cluster, send the code, and submit the study's driver as a job.
+
+    Raises:
+        InputError: what is refused, before the study is submitted.
+        StudyError: the cluster does not do what it is asked for.
+    """
+    config = _config(submission)
+    refuse_secrets(text(submission))
+    files = files_of(submission.repository, _not_sent(submission))
+    check_size(submission.repository, files, config.largest_upload_mb)
+    token = token_of(os.environ)
+    check_version(config.address, token)
+    with _own_address(), tempfile.TemporaryDirectory(prefix="karat-") as folder:
+        stage(submission, files, Path(folder))
+        client = client_of(config.address, token)
+        check_nodes(_nodes(client, submission, folder), submission.space.resources)
+        job = client.submit_job(
+            entrypoint=entrypoint(submission),
+            submission_id=f"karat-{submission.space.name}-{uuid.uuid4().hex[:8]}",
+            runtime_env={"working_dir": folder, "env_vars": _variables(submission)},
+            metadata=_metadata(submission),
+        )
+    at = shlex.join(["--address", shown_address(config.address), job])
+    again = shlex.join(["python", "launch.py", *submission.arguments, "--submit", "ray"])
+    ray = "RAY_AUTH_MODE=token ray job"  # else it keeps its token to itself
+    return Submitted(
+        id=job, watch=f"{ray} logs --follow {at}", stop=f"{ray} stop {at}", resume=again
+    )
+
+
+def entrypoint(submission: Submission) -> str:
+    """The job's command."""
+    space, storage = space_inside(submission), storage_of(submission)
+    return shlex.join(launch_words(submission.arguments, space, storage))
+
+
+def storage_of(submission: Submission) -> Path:
+    """The folder of all studies, as the nodes see it."""
+    named = _config(submission).storage
+    return Path(named) if named is not None else submission.storage.absolute()
+
+
+def _config(submission: Submission) -> RayConfig:
+    return submission.cluster.ray or RayConfig()
+
+
+def _metadata(submission: Submission) -> dict[str, str]:
+    return {"karat_study": submission.space.name}
+
+
+def _variables(submission: Submission) -> dict[str, str]:
+    return {**submission.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
+
+
+def _not_sent(submission: Submission) -> list[Path]:
+    return [submission.storage, *map(Path, data_of(submission))]
+
+
+def _summary(files: list[Path]) -> dict[str, int]:
+    """How many files of each folder at the top are sent."""
+    counts: dict[str, int] = {}
+    for path in files:
+        top = path.parts[0] if len(path.parts) > 1 else "."
+        counts[top] = counts.get(top, 0) + 1
+    return counts
+
+
+def data_of(submission: Submission) -> list[str]:
+    """The folders of the user's data that a trial reads.
+
+    Raises:
+        InputError: one is meant from here, where the job is not.
+    """
+    root = submission.space.data.get("root")
+    if root is None:
+        return []
+    if not (str(root).startswith("~") or Path(root).is_absolute()):
+        raise InputError(f"data.root = {root!r}: must be absolute, as the cluster's nodes see it")
+    return [str(root)]
+
+
+def token_of(environment: Mapping[str, str]) -> str:
+    """The cluster's token, of the environment or of the file that it names.
+
+    Raises:
+        InputError: there is none.
+    """
+    token = environment.get("RAY_AUTH_TOKEN", "")
+    path = environment.get("RAY_AUTH_TOKEN_PATH")
+    if not token and path:
+        try:
+            token = Path(path).read_text()
+        except OSError as error:
+            raise InputError(f"RAY_AUTH_TOKEN_PATH = {path}: {error.strerror}") from error
+    if not token.strip():
+        raise InputError(
+            "the Ray cluster's token is missing: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a "
+            "file that holds it"
+        )
+    return token.strip()
+
+
+def check_version(address: str, token: str) -> None:
+    """Refuse a cluster that does not answer, does not know the token, or is of another version.
+
+    Raises:
+        InputError: which of these.
+    """
+    import ray
+
+    shown = shown_address(address)
+    request = urllib.request.Request(
+        f"{address.rstrip('/')}/api/version", headers={"Authorization": f"Bearer {token}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
+            there = str(json.loads(answer.read())["ray_version"])
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise InputError(
+                f"{shown}: the Ray cluster refuses the token in RAY_AUTH_TOKEN; it must be the one "
+                "that its head was started with"
+            ) from error
+        raise InputError(f"{shown}: answers {error.code}; is this a Ray dashboard?") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{shown}: no Ray dashboard answers there ({error}); it is cluster.ray.address"
+        ) from error
+    if there != ray.__version__:
+        raise InputError(
+            f"{shown}: the cluster runs Ray {there}, karat here {ray.__version__}; they must be the same"
+        )
+
+
+def check_nodes(nodes: list[dict[str, Any]], resources: ResourceConfig) -> None:
+    """Refuse a cluster that has no room for a trial, or where a node does not see the storage.
+
+    Raises:
+        InputError: which node, and what it lacks.
+    """
+    wrong = [f"{node['node']}: {each}" for node in nodes for each in node["wrong"]]
+    if wrong:
+        raise InputError(
+            f"nodes of the Ray cluster do not see what they need: {'; '.join(wrong)}. Every node "
+            "must see the same folder of studies (cluster.ray.storage, or --storage)"
+        )
+    room = [node["resources"] for node in nodes]
+    if not any(
+        each.get("CPU", 0) >= resources.cpus and each.get("GPU", 0) >= resources.gpus
+        for each in room
+    ):
+        there = "; ".join(f"{r.get('CPU', 0):g} CPUs and {r.get('GPU', 0):g} GPUs" for r in room)
+        raise InputError(
+            f"resources: no node of the Ray cluster has {resources.cpus} CPUs and "
+            f"{resources.gpus:g} GPUs for a trial; its nodes have {there}"
+        )
+
+
+def client_of(address: str, token: str) -> Any:
+    """Ray's own client of the Jobs API."""
+    from ray.job_submission import JobSubmissionClient
+
+    return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"})
+
+
+@contextmanager
+def _own_address() -> Iterator[None]:
+    hidden = {name: os.environ.pop(name) for name in _MISLEADING if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _nodes(client: Any, submission: Submission, folder: str) -> list[dict[str, Any]]:
+    """What the nodes say in a small job of its own."""
+    words = ["python", "-m", "jobs.node_check", str(storage_of(submission)), *data_of(submission)]
+    job = client.submit_job(entrypoint=shlex.join(words), runtime_env={"working_dir": folder})
+    deadline = time.monotonic() + _CHECK_S
+    while not client.get_job_status(job).is_terminal():
+        if time.monotonic() > deadline:
+            client.stop_job(job)
+            raise StudyError(f"the Ray cluster did not run a small job ({job}) in {_CHECK_S:.0f} s")
+        time.sleep(0.3)
+    logs = client.get_job_logs(job)
+    lines = [line for line in logs.splitlines() if line.startswith(MARK)]
+    if not lines:
+        raise StudyError(f"a small job on the Ray cluster failed ({job}):\n{logs[-2000:]}")
+    found: list[dict[str, Any]] = json.loads(lines[-1].removeprefix(MARK))
+    return found

@@ -1,0 +1,115 @@
+"""A study as a RayJob: the whole text, KubeRay's schema, and what is refused."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from jobs import Submission
+from jobs.kubernetes import name_of, submit, text
+from karat.clusters import ClusterConfig, KubernetesConfig
+from karat.errors import InputError
+from karat.spacefile import load_space
+from tests.conftest import ROOT
+
+HERE = Path(__file__).parent
+SCHEMA: Mapping[str, Any] = json.loads((HERE / "rayjob.schema.json").read_text())
+SITE = KubernetesConfig(
+    namespace="lab",
+    image="registry.example/karat:0.1.0",
+    claim="studies",
+    secret="tracking",
+    gpus=1,
+    most_workers=8,
+)
+
+
+def submission(space_file: Path, site: KubernetesConfig | None = SITE) -> Submission:
+    return Submission(
+        space=load_space(space_file),
+        space_file=space_file,
+        arguments=(
+            "--space",
+            str(space_file),
+            "--storage",
+            "studies",
+            "--set",
+            "training.epochs=3",
+        ),
+        storage=Path("studies"),
+        repository=ROOT,
+        cluster=ClusterConfig(kubernetes=site),
+        environment={"MLFLOW_TRACKING_URI": "http://mlflow.lab:5000"},
+    )
+
+
+def test_text_is_the_stored_one(write_space: Callable[..., Path]) -> None:
+    assert text(submission(write_space())) == (HERE / "kubernetes.yaml").read_text()
+
+
+@pytest.mark.parametrize("site", [SITE, KubernetesConfig(image="karat", claim="c")])
+def test_rayjob_holds_to_the_published_schema(
+    write_space: Callable[..., Path], site: KubernetesConfig
+) -> None:
+    question, job = yaml.safe_load_all(text(submission(write_space(), site)))
+    jsonschema.Draft202012Validator(SCHEMA).validate(job)
+    assert question["data"]["space.yaml"] == write_space().read_text()
+    pods = [job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]]
+    pods += [each["template"]["spec"] for each in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]]
+    for pod in pods:
+        volumes = {each["name"] for each in pod["volumes"]}
+        assert {m["name"] for c in pod["containers"] for m in c["volumeMounts"]} == volumes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: job["spec"].update(backOffLimit=3),
+        lambda job: job["spec"].update(backoffLimit="3"),
+        lambda job: job["spec"]["rayClusterSpec"]["headGroupSpec"].pop("rayStartParams"),
+        lambda job: job["spec"]["rayClusterSpec"]["autoscalerOptions"].update(upscalingMode="Fast"),
+    ],
+)
+def test_schema_refuses_what_kuberay_would(
+    write_space: Callable[..., Path], change: Callable[[Any], object]
+) -> None:
+    _, job = yaml.safe_load_all(text(submission(write_space())))
+    change(job)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate(job)
+
+
+def test_secrets_are_named_and_never_written(
+    write_space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse")
+    given = submission(write_space())
+    assert "correct horse" not in text(given)
+    leaky = replace(given, environment={"MLFLOW_TRACKING_URI": "http://me:correct horse@mlflow"})
+    with pytest.raises(InputError, match="holds a password or token"):
+        text(leaky)
+
+
+def test_site_without_settings_is_refused(write_space: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"cluster\.kubernetes is missing.*image.*claim"):
+        text(submission(write_space(), None))
+
+
+def test_missing_kubectl_is_said(
+    write_space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InputError, match="kubectl is missing"):
+        submit(submission(write_space()))
+
+
+def test_name_is_one_that_kubernetes_takes(write_space: Callable[..., Path]) -> None:
+    long = "a_study-with_a_name_of_more_than_forty_letters_0"
+    given = submission(write_space())
+    name = name_of(replace(given, space=replace(given.space, name=long)))
+    assert name == "karat-a-study-with-a-name-of-more-than-forty-le"

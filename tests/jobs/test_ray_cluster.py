@@ -1,0 +1,193 @@
+"""What is asked of Ray's Jobs API, and what is refused before anything is submitted."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from jobs import Submission
+from jobs.node_check import looked_at
+from jobs.ray_cluster import check_nodes, check_version, submit, text, token_of
+from jobs.upload import check_size, files_of, space_inside, stage
+from jobs.words import launch_words
+from karat.clusters import ClusterConfig, RayConfig
+from karat.errors import InputError
+from karat.space import ResourceConfig
+from tests.jobs.stack import submission_of
+
+HERE = Path(__file__).parent
+TOKEN = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small folder with code, and with much that is not to be sent."""
+    root = tmp_path / "repository"
+    for name, size in {
+        "launch.py": 10,
+        "karat/a.py": 20,
+        "karat/datasets/digits.py": 30,
+        "karat/__pycache__/a.pyc": 1000,
+        "jobs/b.py": 10,
+        "studies/small/journal.jsonl": 10_000,
+        "data/cifar/x": 10_000,
+        "elsewhere/studies/x": 10_000,
+        ".git/x": 1000,
+        "env/pyvenv.cfg": 10,
+        "env/lib/x": 1000,
+        "weights/large": 5_000_000,
+        "weights/small": 1_000_000,
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    (root / ".venv").symlink_to(root / "env")
+    (root / "linked").symlink_to(root / "data")
+    return root
+
+
+@pytest.fixture
+def submission(write_space: Callable[..., Path], repository: Path) -> Submission:
+    given = submission_of(write_space(), RayConfig(storage="/studies"))
+    return replace(given, repository=repository)
+
+
+@contextmanager
+def dashboard(version: str = "2.60.0") -> Iterator[str]:
+    """A server that answers as Ray's dashboard does to whoever has the token."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            self.wfile.write(json.dumps({"ray_version": version}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_text_is_the_stored_one(submission: Submission) -> None:
+    assert text(submission) == (HERE / "ray_cluster.json").read_text()
+
+
+def test_code_is_sent_and_data_studies_and_environments_are_not(repository: Path) -> None:
+    sent = {str(path) for path in files_of(repository, [repository / "elsewhere/studies"])}
+    assert sent == {
+        *("launch.py", "karat/a.py", "karat/datasets/digits.py", "jobs/b.py"),
+        *("weights/large", "weights/small"),
+    }
+
+
+def test_too_large_upload_is_refused_with_the_largest_folders(repository: Path) -> None:
+    with pytest.raises(InputError, match=r"6\.0 MB would be sent.*at most 2 .*weights 6\.0 MB"):
+        check_size(repository, files_of(repository), 2)
+
+
+def test_size_is_looked_at_before_the_cluster_is(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    ray = RayConfig(address="http://127.0.0.1:1", storage="/studies", largest_upload_mb=1)
+    with pytest.raises(InputError, match="largest_upload_mb"):
+        submit(replace(submission, cluster=ClusterConfig(ray=ray)))
+
+
+def test_space_from_elsewhere_is_sent_along(submission: Submission, tmp_path: Path) -> None:
+    folder = tmp_path / "staged"
+    folder.mkdir()
+    stage(submission, files_of(submission.repository), folder)
+    inside = space_inside(submission)
+    assert str(inside) == "submitted/space.yaml"
+    assert (folder / inside).read_text() == submission.space_file.read_text()
+    assert (folder / "karat/a.py").exists()
+
+
+def test_words_get_the_places_over_there() -> None:
+    given = ("--space=x.yaml", "--storage", "here", "--set", "a=b c", "--name", "n")
+    assert launch_words(given, Path("q.yaml"), Path("/s")) == [
+        *("python", "-m", "jobs.in_cluster", "--space", "q.yaml", "--storage", "/s"),
+        *("--set", "a=b c", "--name", "n"),
+    ]
+
+
+def test_missing_token_is_refused() -> None:
+    with pytest.raises(InputError, match="token is missing: set RAY_AUTH_TOKEN"):
+        token_of({"RAY_AUTH_TOKEN": ""})
+    with pytest.raises(InputError, match="RAY_AUTH_TOKEN_PATH = /nowhere/token: No such file"):
+        token_of({"RAY_AUTH_TOKEN_PATH": "/nowhere/token"})
+
+
+def test_token_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert token_of({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}) == TOKEN
+
+
+def test_wrong_token_other_version_and_no_answer_are_refused() -> None:
+    with dashboard() as address:
+        check_version(address, TOKEN)
+        with pytest.raises(InputError, match="refuses the token"):
+            check_version(address, "wrong")
+    with pytest.raises(InputError, match="no Ray dashboard answers there"):
+        check_version(address, TOKEN)
+    with (
+        dashboard("2.59.1") as address,
+        pytest.raises(InputError, match=r"runs Ray 2\.59\.1, karat here 2\.60\.0"),
+    ):
+        check_version(address, TOKEN)
+
+
+def test_no_node_with_room_for_a_trial_is_refused() -> None:
+    nodes = [{"node": "a (1)", "resources": {"CPU": 8.0, "GPU": 1.0}, "wrong": []}]
+    check_nodes(nodes, ResourceConfig(cpus=8, gpus=1))
+    with pytest.raises(InputError, match=r"no node .* has 1 CPUs and 2 GPUs .* 8 CPUs and 1 GPUs"):
+        check_nodes(nodes, ResourceConfig(gpus=2))
+
+
+def test_node_that_does_not_see_the_storage_is_named() -> None:
+    wrong = ["there is no folder /studies"]
+    nodes = [
+        {"node": "a (1)", "resources": {"CPU": 8.0}, "wrong": []},
+        {"node": "b (2)", "resources": {"CPU": 8.0}, "wrong": wrong},
+    ]
+    with pytest.raises(InputError, match=r"b \(2\): there is no folder /studies"):
+        check_nodes(nodes, ResourceConfig())
+
+
+def test_another_folder_of_the_same_name_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / ".token").write_text("token")
+    assert looked_at(str(tmp_path), "token", []) == []
+    assert looked_at(str(tmp_path), "other", []) == [
+        f"{tmp_path} is another folder there than on the head"
+    ]
+    assert looked_at(str(tmp_path), "token", ["/nowhere/data"]) == ["there is no /nowhere/data"]
+
+
+def test_relative_data_is_refused(submission: Submission) -> None:
+    space = replace(submission.space, data={"name": "image_folder", "root": "pictures"})
+    with pytest.raises(InputError, match=r"data\.root = 'pictures': must be absolute"):
+        text(replace(submission, space=space))
+
+
+def test_secret_in_what_is_submitted_is_refused(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "RAY_AUTH_TOKEN", TOKEN)
+    assert TOKEN not in text(submission)
+    with pytest.raises(InputError, match="holds a password or token"):
+        text(replace(submission, environment={"MLFLOW_TRACKING_TOKEN": TOKEN}))
