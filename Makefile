@@ -3,13 +3,17 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 STAMP := $(VENV)/.complete
 
-.PHONY: run test check bench chaos requirements clean
+.PHONY: run test test-cluster check bench chaos requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m "not cluster"
+
+# On a real Slurm of two nodes, on this machine; wants root, slurm-wlm, munge and iproute2. About ten minutes.
+test-cluster: $(STAMP)
+	$(VENV)/bin/python -m pytest -m cluster -rs
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

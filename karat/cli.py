@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from karat.errors import InputError, KaratError
+from karat.errors import InputError, KaratError, StudyLockedError
 from karat.interruption import Interruption
 from karat.quiet import switch_off_calls
 
@@ -52,6 +52,9 @@ def launch(arguments: Sequence[str] | None = None) -> int:
         "--submit",
         choices=("slurm", "ray", "kubernetes"),
         help="hand the study to a cluster; with --dry-run show what would be submitted",
+    )
+    parser.add_argument(
+        "--cluster", metavar="NAME", help="clusters/NAME.yaml, in place of what the space says"
     )
     options = parser.parse_args(arguments)
     return _guarded(lambda: _launch(options))
@@ -118,6 +121,10 @@ def _guarded(command: Callable[[], int]) -> int:
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return WRONG_INPUT
+    except StudyLockedError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        # One of several short jobs that are one study: whoever runs it needs no help.
+        return OK if os.environ.get("KARAT_IF_LOCKED") == "leave" else FAILED
     except KaratError as error:
         print(f"error: {printable(str(error), kept=chr(10))}", file=sys.stderr)
         return FAILED
@@ -134,8 +141,10 @@ def _launch(options: argparse.Namespace) -> int:
     document, overrides = read_question(options.space, options.set, options.name)
     if options.extend and (options.dry_run or options.fresh):
         raise InputError("--extend: does not go with --dry-run or --fresh")
+    if options.cluster is not None and options.submit is None:
+        raise InputError("--cluster: goes with --submit")
     interruption = Interruption()
-    if not options.dry_run:
+    if not (options.dry_run or options.submit):
         interruption.install()
     from rich.console import Console
 
@@ -143,12 +152,18 @@ def _launch(options: argparse.Namespace) -> int:
     from karat.spacefile import load_space
 
     space = load_space(options.space, overrides, options.name, document)
-    slots = slots_of(space.resources)
     console = Console()
+    if options.submit:
+        from karat.submission import hand_over
+
+        hand_over(space, options, console)
+        return OK
+    if "KARAT_RAY_ADDRESS" not in os.environ:  # what the nodes of a cluster have, they say later
+        slots_of(space.resources)
     if options.dry_run:
         from karat.dryrun import print_plan
 
-        print_plan(space, slots, console)
+        print_plan(space, slots_of(space.resources), console)
         return OK
     from karat.driver import drive
 

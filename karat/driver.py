@@ -195,7 +195,8 @@ def _run(study: Study, command: str, console: Console, interruption: Interruptio
 
 
 def _run_segments(study: Study, interruption: Interruption, console: Console) -> None:
-    with Engine(study.space.resources) as engine:
+    address = os.environ.get("KARAT_RAY_ADDRESS")  # of a cluster that a job has started
+    with Engine(study.space.resources, address=address) as engine:
         interruption.stop = engine.stop
         interruption.install()
         study.record("launched", slots=engine.slots, environment=describe_environment())

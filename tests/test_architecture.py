@@ -70,7 +70,7 @@ LAYERS = [
         "replay",
     },
     {"audit"},
-    {"driver"},
+    {"driver", "submission"},
     {"cli"},
     {"__main__"},
 ]
@@ -134,6 +134,8 @@ def test_command_line_has_only_these_flags() -> None:
         "--fresh",
         "--extend",
         "--dry-run",
+        "--submit",
+        "--cluster",
     }
 
 
