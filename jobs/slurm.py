@@ -4,13 +4,14 @@ The text is a batch script that ends in `jobs/slurm_job.py`, which starts Ray on
 the study and requeues the job before its time limit.
 """
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from karat.errors import InputError, nearest
 LOGS = ".slurm"  # below the storage; no study has a name with a dot
 _ANSWER_S = 60.0
 _START_MARGIN_S = 60.0
+_NODES_S = 10  # for nodes to be asked before submission
 
 
 def text(submission: Submission, python: str = sys.executable) -> str:
@@ -56,6 +58,7 @@ def submit(submission: Submission) -> Submitted:
     config = _config(submission)
     check_settings(submission, config)
     check_site(submission, config, nodes_of_site())
+    check_nodes(submission, config)
     if "--fresh" in submission.arguments:
         submission = _put_aside(submission)
     logs = submission.storage / LOGS
@@ -154,6 +157,25 @@ def check_site(submission: Submission, config: SlurmConfig, nodes: Sequence[Node
             f"{config.cpus_per_node} CPUs and {config.gpus_per_node} GPUs "
             f"(at most {max(node.cpus for node in ours)} and {most})"
         )
+
+
+def check_nodes(submission: Submission, config: SlurmConfig) -> None:
+    """Refuse a storage that nodes do not see; where none is free to be asked, the job will look.
+
+    Raises:
+        InputError: with the nodes' names.
+    """
+    from jobs.slurm_checks import Busy, look, refuse_unseen
+
+    with contextlib.suppress(Busy):
+        refuse_unseen(submission.storage, look(submission, config, wait_s=_NODES_S))
+
+
+def checks(submission: Submission) -> list[tuple[str, Callable[[], str]]]:
+    """What `python -m karat doctor --submit slurm` asks beyond this machine."""
+    from jobs import slurm_checks
+
+    return slurm_checks.checks(submission)
 
 
 def run(*words: str, text: str | None = None) -> str:

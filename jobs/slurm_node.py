@@ -3,11 +3,13 @@
     srun ... python -m jobs.slurm_node --cpus 8 --gpus 2 --head
 
 Says `ready NODE ADDRESS` when Ray runs, or `failed NODE WHY`. It ends with what it started, by
-process id. SIGTERM, which `scancel` sends to every process of a job, is kept from it and from
-Ray: the driver needs the workers for a while, to let them write checkpoints.
+process id, and they with it where it is killed. SIGTERM, which `scancel` sends to every process
+of a job, is kept from it and from Ray: the driver needs the workers for a while, to let them write
+checkpoints.
 """
 
 import argparse
+import ctypes
 import importlib.util
 import os
 import select
@@ -28,6 +30,8 @@ from karat.scratch import make_scratch
 
 _OBJECT_STORE_BYTES = 200_000_000  # of shared memory: nothing large goes through Ray
 _START_S = 120.0
+_DEAF_TO = (signal.SIGTERM, signal.SIGINT)
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -41,7 +45,8 @@ def main() -> int:
     part.add_argument("--address", help="of the head")
     parser.add_argument("--alone", action="store_true", help="no other node joins")
     options = parser.parse_args()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    for number in _DEAF_TO:
+        signal.signal(number, signal.SIG_IGN)
     name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     if not os.access(options.storage, os.W_OK):
         print(f"failed {name} it cannot write the storage {options.storage}", flush=True)
@@ -98,7 +103,11 @@ def _serve(name: str, folder: Path, command: Sequence[str]) -> int:
     with log.open("wb") as output, no_api_server() as port:
         extra = [f"--dashboard-port={port}"] if "--head" in command else []
         ray = subprocess.Popen(
-            [*command, *extra], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            [*command, *extra],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_become_dependent,
         )
         deadline = time.monotonic() + _START_S
         while not known.exists() and ray.poll() is None and time.monotonic() < deadline:
@@ -114,6 +123,12 @@ def _serve(name: str, folder: Path, command: Sequence[str]) -> int:
             return 0
     print(f"failed {name} Ray ended by itself, with status {ray.returncode}", flush=True)
     return 1
+
+
+def _become_dependent() -> None:
+    """In Ray's first process: all of Ray is deaf, whatever handlers it has, and dies with us."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _told_to_end(wait_s: float) -> bool:

@@ -84,6 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     mended = commands.add_parser("repair", help="cut a damaged journal before its first bad line")
     mended.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
+    doctor = commands.add_parser("doctor", help="check what a study needs, here or on a cluster")
+    doctor.add_argument("--space", type=Path, help="the question, for what its trials need")
+    doctor.add_argument("--submit", choices=("slurm", "ray", "kubernetes"), help="the cluster too")
+    doctor.add_argument("--cluster", metavar="NAME", help="clusters/NAME.yaml")
+    doctor.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
     costs = commands.add_parser("costs", help="parameters and operations of a model")
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["costs"]:  # its flags are the settings of all bases, which load torch
@@ -98,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "replay": _replay,
         "repair": _repair,
         "costs": _costs,
+        "doctor": _doctor,
     }[options.command]
     return _guarded(lambda: command(options))
 
@@ -268,6 +274,25 @@ def _costs(options: argparse.Namespace) -> int:
 
     print_costs(options, Console())
     return OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from karat.doctor import checks_here, examine
+    from karat.space import ResourceConfig
+    from karat.spacefile import load_space
+    from karat.submission import describe, way_of
+
+    if options.submit and options.space is None:
+        raise InputError("--submit: needs --space, whose job is looked at")
+    space = None if options.space is None else load_space(options.space)
+    resources = ResourceConfig() if space is None else space.resources
+    checks = checks_here(options.storage, resources, elsewhere=options.submit is not None)
+    if options.submit and space is not None:
+        checks += way_of(options.submit).checks(describe(space, options))
+    findings = examine(checks)
+    for each in findings:
+        print(printable(str(each)), flush=True)
+    return OK if all(each.ok for each in findings) else FAILED
 
 
 def _state_of(study: Path) -> "StudyState":

@@ -6,12 +6,16 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from karat.clusters import cluster_of
 from karat.redact import without_secrets
 from karat.space import Space
+
+if TYPE_CHECKING:
+    from jobs import Submission
 
 _FILES = {"slurm": "slurm", "ray": "ray_cluster", "kubernetes": "kubernetes"}
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -29,20 +33,8 @@ def hand_over(space: Space, options: argparse.Namespace, console: Console) -> No
     Raises:
         InputError: no such cluster file, or the cluster refuses.
     """
-    from jobs import Submission
-
-    file = options.space.resolve()
-    given = options.cluster if options.cluster is not None else space.source.get("cluster")
-    submission = Submission(
-        space=space,
-        space_file=file,
-        arguments=arguments(options),
-        storage=options.storage.resolve(),
-        repository=_REPOSITORY,
-        cluster=cluster_of(given, file),
-        environment=_handed_on(os.environ),
-    )
-    way = importlib.import_module(f"jobs.{_FILES[options.submit]}")
+    way = way_of(options.submit)
+    submission = describe(space, options, arguments(options))
     if options.dry_run:
         _print(console, way.text(submission).rstrip())
         return
@@ -52,6 +44,35 @@ def hand_over(space: Space, options: argparse.Namespace, console: Console) -> No
     _print(console, f"    watch   {done.watch}")
     _print(console, f"    stop    {done.stop}")
     _print(console, f"    resume  {' '.join([done.resume, *map(shlex.quote, named)])}")
+
+
+def way_of(name: str) -> Any:
+    """The file of `jobs` that knows this way."""
+    return importlib.import_module(f"jobs.{_FILES[name]}")
+
+
+def describe(
+    space: Space, options: argparse.Namespace, arguments: tuple[str, ...] = ()
+) -> "Submission":
+    """What is to be submitted, with absolute paths.
+
+    Raises:
+        InputError: no such cluster file, or something in it is wrong.
+    """
+    from jobs import Submission
+
+    file = options.space.resolve()
+    return Submission(
+        space=space,
+        space_file=file,
+        arguments=arguments,
+        storage=options.storage.resolve(),
+        repository=_REPOSITORY,
+        cluster=cluster_of(
+            options.cluster if options.cluster is not None else space.source.get("cluster"), file
+        ),
+        environment=_handed_on(os.environ),
+    )
 
 
 def arguments(options: argparse.Namespace) -> tuple[str, ...]:

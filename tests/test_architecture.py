@@ -70,7 +70,7 @@ LAYERS = [
         "replay",
     },
     {"audit"},
-    {"driver", "submission"},
+    {"doctor", "driver", "submission"},
     {"cli"},
     {"__main__"},
 ]

@@ -141,7 +141,10 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on(
     launched.wait("the end of the job", lambda: launched.job not in site.run("squeue", "-h"))
     before = launched.events
     assert before[-1].kind == "interrupted", launched.log
-    assert not [e for e in before if e.kind == "segment_ended" and e.data["cause"] == "lost"]
+    assert not list(processes(site, ""))
+    left = [e.data["detail"] for e in before if e.kind == "segment_ended"]
+    assert left
+    assert all(each.startswith("paused ") for each in left), "checkpoints were not written in time"
     launched.submit()
     launched.wait_for_state("COMPLETED")
     launched.check_end()
