@@ -25,6 +25,7 @@ from pathlib import Path
 import psutil
 
 from karat.engine import prepare_environment
+from karat.interruption import IGNORES_SIGTERM
 from karat.local_ray import LOOPBACK, no_api_server
 from karat.scratch import make_scratch
 
@@ -53,6 +54,7 @@ def main() -> int:
         return 1
     address = LOOPBACK if options.alone else own_address()
     prepare_environment(address)
+    os.environ[IGNORES_SIGTERM] = "1"  # for workers: Ray unblocks it in them
     folder = make_scratch()
     try:
         return _serve(name, folder, ray_command(options, address, folder))

@@ -11,6 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.errors import KaratError
+from karat.interruption import ignore_if_told
 from karat.segments import Segment
 from karat.study import Study
 from karat.worker import SegmentWorker
@@ -31,6 +32,7 @@ class SegmentTrainable(tune.Trainable):
     """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        ignore_if_told()
         self._worker = SegmentWorker(Segment(**json.loads(config["segment"])))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

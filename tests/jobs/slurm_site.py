@@ -73,7 +73,7 @@ class Site:
 
     def start(self) -> None:
         """Start everything and wait until both nodes are idle."""
-        for name in ("state", "spool-n1", "spool-n2"):
+        for name in ("state", "spool-n1", "spool-n2", self.only_on_n1.name):
             (self.folder / name).mkdir()
         self.folder.chmod(0o755)
         key = self.folder / "munge.key"
@@ -98,8 +98,17 @@ class Site:
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.5)
 
+    @property
+    def only_on_n1(self) -> Path:
+        """A folder in place of which n2 has another one."""
+        return self.folder / "only-on-n1"
+
     def start_node(self, name: str) -> None:
-        self.daemon("slurmd", "-D", "-N", name)
+        words = ["slurmd", "-D", "-N", name]
+        if name == "n2":
+            hide = f"mount -t tmpfs none {self.only_on_n1} && exec {' '.join(words)}"
+            words = ["unshare", "--mount", "sh", "-c", hide]
+        self.daemon(*words)
 
     def popen(self, *words: str) -> "subprocess.Popen[bytes]":
         log = (self.folder / "out.log").open("ab")
@@ -131,9 +140,9 @@ class Site:
         assert done.returncode == 0 or not check, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def launch(self, *words: str) -> str:
+    def launch(self, *words: str, check: bool = True) -> str:
         """What `launch.py` prints."""
-        return self.run(sys.executable, "launch.py", *words)
+        return self.run(sys.executable, "launch.py", *words, check=check)
 
     def state(self, job: str) -> str:
         """The state of a job (`PENDING`, `RUNNING`, ...) ; empty where Slurm has forgotten it."""

@@ -1,6 +1,7 @@
 """Studies on a real Slurm of two nodes: to their end, through everything that Slurm does to jobs."""
 
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -113,6 +114,41 @@ def ended(events: list[Event]) -> dict[int, Event]:
     return {e.data["trial"]: e for e in events if e.kind == "trial_ended"}
 
 
+@pytest.mark.parametrize(
+    ("exchange", "message"),
+    [
+        (("nodes: 2", "nodes: 2, partition: shirt"), "no such partition. did you mean 'short'?"),
+        (("nodes: 2", "nodes: 3"), "slurm.nodes = 3: partition short has 2 nodes"),
+        (("cpus_per_node: 1", "gpus_per_node: 1"), "has 0 nodes with 4 CPUs and 1 GPUs"),
+    ],
+)
+def test_what_the_site_cannot_run_is_refused_and_nothing_submitted(
+    site: Site, write_space: WriteSpace, tmp_path: Path, exchange: tuple[str, str], message: str
+) -> None:
+    space = write_space(cluster(), exchange)
+    words = ("--space", str(space), "--storage", str(tmp_path), "--submit", "slurm", "--dry-run")
+    assert "#SBATCH" in site.launch(*words)
+    said = site.launch(*words[:-1], check=False)
+    assert said.startswith("error: ")
+    assert message in said
+    assert "small" not in site.run("squeue", "--noheader", "--format=%j")
+
+
+def test_storage_that_a_node_cannot_see_is_refused_by_the_nodes_name(
+    site: Site, write_space: WriteSpace
+) -> None:
+    words = ("--space", str(write_space(cluster())), "--storage", str(site.only_on_n1 / "studies"))
+    said = site.launch(*words, "--submit", "slurm", check=False)
+    assert "only-on-n1/studies: n2 cannot read and write it" in said
+    assert "small" not in site.run("squeue", "--noheader", "--format=%j")
+    examined = site.run(
+        sys.executable, "-m", "karat", "doctor", "--submit", "slurm", *words, check=False
+    )
+    assert "ok     nodes     karat runs on n1, n2" in examined
+    assert "FAILS  shared    --storage" in examined
+    assert "ok     clocks" in examined
+
+
 def test_study_on_two_nodes_runs_to_its_end_and_hides_its_token(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
@@ -174,7 +210,7 @@ def test_node_that_goes_down_costs_no_more_than_epochs_and_the_job_goes_on_by_it
     site.run("scontrol", "update", "nodename=n2", "state=down", "reason=test")
     launched.wait_for_state("PENDING")
     before = ended(launched.events)
-    site.run("scontrol", "update", "nodename=n2", "state=resume")
+    site.run("scontrol", "update", "nodename=n2", "state=resume", check=False)  # may have come back
     launched.wait_for_state("COMPLETED")
     launched.check_end()
     after = ended(launched.events)
