@@ -3,14 +3,18 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 STAMP := $(VENV)/.complete
 
-.PHONY: run test check bench chaos requirements clean
+.PHONY: run test test-cluster check bench chaos requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
 # Two at a time, but for the tests that start Ray (group "ray"), which take the machine's cores.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not cluster"
+
+# On a real Slurm of two nodes, on this machine; wants root, slurm-wlm, munge and iproute2. About ten minutes.
+test-cluster: $(STAMP)
+	$(VENV)/bin/python -m pytest -m cluster -rs
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

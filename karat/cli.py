@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from karat.errors import InputError, KaratError
+from karat.errors import InputError, KaratError, StudyLockedError
 from karat.interruption import Interruption
 from karat.quiet import switch_off_calls
 
@@ -53,6 +53,9 @@ def launch(arguments: Sequence[str] | None = None) -> int:
         choices=("slurm", "ray", "kubernetes"),
         help="hand the study to a cluster; with --dry-run show what would be submitted",
     )
+    parser.add_argument(
+        "--cluster", metavar="NAME", help="clusters/NAME.yaml, in place of what the space says"
+    )
     options = parser.parse_args(arguments)
     return _guarded(lambda: _launch(options))
 
@@ -81,6 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     mended = commands.add_parser("repair", help="cut a damaged journal before its first bad line")
     mended.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
+    doctor = commands.add_parser("doctor", help="check what a study needs, here or on a cluster")
+    doctor.add_argument("--space", type=Path, help="the question, for what its trials need")
+    doctor.add_argument("--submit", choices=("slurm", "ray", "kubernetes"), help="the cluster too")
+    doctor.add_argument("--cluster", metavar="NAME", help="clusters/NAME.yaml")
+    doctor.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
     costs = commands.add_parser("costs", help="parameters and operations of a model")
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["costs"]:  # its flags are the settings of all bases, which load torch
@@ -95,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "replay": _replay,
         "repair": _repair,
         "costs": _costs,
+        "doctor": _doctor,
     }[options.command]
     return _guarded(lambda: command(options))
 
@@ -118,6 +127,10 @@ def _guarded(command: Callable[[], int]) -> int:
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return WRONG_INPUT
+    except StudyLockedError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        # One of several short jobs that are one study: whoever runs it needs no help.
+        return OK if os.environ.get("KARAT_IF_LOCKED") == "leave" else FAILED
     except KaratError as error:
         print(f"error: {printable(str(error), kept=chr(10))}", file=sys.stderr)
         return FAILED
@@ -134,8 +147,10 @@ def _launch(options: argparse.Namespace) -> int:
     document, overrides = read_question(options.space, options.set, options.name)
     if options.extend and (options.dry_run or options.fresh):
         raise InputError("--extend: does not go with --dry-run or --fresh")
+    if options.cluster is not None and options.submit is None:
+        raise InputError("--cluster: goes with --submit")
     interruption = Interruption()
-    if not options.dry_run:
+    if not (options.dry_run or options.submit):
         interruption.install()
     from rich.console import Console
 
@@ -143,12 +158,18 @@ def _launch(options: argparse.Namespace) -> int:
     from karat.spacefile import load_space
 
     space = load_space(options.space, overrides, options.name, document)
-    slots = slots_of(space.resources)
     console = Console()
+    if options.submit:
+        from karat.submission import hand_over
+
+        hand_over(space, options, console)
+        return OK
+    if "KARAT_RAY_ADDRESS" not in os.environ:  # what the nodes of a cluster have, they say later
+        slots_of(space.resources)
     if options.dry_run:
         from karat.dryrun import print_plan
 
-        print_plan(space, slots, console)
+        print_plan(space, slots_of(space.resources), console)
         return OK
     from karat.driver import drive
 
@@ -253,6 +274,25 @@ def _costs(options: argparse.Namespace) -> int:
 
     print_costs(options, Console())
     return OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from karat.doctor import checks_here, examine
+    from karat.space import ResourceConfig
+    from karat.spacefile import load_space
+    from karat.submission import describe, way_of
+
+    if options.submit and options.space is None:
+        raise InputError("--submit: needs --space, whose job is looked at")
+    space = None if options.space is None else load_space(options.space)
+    resources = ResourceConfig() if space is None else space.resources
+    checks = checks_here(options.storage, resources, elsewhere=options.submit is not None)
+    if options.submit and space is not None:
+        checks += way_of(options.submit).checks(describe(space, options))
+    findings = examine(checks)
+    for each in findings:
+        print(printable(str(each)), flush=True)
+    return OK if all(each.ok for each in findings) else FAILED
 
 
 def _state_of(study: Path) -> "StudyState":

@@ -18,6 +18,7 @@ from karat.training import TrialConfig
 
 # Share of a large product's speed that training a small model reaches, measured on two cores.
 _EFFICIENCY = 0.25
+_GPU_MULTIPLY_ADDS_PER_S = 1e14
 
 
 def trial_config(space: Space, arm: Arm) -> TrialConfig:
@@ -37,6 +38,21 @@ def arm_costs(config: TrialConfig) -> Costs:
     )
 
 
+def longest_epoch_s(space: Space) -> float:
+    """About how long one epoch takes of the arm that takes longest, with what a trial gets."""
+    rate = _EFFICIENCY * _multiply_adds_per_second() * space.resources.cpus
+    if (
+        space.resources.gpus
+    ):  # not here to be measured: a fast one, so that nothing is refused wrongly
+        rate = max(rate, _GPU_MULTIPLY_ADDS_PER_S)
+    configs = (trial_config(space, arm) for arm in space.arms.values())
+    return max(_multiply_adds_per_epoch(config) for config in configs) / rate
+
+
+def _multiply_adds_per_epoch(config: TrialConfig) -> float:
+    return 3 * arm_costs(config).forward_flops * config.data.info().train_size
+
+
 def print_plan(space: Space, slots: int, console: Console) -> None:
     """Arms, trials, parameters per arm, what was excluded and why, and about how long it takes."""
     search = Search(space)
@@ -52,7 +68,7 @@ def print_plan(space: Space, slots: int, console: Console) -> None:
     for label, arm in space.arms.items():
         config = trial_config(space, arm)
         costs, epochs = arm_costs(config), config.training.epochs
-        per_epoch = 3 * costs.forward_flops * config.data.info().train_size / rate
+        per_epoch = _multiply_adds_per_epoch(config) / rate
         joint = counts[JOINT] / len(space.arms)
         trials = counts[label] + joint
         search_s += per_epoch * rule.expected_epochs(max(1, round(trials)), epochs)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from karat import orders
 from karat.errors import InputError
-from karat.local_ray import close_environment, join_ray, start_ray
+from karat.local_ray import LOOPBACK, close_environment, join_ray, start_ray
 from karat.scratch import make_scratch
 from karat.space import ResourceConfig
 from karat.study import Study
@@ -64,11 +64,7 @@ class Engine:
         self.stopped = False
 
     def __enter__(self) -> "Engine":
-        os.environ.update(_ENVIRONMENT)
-        close_environment()
-        # Workers inherit this, and so find karat wherever the study was launched from.
-        paths = [_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        prepare_environment(self.address or LOOPBACK)
         if self.address is not None:
             self.slots = join_ray(self.address, self.resources)
             return self
@@ -171,6 +167,19 @@ class Engine:
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
+
+
+def prepare_environment(address: str) -> None:
+    """Set what Ray and Tune read, in the driver and, by inheritance, in every worker.
+
+    Args:
+        address: of Ray's head.
+    """
+    os.environ.update(_ENVIRONMENT)
+    close_environment(address)
+    # Workers find karat by this wherever the study was launched from.
+    paths = [_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
 @contextlib.contextmanager

@@ -1,10 +1,23 @@
 """A signal makes a launch leave off in good order, at whatever moment it comes."""
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+IGNORES_SIGTERM = "KARAT_IGNORES_SIGTERM"
+
+
+def ignore_if_told() -> None:
+    """In a worker: leave SIGTERM to the driver where a scheduler sends it to every process of a job.
+
+    Ray unblocks it in its workers, and would end them before they have written a checkpoint.
+    """
+    if os.environ.get(IGNORES_SIGTERM):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class Interruption:

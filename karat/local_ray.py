@@ -13,17 +13,19 @@ from karat.quiet import switch_off_calls
 from karat.space import ResourceConfig
 
 LOOPBACK = "127.0.0.1"
-_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    # The name is history: off, it binds Ray's sockets to 127.0.0.1, where they else take [::].
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-}
+# The name is history: off, it binds Ray's sockets to 127.0.0.1, where they else take [::].
+_SEVERAL_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
-def close_environment() -> None:
-    """Set what Ray reads when it is imported, and what its processes inherit."""
+def close_environment(address: str = LOOPBACK) -> None:
+    """Set what Ray reads when it is imported, and what its processes inherit.
+
+    Args:
+        address: of the head, with a port or without; any but 127.0.0.1 is reached from other machines.
+    """
     switch_off_calls()
-    os.environ.update(_ENVIRONMENT)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ[_SEVERAL_MACHINES] = "0" if address.partition(":")[0] == LOOPBACK else "1"
     if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
         # Else Ray leaves a token in the home folder, readable as an older umask had it.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -42,7 +44,7 @@ def start_ray(folder: Path, cpus: int) -> None:
     """
     import ray
 
-    with _no_api_server() as port:
+    with no_api_server() as port:
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -92,7 +94,7 @@ def _trials_on(node: Mapping[str, float], resources: ResourceConfig) -> int:
 
 
 @contextlib.contextmanager
-def _no_api_server() -> Iterator[int]:
+def no_api_server() -> Iterator[int]:
     """A port that is taken, so that Ray goes without its API server, and does not mind.
 
     Without a dashboard that process has one job left, usage statistics, for which it asks the

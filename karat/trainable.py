@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from ray.tune import Trainable
 
+from karat.interruption import ignore_if_told
 from karat.segments import Segment
 from karat.worker import SegmentWorker
 
@@ -24,6 +25,7 @@ class SegmentTrainable(Trainable):
     """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        ignore_if_told()
         self._worker = self.worker(Segment(**json.loads(config["segment"])))
 
     def worker(self, segment: Segment) -> Worker:

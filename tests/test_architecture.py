@@ -73,7 +73,7 @@ LAYERS = [
         "replay",
     },
     {"audit"},
-    {"driver"},
+    {"doctor", "driver", "submission"},
     {"cli"},
     {"__main__"},
 ]
@@ -137,6 +137,8 @@ def test_command_line_has_only_these_flags() -> None:
         "--fresh",
         "--extend",
         "--dry-run",
+        "--submit",
+        "--cluster",
     }
 
 

@@ -1,0 +1,153 @@
+"""What a study needs of a Slurm site, for `python -m karat doctor --submit slurm` and before submission.
+
+One short step on as many nodes as the job will have says what they see. It is not waited for
+where the site is busy: the job's own nodes look again before anything runs.
+"""
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import Submission
+from jobs.slurm import check_settings, check_site, nodes_of_site, runner
+from karat.clusters import SlurmConfig
+from karat.doctor import Check, Unwell
+from karat.errors import InputError
+
+_CLOCKS_APART_S = 5.0
+_LOOK = """
+seen=no; [ "$(cat "$1" 2>/dev/null)" = "$2" ] && : > "$1.$SLURMD_NODENAME" 2>/dev/null && seen=yes
+rm -f "$1.$SLURMD_NODENAME"
+runs=no; shift 2; "$@" -c 'import karat' >/dev/null 2>&1 && runs=yes
+echo "karat $SLURMD_NODENAME $seen $runs $(date +%s.%N)"
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a node has said; `apart_s` is its clock against ours, 0 where it may be right."""
+
+    node: str
+    sees_storage: bool
+    runs_karat: bool
+    apart_s: float
+
+
+class Busy(Exception):
+    """The site has no nodes free to look from."""
+
+
+def checks(submission: Submission) -> list[Check]:
+    """The checks of a site, for the doctor."""
+    config = submission.cluster.slurm or SlurmConfig()
+    looks: list[Look] = []
+
+    def site() -> str:
+        check_settings(submission, config)
+        nodes = nodes_of_site()
+        check_site(submission, config, nodes)
+        return f"{len({node.name for node in nodes})} nodes; the job fits"
+
+    def nodes() -> str:
+        try:
+            looks.extend(look(submission, config, wait_s=60))
+        except Busy as busy:
+            raise Unwell(f"no nodes are free to be asked ({busy}): try again later") from busy
+        wrong = [each.node for each in looks if not each.runs_karat]
+        if wrong:
+            raise Unwell(
+                f"karat does not run on {', '.join(wrong)}: put it and its Python on storage that "
+                "all nodes see, or name an image"
+            )
+        return f"karat runs on {', '.join(each.node for each in looks)}"
+
+    def storage() -> str:
+        refuse_unseen(submission.storage, looks)
+        return f"{submission.storage} can be written from {len(looks)} nodes"
+
+    return [
+        ("slurm", site),
+        ("nodes", nodes),
+        ("shared", storage),
+        ("clocks", lambda: clocks(looks)),
+    ]
+
+
+def refuse_unseen(storage: Path, looks: list[Look]) -> None:
+    """Refuse a storage that some node does not have.
+
+    Raises:
+        InputError: with the nodes' names.
+    """
+    blind = [each.node for each in looks if not each.sees_storage]
+    if blind:
+        raise InputError(
+            f"--storage {storage}: {', '.join(blind)} cannot read and write it; use a folder on a "
+            "file system that all nodes share"
+        )
+
+
+def clocks(looks: list[Look]) -> str:
+    """The nodes' clocks agree with ours, so that times in a study can be read."""
+    wrong = [f"{e.node} by {e.apart_s:+.0f} s" for e in looks if abs(e.apart_s) > _CLOCKS_APART_S]
+    if wrong:
+        raise Unwell(f"clocks differ from here: {', '.join(wrong)}; have NTP set up there")
+    return f"within {_CLOCKS_APART_S:.0f} s of here"
+
+
+def look(submission: Submission, config: SlurmConfig, wait_s: int) -> list[Look]:
+    """Ask as many nodes as the job will have.
+
+    Raises:
+        Busy: none are to be had within `wait_s`.
+    """
+    given = {"partition": config.partition, "account": config.account, "qos": config.qos}
+    options = [f"--{key}={value}" for key, value in given.items() if value is not None]
+    if config.constraint is not None:
+        options.append(f"--constraint={config.constraint}")
+    with _marker(submission.storage) as (path, word):
+        words = ["srun", *options, f"--nodes={config.nodes}", "--ntasks-per-node=1", "--time=2"]
+        words += [f"--immediate={wait_s}", "--job-name=karat-doctor", "--quiet", "--chdir=/"]
+        words += ["bash", "-c", _LOOK, "look", str(path), word, *runner(submission)]
+        environment = {**os.environ, "PYTHONPATH": str(submission.repository)}
+        before = time.time()
+        try:
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                timeout=wait_s + 120,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Busy(str(error)) from error
+        after = time.time()
+    looks = [_read(line, before, after) for line in done.stdout.splitlines() if "karat " in line]
+    if not looks:
+        raise Busy(" ".join(done.stderr.split())[:200])
+    return sorted(looks, key=lambda each: each.node)
+
+
+def _read(line: str, before: float, after: float) -> Look:
+    _, node, seen, runs, clock = line.split()
+    apart = max(0.0, float(clock) - after) - max(0.0, before - float(clock))
+    return Look(node, seen == "yes", runs == "yes", apart)
+
+
+@contextmanager
+def _marker(storage: Path) -> Iterator[tuple[Path, str]]:
+    """A file in the storage with a word that only those know who see it."""
+    storage.mkdir(parents=True, exist_ok=True)
+    path, word = storage / f".doctor-{uuid.uuid4().hex}", uuid.uuid4().hex
+    path.write_text(word)
+    try:
+        yield path, word
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,19 @@
+#!/bin/bash -l
+# karat: small. Submitted again, it goes on.
+#SBATCH --job-name=karat-small
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=4
+#SBATCH --time=04:00:00
+#SBATCH --signal=B:USR1@300
+#SBATCH --output="/shared/my studies/.slurm/small-%j.log"
+#SBATCH --open-mode=append
+#SBATCH --requeue
+set -eo pipefail
+umask 077
+export MLFLOW_TRACKING_URI=https://mlflow.example.org
+exec /shared/karat/.venv/bin/python /shared/karat/jobs/slurm_job.py \
+    --cpus 4 --gpus 0 --wait-minutes 10 --requeue \
+    --storage '/shared/my studies' \
+    --runner /shared/karat/.venv/bin/python \
+    -- /shared/karat/launch.py --space /home/me/spaces/small.yaml --storage '/shared/my studies'

@@ -1,0 +1,199 @@
+"""The leader of a Slurm job, with an `srun` and a `scontrol` that only pretend."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SRUN = """\
+#!/bin/bash
+echo "$@" >> "$SEEN/srun"
+echo "$RAY_AUTH_TOKEN" > "$SEEN/token"
+for word in "$@"; do case "$word" in --nodelist=*) nodes=${word#--nodelist=};; esac; done
+for node in ${nodes//,/ }; do
+    case "$node" in
+        late*) ;;
+        bad*) echo "failed $node it cannot write the storage /s"; exit 1;;
+        *) echo "ready $node 10.1.1.1:4711";;
+    esac
+done
+cat > /dev/null
+echo "$nodes" >> "$SEEN/ended"
+"""
+SCONTROL = """\
+#!/bin/bash
+if [ "$1" = show ]; then tr , '\\n' <<< "$3"; else echo "$@" >> "$SEEN/scontrol"; fi
+"""
+DRIVER = """\
+import os, signal, sys, time
+told = []
+signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
+print("driver at", os.environ["KARAT_RAY_ADDRESS"], flush=True)
+deadline = time.monotonic() + float(sys.argv[1])
+while not told and time.monotonic() < deadline:
+    time.sleep(0.05)
+time.sleep(0.5)
+print("told", len(told), flush=True)
+sys.exit(75 if told else 0)
+"""
+
+
+class Leader:
+    """A job under way."""
+
+    def __init__(self, folder: Path, nodes: str, lasts: float, *more: str) -> None:
+        self.seen = folder / "seen"
+        self.seen.mkdir()
+        for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("driver.py", DRIVER)):
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, str(ROOT / "jobs" / "slurm_job.py"), "--cpus=1", "--gpus=0"),
+                *("--wait-minutes=0.03", "--storage=/s", f"--runner={sys.executable}", *more),
+                *("--", str(folder / "driver.py"), str(lasts)),
+            ],
+            env={
+                **os.environ,
+                "PATH": f"{folder}:{os.environ['PATH']}",
+                "SEEN": str(self.seen),
+                "SLURM_JOB_NODELIST": nodes,
+                "SLURM_JOB_ID": "12",
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+
+    def wait_for(self, text: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said += line
+            if text in line:
+                return
+        raise AssertionError(self.said)
+
+    def end(self) -> int:
+        rest, _ = self.process.communicate(timeout=60)
+        self.said += rest
+        return self.process.returncode
+
+    def read(self, name: str) -> str:
+        path = self.seen / name
+        return path.read_text() if path.exists() else ""
+
+
+StartLeader = Callable[..., Leader]
+
+
+@pytest.fixture
+def lead(tmp_path: Path) -> Iterator[StartLeader]:
+    started: list[Leader] = []
+
+    def start(nodes: str, lasts: float = 30, *more: str) -> Leader:
+        started.append(Leader(tmp_path, nodes, lasts, *more))
+        return started[-1]
+
+    yield start
+    for leader in started:
+        leader.process.kill()
+        leader.process.wait()
+
+
+def test_study_runs_with_the_address_of_the_head_and_everything_is_ended(lead: StartLeader) -> None:
+    leader = lead("n1,n2,n3", 0)
+    assert leader.end() == 0
+    assert "Ray is at 10.1.1.1:4711, on n1, n2, n3" in leader.said
+    assert "driver at 10.1.1.1:4711" in leader.said
+    assert sorted(leader.read("ended").split()) == ["n1", "n2,n3"]
+    assert leader.read("scontrol") == ""
+
+
+def test_slow_node_is_named_and_done_without(lead: StartLeader) -> None:
+    leader = lead("n1,n2,late3", 0)
+    assert leader.end() == 0
+    assert "not there after 0.03 minutes: late3; going on without" in leader.said
+    assert "on n1, n2\n" in leader.said
+
+
+def test_node_without_the_storage_is_named(lead: StartLeader) -> None:
+    leader = lead("n1,bad2", 0)
+    assert leader.end() == 0
+    assert "node bad2: it cannot write the storage /s" in leader.said
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ("bad1", "node bad1: it cannot write the storage /s"),
+        ("late1", "node late1: Ray did not start there in time"),
+    ],
+)
+def test_job_without_a_head_fails_and_says_why(lead: StartLeader, node: str, message: str) -> None:
+    leader = lead(f"{node},n2", 0)
+    assert leader.end() == 1
+    assert message in leader.said
+    assert "driver" not in leader.said
+
+
+def test_time_limit_makes_the_study_leave_off_and_the_job_go_on(lead: StartLeader) -> None:
+    leader = lead("n1,n2", 30, "--requeue")
+    leader.wait_for("driver at")
+    leader.process.send_signal(signal.SIGUSR1)
+    assert leader.end() == 75
+    assert "told 1" in leader.said
+    assert leader.read("scontrol") == "requeue 12\n"
+    assert sorted(leader.read("ended").split()) == ["n1", "n2"]
+
+
+def test_short_job_of_an_array_is_not_requeued(lead: StartLeader) -> None:
+    leader = lead("n1", 30)
+    leader.wait_for("driver at")
+    leader.process.send_signal(signal.SIGUSR1)
+    assert leader.end() == 75
+    assert leader.read("scontrol") == ""
+
+
+def test_cancelled_job_leaves_off_once_and_is_not_requeued(lead: StartLeader) -> None:
+    leader = lead("n1,n2", 30, "--requeue")
+    leader.wait_for("driver at")
+    for _ in range(3):
+        leader.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+    assert leader.end() == 75
+    assert "told 1" in leader.said
+    assert leader.read("scontrol") == ""
+
+
+def test_signal_before_the_study_runs_counts(lead: StartLeader) -> None:
+    leader = lead("late1", 30, "--requeue", "--wait-minutes=1")
+    deadline = time.monotonic() + 30
+    while not leader.read("srun") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    leader.process.send_signal(signal.SIGUSR1)
+    assert leader.end() == 75
+    assert leader.read("scontrol") == "requeue 12\n"
+
+
+def test_token_is_new_for_every_start_and_in_no_command_line(lead: StartLeader) -> None:
+    leader = lead("n1,n2", 0)
+    leader.end()
+    token = leader.read("token").strip()
+    assert len(token) == 64
+    assert token not in leader.read("srun") + leader.said
+
+
+def test_leader_needs_nothing_but_the_standard_library() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", str(ROOT / "jobs" / "slurm_job.py"), "--help"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

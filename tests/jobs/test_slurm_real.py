@@ -1,0 +1,217 @@
+"""Studies on a real Slurm of two nodes: to their end, through everything that Slurm does to jobs."""
+
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from karat.audit import audit
+from karat.cli import main
+from karat.journal import FILE_NAME, Event, read_events
+from karat.state import StudyState
+from tests.jobs.slurm_site import Site, slurm_site, why_not
+
+WriteSpace = Callable[..., Path]
+WHY_NOT = why_not()
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm: {WHY_NOT}"),
+]
+
+
+def cluster(time_limit: str = '"00:30:00"') -> tuple[str, str]:
+    """An exchange that puts the site into the small space."""
+    slurm = f"nodes: 2, cpus_per_node: 1, time_limit: {time_limit}"
+    return ("study: small\n", f"study: small\ncluster: {{slurm: {{{slurm}}}}}\n")
+
+
+SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"))
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with (
+        tempfile.TemporaryDirectory(prefix="ks-", dir="/tmp") as name,
+        slurm_site(Path(name)) as it,
+    ):
+        yield it
+
+
+class Launched:
+    """A study that is submitted; its command may be given again."""
+
+    def __init__(self, site: Site, space: Path, storage: Path) -> None:
+        self.site, self.storage = site, storage
+        self.words = ("--space", str(space), "--storage", str(storage), "--submit", "slurm")
+        self.job = ""
+        self.submit()
+
+    def submit(self) -> None:
+        said = self.site.launch(*self.words)
+        found = re.search(r"is job (\d+)", said)
+        assert found, said
+        self.job = found[1]
+
+    @property
+    def events(self) -> list[Event]:
+        journal = self.storage / "small" / FILE_NAME
+        return list(read_events(journal)) if journal.exists() else []
+
+    @property
+    def log(self) -> str:
+        files = sorted((self.storage / ".slurm").glob("*.log"))
+        return "\n".join(path.read_text() for path in files)
+
+    def count(self, kind: str) -> int:
+        return sum(event.kind == kind for event in self.events)
+
+    def wait(self, what: str, reached: Callable[[], bool], limit_s: float = 240) -> None:
+        deadline = time.monotonic() + limit_s
+        while not reached():
+            assert time.monotonic() < deadline, f"{what}\n{self.log}\n{self.site.logs()}"
+            time.sleep(0.5)
+
+    def wait_for_reports(self, more: int) -> None:
+        wanted = self.count("reported") + more
+        self.wait(f"{more} reports", lambda: self.count("reported") >= wanted)
+
+    def wait_for_state(self, *states: str, limit_s: float = 400) -> None:
+        self.wait(f"{states}", lambda: self.site.state(self.job) in states, limit_s)
+
+    def check_end(self) -> StudyState:
+        """The study is complete, and whole; nothing of the job is left."""
+        folder, events = self.storage / "small", self.events
+        state = StudyState.of(events)
+        assert state.status == "completed", self.log
+        assert not any(trial.status == "failed" for trial in state.trials.values())
+        assert {e.data["slots"] for e in events if e.kind == "launched"} == {2}
+        assert audit(folder) == []
+        assert main(["replay", str(folder)]) == 0
+        assert main(["audit", str(folder)]) == 0
+        assert not list(processes(self.site, ""))
+        return state
+
+
+def processes(site: Site, name: str) -> Iterator[psutil.Process]:
+    """What runs in a job of the site, and is called so."""
+    for process in psutil.process_iter():
+        try:
+            given = process.environ()
+            ours = given.get("SLURM_CONF") == site.environment["SLURM_CONF"]
+            if ours and "SLURM_JOB_ID" in given and name in process.name():
+                yield process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def ended(events: list[Event]) -> dict[int, Event]:
+    return {e.data["trial"]: e for e in events if e.kind == "trial_ended"}
+
+
+@pytest.mark.parametrize(
+    ("exchange", "message"),
+    [
+        (("nodes: 2", "nodes: 2, partition: shirt"), "no such partition. did you mean 'short'?"),
+        (("nodes: 2", "nodes: 3"), "slurm.nodes = 3: partition short has 2 nodes"),
+        (("cpus_per_node: 1", "gpus_per_node: 1"), "has 0 nodes with 4 CPUs and 1 GPUs"),
+    ],
+)
+def test_what_the_site_cannot_run_is_refused_and_nothing_submitted(
+    site: Site, write_space: WriteSpace, tmp_path: Path, exchange: tuple[str, str], message: str
+) -> None:
+    space = write_space(cluster(), exchange)
+    words = ("--space", str(space), "--storage", str(tmp_path), "--submit", "slurm", "--dry-run")
+    assert "#SBATCH" in site.launch(*words)
+    said = site.launch(*words[:-1], check=False)
+    assert said.startswith("error: ")
+    assert message in said
+    assert "small" not in site.run("squeue", "--noheader", "--format=%j")
+
+
+def test_storage_that_a_node_cannot_see_is_refused_by_the_nodes_name(
+    site: Site, write_space: WriteSpace
+) -> None:
+    words = ("--space", str(write_space(cluster())), "--storage", str(site.only_on_n1 / "studies"))
+    said = site.launch(*words, "--submit", "slurm", check=False)
+    assert "only-on-n1/studies: n2 cannot read and write it" in said
+    assert "small" not in site.run("squeue", "--noheader", "--format=%j")
+    examined = site.run(
+        sys.executable, "-m", "karat", "doctor", "--submit", "slurm", *words, check=False
+    )
+    assert "ok     nodes     karat runs on n1, n2" in examined
+    assert "FAILS  shared    --storage" in examined
+    assert "ok     clocks" in examined
+
+
+def test_study_on_two_nodes_runs_to_its_end_and_hides_its_token(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    launched.wait_for_reports(2)
+    raylets = list(processes(site, "raylet"))
+    assert len(raylets) == 2
+    token = raylets[0].environ()["RAY_AUTH_TOKEN"]
+    assert len(token) == 64
+    for process in psutil.process_iter(["cmdline"]):
+        assert token not in " ".join(process.info["cmdline"] or [])
+    launched.wait_for_state("COMPLETED")
+    launched.check_end()
+    assert token not in launched.log
+    assert not [
+        p for p in launched.storage.rglob("*") if p.is_file() and token.encode() in p.read_bytes()
+    ]
+
+
+def test_scancel_loses_nothing_and_the_same_command_goes_on(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    launched.wait_for_reports(8)
+    site.run("scancel", launched.job)
+    launched.wait("the end of the job", lambda: launched.job not in site.run("squeue", "-h"))
+    before = launched.events
+    assert before[-1].kind == "interrupted", launched.log
+    assert not list(processes(site, ""))
+    left = [e.data["detail"] for e in before if e.kind == "segment_ended"]
+    assert left
+    assert all(each.startswith("paused ") for each in left), "checkpoints were not written in time"
+    launched.submit()
+    launched.wait_for_state("COMPLETED")
+    launched.check_end()
+    assert launched.events[: len(before)] == before
+
+
+def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    longer = ("epochs: 4", "epochs: 36")
+    space = write_space(cluster('"00:02:00", notice_s: 40'), longer, SLOWER[1])
+    launched = Launched(site, space, tmp_path / "studies")
+    launched.wait_for_state("COMPLETED", limit_s=800)
+    state = launched.check_end()
+    interrupted = [e for e in launched.events if e.kind == "interrupted"]
+    assert interrupted, "the study was over before the time limit"
+    assert {e.data["reason"] for e in interrupted} == {"SIGUSR1"}
+    assert not sum(trial.lost_segments for trial in state.trials.values())
+    assert "requeued, to go on" in launched.log
+
+
+def test_node_that_goes_down_costs_no_more_than_epochs_and_the_job_goes_on_by_itself(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    launched.wait_for_reports(8)
+    site.run("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+    launched.wait_for_state("PENDING")
+    before = ended(launched.events)
+    site.run("scontrol", "update", "nodename=n2", "state=resume", check=False)  # may have come back
+    launched.wait_for_state("COMPLETED")
+    launched.check_end()
+    after = ended(launched.events)
+    assert {number: after[number] for number in before} == before
