@@ -86,7 +86,8 @@ class Engine:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
-        start_ray(self._folder, cpus=self.slots * self.resources.cpus)
+        cpus = self.slots * self.resources.cpus * self.resources.of_processes
+        start_ray(self._folder, cpus=cpus)
 
     def stop(self) -> None:
         """Make `run` return soon, or not begin; safe to call from a signal handler.
@@ -115,12 +116,12 @@ class Engine:
         """
         from ray import tune
 
+        from karat.ray_peers import bundles_of
         from karat.tune_adapters import SegmentTrainable, StudyScheduler, StudySearcher
 
         searcher = StudySearcher(study, self)
-        trainable = tune.with_resources(
-            SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
-        )
+        placement = tune.PlacementGroupFactory(bundles_of(self.resources), strategy="PACK")
+        trainable = tune.with_resources(SegmentTrainable, placement)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -169,13 +170,14 @@ def slots_of(resources: ResourceConfig) -> int:
     Raises:
         InputError: it has not enough for one.
     """
-    cpus = len(os.sched_getaffinity(0))
-    if resources.cpus > cpus:
+    cpus, processes = len(os.sched_getaffinity(0)), resources.of_processes
+    if resources.cpus * processes > cpus:
+        together = f" for each of {processes} processes" if processes > 1 else ""
         raise InputError(
-            f"resources.cpus = {resources.cpus}: this machine has {cpus} CPU cores; "
+            f"resources.cpus = {resources.cpus}{together}: this machine has {cpus} CPU cores; "
             f"at most {cpus} for a trial"
         )
-    slots = cpus // resources.cpus
+    slots = cpus // (resources.cpus * processes)
     if resources.gpus:
         import torch
 

@@ -21,7 +21,9 @@ class Segment:
         from_epoch: epochs done before; 0 starts anew.
         test_at_end: whether the test split is evaluated after the last epoch.
         metric, mode: by which the best epoch's weights are kept.
-        threads: CPU threads.
+        threads: CPU threads of each process.
+        processes: that train it together.
+        gpus: of the trial.
         micro_batches: parts in which a batch goes through the model.
         limit_s: seconds after which an epoch that has not come to its end is given up.
         disk_gb: the study's disk budget, if it has one.
@@ -38,6 +40,8 @@ class Segment:
     metric: str
     mode: str
     threads: int
+    processes: int
+    gpus: float
     micro_batches: int
     limit_s: float
     disk_gb: float | None

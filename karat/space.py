@@ -17,15 +17,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from karat.errors import SettingError
 from karat.levels import Level, Scalar
 from karat.seeds import derive
-from karat.settings import above, at_least, at_most, below
+from karat.settings import above, at_least, at_most, below, build
 
 SECTIONS = ("data", "model", "attention", "training")
-MAX_TRIALS, MAX_SEEDS, MAX_MINUTES = 100_000, 1000, 100_000
+MAX_TRIALS, MAX_SEEDS, MAX_MINUTES, MAX_PROCESSES = 100_000, 1000, 100_000, 1024
 DeletedRuns = Literal["recreate", "leave"]
 NOT_ASKED = ("study", "tracking", "cluster")  # keys that say nothing about the question
 
@@ -85,8 +85,10 @@ class ResourceConfig:
     """What one trial gets.
 
     Args:
-        cpus: CPU cores; also its number of threads.
-        gpus: may be a fraction.
+        cpus: CPU cores of each of its processes; also its number of threads.
+        gpus: a part of one, or a whole number. On several it is trained by as many processes, each
+            on its part of every batch.
+        processes: as many without GPUs; None is one for each GPU, and one without.
         minutes_per_epoch: a trial that reports nothing for so long is ended.
         disk_gb: room for the whole study, in 10^9 bytes. When half of it is used, the weights
             of search trials that cannot be confirmed are dropped; a trial whose checkpoint does
@@ -95,6 +97,7 @@ class ResourceConfig:
 
     cpus: int = 1
     gpus: float = 0
+    processes: int | None = None
     minutes_per_epoch: float = 240
     disk_gb: float | None = None
 
@@ -104,6 +107,30 @@ class ResourceConfig:
         at_most("minutes_per_epoch", self.minutes_per_epoch, MAX_MINUTES)
         at_least("cpus", self.cpus, 1)
         at_least("gpus", self.gpus, 0)
+        at_least("processes", self.processes, 1)
+        at_most("processes", self.processes, MAX_PROCESSES)
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise SettingError("gpus", "must be a whole number, or a part of 1", self.gpus)
+        if self.gpus and self.processes not in (None, max(1, self.gpus)):
+            rule = f"must be one for each GPU (gpus = {self.gpus:g}), or left out"
+            raise SettingError("processes", rule, self.processes)
+
+    @classmethod
+    def from_settings(cls, values: Mapping[str, Any]) -> Self:
+        """From the section `resources`, where `gpus_per_trial` is another name of `gpus`.
+
+        Raises:
+            SettingError: an unknown or wrong setting.
+        """
+        if "gpus_per_trial" in values and "gpus" in values:
+            raise SettingError("resources.gpus_per_trial", "is another name of gpus; give one")
+        own = {{"gpus_per_trial": "gpus"}.get(key, key): value for key, value in values.items()}
+        return build(cls, own, "resources")
+
+    @property
+    def of_processes(self) -> int:
+        """How many processes train one trial."""
+        return self.processes or max(1, int(self.gpus))
 
 
 @dataclass(frozen=True, kw_only=True)

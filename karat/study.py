@@ -102,6 +102,8 @@ class Study:
             metric=self.space.search.metric,
             mode=self.space.search.mode,
             threads=self.space.resources.cpus,
+            processes=self.space.resources.of_processes,
+            gpus=self.space.resources.gpus,
             micro_batches=trial.micro_batches,
             limit_s=60 * self.space.resources.minutes_per_epoch,
             disk_gb=self.space.resources.disk_gb,

@@ -11,6 +11,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.errors import KaratError
+from karat.group_worker import GroupWorker
+from karat.ray_peers import here, start_actor
 from karat.segments import Segment
 from karat.study import Study
 from karat.worker import SegmentWorker
@@ -31,11 +33,21 @@ class SegmentTrainable(tune.Trainable):
     """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._worker = SegmentWorker(Segment(**json.loads(config["segment"])))
+        segment = Segment(**json.loads(config["segment"]))
+        self._worker: SegmentWorker | GroupWorker
+        if segment.processes == 1:
+            self._worker = SegmentWorker(segment)
+        else:
+            self._worker = GroupWorker(segment, start_actor, here())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
         self.setup(new_config)
         return True
+
+    def cleanup(self) -> None:
+        if isinstance(self._worker, GroupWorker):
+            self._worker.end()
 
     def step(self) -> dict[str, Any]:
         return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}
