@@ -147,8 +147,9 @@ def _launch(options: argparse.Namespace) -> int:
     console = Console()
     if options.dry_run:
         from karat.dryrun import print_plan
+        from karat.placement import predictions_for
 
-        print_plan(space, slots, console)
+        print_plan(space, slots, console, predictions_for(space.resources, options.storage))
         return OK
     from karat.driver import drive
 

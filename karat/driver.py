@@ -18,6 +18,7 @@ from karat.extension import extended_source, larger_space, merged
 from karat.interruption import Interruption
 from karat.journal import FILE_NAME, Event, Journal
 from karat.links import refuse_links
+from karat.placement import place
 from karat.plans.confirm import contests_of
 from karat.plans.search import Search
 from karat.progress import Progress
@@ -195,7 +196,7 @@ def _run(study: Study, command: str, console: Console, interruption: Interruptio
 
 
 def _run_segments(study: Study, interruption: Interruption, console: Console) -> None:
-    with Engine(study.space.resources) as engine:
+    with Engine(place(study, console)) as engine:
         interruption.stop = engine.stop
         interruption.install()
         study.record("launched", slots=engine.slots, environment=describe_environment())

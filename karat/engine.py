@@ -116,12 +116,15 @@ class Engine:
         """
         from ray import tune
 
-        from karat.ray_peers import bundles_of
-        from karat.tune_adapters import SegmentTrainable, StudyScheduler, StudySearcher
+        from karat.tune_adapters import (
+            SegmentTrainable,
+            StudyScheduler,
+            StudySearcher,
+            placement_of,
+        )
 
         searcher = StudySearcher(study, self)
-        placement = tune.PlacementGroupFactory(bundles_of(self.resources), strategy="PACK")
-        trainable = tune.with_resources(SegmentTrainable, placement)
+        trainable = tune.with_resources(SegmentTrainable, placement_of)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -181,11 +184,11 @@ def slots_of(resources: ResourceConfig) -> int:
     if resources.gpus:
         import torch
 
-        gpus = torch.cuda.device_count()
-        if resources.gpus > gpus:
+        gpus, wanted = torch.cuda.device_count(), resources.gpus_at_most
+        if wanted > gpus:
+            shown = resources.gpus if resources.gpus == "auto" else f"{wanted:g}"
             raise InputError(
-                f"resources.gpus = {resources.gpus:g}: this machine has {gpus} GPUs; "
-                "use 0 to train on the CPU"
+                f"resources.gpus = {shown}: this machine has {gpus} GPUs; use 0 to train on the CPU"
             )
-        slots = min(slots, int(gpus / resources.gpus))
+        slots = min(slots, int(gpus / wanted))
     return slots

@@ -82,13 +82,14 @@ def join_ray(address: str, resources: ResourceConfig) -> int:
         raise InputError(
             f"resources: the nodes of the Ray cluster at {address} have no room for a trial of "
             f"{resources.of_processes} processes, each with {resources.cpus} CPUs and "
-            f"{resources.gpus / resources.of_processes:g} GPUs"
+            f"{resources.gpus_at_most / resources.of_processes:g} GPUs"
         )
     return slots
 
 
 def _processes_on(node: Mapping[str, float], resources: ResourceConfig) -> int:
-    room, gpus = int(node.get("CPU", 0) // resources.cpus), resources.gpus / resources.of_processes
+    room = int(node.get("CPU", 0) // resources.cpus)
+    gpus = resources.gpus_at_most / resources.of_processes
     return min(room, int(node.get("GPU", 0) / gpus)) if gpus else room
 
 

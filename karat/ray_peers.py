@@ -8,14 +8,14 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from karat.group import LOOPBACK
 from karat.group_worker import Member, PeerLostError
-from karat.space import ResourceConfig
+from karat.segments import Segment
 
 
-def bundles_of(resources: ResourceConfig) -> list[dict[str, float]]:
+def bundles_of(segment: Segment) -> list[dict[str, float]]:
     """What each process of a trial gets, the lead's first."""
-    gpus = resources.gpus / resources.of_processes
-    bundle = {"CPU": float(resources.cpus)} | ({"GPU": gpus} if gpus else {})
-    return [dict(bundle) for _ in range(resources.of_processes)]
+    gpus = segment.gpus / segment.processes
+    bundle = {"CPU": float(segment.threads)} | ({"GPU": gpus} if gpus else {})
+    return [dict(bundle) for _ in range(segment.processes)]
 
 
 class ActorPeer:

@@ -8,6 +8,21 @@ HANG_FILE = "hang.txt"  # in the trial's folder: where its process was when it w
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a trial will take, for each of its processes.
+
+    Args:
+        memory_bytes: at the highest.
+        epoch_s: of an epoch, if that can be told.
+        gpus: the part of a GPU that holds it; None where the study says how much.
+    """
+
+    memory_bytes: int
+    epoch_s: float | None
+    gpus: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Segment:
     """One attempt to carry a trial on: everything that a worker must know, as plain data.
 

@@ -87,8 +87,10 @@ class ResourceConfig:
     Args:
         cpus: CPU cores of each of its processes; also its number of threads.
         gpus: a part of one, or a whole number. On several it is trained by as many processes, each
-            on its part of every batch.
+            on its part of every batch. `auto` is the smallest 1/n of one that holds it.
         processes: as many without GPUs; None is one for each GPU, and one without.
+        probe: whether each arm is run for a few steps before the study, to predict memory and time
+            of its trials; None is where `gpus` is `auto`.
         minutes_per_epoch: a trial that reports nothing for so long is ended.
         disk_gb: room for the whole study, in 10^9 bytes. When half of it is used, the weights
             of search trials that cannot be confirmed are dropped; a trial whose checkpoint does
@@ -96,8 +98,9 @@ class ResourceConfig:
     """
 
     cpus: int = 1
-    gpus: float = 0
+    gpus: float | Literal["auto"] = 0
     processes: int | None = None
+    probe: bool | None = None
     minutes_per_epoch: float = 240
     disk_gb: float | None = None
 
@@ -106,14 +109,17 @@ class ResourceConfig:
         above("disk_gb", self.disk_gb, 0)
         at_most("minutes_per_epoch", self.minutes_per_epoch, MAX_MINUTES)
         at_least("cpus", self.cpus, 1)
-        at_least("gpus", self.gpus, 0)
+        gpus = self.gpus_at_most
+        at_least("gpus", gpus, 0)
         at_least("processes", self.processes, 1)
         at_most("processes", self.processes, MAX_PROCESSES)
-        if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise SettingError("gpus", "must be a whole number, or a part of 1", self.gpus)
-        if self.gpus and self.processes not in (None, max(1, self.gpus)):
-            rule = f"must be one for each GPU (gpus = {self.gpus:g}), or left out"
+        if gpus > 1 and gpus != int(gpus):
+            raise SettingError("gpus", "must be a whole number, or a part of 1", gpus)
+        if gpus and self.processes not in (None, max(1, gpus)):
+            rule = f"must be one for each GPU (gpus = {self.gpus}), or left out"
             raise SettingError("processes", rule, self.processes)
+        if self.gpus == "auto" and self.probe is False:
+            raise SettingError("probe", "must not be false where gpus is auto", self.probe)
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:
@@ -130,7 +136,17 @@ class ResourceConfig:
     @property
     def of_processes(self) -> int:
         """How many processes train one trial."""
-        return self.processes or max(1, int(self.gpus))
+        return self.processes or max(1, int(self.gpus_at_most))
+
+    @property
+    def gpus_at_most(self) -> float:
+        """What a trial gets; `auto` gives no more than one."""
+        return 1.0 if self.gpus == "auto" else self.gpus
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether memory and time of trials are predicted."""
+        return self.gpus == "auto" if self.probe is None else self.probe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,8 @@ from karat.recipes import load_recipe
 from karat.seeds import derive
 from karat.settings import above, at_least, at_most, below, build
 
+EVALUATED_TOGETHER = 256  # pictures
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -240,10 +242,10 @@ class Trainer:
         train_loss = self._within.loss.item() / self.steps_per_epoch
         self._within = None
         self.epoch += 1
-        metrics = {"train_loss": train_loss, **self._evaluate(self.splits.val, "val")}
+        metrics = {"train_loss": train_loss, **self.evaluate(self.splits.val, "val")}
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if self.finished and self.test_at_end:
-            metrics.update(self._evaluate(self.splits.test, "test"))
+            metrics.update(self.evaluate(self.splits.test, "test"))
         metrics = faults.spoiled("metrics", metrics, self.metric)
         if self.metric not in metrics:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
@@ -349,10 +351,11 @@ class Trainer:
         )
 
     @torch.inference_mode()
-    def _evaluate(self, split: Pictures, name: str) -> dict[str, float]:
+    def evaluate(self, split: Pictures, name: str) -> dict[str, float]:
+        """Loss and accuracy on a split, each process of the trial on its part."""
         self.model.eval()
         own = self.group.share(range(len(split)))  # type: ignore[arg-type]
-        size = max(1, 256 // self.micro_batches)
+        size = max(1, EVALUATED_TOGETHER // self.micro_batches)
         workers = self.config.training.workers
         loader = DataLoader(split, batch_size=size, sampler=own, num_workers=workers)
         loss = correct = count = 0.0

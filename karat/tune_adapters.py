@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ray import tune
@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from karat.errors import KaratError
 from karat.group_worker import GroupWorker
-from karat.ray_peers import here, start_actor
+from karat.ray_peers import bundles_of, here, start_actor
 from karat.segments import Segment
 from karat.study import Study
 from karat.worker import SegmentWorker
@@ -51,6 +51,12 @@ class SegmentTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}
+
+
+def placement_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray reserves for a segment: a bundle for each of its processes, close together."""
+    segment = Segment(**json.loads(config["segment"]))
+    return tune.PlacementGroupFactory(bundles_of(segment), strategy="PACK")
 
 
 class StudySearcher(Searcher):

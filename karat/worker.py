@@ -1,7 +1,7 @@
 """What a worker does with a segment: trains it, and reports whatever comes of it, also a failure.
 
-Knows no Ray. A report is plain data: `epoch`, `metrics` and `seconds`, with `kernels` in the first
-of a segment; `paused`, with epochs and steps done; or `failed`, the reason, with its `cause`:
+Knows no Ray. A report is plain data: `epoch`, `metrics` and `seconds`, with `kernels` and
+`peak_bytes` in the first of a segment; `paused`, with epochs and steps done; or `failed`, the reason, with its `cause`:
 
 | cause | what happened | tried again |
 |---|---|---|
@@ -28,6 +28,7 @@ from karat.segments import HANG_FILE, Segment
 
 if TYPE_CHECKING:
     from karat.group import Group, Place
+    from karat.peak import PeakMemory
 
 _LOADER_DIED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
@@ -103,12 +104,15 @@ class SegmentWorker:
         if is_first:
             if not self._rank and self._is_to_pause():  # the others begin when told to
                 return {"paused": {"epoch": self.segment.from_epoch, "step": 0}}
+            self._memory = _memory_of(self.segment)
             self._trainer = _trainer_of(self.segment, self._is_to_pause, self._join())
         result = self._trainer.run_epoch()
         if isinstance(result, Pause):
             return {"paused": dataclasses.asdict(result)}
-        kernels = {"kernels": self._trainer.kernels()} if is_first else {}
-        return {**dataclasses.asdict(result), **kernels}
+        if not is_first:
+            return dataclasses.asdict(result)
+        found = {"kernels": self._trainer.kernels(), "peak_bytes": self._memory.peak()}
+        return {**dataclasses.asdict(result), **found}
 
     def forget(self) -> None:
         """Let go of the trainer, and of what it holds."""
@@ -122,6 +126,20 @@ class SegmentWorker:
         from karat.group import Group
 
         return Group.join(self._place, self._listener) if self._place else Group()
+
+
+def _memory_of(segment: Segment) -> "PeakMemory":
+    """The process's memory from now on, with no more of its GPU than is the segment's."""
+    import torch
+
+    from karat.memory import fraction_of
+    from karat.peak import PeakMemory
+
+    if torch.cuda.is_available():
+        share = segment.gpus or 1.0  # without a part of its own it is not held to one
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(fraction_of(min(1.0, share), total))
+    return PeakMemory()
 
 
 def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool], group: "Group") -> Any:

@@ -16,6 +16,7 @@ from karat.errors import InputError, SettingError
 from karat.ray_peers import bundles_of
 from karat.space import ResourceConfig
 from tests.conftest import ROOT
+from tests.test_group import segment
 
 MORE_CPUS = max(64, len(os.sched_getaffinity(0)) + 1)
 MORE_GPUS = torch.cuda.device_count() + 1
@@ -55,6 +56,9 @@ def test_resources_that_do_not_exist_are_refused_within_10_seconds(
         ({"gpus_per_trial": 2, "gpus": 2}, r"resources.gpus_per_trial: is another name of gpus"),
         ({"gpus": 2, "processes": 4}, r"resources.processes = 4: must be one for each GPU"),
         ({"gpus": 0.5, "processes": 2}, r"resources.processes = 2: must be one for each GPU"),
+        ({"gpus": "all"}, r"resources.gpus = 'all': must be"),
+        ({"gpus": "auto", "probe": False}, r"resources.probe = False: must not be false"),
+        ({"gpus": "auto", "processes": 2}, r"resources.processes = 2: must be one for each GPU"),
         ({"processes": 0}, r"resources.processes = 0: must be at least 1"),
     ],
 )
@@ -65,12 +69,14 @@ def test_resources_that_do_not_go_together_are_refused(
         ResourceConfig.from_settings(settings)
 
 
-def test_each_gpu_of_a_trial_has_a_process_with_a_bundle_of_its_own() -> None:
+def test_each_gpu_of_a_trial_has_a_process_with_a_bundle_of_its_own(tmp_path: Path) -> None:
     resources = ResourceConfig.from_settings({"gpus_per_trial": 4, "cpus": 2})
     assert resources.of_processes == 4
-    assert bundles_of(resources) == 4 * [{"CPU": 2.0, "GPU": 1.0}]
-    assert bundles_of(ResourceConfig(gpus=0.25)) == [{"CPU": 1.0, "GPU": 0.25}]
-    assert bundles_of(ResourceConfig(processes=2)) == 2 * [{"CPU": 1.0}]
+    four = segment(tmp_path, gpus=4, processes=4, threads=2)
+    assert bundles_of(four) == 4 * [{"CPU": 2.0, "GPU": 1.0}]
+    quarter = segment(tmp_path, gpus=0.25, processes=1)
+    assert bundles_of(quarter) == [{"CPU": 1.0, "GPU": 0.25}]
+    assert bundles_of(segment(tmp_path, processes=2)) == 2 * [{"CPU": 1.0}]
 
 
 def test_processes_of_a_trial_take_their_cores_of_this_machine() -> None:
