@@ -196,13 +196,13 @@ def check_nodes(nodes: list[dict[str, Any]], resources: ResourceConfig) -> None:
         )
     room = [node["resources"] for node in nodes]
     if not any(
-        each.get("CPU", 0) >= resources.cpus and each.get("GPU", 0) >= resources.gpus
+        each.get("CPU", 0) >= resources.cpus and each.get("GPU", 0) >= resources.gpus_at_most
         for each in room
     ):
         there = "; ".join(f"{r.get('CPU', 0):g} CPUs and {r.get('GPU', 0):g} GPUs" for r in room)
         raise InputError(
             f"resources: no node of the Ray cluster has {resources.cpus} CPUs and "
-            f"{resources.gpus:g} GPUs for a trial; its nodes have {there}"
+            f"{resources.gpus_at_most:g} GPUs for a trial; its nodes have {there}"
         )
 
 

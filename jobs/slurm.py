@@ -105,7 +105,7 @@ def check_settings(submission: Submission, config: SlurmConfig) -> None:
     """
     resources = submission.space.resources
     for name, wanted, there in (
-        ("gpus", resources.gpus, config.gpus_per_node),
+        ("gpus", resources.gpus_at_most, config.gpus_per_node),
         ("cpus", resources.cpus, config.cpus_per_node),
     ):
         if wanted > there:
@@ -147,8 +147,8 @@ def check_site(submission: Submission, config: SlurmConfig, nodes: Sequence[Node
         )
     where = f"partition {', '.join(sorted(names))}"
     most = max(node.gpus for node in ours)
-    if submission.space.resources.gpus > most:
-        wanted = f"resources.gpus = {submission.space.resources.gpus:g}"
+    if submission.space.resources.gpus_at_most > most:
+        wanted = f"resources.gpus = {submission.space.resources.gpus_at_most:g}"
         raise InputError(f"{wanted}: no node of {where} has more than {most}")
     fitting = [n for n in ours if n.gpus >= config.gpus_per_node and n.cpus >= config.cpus_per_node]
     if len({node.name for node in fitting}) < config.nodes:

@@ -168,8 +168,10 @@ def _launch(options: argparse.Namespace) -> int:
         slots_of(space.resources)
     if options.dry_run:
         from karat.dryrun import print_plan
+        from karat.placement import predictions_for
 
-        print_plan(space, slots_of(space.resources), console)
+        slots = slots_of(space.resources)
+        print_plan(space, slots, console, predictions_for(space.resources, options.storage))
         return OK
     from karat.driver import drive
 

@@ -55,7 +55,7 @@ class ModelledCurves:
     def value(self, trial: Asked, epoch: int) -> float:
         plateau, decay, _ = self._shape(trial)
         noise = random.Random(derive(self._seed, "noise", trial.number, epoch)).gauss(0, 1)
-        value = plateau - (plateau - START) * epoch**-decay + self._noise * noise
+        value: float = plateau - (plateau - START) * epoch**-decay + self._noise * noise
         return min(1.0, max(0.0, value))
 
     def seconds(self, trial: Asked, epoch: int) -> float:

@@ -69,7 +69,7 @@ def checks_here(storage: Path, resources: ResourceConfig, *, elsewhere: bool) ->
     """
     return [
         ("versions", versions),
-        ("gpus", lambda: gpus(0 if elsewhere else resources.gpus)),
+        ("gpus", lambda: gpus(0 if elsewhere else resources.gpus_at_most)),
         ("storage", lambda: writable(storage)),
         ("disk", lambda: disk(storage, resources.disk_gb or _LEAST_GB)),
         ("ports", ports),

@@ -20,6 +20,7 @@ from karat.interruption import Interruption
 from karat.journal import FILE_NAME, Event, Journal
 from karat.links import refuse_links
 from karat.phrases import interrupted_text, way_on
+from karat.placement import place
 from karat.plans.confirm import contests_of
 from karat.plans.search import Search
 from karat.progress import Progress
@@ -177,8 +178,8 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
 def terms_of(space: Space) -> Terms:
     """What a trial takes, and what that costs where the space is launched."""
     return Terms(
-        cpus=space.resources.cpus,
-        gpus=space.resources.gpus,
+        cpus=space.resources.cpus * space.resources.of_processes,
+        gpus=space.resources.gpus_at_most,
         usd_per_cpu_hour=space.cluster.usd_per_cpu_hour,
         usd_per_gpu_hour=space.cluster.usd_per_gpu_hour,
     )
@@ -213,7 +214,7 @@ def _run(
 
 def _run_segments(study: Study, terms: Terms, interruption: Interruption, console: Console) -> None:
     address = os.environ.get("KARAT_RAY_ADDRESS")  # of a cluster that a job has started
-    with Engine(study.space.resources, address=address) as engine:
+    with Engine(place(study, console), address=address) as engine:
         interruption.stop = engine.stop
         interruption.install()
         study.record(

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from karat.costs import Costs, costs_of
+from karat.phrases import memory_text
 from karat.plans.confirm import contests_of
 from karat.plans.search import JOINT, Search
+from karat.predictions import Predictions
 from karat.schedulers import make_scheduler
 from karat.space import Arm, Space
 from karat.spacefile import ends
@@ -53,8 +55,11 @@ def _multiply_adds_per_epoch(config: TrialConfig) -> float:
     return 3 * arm_costs(config).forward_flops * config.data.info().train_size
 
 
-def print_plan(space: Space, slots: int, console: Console) -> None:
-    """Arms, trials, parameters per arm, what was excluded and why, and about how long it takes."""
+def print_plan(space: Space, slots: int, console: Console, predictions: Predictions) -> None:
+    """Arms, trials, parameters per arm, what was excluded and why, and about how long it takes.
+
+    Memory and time are predicted; where a launch has probed an arm, by what was measured.
+    """
     search = Search(space)
     counts = Counter(group for group, _ in search.schedule)
     rule = make_scheduler(space.early_stopping, space.search.mode)
@@ -62,13 +67,16 @@ def print_plan(space: Space, slots: int, console: Console) -> None:
     console.print(f"[bold]{space.name}[/bold]: {space.question}\n")
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("arm", no_wrap=True)
-    for name in ("parameters", "search trials", "s per epoch"):
+    for name in ("parameters", "search trials", "s per epoch", "memory"):
         table.add_column(name, justify="right")
     search_s = full_s = longest = 0.0
     for label, arm in space.arms.items():
         config = trial_config(space, arm)
         costs, epochs = arm_costs(config), config.training.epochs
         per_epoch = _multiply_adds_per_epoch(config) / rate
+        found = predictions.try_of(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
+        if found is not None and found.epoch_s is not None:
+            per_epoch = found.epoch_s
         joint = counts[JOINT] / len(space.arms)
         trials = counts[label] + joint
         search_s += per_epoch * rule.expected_epochs(max(1, round(trials)), epochs)
@@ -79,8 +87,12 @@ def print_plan(space: Space, slots: int, console: Console) -> None:
             f"{costs.parameters:,}",
             f"{'about ' if joint else ''}{trials:.0f}",
             f"{per_epoch:.1f}",
+            "-" if found is None else memory_text(found.memory_bytes) + " *" * found.is_probed,
         )
     console.print(table)
+    console.print(
+        "memory        of one process at its highest; * measured by a probe", highlight=False
+    )
     for line in _facts(space, search, search_s / full_s):
         console.print(line, markup=False, highlight=False)
     confirm_s = len(contests_of(space)) * space.confirm.seeds * longest

@@ -87,7 +87,8 @@ class Engine:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
-        start_ray(self._folder, cpus=self.slots * self.resources.cpus)
+        cpus = self.slots * self.resources.cpus * self.resources.of_processes
+        start_ray(self._folder, cpus=cpus)
 
     def stop(self) -> None:
         """Make `run` return soon, or not begin; safe to call from a signal handler.
@@ -128,12 +129,10 @@ class Engine:
         from ray import tune
 
         from karat.trainable import SegmentTrainable
-        from karat.tune_adapters import StudyScheduler, StudySearcher
+        from karat.tune_adapters import StudyScheduler, StudySearcher, placement_of
 
         searcher = StudySearcher(study, self)
-        prepared = tune.with_resources(
-            trainable or SegmentTrainable, {"cpu": self.resources.cpus, "gpu": self.resources.gpus}
-        )
+        prepared = tune.with_resources(trainable or SegmentTrainable, placement_of)
         tuner = tune.Tuner(
             prepared,
             tune_config=tune.TuneConfig(
@@ -198,21 +197,22 @@ def slots_of(resources: ResourceConfig) -> int:
     Raises:
         InputError: it has not enough for one.
     """
-    cpus = len(os.sched_getaffinity(0))
-    if resources.cpus > cpus:
+    cpus, processes = len(os.sched_getaffinity(0)), resources.of_processes
+    if resources.cpus * processes > cpus:
+        together = f" for each of {processes} processes" if processes > 1 else ""
         raise InputError(
-            f"resources.cpus = {resources.cpus}: this machine has {cpus} CPU cores; "
+            f"resources.cpus = {resources.cpus}{together}: this machine has {cpus} CPU cores; "
             f"at most {cpus} for a trial"
         )
-    slots = cpus // resources.cpus
+    slots = cpus // (resources.cpus * processes)
     if resources.gpus:
         import torch
 
-        gpus = torch.cuda.device_count()
-        if resources.gpus > gpus:
+        gpus, wanted = torch.cuda.device_count(), resources.gpus_at_most
+        if wanted > gpus:
+            shown = resources.gpus if resources.gpus == "auto" else f"{wanted:g}"
             raise InputError(
-                f"resources.gpus = {resources.gpus:g}: this machine has {gpus} GPUs; "
-                "use 0 to train on the CPU"
+                f"resources.gpus = {shown}: this machine has {gpus} GPUs; use 0 to train on the CPU"
             )
-        slots = min(slots, int(gpus / resources.gpus))
+        slots = min(slots, int(gpus / wanted))
     return slots

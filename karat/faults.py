@@ -10,7 +10,8 @@ search's metric.
 Places: every kind of event with `.before` (not on disk), `.written` (on disk, without effect) and
 `.after`; `journal.torn` (half of a line is on disk); `checkpoint.write.before`;
 `checkpoint.rename` and `checkpoint.manifest` with `.before` and `.after`; `step.before` and
-`trial7.step`, an epoch of any trial and of trial 7; `loader`, a process that loads data; `metrics`; `view.push.before` and `.after`.
+`trial7.step`, an epoch of any trial and of trial 7; `rank1.batch`, a batch in process 1 of a trial;
+`loader`, a process that loads data; `metrics`; `view.push.before` and `.after`.
 """
 
 import errno

@@ -72,25 +72,27 @@ def join_ray(address: str, resources: ResourceConfig) -> int:
 
     Raises:
         ConnectionError: it does not answer.
-        InputError: none of its nodes has room for a trial.
+        InputError: its nodes have no room for a trial.
     """
     import ray
 
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    slots = sum(_trials_on(node, resources) for node in nodes)
+    slots = sum(_processes_on(node, resources) for node in nodes) // resources.of_processes
     if not slots:
         ray.shutdown()
         raise InputError(
-            f"resources: no node of the Ray cluster at {address} has {resources.cpus} CPUs and "
-            f"{resources.gpus:g} GPUs for a trial"
+            f"resources: the nodes of the Ray cluster at {address} have no room for a trial of "
+            f"{resources.of_processes} processes, each with {resources.cpus} CPUs and "
+            f"{resources.gpus_at_most / resources.of_processes:g} GPUs"
         )
     return slots
 
 
-def _trials_on(node: Mapping[str, float], resources: ResourceConfig) -> int:
-    slots = int(node.get("CPU", 0) // resources.cpus)
-    return min(slots, int(node.get("GPU", 0) / resources.gpus)) if resources.gpus else slots
+def _processes_on(node: Mapping[str, float], resources: ResourceConfig) -> int:
+    room = int(node.get("CPU", 0) // resources.cpus)
+    gpus = resources.gpus_at_most / resources.of_processes
+    return min(room, int(node.get("GPU", 0) / gpus)) if gpus else room
 
 
 @contextlib.contextmanager

@@ -125,3 +125,20 @@ def listed(words: Sequence[str]) -> str:
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def memory_text(count: float | None) -> str:
+    """Bytes in units of 2^20 or 2^30."""
+    if count is None:
+        return "-"
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Seconds with three digits."""
+    return "-" if seconds is None else f"{seconds:.3g}"
+
+
+def off_text(predicted: float | None, actual: float | None) -> str:
+    """By how much a prediction was too high or too low."""
+    return "-" if predicted is None or not actual else f"{predicted / actual - 1:+.0%}"

@@ -11,8 +11,11 @@ from karat.phrases import (
     in_unit,
     interval_text,
     is_number,
+    memory_text,
     moment_text,
+    off_text,
     p_text,
+    seconds_text,
     spread_text,
     text_of,
     tuned_text,
@@ -173,7 +176,23 @@ def _search_section(summary: Summary) -> Section:
         ("tuned to", "text", lambda arm: tuned_text(arm.best_tuned)),
         ("at an end of its range", "text", lambda arm: "yes" if arm.edges else ""),
     )
-    return Section(title="Search", paragraphs=tuple(search_notes(summary)), tables=(table,))
+    tables = (table, _needed_table(summary)) if summary.search.needed else (table,)
+    return Section(title="Search", paragraphs=tuple(search_notes(summary)), tables=tables)
+
+
+def _needed_table(summary: Summary) -> Table:
+    return table_of(
+        summary.search.needed,
+        ("arm", "text", lambda each: each.arm),
+        ("trials", "number", lambda each: str(each.trials)),
+        ("memory, predicted", "number", lambda each: memory_text(each.memory_predicted)),
+        ("highest", "number", lambda each: memory_text(each.memory)),
+        ("off by", "number", lambda each: off_text(each.memory_predicted, each.memory)),
+        ("s per epoch, predicted", "number", lambda each: seconds_text(each.epoch_predicted)),
+        ("actual", "number", lambda each: seconds_text(each.epoch)),
+        ("off by ", "number", lambda each: off_text(each.epoch_predicted, each.epoch)),
+        title="Memory of a process and time of an epoch, medians over all trials",
+    )
 
 
 def _trouble_section(summary: Summary) -> Section | None:

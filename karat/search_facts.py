@@ -1,7 +1,8 @@
 """What a study's search did and cost, over all arms and in each."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,21 @@ class SearchedArm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """Memory of a trial's process and seconds of an epoch, predicted and actual.
+
+    Medians over the trials of an arm for which something was predicted; None where nothing was told.
+    """
+
+    arm: str
+    trials: int
+    memory_predicted: float
+    memory: float | None
+    epoch_predicted: float | None
+    epoch: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFacts:
     """What the search cost.
 
@@ -37,6 +53,7 @@ class SearchFacts:
         training_seconds: over all search trials.
         engine_seconds: slot time that was not training, for each trial; None without trials.
         arms: each arm's part.
+        needed: memory and time in each arm, where they were predicted; of all phases.
     """
 
     planned: int
@@ -49,6 +66,7 @@ class SearchFacts:
     training_seconds: float
     engine_seconds: float | None
     arms: tuple[SearchedArm, ...]
+    needed: tuple[Needed, ...]
 
     @property
     def saved(self) -> float | None:
@@ -72,7 +90,31 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
         training_seconds=training,
         engine_seconds=engine,
         arms=tuple(_searched_arm(state, arm, metric) for arm in state.created["arms"]),
+        needed=tuple(_needed(state)),
     )
+
+
+def _needed(state: StudyState) -> Iterator[Needed]:
+    of_arm: dict[str, list[Trial]] = {}
+    for trial in state.trials.values():
+        if trial.estimate is not None and trial.reports:
+            of_arm.setdefault(trial.arm, []).append(trial)
+    for arm, trials in of_arm.items():
+        estimates = [trial.estimate for trial in trials if trial.estimate is not None]
+        epochs = (trial.seconds / len(trial.reports) for trial in trials)
+        yield Needed(
+            arm=arm,
+            trials=len(trials),
+            memory_predicted=statistics.median(each["memory_bytes"] for each in estimates),
+            memory=_median(trial.peak_bytes for trial in trials),
+            epoch_predicted=_median(each["epoch_s"] for each in estimates),
+            epoch=_median(epochs),
+        )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    told = [value for value in values if value is not None]
+    return statistics.median(told) if told else None
 
 
 def _searched_arm(state: StudyState, arm: Mapping[str, Any], metric: Metric) -> SearchedArm:

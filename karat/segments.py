@@ -8,6 +8,21 @@ HANG_FILE = "hang.txt"  # in the trial's folder: where its process was when it w
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a trial will take, for each of its processes.
+
+    Args:
+        memory_bytes: at the highest.
+        epoch_s: of an epoch, if that can be told.
+        gpus: the part of a GPU that holds it; None where the study says how much.
+    """
+
+    memory_bytes: int
+    epoch_s: float | None
+    gpus: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Segment:
     """One attempt to carry a trial on: everything that a worker must know, as plain data.
 
@@ -21,7 +36,9 @@ class Segment:
         from_epoch: epochs done before; 0 starts anew.
         test_at_end: whether the test split is evaluated after the last epoch.
         metric, mode: by which the best epoch's weights are kept.
-        threads: CPU threads.
+        threads: CPU threads of each process.
+        processes: that train it together.
+        gpus: of the trial.
         micro_batches: parts in which a batch goes through the model.
         limit_s: seconds after which an epoch that has not come to its end is given up.
         disk_gb: the study's disk budget, if it has one.
@@ -38,6 +55,8 @@ class Segment:
     metric: str
     mode: str
     threads: int
+    processes: int
+    gpus: float
     micro_batches: int
     limit_s: float
     disk_gb: float | None

@@ -17,16 +17,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from karat.clusters import ClusterConfig
 from karat.errors import SettingError
 from karat.levels import Level, Scalar
 from karat.seeds import derive
-from karat.settings import above, at_least, at_most, below
+from karat.settings import above, at_least, at_most, below, build
 
 SECTIONS = ("data", "model", "attention", "training")
-MAX_TRIALS, MAX_SEEDS, MAX_MINUTES = 100_000, 1000, 100_000
+MAX_TRIALS, MAX_SEEDS, MAX_MINUTES, MAX_PROCESSES = 100_000, 1000, 100_000, 1024
 DeletedRuns = Literal["recreate", "leave"]
 NOT_ASKED = ("study", "tracking", "cluster", "budget")  # keys that say nothing about the question
 
@@ -86,8 +86,12 @@ class ResourceConfig:
     """What one trial gets.
 
     Args:
-        cpus: CPU cores; also its number of threads.
-        gpus: may be a fraction.
+        cpus: CPU cores of each of its processes; also its number of threads.
+        gpus: a part of one, or a whole number. On several it is trained by as many processes, each
+            on its part of every batch. `auto` is the smallest 1/n of one that holds it.
+        processes: as many without GPUs; None is one for each GPU, and one without.
+        probe: whether each arm is run for a few steps before the study, to predict memory and time
+            of its trials; None is where `gpus` is `auto`.
         minutes_per_epoch: a trial that reports nothing for so long is ended.
         disk_gb: room for the whole study, in 10^9 bytes. When half of it is used, the weights
             of search trials that cannot be confirmed are dropped; a trial whose checkpoint does
@@ -95,7 +99,9 @@ class ResourceConfig:
     """
 
     cpus: int = 1
-    gpus: float = 0
+    gpus: float | Literal["auto"] = 0
+    processes: int | None = None
+    probe: bool | None = None
     minutes_per_epoch: float = 240
     disk_gb: float | None = None
 
@@ -104,7 +110,44 @@ class ResourceConfig:
         above("disk_gb", self.disk_gb, 0)
         at_most("minutes_per_epoch", self.minutes_per_epoch, MAX_MINUTES)
         at_least("cpus", self.cpus, 1)
-        at_least("gpus", self.gpus, 0)
+        gpus = self.gpus_at_most
+        at_least("gpus", gpus, 0)
+        at_least("processes", self.processes, 1)
+        at_most("processes", self.processes, MAX_PROCESSES)
+        if gpus > 1 and gpus != int(gpus):
+            raise SettingError("gpus", "must be a whole number, or a part of 1", gpus)
+        if gpus and self.processes not in (None, max(1, gpus)):
+            rule = f"must be one for each GPU (gpus = {self.gpus}), or left out"
+            raise SettingError("processes", rule, self.processes)
+        if self.gpus == "auto" and self.probe is False:
+            raise SettingError("probe", "must not be false where gpus is auto", self.probe)
+
+    @classmethod
+    def from_settings(cls, values: Mapping[str, Any]) -> Self:
+        """From the section `resources`, where `gpus_per_trial` is another name of `gpus`.
+
+        Raises:
+            SettingError: an unknown or wrong setting.
+        """
+        if "gpus_per_trial" in values and "gpus" in values:
+            raise SettingError("resources.gpus_per_trial", "is another name of gpus; give one")
+        own = {{"gpus_per_trial": "gpus"}.get(key, key): value for key, value in values.items()}
+        return build(cls, own, "resources")
+
+    @property
+    def of_processes(self) -> int:
+        """How many processes train one trial."""
+        return self.processes or max(1, int(self.gpus_at_most))
+
+    @property
+    def gpus_at_most(self) -> float:
+        """What a trial gets; `auto` gives no more than one."""
+        return 1.0 if self.gpus == "auto" else self.gpus
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether memory and time of trials are predicted."""
+        return self.gpus == "auto" if self.probe is None else self.probe
 
 
 @dataclass(frozen=True, kw_only=True)

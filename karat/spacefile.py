@@ -180,7 +180,7 @@ class SpaceFile:
         try:
             search = build(SearchConfig, self.mapping(("search",)), "search")
             confirm = build(ConfirmConfig, self.mapping(("confirm",), {}), "confirm")
-            resources = build(ResourceConfig, self.mapping(("resources",), {}), "resources")
+            resources = ResourceConfig.from_settings(self.mapping(("resources",), {}))
             budget = build(BudgetConfig, self.mapping(("budget",), {}), "budget")
             tracking = build(TrackingConfig, self.mapping(("tracking",), {}), "tracking")
             early_stopping = self.mapping(("early_stopping",), {"scheduler": "none"})

@@ -31,7 +31,8 @@ class Trial:
     apart (`karat.worker`), and a waiting trial is not to run before `ready_at`. `set_aside` marks
     a trial that an extension of the study has made void: shorter than trials are now, or of a
     cell that is not confirmed any more. `weights_dropped`: for want of room, its best weights
-    are not kept.
+    are not kept. `estimate` is what it was to take (`karat.segments.Estimate`), and `peak_bytes` the
+    highest memory of its process after the first epoch of its first segment.
     """
 
     number: int
@@ -55,6 +56,8 @@ class Trial:
     weights_dropped: bool = False
     reports: Reports = field(default_factory=Reports)
     kernels: tuple[str, ...] | None = None
+    estimate: Mapping[str, Any] | None = None
+    peak_bytes: int | None = None
     ended_at: float | None = None
 
     @property
@@ -203,6 +206,7 @@ class StudyState:
         trial = self.trials[event.data["trial"]]
         trial.status = "running"
         trial.segments += 1
+        trial.estimate = trial.estimate or event.data.get("estimate")
         # A segment may start before the last epoch reported, when the newest checkpoint was bad.
         trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
@@ -212,6 +216,8 @@ class StudyState:
         trial.reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
+        if trial.peak_bytes is None:
+            trial.peak_bytes = data.get("peak_bytes")
 
     def _on_segment_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]

@@ -6,6 +6,7 @@ goes through `record`: first to disk, then into the state, the plan and the earl
 that folding the journal of a killed study leads to the same place.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from karat.disk import GB, DiskBudget
 from karat.extension import changes_between, longer
 from karat.journal import Event, Journal
 from karat.plans.confirm import rank
-from karat.segments import HANG_FILE, Segment
+from karat.segments import HANG_FILE, Estimate, Segment
 from karat.space import Space
 from karat.spending import DRIVER_GONE
 from karat.state import BACK_OFF_S, StudyState, Trial
@@ -45,6 +46,7 @@ class Study:
         self._journal, self.folder, self._clock = journal, folder, clock
         self.decisions = Decisions(space, str(folder))
         self.listeners: list[Listener] = []
+        self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
         for event in journal.past:
             self.decisions.observe(event)
         self.state.spending.leave()  # that launch was another process
@@ -90,12 +92,16 @@ class Study:
             epoch = trial.reports[-1].epoch
             found = last_good(self._trial_folder(trial), "epoch", epoch, trial.fingerprint)
             from_epoch = epoch_of(found) if found else 0
+        resources, estimate = self.space.resources, self.estimate(trial)
+        gpus = estimate.gpus if estimate else None
         self.record(
             "segment_started",
             trial=trial.number,
             segment=trial.segments,
             from_epoch=from_epoch,
             micro_batches=trial.micro_batches,
+            **({"processes": resources.of_processes} if resources.of_processes > 1 else {}),
+            **({"estimate": dataclasses.asdict(estimate)} if estimate else {}),
         )
         return Segment(
             trial=trial.number,
@@ -108,10 +114,12 @@ class Study:
             test_at_end=trial.phase == "confirm",
             metric=self.space.search.metric,
             mode=self.space.search.mode,
-            threads=self.space.resources.cpus,
+            threads=resources.cpus,
+            processes=resources.of_processes,
+            gpus=resources.gpus_at_most if gpus is None else gpus,
             micro_batches=trial.micro_batches,
-            limit_s=60 * self.space.resources.minutes_per_epoch,
-            disk_gb=self.space.resources.disk_gb,
+            limit_s=60 * resources.minutes_per_epoch,
+            disk_gb=resources.disk_gb,
         )
 
     # -- what an engine tells -----------------------------------------------------------------
@@ -129,7 +137,12 @@ class Study:
             self._end_segment(self.state.trials[number], "interrupted", f"paused {where}")
             return True
         return self.on_report(
-            number, report["epoch"], report["metrics"], report["seconds"], report.get("kernels")
+            number,
+            report["epoch"],
+            report["metrics"],
+            report["seconds"],
+            report.get("kernels"),
+            report.get("peak_bytes"),
         )
 
     def on_report(
@@ -139,10 +152,12 @@ class Study:
         metrics: Mapping[str, float],
         seconds: float,
         kernels: Sequence[str] | None = None,
+        peak_bytes: int | None = None,
     ) -> bool:
         """A trial did an epoch; True if it is not to go on, since it is complete or stopped.
 
-        The first report of a segment tells which kernels compute attention where it runs.
+        The first report of a segment tells which kernels compute attention where it runs, and the
+        highest memory of its process.
         """
         trial = self.state.trials[number]
         metric = self.space.search.metric
@@ -153,7 +168,8 @@ class Study:
             if not math.isfinite(value):
                 self._fail(trial, f"{name} is {value} at epoch {epoch}", "non-finite")
                 return True
-        more = {} if kernels is None else {"kernels": list(kernels)}
+        more: dict[str, Any] = {} if kernels is None else {"kernels": list(kernels)}
+        more |= {} if peak_bytes is None else {"peak_bytes": peak_bytes}
         self.record(
             "reported",
             trial=number,

@@ -5,7 +5,9 @@ from typing import Any, Protocol
 
 from ray.tune import Trainable
 
+from karat.group_worker import GroupWorker
 from karat.interruption import ignore_if_told
+from karat.ray_peers import here, start_actor
 from karat.segments import Segment
 from karat.worker import SegmentWorker
 
@@ -30,11 +32,18 @@ class SegmentTrainable(Trainable):
 
     def worker(self, segment: Segment) -> Worker:
         """What carries the segment out; benchmarks have another."""
-        return SegmentWorker(segment)
+        if segment.processes == 1:
+            return SegmentWorker(segment)
+        return GroupWorker(segment, start_actor, here())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
         self.setup(new_config)
         return True
+
+    def cleanup(self) -> None:
+        if isinstance(self._worker, GroupWorker):
+            self._worker.end()
 
     def step(self) -> dict[str, Any]:
         return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}

