@@ -30,7 +30,7 @@ class Curves(Protocol):
     """Values and seconds of a trial's epochs; the same trial always has the same."""
 
     def value(self, trial: Asked, epoch: int) -> float:
-        """Validation accuracy after `epoch` epochs, from 1."""
+        """The search's metric after `epoch` epochs, from 1."""
 
     def seconds(self, trial: Asked, epoch: int) -> float:
         """How long that epoch takes."""
@@ -46,11 +46,14 @@ class ModelledCurves:
     Args:
         seed: of all draws.
         epoch_s: seconds of an epoch, by arm; trials differ by a tenth of it.
+        mode: of the metric; `min` turns the curves round.
         noise: standard deviation of a value.
     """
 
-    def __init__(self, seed: int, epoch_s: Mapping[str, float], noise: float = 0.01) -> None:
-        self._epoch_s, self._noise = epoch_s, noise
+    def __init__(
+        self, seed: int, epoch_s: Mapping[str, float], mode: str = "max", noise: float = 0.01
+    ) -> None:
+        self._epoch_s, self._mode, self._noise = epoch_s, mode, noise
         draw = random.Random(seed)
         self._normals = [draw.gauss(0, 1) for _ in range(_NORMALS)]
         self._plateaus = {arm: derive(seed, "arm", arm) / 2**32 for arm in epoch_s}
@@ -60,7 +63,8 @@ class ModelledCurves:
         decay = math.exp(-0.2 + 0.3 * self._normal(trial, 1))
         risen = (plateau - START) * math.pow(epoch, -decay)
         value = plateau - risen + self._noise * self._normal(trial, 2 + epoch)
-        return min(1.0, max(0.0, value))
+        value = min(1.0, max(0.0, value))
+        return value if self._mode == "max" else 1 - value
 
     def seconds(self, trial: Asked, epoch: int) -> float:
         return self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))

@@ -81,7 +81,13 @@ def forecast(
     epoch_s = {label: plan.epoch_s for label, plan in plans.items()}
     times = times_for(sum(lengths[arm] for arm in schedule))
     return [
-        run_plan(space, schedule, lengths, ModelledCurves(derive(seed, n), epoch_s), slots)
+        run_plan(
+            space,
+            schedule,
+            lengths,
+            ModelledCurves(derive(seed, n), epoch_s, space.search.mode),
+            slots,
+        )
         for n in range(times)
     ]
 
@@ -153,7 +159,7 @@ def _price(
         usd_per_gpu_hour=space.cluster.usd_per_gpu_hour,
     )
     spent = [terms.price(run.slot_s, run.wall_s) for run in runs]
-    yield f"time          {_spread([each.wall_hours for each in spent], _hours)} here, {slots} trials at a time"
+    yield f"time          {_spread([each.wall_hours for each in spent], _hours)} on this machine, {slots} trials at a time"
     if space.resources.gpus:
         yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"
     yield f"CPU-hours     {_spread([each.cpu_hours for each in spent], '{:.3g}'.format)}"

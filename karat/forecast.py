@@ -37,9 +37,13 @@ class Run:
 
 @dataclass(slots=True)
 class _Slots:
-    """Trials at a time, on a virtual clock; `slot_s` are seconds in which one ran."""
+    """Trials at a time, on a virtual clock; `slot_s` are seconds in which one ran.
+
+    The driver takes one report after the other, and needs `driver_s` for each.
+    """
 
     count: int
+    driver_s: float
     now: float = 0.0
     slot_s: float = 0.0
 
@@ -54,7 +58,8 @@ class _Slots:
         ]
         heapq.heapify(running)
         while running:
-            self.now, place, epoch = heapq.heappop(running)
+            at, place, epoch = heapq.heappop(running)
+            self.now = max(at, self.now) + self.driver_s
             trial, epochs[place] = trials[place], epoch
             is_stopped = stops(trial, epoch, curves.value(trial, epoch))
             if epoch < trial.epochs and not is_stopped:
@@ -75,7 +80,12 @@ def times_for(reports: int) -> int:
 
 
 def run_plan(
-    space: Space, schedule: list[str], lengths: dict[str, int], curves: Curves, slots: int
+    space: Space,
+    schedule: list[str],
+    lengths: dict[str, int],
+    curves: Curves,
+    slots: int,
+    driver_s: float = 0.0,
 ) -> Run:
     """Search and confirmation on a virtual clock.
 
@@ -85,9 +95,10 @@ def run_plan(
         lengths: epochs of an arm's trials at full length.
         curves: of the trials.
         slots: trials at a time.
+        driver_s: that the driver needs for a report.
     """
     rule = make_scheduler(space.early_stopping, space.search.mode)
-    clock = _Slots(slots)
+    clock = _Slots(slots, driver_s)
     trials = [_asked(number, arm, lengths) for number, arm in enumerate(schedule)]
     done = clock.run(trials, curves, lambda t, e, v: rule.on_report(t.arm, t.number, e, v))
     cells = [

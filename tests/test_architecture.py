@@ -75,6 +75,8 @@ LAYERS = [
     },
     {"audit"},
     {"driver"},
+    {"simulator"},
+    {"simulate_command"},
     {"cli"},
     {"__main__"},
 ]
