@@ -91,6 +91,8 @@ class Units(nn.Module):
     def _start(
         self, config: AttentionConfig, generator: torch.Generator | None, gain: float
     ) -> None:
+        if next(iter(self.coefficients.values())).is_meta:
+            return  # only to be counted; torch would load its compiler to do nothing
         for name, coefficient in self.coefficients.items():
             self.basis.initialise(name, coefficient, config.init, generator)
         if config.init == "paper":
@@ -461,7 +463,10 @@ def _of_three(
 
 
 def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator | None) -> nn.Parameter:
-    return nn.Parameter(torch.empty(shape).normal_(0.0, std, generator=generator))
+    weights = torch.empty(shape)
+    return nn.Parameter(
+        weights if weights.is_meta else weights.normal_(0.0, std, generator=generator)
+    )
 
 
 def _softmax(scores: Tensor, keep: Tensor | None) -> Tensor:

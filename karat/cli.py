@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_argument("--submit", choices=("slurm", "ray", "kubernetes"), help="the cluster too")
     doctor.add_argument("--cluster", metavar="NAME", help="clusters/NAME.yaml")
     doctor.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
+    simulated = commands.add_parser("simulate", help="run a plan on a virtual clock, untrained")
+    _add_simulation(simulated)
     costs = commands.add_parser("costs", help="parameters and operations of a model")
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["costs"]:  # its flags are the settings of all bases, which load torch
@@ -104,8 +106,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "repair": _repair,
         "costs": _costs,
         "doctor": _doctor,
+        "simulate": _simulate,
     }[options.command]
     return _guarded(lambda: command(options))
+
+
+def _add_simulation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--space", type=Path, required=True, help="the question, a YAML file")
+    parser.add_argument("--workers", type=int, default=2, help="trials at a time (2), to 10,000")
+    parser.add_argument(
+        "--curves", type=Path, help="take them from this finished study (studies/NAME)"
+    )
+    parser.add_argument("--epoch-s", type=float, default=60, help="of modelled curves (60)")
+    parser.add_argument("--seed", type=int, default=0, help="of modelled curves (0)")
+    parser.add_argument(
+        "--driver-ms", type=float, default=0, help="that the driver needs for a report (0)"
+    )
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="as launch")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from karat.simulate_command import print_simulation
+
+    state = _state_of(options.curves) if options.curves else None
+    print_simulation(options, state)
+    return OK
 
 
 def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from karat.seeds import derive
 from karat.state import StudyState, Trial
 
 START = 0.1
+_NORMALS = 16_411  # a prime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Curves(Protocol):
     """Values and seconds of a trial's epochs; the same trial always has the same."""
 
     def value(self, trial: Asked, epoch: int) -> float:
-        """Validation accuracy after `epoch` epochs, from 1."""
+        """The search's metric after `epoch` epochs, from 1."""
 
     def seconds(self, trial: Asked, epoch: int) -> float:
         """How long that epoch takes."""
@@ -45,31 +46,32 @@ class ModelledCurves:
     Args:
         seed: of all draws.
         epoch_s: seconds of an epoch, by arm; trials differ by a tenth of it.
+        mode: of the metric; `min` turns the curves round.
         noise: standard deviation of a value.
     """
 
-    def __init__(self, seed: int, epoch_s: Mapping[str, float], noise: float = 0.01) -> None:
-        self._seed, self._epoch_s, self._noise = seed, epoch_s, noise
-        self._shapes: dict[int, tuple[float, float, float]] = {}
+    def __init__(
+        self, seed: int, epoch_s: Mapping[str, float], mode: str = "max", noise: float = 0.01
+    ) -> None:
+        self._epoch_s, self._mode, self._noise = epoch_s, mode, noise
+        draw = random.Random(seed)
+        self._normals = [draw.gauss(0, 1) for _ in range(_NORMALS)]
+        self._plateaus = {arm: derive(seed, "arm", arm) / 2**32 for arm in epoch_s}
 
     def value(self, trial: Asked, epoch: int) -> float:
-        plateau, decay, _ = self._shape(trial)
-        noise = random.Random(derive(self._seed, "noise", trial.number, epoch)).gauss(0, 1)
-        value: float = plateau - (plateau - START) * epoch**-decay + self._noise * noise
-        return min(1.0, max(0.0, value))
+        plateau = 0.6 + 0.3 * self._plateaus[trial.arm] - 0.08 * abs(self._normal(trial, 0))
+        decay = math.exp(-0.2 + 0.3 * self._normal(trial, 1))
+        risen = (plateau - START) * math.pow(epoch, -decay)
+        value = plateau - risen + self._noise * self._normal(trial, 2 + epoch)
+        value = min(1.0, max(0.0, value))
+        return value if self._mode == "max" else 1 - value
 
     def seconds(self, trial: Asked, epoch: int) -> float:
-        return self._shape(trial)[2]
+        return self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))
 
-    def _shape(self, trial: Asked) -> tuple[float, float, float]:
-        if trial.number not in self._shapes:
-            of_arm = random.Random(derive(self._seed, "arm", trial.arm)).uniform(0.6, 0.9)
-            draw = random.Random(derive(self._seed, "trial", trial.number))
-            plateau = of_arm - abs(draw.gauss(0, 0.08))
-            decay = math.exp(draw.gauss(-0.2, 0.3))
-            seconds = self._epoch_s[trial.arm] * max(0.5, draw.gauss(1, 0.1))
-            self._shapes[trial.number] = (plateau, decay, seconds)
-        return self._shapes[trial.number]
+    def _normal(self, trial: Asked, place: int) -> float:
+        # From a table, as a generator for each trial would take most of a forecast's time.
+        return self._normals[(7919 * trial.number + 104_729 * place) % _NORMALS]
 
 
 class RecordedCurves:

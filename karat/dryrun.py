@@ -1,26 +1,33 @@
-"""`--dry-run`: the plan of a study, without Ray and without training."""
+"""`--dry-run`: the plan of a study and its price, without Ray and without training."""
 
+import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from karat.costs import Costs, costs_of
+from karat.curves import ModelledCurves
+from karat.forecast import Run, arms_in_order, run_plan, times_for
 from karat.phrases import memory_text
 from karat.plans.confirm import contests_of
-from karat.plans.search import JOINT, Search
 from karat.predictions import Predictions
-from karat.schedulers import make_scheduler
+from karat.seeds import derive
 from karat.space import Arm, Space
 from karat.spacefile import ends
+from karat.spending import Terms
 from karat.training import TrialConfig
 
 # Share of a large product's speed that training a small model reaches, measured on two cores.
 _EFFICIENCY = 0.25
 _GPU_MULTIPLY_ADDS_PER_S = 1e14
+_SHOWN_ARMS = 60
+_BYTES = 4  # of a number; a checkpoint has weights and two moments
 
 
 def trial_config(space: Space, arm: Arm) -> TrialConfig:
@@ -40,6 +47,16 @@ def arm_costs(config: TrialConfig) -> Costs:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmPlan:
+    """What is known of an arm's trials before they run."""
+
+    parameters: int
+    epochs: int
+    epoch_s: float
+    memory: str
+
+
 def longest_epoch_s(space: Space) -> float:
     """About how long one epoch takes of the arm that takes longest, with what a trial gets."""
     rate = _EFFICIENCY * _multiply_adds_per_second() * space.resources.cpus
@@ -48,63 +65,92 @@ def longest_epoch_s(space: Space) -> float:
     ):  # not here to be measured: a fast one, so that nothing is refused wrongly
         rate = max(rate, _GPU_MULTIPLY_ADDS_PER_S)
     configs = (trial_config(space, arm) for arm in space.arms.values())
-    return max(_multiply_adds_per_epoch(config) for config in configs) / rate
+    costs = ((config, arm_costs(config).forward_flops) for config in configs)
+    return max(3 * flops * config.data.info().train_size for config, flops in costs) / rate
 
 
-def _multiply_adds_per_epoch(config: TrialConfig) -> float:
-    return 3 * arm_costs(config).forward_flops * config.data.info().train_size
-
-
-def print_plan(space: Space, slots: int, console: Console, predictions: Predictions) -> None:
-    """Arms, trials, parameters per arm, what was excluded and why, and about how long it takes.
+def arm_plans(space: Space, predictions: Predictions) -> dict[str, ArmPlan]:
+    """Of every arm; models that are equal are looked at once.
 
     Memory and time are predicted; where a launch has probed an arm, by what was measured.
     """
-    search = Search(space)
-    counts = Counter(group for group, _ in search.schedule)
-    rule = make_scheduler(space.early_stopping, space.search.mode)
     rate = _EFFICIENCY * _multiply_adds_per_second()
+    known: dict[str, Costs] = {}
+    plans = {}
+    for label, arm in space.arms.items():
+        config = trial_config(space, arm)
+        sections = [arm.sections[name] for name in ("data", "model", "attention")]
+        tuned = [key for key in arm.tuned if not key.startswith("training.")]
+        key = json.dumps([sections, tuned], sort_keys=True)
+        if key not in known:
+            known[key] = arm_costs(config)
+        per_epoch = 3 * known[key].forward_flops * config.data.info().train_size / rate
+        found = None
+        if len(known) <= _SHOWN_ARMS:
+            found = predictions.try_of(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
+        if found is not None and found.epoch_s is not None:
+            per_epoch = found.epoch_s
+        plans[label] = ArmPlan(
+            parameters=known[key].parameters,
+            epochs=config.training.epochs,
+            epoch_s=per_epoch,
+            memory="-"
+            if found is None
+            else memory_text(found.memory_bytes) + " *" * found.is_probed,
+        )
+    return plans
+
+
+def forecast(
+    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], slots: int
+) -> list[Run]:
+    """The plan, run over curves modelled from the space's seed, several times."""
+    seed = derive(space.name, space.seed, "forecast")
+    lengths = {label: plan.epochs for label, plan in plans.items()}
+    epoch_s = {label: plan.epoch_s for label, plan in plans.items()}
+    times = times_for(sum(lengths[arm] for arm in schedule))
+    return [
+        run_plan(
+            space,
+            schedule,
+            lengths,
+            ModelledCurves(derive(seed, n), epoch_s, space.search.mode),
+            slots,
+        )
+        for n in range(times)
+    ]
+
+
+def print_plan(space: Space, slots: int, console: Console, predictions: Predictions) -> None:
+    """Arms, trials, parameters per arm, what was excluded and why, and the price."""
+    plans = arm_plans(space, predictions)
+    schedule = arms_in_order(space, space.seed)
+    counts = Counter(schedule)
+    is_drawn = space.search.allocation == "free"
     console.print(f"[bold]{space.name}[/bold]: {space.question}\n")
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("arm", no_wrap=True)
     for name in ("parameters", "search trials", "s per epoch", "memory"):
         table.add_column(name, justify="right")
-    search_s = full_s = longest = 0.0
-    for label, arm in space.arms.items():
-        config = trial_config(space, arm)
-        costs, epochs = arm_costs(config), config.training.epochs
-        per_epoch = _multiply_adds_per_epoch(config) / rate
-        found = predictions.try_of(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
-        if found is not None and found.epoch_s is not None:
-            per_epoch = found.epoch_s
-        joint = counts[JOINT] / len(space.arms)
-        trials = counts[label] + joint
-        search_s += per_epoch * rule.expected_epochs(max(1, round(trials)), epochs)
-        full_s += per_epoch * trials * epochs
-        longest = max(longest, per_epoch * epochs)
+    for label in list(space.arms)[:_SHOWN_ARMS]:
         table.add_row(
             f"{label} (reference)" if label in space.reference_arms else label,
-            f"{costs.parameters:,}",
-            f"{'about ' if joint else ''}{trials:.0f}",
-            f"{per_epoch:.1f}",
-            "-" if found is None else memory_text(found.memory_bytes) + " *" * found.is_probed,
+            f"{plans[label].parameters:,}",
+            f"{'about ' if is_drawn else ''}{counts[label]}",
+            f"{plans[label].epoch_s:.1f}",
+            plans[label].memory,
         )
     console.print(table)
     console.print(
         "memory        of one process at its highest; * measured by a probe", highlight=False
     )
-    for line in _facts(space, search, search_s / full_s):
+    if len(plans) > _SHOWN_ARMS:
+        console.print(f"... and {len(plans) - _SHOWN_ARMS} arms more\n")
+    for line in (*_facts(space, counts), *_price(space, plans, schedule, slots)):
         console.print(line, markup=False, highlight=False)
-    confirm_s = len(contests_of(space)) * space.confirm.seeds * longest
-    minutes = (search_s + confirm_s) / slots / 60
-    console.print(
-        f"time          about {max(1, minutes):.0f} min on this machine's CPU, {slots} trials at "
-        "a time (rough: from operations and the speed of a matrix product)",
-        highlight=False,
-    )
 
 
-def _facts(space: Space, search: Search, share: float) -> Iterator[str]:
+def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     for each in space.tuned.values():
         scale = ", logarithmic" if each.log else ""
         if each.values is not None:
@@ -113,8 +159,8 @@ def _facts(space: Space, search: Search, share: float) -> Iterator[str]:
             span = f"{each.low:g} to {each.high:g}{scale}"
         yield f"tuned         {each.name}: {span}"
     yield (
-        f"search        {search.total} trials ({space.search.sampler}) for {space.search.metric}; "
-        f"early stopping ({space.early_stopping['scheduler']}) leaves about {share:.0%} of the epochs"
+        f"search        {counts.total()} trials ({space.search.sampler}) for "
+        f"{space.search.metric}; early stopping: {space.early_stopping['scheduler']}"
     )
     cells = contests_of(space)
     labels = [f"{'the best of ' if cell.reference else ''}{cell.label}" for cell in cells]
@@ -126,6 +172,67 @@ def _facts(space: Space, search: Search, share: float) -> Iterator[str]:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:
         yield "excluded      nothing"
+
+
+def _price(
+    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], slots: int
+) -> Iterator[str]:
+    runs = forecast(space, plans, schedule, slots)
+    full = sum(plans[arm].epochs for arm in schedule)
+    share = np.median([run.search_epochs for run in runs]) / full
+    low, middle, high = quantiles([run.epochs for run in runs])
+    yield (
+        f"epochs        {middle:.0f} (p10 {low:.0f}, p90 {high:.0f}), in {len(runs)} runs of the plan "
+        f"over modelled curves; early stopping leaves about {share:.0%} of the search's"
+    )
+    terms = Terms(
+        cpus=space.resources.cpus * space.resources.of_processes,
+        gpus=space.resources.gpus_at_most,
+        usd_per_cpu_hour=space.cluster.usd_per_cpu_hour,
+        usd_per_gpu_hour=space.cluster.usd_per_gpu_hour,
+    )
+    spent = [terms.price(run.slot_s, run.wall_s) for run in runs]
+    yield f"time          {_spread([each.wall_hours for each in spent], _hours)} on this machine, {slots} trials at a time"
+    if space.resources.gpus:
+        yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"
+    yield f"CPU-hours     {_spread([each.cpu_hours for each in spent], '{:.3g}'.format)}"
+    yield f"disk          about {_disk_bytes(plans, runs, slots) / 1e6:,.0f} MB of checkpoints"
+    key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
+    price = getattr(space.cluster, key)
+    if price is None:
+        yield f"money         no price (cluster.{key})"
+    else:
+        dollars = _spread([each.usd for each in spent], "{:.2f}".format)
+        yield f"money         US dollars {dollars} at {price:g} an hour ({key})"
+    for limit, value in space.budget.limits.items():
+        need = quantiles([getattr(each, limit) for each in spent])[2]
+        verdict = (
+            "enough" if need <= value else "not enough: the study will leave off when it is spent"
+        )
+        yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
+    yield "              rough: from operations and the speed of a matrix product on this machine's CPU"
+
+
+def quantiles(values: list[float] | list[int]) -> tuple[float, float, float]:
+    """The first decile, the median and the last decile."""
+    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
+    return float(low), float(middle), float(high)
+
+
+def _spread(values: list[float], shown: Callable[[float], str]) -> str:
+    low, middle, high = map(shown, quantiles(values))
+    return f"{middle} (p10 {low}, p90 {high})"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 2 else f"{max(1.0, 60 * hours):.0f} min"
+
+
+def _disk_bytes(plans: Mapping[str, ArmPlan], runs: list[Run], slots: int) -> float:
+    """The best weights of completed trials, and what running ones keep: two checkpoints and weights."""
+    weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
+    completed = float(np.median([run.completed + run.confirmed for run in runs]))
+    return weights * (completed + slots * (2 * 3 + 1))
 
 
 def _multiply_adds_per_second() -> float:

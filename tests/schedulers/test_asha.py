@@ -1,7 +1,10 @@
+import random
+
+import numpy as np
 import pytest
 
 from karat.schedulers import make_scheduler
-from karat.schedulers.asha import ASHA
+from karat.schedulers.asha import ASHA, quantile
 
 
 def test_rungs_grow_by_the_reduction_factor() -> None:
@@ -39,3 +42,12 @@ def test_expected_epochs_lie_between_the_grace_and_full_length() -> None:
     expected = ASHA(grace_epochs=1, reduction_factor=3).expected_epochs(4, 10)
     assert 4 < expected < 40
     assert make_scheduler({"scheduler": "none"}, "max").expected_epochs(4, 10) == pytest.approx(40)
+
+
+def test_quantile_is_that_of_numpy_to_the_last_bit() -> None:
+    draw = random.Random(0)
+    for size in (1, 2, 3, 4, 7, 50, 333):
+        for factor in (1.1, 1.5, 2, 3, 4, 6, 10):
+            values = sorted(draw.choice([draw.random(), 0.25]) for _ in range(size))
+            share = 1 - 1 / factor
+            assert quantile(values, share) == float(np.quantile(values, share))
