@@ -42,7 +42,7 @@ def text(submission: Submission, python: str = sys.executable) -> str:
             "set -eo pipefail",  # no -u: what modules and environments run does not stand it
             "umask 077",
             *_exports(submission, config),
-            *(['eval "$KARAT_SETUP"'] if _setup(config) else []),
+            *(['eval "$KARAT_SETUP"'] if setup_of(config) else []),
             "exec " + " \\\n    ".join(_job_words(submission, config, python)),
             "",
         ]
@@ -59,13 +59,12 @@ def submit(submission: Submission) -> Submitted:
     check_settings(submission, config)
     check_site(submission, config, nodes_of_site())
     check_nodes(submission, config)
-    if "--fresh" in submission.arguments:
-        submission = _put_aside(submission)
     logs = submission.storage / LOGS
     logs.mkdir(parents=True, exist_ok=True)
-    script = text(submission)
-    run("sbatch", "--test-only", text=script)
-    job = run("sbatch", "--parsable", text=script).strip().partition(";")[0]
+    run("sbatch", "--test-only", text=text(submission))
+    if "--fresh" in submission.arguments:
+        submission = _put_aside(submission)
+    job = run("sbatch", "--parsable", text=text(submission)).strip().partition(";")[0]
     log = logs / (f"{submission.space.name}-{job}" + ("_*.log" if config.array else ".log"))
     return Submitted(
         id=job,
@@ -242,7 +241,8 @@ def _options(submission: Submission, config: SlurmConfig) -> list[str]:
     ]
 
 
-def _setup(config: SlurmConfig) -> str:
+def setup_of(config: SlurmConfig) -> str:
+    """Lines of shell that every node runs first."""
     modules = [shlex.join(["module", "load", *config.modules])] if config.modules else []
     return "\n".join([*modules, *config.setup])
 
@@ -251,8 +251,8 @@ def _exports(submission: Submission, config: SlurmConfig) -> list[str]:
     values = dict(submission.environment)
     if config.array:
         values["KARAT_IF_LOCKED"] = "leave"
-    if _setup(config):
-        values["KARAT_SETUP"] = _setup(config)
+    if setup_of(config):
+        values["KARAT_SETUP"] = setup_of(config)
     return [f"export {key}={shlex.quote(value)}" for key, value in values.items()]
 
 

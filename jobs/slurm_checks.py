@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import Submission
-from jobs.slurm import check_settings, check_site, nodes_of_site, runner
+from jobs.slurm import check_settings, check_site, nodes_of_site, runner, setup_of
 from karat.clusters import SlurmConfig
 from karat.doctor import Check, Unwell
 from karat.errors import InputError
 
 _CLOCKS_APART_S = 5.0
 _LOOK = """
+eval "$KARAT_SETUP"
 seen=no; [ "$(cat "$1" 2>/dev/null)" = "$2" ] && : > "$1.$SLURMD_NODENAME" 2>/dev/null && seen=yes
 rm -f "$1.$SLURMD_NODENAME"
 runs=no; shift 2; "$@" -c 'import karat' >/dev/null 2>&1 && runs=yes
@@ -106,15 +107,23 @@ def look(submission: Submission, config: SlurmConfig, wait_s: int) -> list[Look]
     Raises:
         Busy: none are to be had within `wait_s`.
     """
-    given = {"partition": config.partition, "account": config.account, "qos": config.qos}
+    given = {
+        "partition": config.partition,
+        "account": config.account,
+        "qos": config.qos,
+        "constraint": config.constraint,
+        "gpus-per-node": config.gpus_per_node or None,
+    }
     options = [f"--{key}={value}" for key, value in given.items() if value is not None]
-    if config.constraint is not None:
-        options.append(f"--constraint={config.constraint}")
     with _marker(submission.storage) as (path, word):
         words = ["srun", *options, f"--nodes={config.nodes}", "--ntasks-per-node=1", "--time=2"]
         words += [f"--immediate={wait_s}", "--job-name=karat-doctor", "--quiet", "--chdir=/"]
-        words += ["bash", "-c", _LOOK, "look", str(path), word, *runner(submission)]
-        environment = {**os.environ, "PYTHONPATH": str(submission.repository)}
+        words += ["bash", "-lc", _LOOK, "look", str(path), word, *runner(submission)]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(submission.repository),
+            "KARAT_SETUP": setup_of(config),
+        }
         before = time.time()
         try:
             done = subprocess.run(

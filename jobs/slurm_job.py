@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 75
+_LEAVE_OFF = signal.SIGINT  # while Tune runs, SIGUSR1 is Tune's, which ends trials at once
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
 _WITH_SETUP = ("bash", "-lc", 'eval "$KARAT_SETUP"; exec "$@"', "setup")
@@ -40,7 +41,7 @@ def main() -> int:
     job = Job(options)
     signal.signal(signal.SIGUSR1, job.on_notice)
     # Blocked, it waits to be looked for; a handler would come too late for srun and the driver.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         status = job.run()
     finally:
@@ -58,7 +59,7 @@ def say(text: str) -> None:
 
 def cancelled() -> bool:
     """Whether SIGTERM has come."""
-    return bool({signal.SIGTERM, signal.SIGINT} & signal.sigpending())
+    return signal.SIGTERM in signal.sigpending()
 
 
 class Step:
@@ -203,10 +204,10 @@ class Job:
             if head.ended and lost is None:
                 lost = time.monotonic()
                 say("Ray's head is lost; the study cannot go on in this job")
-                self._driver.send_signal(signal.SIGUSR1)
+                self._driver.send_signal(_LEAVE_OFF)
             if lost is not None and time.monotonic() > lost + 2 * _PATIENCE_S:
                 self._driver.kill()
-        early = self._told and self._driver.returncode == -signal.SIGUSR1  # it did not listen yet
+        early = self._told and self._driver.returncode == -_LEAVE_OFF  # it did not listen yet
         return INTERRUPTED if early else self._driver.returncode
 
     def _pass_on(self) -> None:
@@ -214,7 +215,7 @@ class Job:
         if self._to_end and not self._told and self._driver is not None:
             self._told = True
             say("cancelled: leaving off" if cancelled() else "the time limit is near: leaving off")
-            self._driver.send_signal(signal.SIGUSR1)
+            self._driver.send_signal(_LEAVE_OFF)
 
     def end(self) -> None:
         """End what was started on all nodes."""

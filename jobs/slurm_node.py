@@ -10,7 +10,6 @@ checkpoints.
 
 import argparse
 import ctypes
-import importlib.util
 import os
 import select
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+from jobs import slurm_ray_hook
 from karat.engine import prepare_environment
 from karat.interruption import IGNORES_SIGTERM
 from karat.local_ray import LOOPBACK, no_api_server
@@ -54,6 +54,7 @@ def main() -> int:
         return 1
     address = LOOPBACK if options.alone else own_address()
     prepare_environment(address)
+    os.environ["RAY_START_HOOK"] = slurm_ray_hook.NAME
     os.environ[IGNORES_SIGTERM] = "1"  # for workers: Ray unblocks it in them
     folder = make_scratch()
     try:
@@ -78,8 +79,6 @@ def ray_command(options: argparse.Namespace, address: str, folder: Path) -> list
         words.append(f"--node-ip-address={address}")
     if options.head:
         words += ["--head", "--port=0", "--include-dashboard=false"]
-        if importlib.util.find_spec("grpc"):
-            words.append(f"--ray-client-server-port={_free_port()}")
     else:
         words.append(f"--address={options.address}")
     return [
@@ -92,12 +91,6 @@ def ray_command(options: argparse.Namespace, address: str, folder: Path) -> list
         "--disable-usage-stats",
         "--block",
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def _serve(name: str, folder: Path, command: Sequence[str]) -> int:
