@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 
 def mlflow() -> None:
@@ -66,7 +67,7 @@ def write_file() -> None:
     path.unlink()
 
 
-def ask_mlflow(method: str, path: str, data: dict[str, object] | bytes) -> dict[str, list]:  # type: ignore[type-arg]
+def ask_mlflow(method: str, path: str, data: dict[str, object] | bytes) -> dict[str, Any]:
     """What MLflow answers to its admin."""
     user = f"{os.environ['MLFLOW_AUTH_ADMIN_USERNAME']}:{os.environ['MLFLOW_AUTH_ADMIN_PASSWORD']}"
     headers = {
