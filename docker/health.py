@@ -39,6 +39,7 @@ def mlflow() -> None:
 def ray_head() -> None:
     """Write to the storage and to Ray's own memory; a stranger without the token is refused."""
     write_file()
+    ask_agent()
     address = os.environ["HEALTH_RAY"]
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
     url = f"{address}/api/packages/gcs/health.zip"
@@ -55,6 +56,11 @@ def ray_head() -> None:
 def ray_worker() -> None:
     """Write to the storage; the raylet answers, and the head knows it."""
     write_file()
+    ask_agent()
+
+
+def ask_agent() -> None:
+    """The process of a node that starts jobs and speaks for its raylet."""
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
     port = os.environ["RAY_AGENT_PORT"]
     url = f"http://127.0.0.1:{port}/api/local_raylet_healthz"
