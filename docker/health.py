@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 
 def mlflow() -> None:
@@ -38,6 +39,7 @@ def mlflow() -> None:
 def ray_head() -> None:
     """Write to the storage and to Ray's own memory; a stranger without the token is refused."""
     write_file()
+    ask_agent()
     address = os.environ["HEALTH_RAY"]
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
     url = f"{address}/api/packages/gcs/health.zip"
@@ -54,6 +56,11 @@ def ray_head() -> None:
 def ray_worker() -> None:
     """Write to the storage; the raylet answers, and the head knows it."""
     write_file()
+    ask_agent()
+
+
+def ask_agent() -> None:
+    """The process of a node that starts jobs and speaks for its raylet."""
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
     port = os.environ["RAY_AGENT_PORT"]
     url = f"http://127.0.0.1:{port}/api/local_raylet_healthz"
@@ -66,7 +73,7 @@ def write_file() -> None:
     path.unlink()
 
 
-def ask_mlflow(method: str, path: str, data: dict[str, object] | bytes) -> dict[str, list]:  # type: ignore[type-arg]
+def ask_mlflow(method: str, path: str, data: dict[str, object] | bytes) -> dict[str, Any]:
     """What MLflow answers to its admin."""
     user = f"{os.environ['MLFLOW_AUTH_ADMIN_USERNAME']}:{os.environ['MLFLOW_AUTH_ADMIN_PASSWORD']}"
     headers = {

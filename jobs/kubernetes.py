@@ -26,6 +26,7 @@ _REPOSITORY = PurePosixPath("/karat")
 _QUESTION = PurePosixPath("/question")
 _USER = 10001  # of the image (Dockerfile)
 _HEAD = {"cpu": "2", "memory": "8G"}
+_ENDED = ("Complete", "Failed")
 _MARGIN_S = 10  # of the grace, for the pod itself
 
 
@@ -67,34 +68,34 @@ def submit(submission: Submission) -> Submitted:
     if shutil.which("kubectl") is None:
         raise InputError("kubectl is missing; --dry-run prints what it would be given")
     objects, config = text(submission), _config(submission)
-    refused = _kubectl(["apply", "--dry-run=server", "-f", "-"], objects)
+    name, at = name_of(submission), ["--namespace", config.namespace]
+    refused, _ = _kubectl(["apply", "--dry-run=server", "-f", "-"], objects)
     if refused:
         raise InputError(f"the Kubernetes cluster refuses the RayJob: {refused}")
-    failed = _kubectl(["apply", "-f", "-"], objects)
+    status = ["-o", "jsonpath={.status.jobDeploymentStatus}"]
+    _, before = _kubectl(["get", "rayjob", name, *at, *status])
+    if before in _ENDED:  # an object that has ended does not begin again; its study does
+        _kubectl(["delete", "rayjob", name, *at])
+    failed, _ = _kubectl(["apply", "-f", "-"], objects)
     if failed:
         raise StudyError(f"kubectl apply failed: {failed}")
-    name = name_of(submission)
-    at = shlex.join(["--namespace", config.namespace])
+    where = shlex.join(at)
+    suspend = shlex.quote(json.dumps({"spec": {"suspend": True}}))
     return Submitted(
         id=name,
-        watch=f"kubectl logs {at} --follow --selector job-name={name}",
-        # The cluster is taken down, each pod with its grace; the object stays and can be resumed.
-        stop=_patched(name, at, suspend=True),
-        resume=_patched(name, at, suspend=False),
+        watch=f"kubectl logs {where} --follow --selector job-name={name}",
+        # The pods go, the head's when its driver has left off; the object stays.
+        stop=f"kubectl patch rayjob {name} {where} --type merge --patch {suspend}",
+        resume=shlex.join(["python", "launch.py", *submission.arguments, "--submit", "kubernetes"]),
     )
 
 
-def _patched(name: str, at: str, *, suspend: bool) -> str:
-    change = shlex.quote(json.dumps({"spec": {"suspend": suspend}}))
-    return f"kubectl patch rayjob {name} {at} --type merge --patch {change}"
-
-
-def _kubectl(words: list[str], given: str) -> str:
-    """What it complains about; nothing when it does not."""
+def _kubectl(words: list[str], given: str = "") -> tuple[str, str]:
+    """What it complains about, if it fails, and what it prints."""
     done = subprocess.run(
         ["kubectl", *words], input=given, capture_output=True, text=True, timeout=120, check=False
     )
-    return done.stderr.strip() if done.returncode else ""
+    return (done.stderr.strip() or "failed") if done.returncode else "", done.stdout.strip()
 
 
 def name_of(submission: Submission) -> str:

@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 import psutil
 
@@ -32,8 +33,11 @@ from karat.errors import StudyError
 
 LOOPBACK = "127.0.0.1"
 REPOSITORY = COMPOSE.parent
-PORTS = ("POSTGRES_PORT", "MLFLOW_PORT", "RAY_PORT", "RAY_CLIENT_PORT", "RAY_DASHBOARD_PORT")
-PATIENCE_S = 120.0
+PORTS = (
+    *("POSTGRES_PORT", "MLFLOW_PORT", "RAY_PORT"),
+    *("RAY_CLIENT_PORT", "RAY_DASHBOARD_PORT", "RAY_AGENT_PORT"),
+)
+PATIENCE_S = 240.0
 _MARK = "KARAT_STACK"
 
 
@@ -194,18 +198,19 @@ class LocalStack:
 
     def healthy(self, name: str) -> bool:
         """Whether a service's own health check passes now."""
-        service = self._services[name]
-        done = subprocess.run(
-            self._words(name, service.health),
-            cwd=REPOSITORY,
-            env=self.environment(name),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=30,
-            check=False,
-        )
-        self.log(f"{name}.health").write_bytes(done.stdout + done.stderr)
-        return done.returncode == 0
+        with self.log(f"{name}.health").open("wb") as log, contextlib.suppress(TimeoutExpired):
+            done = subprocess.run(
+                self._words(name, self._services[name].health),
+                cwd=REPOSITORY,
+                env=self.environment(name),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                timeout=30,
+                check=False,
+            )
+            return done.returncode == 0
+        return False
 
     def _wait_for(self, conditions: Mapping[str, str]) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -253,7 +258,7 @@ class LocalStack:
         for name, process in reversed(self.processes.items()):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                with contextlib.suppress(TimeoutExpired):
                     process.wait(min(self._services[name].grace_s, 30))
         for left in self.members():
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -30,6 +30,7 @@ from karat.space import ResourceConfig
 STOP_WAIT_S = 180
 _ANSWER_S = 15.0
 _CHECK_S = 180.0
+_READY_S = 60.0
 # Ray takes these for the cluster's address, whatever it is told.
 _MISLEADING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 
@@ -64,7 +65,8 @@ def submit(submission: Submission) -> Submitted:
         stage(submission, files, Path(folder))
         client = client_of(config.address, token)
         check_nodes(_nodes(client, submission, folder), submission.space.resources)
-        job = client.submit_job(
+        job = _ask_for_job(
+            client,
             entrypoint=entrypoint(submission),
             submission_id=f"karat-{submission.space.name}-{uuid.uuid4().hex[:8]}",
             runtime_env={"working_dir": folder, "env_vars": _variables(submission)},
@@ -222,10 +224,27 @@ def _own_address() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+def _ask_for_job(client: Any, **asked: Any) -> str:
+    """Submit a job; a head that has just started may not be ready for one yet.
+
+    Raises:
+        StudyError: it does not become so, or refuses the job.
+    """
+    deadline = time.monotonic() + _READY_S
+    while True:
+        try:
+            return str(client.submit_job(**asked))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise StudyError(f"the Ray cluster takes no job: {error}") from error
+            time.sleep(1)
+
+
 def _nodes(client: Any, submission: Submission, folder: str) -> list[dict[str, Any]]:
     """What the nodes say in a small job of its own."""
     words = ["python", "-m", "jobs.node_check", str(storage_of(submission)), *data_of(submission)]
-    job = client.submit_job(entrypoint=shlex.join(words), runtime_env={"working_dir": folder})
+    environment = {"working_dir": folder}
+    job = _ask_for_job(client, entrypoint=shlex.join(words), runtime_env=environment)
     deadline = time.monotonic() + _CHECK_S
     while not client.get_job_status(job).is_terminal():
         if time.monotonic() > deadline:

@@ -108,6 +108,60 @@ def test_missing_kubectl_is_said(
         submit(submission(write_space()))
 
 
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubectl that writes down what it is asked, and answers with the files `status`, `refusal`."""
+    program = tmp_path / "bin" / "kubectl"
+    program.parent.mkdir()
+    program.write_text(
+        f"""#!/bin/sh
+cd {tmp_path}
+echo "$@" >> asked
+case "$1 $2" in
+    "get rayjob") cat status ;;
+    "apply --dry-run=server") cat > given; cat refusal >&2; test ! -s refusal ;;
+    apply*) cat > given ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    (tmp_path / "refusal").touch()
+    (tmp_path / "status").write_text("Running")
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return tmp_path
+
+
+def test_cluster_is_asked_before_anything_is_made(
+    write_space: Callable[..., Path], kubectl: Path
+) -> None:
+    given = submission(write_space())
+    done = submit(given)
+    verbs = [line.split()[0] for line in (kubectl / "asked").read_text().splitlines()]
+    assert verbs == ["apply", "get", "apply"]
+    assert (kubectl / "given").read_text() == text(given)
+    assert done.id == "karat-small"
+    assert done.stop.endswith("""--type merge --patch '{"spec": {"suspend": true}}'""")
+    assert done.resume.endswith("--submit kubernetes")
+
+
+def test_refusal_of_the_cluster_is_passed_on(
+    write_space: Callable[..., Path], kubectl: Path
+) -> None:
+    (kubectl / "refusal").write_text("unknown field spec.x")
+    with pytest.raises(InputError, match=r"refuses the RayJob: unknown field spec\.x"):
+        submit(submission(write_space()))
+    assert len((kubectl / "asked").read_text().splitlines()) == 1
+
+
+def test_object_that_has_ended_makes_room_for_a_new_one(
+    write_space: Callable[..., Path], kubectl: Path
+) -> None:
+    (kubectl / "status").write_text("Failed")
+    submit(submission(write_space()))
+    verbs = [line.split()[0] for line in (kubectl / "asked").read_text().splitlines()]
+    assert verbs == ["apply", "get", "delete", "apply"]
+
+
 def test_name_is_one_that_kubernetes_takes(write_space: Callable[..., Path]) -> None:
     long = "a_study-with_a_name_of_more_than_forty_letters_0"
     given = submission(write_space())
