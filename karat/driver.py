@@ -196,7 +196,8 @@ def _run(study: Study, command: str, console: Console, interruption: Interruptio
 
 
 def _run_segments(study: Study, interruption: Interruption, console: Console) -> None:
-    with Engine(place(study, console)) as engine:
+    resources = place(study, console, lambda: interruption.signal is not None)
+    with Engine(resources) as engine:
         interruption.stop = engine.stop
         interruption.install()
         study.record("launched", slots=engine.slots, environment=describe_environment())
