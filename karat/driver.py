@@ -214,7 +214,8 @@ def _run(
 
 def _run_segments(study: Study, terms: Terms, interruption: Interruption, console: Console) -> None:
     address = os.environ.get("KARAT_RAY_ADDRESS")  # of a cluster that a job has started
-    with Engine(place(study, console), address=address) as engine:
+    resources = place(study, console, lambda: interruption.signal is not None)
+    with Engine(resources, address=address) as engine:
         interruption.stop = engine.stop
         interruption.install()
         study.record(

@@ -1,6 +1,7 @@
 """How much of this machine each trial of a study gets, before its engine starts."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -28,8 +29,15 @@ def predictions_for(resources: ResourceConfig, storage: Path) -> Predictions:
     )
 
 
-def place(study: Study, console: Console) -> ResourceConfig:
+def place(
+    study: Study, console: Console, is_to_stop: Callable[[], bool] = lambda: False
+) -> ResourceConfig:
     """Probe each shape that the study's arms have, and let it place its trials by what came out.
+
+    Args:
+        study: about to run.
+        console: the terminal.
+        is_to_stop: asked before each probe.
 
     Returns:
         The resources by which the engine counts its places: with `gpus: auto` those of the trial
@@ -41,7 +49,8 @@ def place(study: Study, console: Console) -> ResourceConfig:
     predictions = predictions_for(resources, study.folder.parent)
     with console.status("probing memory and time of each arm"):
         for arm in study.space.arms.values():
-            predictions.try_measure(sections_of(study.space, arm))
+            if not is_to_stop():
+                predictions.try_measure(sections_of(study.space, arm))
 
     def estimate(trial: Trial) -> Estimate | None:
         found = predictions.try_of(trial.config, trial.micro_batches)
@@ -64,5 +73,10 @@ def sections_of(space: Space, arm: Arm) -> dict[str, dict[str, object]]:
     return arm.config({key: ends(space.tuned[key])[0] for key in arm.tuned})
 
 
+def gpu_bytes() -> int:
+    """Memory of one of this machine's GPUs."""
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
 def _share(needed_bytes: int) -> float:
-    return share_of(needed_bytes, torch.cuda.get_device_properties(0).total_memory)
+    return share_of(needed_bytes, gpu_bytes())

@@ -186,11 +186,11 @@ def _needed_table(summary: Summary) -> Table:
         ("arm", "text", lambda each: each.arm),
         ("trials", "number", lambda each: str(each.trials)),
         ("memory, predicted", "number", lambda each: memory_text(each.memory_predicted)),
-        ("highest", "number", lambda each: memory_text(each.memory)),
-        ("off by", "number", lambda each: off_text(each.memory_predicted, each.memory)),
+        ("memory, highest", "number", lambda each: memory_text(each.memory)),
+        ("memory off by", "number", lambda each: off_text(each.memory_predicted, each.memory)),
         ("s per epoch, predicted", "number", lambda each: seconds_text(each.epoch_predicted)),
-        ("actual", "number", lambda each: seconds_text(each.epoch)),
-        ("off by ", "number", lambda each: off_text(each.epoch_predicted, each.epoch)),
+        ("s per epoch, actual", "number", lambda each: seconds_text(each.epoch)),
+        ("time off by", "number", lambda each: off_text(each.epoch_predicted, each.epoch)),
         title="Memory of a process and time of an epoch, medians over all trials",
     )
 

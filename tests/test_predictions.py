@@ -2,7 +2,8 @@
 
 import json
 import multiprocessing
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ SHAPES = {
     "softmax": sections({"basis": "softmax"}, 64),
     "fourier": sections(FOURIER, 128),
     "reference": sections({**FOURIER, "kernel": "reference"}, 128),
-    "wide": sections({"basis": "softmax"}, 128, embed_dim=384, depth=2),
+    "wide": sections({"basis": "softmax"}, 128, embed_dim=256, depth=2),
 }
 
 
@@ -56,12 +57,16 @@ def _train(answer: Connection, segment: Segment) -> None:
 
     assert timm.optim
     assert timm.scheduler
+    torch.set_num_threads(1)
     worker = SegmentWorker(segment)
-    answer.send((worker.step()["peak_bytes"], worker.step()["seconds"]))
+    peak = worker.step()["peak_bytes"]
+    started = time.process_time()  # other programs take their part of the clock's
+    worker.step()
+    answer.send((peak, time.process_time() - started))
 
 
 def trained(tmp_path: Path, shape: Sections) -> tuple[int, float]:
-    """Peak of memory of a trial in a process of its own, and seconds of its second epoch."""
+    """Peak of memory of a trial in a process of its own, and seconds of the CPU for its second epoch."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     wanted = segment(tmp_path, config=shape, processes=1)
@@ -74,7 +79,9 @@ def trained(tmp_path: Path, shape: Sections) -> tuple[int, float]:
 
 
 @pytest.mark.timeout(400)
-def test_memory_and_time_are_as_predicted(tmp_path: Path) -> None:
+def test_memory_and_time_are_as_predicted(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     predictions = Predictions(tmp_path / "probes.json")
     actual = {}
     for name, shape in SHAPES.items():
@@ -86,8 +93,9 @@ def test_memory_and_time_are_as_predicted(tmp_path: Path) -> None:
         assert found.is_probed
         assert found.memory_bytes == pytest.approx(peak, rel=0.2), name
         assert found.epoch_s is not None
-        # Wide, since this machine may have other things to do.
-        assert 0.3 < found.epoch_s / seconds < 3, name
+        # Wider than what is meant (20 %), since this machine may have other things to do.
+        assert 0.5 < found.epoch_s / seconds < 2, name
+        record_property(name, f"{found.memory_bytes / peak:.3f}, {found.epoch_s / seconds:.3f}")
         others = _without(tmp_path, shape)
         assert others.of(shape).memory_bytes == pytest.approx(peak, rel=0.2), name
         assert not others.of(shape).is_probed
