@@ -16,6 +16,7 @@ from karat.curves import Asked, ModelledCurves, RecordedCurves
 from karat.dryrun import print_plan
 from karat.errors import InputError
 from karat.journal import FILE_NAME, read_events
+from karat.placement import predictions_for
 from karat.replay import replay
 from karat.simulator import Simulated, simulate
 from karat.space import Space
@@ -132,12 +133,14 @@ THOUSAND = (
 )  # fmt: skip
 
 
-def test_dry_run_of_a_thousand_arms_is_quick_and_gives_the_price(write_space: WriteSpace) -> None:
+def test_dry_run_of_a_thousand_arms_is_quick_and_gives_the_price(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
     space = load_space(write_space(*THOUSAND[::-1]))
     assert len(space.arms) == 980
     out = io.StringIO()
     started = time.process_time()
-    print_plan(space, 2, Console(file=out, width=200))
+    print_plan(space, 2, Console(file=out, width=200), predictions_for(space.resources, tmp_path))
     assert time.process_time() - started < 2
     text = out.getvalue()
     for part in ("1000 trials", "epochs", "p10", "p90", "CPU-hours", "disk", "no price"):
