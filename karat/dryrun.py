@@ -16,7 +16,7 @@ from karat.curves import ModelledCurves
 from karat.forecast import Run, arms_in_order, run_plan, times_for
 from karat.phrases import memory_text
 from karat.plans.confirm import contests_of
-from karat.predictions import Predictions
+from karat.predictions import Prediction, Predictions
 from karat.seeds import derive
 from karat.space import Arm, Space
 from karat.spacefile import ends
@@ -27,6 +27,7 @@ from karat.training import TrialConfig
 _EFFICIENCY = 0.25
 _GPU_MULTIPLY_ADDS_PER_S = 1e14
 _SHOWN_ARMS = 60
+_PREDICTED_ARMS = 16  # a prediction runs the model once, in half a second
 _BYTES = 4  # of a number; a checkpoint has weights and two moments
 
 
@@ -76,6 +77,7 @@ def arm_plans(space: Space, predictions: Predictions) -> dict[str, ArmPlan]:
     """
     rate = _EFFICIENCY * _multiply_adds_per_second()
     known: dict[str, Costs] = {}
+    predicted: dict[tuple[str, int], Prediction | None] = {}
     plans = {}
     for label, arm in space.arms.items():
         config = trial_config(space, arm)
@@ -85,9 +87,11 @@ def arm_plans(space: Space, predictions: Predictions) -> dict[str, ArmPlan]:
         if key not in known:
             known[key] = arm_costs(config)
         per_epoch = 3 * known[key].forward_flops * config.data.info().train_size / rate
-        found = None
-        if len(known) <= _SHOWN_ARMS:
-            found = predictions.try_of(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
+        shape = key, config.training.batch_size
+        if shape not in predicted and len(space.arms) <= _PREDICTED_ARMS:
+            lows = {name: ends(space.tuned[name])[0] for name in arm.tuned}
+            predicted[shape] = predictions.try_of(arm.config(lows))
+        found = predicted.get(shape)
         if found is not None and found.epoch_s is not None:
             per_epoch = found.epoch_s
         plans[label] = ArmPlan(
