@@ -40,6 +40,7 @@ def main() -> int:
     options = parser.parse_args()
     job = Job(options)
     signal.signal(signal.SIGUSR1, job.on_notice)
+    signal.signal(_LEAVE_OFF, signal.SIG_DFL)  # else inherited, where it is ignored
     # Blocked, it waits to be looked for; a handler would come too late for srun and the driver.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:

@@ -187,13 +187,14 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on(
     assert launched.events[: len(before)] == before
 
 
+@pytest.mark.timeout(1800)
 def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    longer = ("epochs: 4", "epochs: 36")
-    space = write_space(cluster('"00:02:00", notice_s: 40'), longer, SLOWER[1])
+    longer = ("epochs: 4", "epochs: 80")
+    space = write_space(cluster('"00:04:00", notice_s: 40'), longer, SLOWER[1])
     launched = Launched(site, space, tmp_path / "studies")
-    launched.wait_for_state("COMPLETED", limit_s=800)
+    launched.wait_for_state("COMPLETED", limit_s=1500)
     state = launched.check_end()
     interrupted = [e for e in launched.events if e.kind == "interrupted"]
     assert interrupted, "the study was over before the time limit"
