@@ -137,6 +137,13 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
 def test_dry_run_shows_the_plan_and_writes_nothing(write_space: WriteSpace, tmp_path: Path) -> None:
     done = run(command(write_space(), tmp_path / "studies", "--dry-run"))
     assert done.returncode == 0
-    for text in ("fourier grid_size=2", "6 trials", "excluded", "on this machine", "p90", "CPU-hours"):
+    for text in (
+        "fourier grid_size=2",
+        "6 trials",
+        "excluded",
+        "on this machine",
+        "p90",
+        "CPU-hours",
+    ):
         assert text in done.stdout
     assert not (tmp_path / "studies").exists()
