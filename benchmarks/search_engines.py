@@ -23,6 +23,7 @@ from karat.spacefile import SpaceFile
 from karat.study import Study
 from karat.yamlfile import Document
 
+RAY_TUNE_S = 60  # a loaded machine takes minutes for its trials; those that ended count
 SEEDS = 2  # of the confirmation, of the two arms
 
 
@@ -105,7 +106,11 @@ def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
             "learning_rate": tune.loguniform(LOW, HIGH),
         },
         tune_config=tune.TuneConfig(
-            search_alg=OptunaSearch(), metric="value", mode="max", num_samples=trials
+            search_alg=OptunaSearch(),
+            metric="value",
+            mode="max",
+            num_samples=trials,
+            time_budget_s=RAY_TUNE_S,
         ),
         run_config=tune.RunConfig(storage_path=str(folder), name="ray", verbose=0),
     )
@@ -118,13 +123,13 @@ def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
             trained_s=each.metrics["trained_s"],
         )
         for each in results
-        if each.error is None and each.metrics
+        if each.error is None and (each.metrics or {}).get("training_iteration") == EPOCHS
     ]
     ray.shutdown()
     return Search(
         name="ray_tune",
         ended=tuple(sorted(ended, key=lambda each: each.at_s)),
-        failed=trials - len(ended),
+        failed=sum(each.error is not None for each in results),
         start_s=ready - started,
         wall_s=wall_s,
         slots=slots,

@@ -211,12 +211,14 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     assert "With budget.wall_hours raised, the same command goes on" in begun.stdout
     folder = tmp_path / "st" / "small"
     state = StudyState.of(read_events(folder / FILE_NAME))
-    paused = [event for event in read_events(folder / FILE_NAME) if event.kind == "segment_ended"]
-    # On a busy machine a worker may still be loading when its time to pause is over.
-    assert all(event.data["detail"].startswith(("paused", "budget")) for event in paused)
-    assert paused
+    ends = [event for event in read_events(folder / FILE_NAME) if event.kind == "segment_ended"]
+    assert ends
+    assert {event.data["cause"] for event in ends} == {
+        "interrupted"
+    }  # paused, or at the latest ended
+    assert not any(trial.status == "running" for trial in state.trials.values())
     assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
-    assert state.spending.until().wall_hours < 0.02
+    assert state.spending.until().wall_hours < 0.03  # with the time to pause in
     same = run([*command, "--set", "budget.wall_hours=0.001"], environment)
     assert (same.returncode, same.stdout.count("is spent")) == (75, 1)
 
