@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ SHAPES = {
     "softmax": sections({"basis": "softmax"}, 64),
     "fourier": sections(FOURIER, 128),
     "reference": sections({**FOURIER, "kernel": "reference"}, 128),
-    "wide": sections({"basis": "softmax"}, 128, embed_dim=256, depth=2),
+    "wide": sections({"basis": "softmax"}, 128, embed_dim=384, depth=2),
 }
 
 
@@ -79,9 +79,7 @@ def trained(tmp_path: Path, shape: Sections) -> tuple[int, float]:
 
 
 @pytest.mark.timeout(400)
-def test_memory_and_time_are_as_predicted(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_memory_and_time_are_as_predicted(tmp_path: Path) -> None:
     predictions = Predictions(tmp_path / "probes.json")
     actual = {}
     for name, shape in SHAPES.items():
@@ -95,7 +93,6 @@ def test_memory_and_time_are_as_predicted(
         assert found.epoch_s is not None
         # Wider than what is meant (20 %), since this machine may have other things to do.
         assert 0.5 < found.epoch_s / seconds < 2, name
-        record_property(name, f"{found.memory_bytes / peak:.3f}, {found.epoch_s / seconds:.3f}")
         others = _without(tmp_path, shape)
         assert others.of(shape).memory_bytes == pytest.approx(peak, rel=0.2), name
         assert not others.of(shape).is_probed
