@@ -1,5 +1,6 @@
 """The same search by karat, by Ray Tune with OptunaSearch as its manual shows, and by Optuna alone."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
     from karat.scratch import make_scratch
 
     close_environment()
-    start_ray(make_scratch(), cpus=slots)
+    scratch = make_scratch()
+    start_ray(scratch, cpus=slots)
     import ray
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
@@ -126,6 +128,7 @@ def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
         if each.error is None and (each.metrics or {}).get("training_iteration") == EPOCHS
     ]
     ray.shutdown()
+    shutil.rmtree(scratch, ignore_errors=True)
     return Search(
         name="ray_tune",
         ended=tuple(sorted(ended, key=lambda each: each.at_s)),
