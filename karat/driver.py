@@ -112,7 +112,7 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     if by and not (state.extensions and state.extensions[-1].by == by and not study.finished):
         source = extended_source(space_of(source, asked.name, str(study.folder)), extend)
     larger, changes = larger_space(study.space, source, str(study.folder))
-    if not changes:
+    if not changes or (study.finished and not any(change.asks_more for change in changes)):
         return
     described = description(larger, state.created["data"]["fingerprint"])
     del described["uid"]

@@ -27,6 +27,11 @@ class Change:
     after: object
     is_allowed: bool
 
+    @property
+    def asks_more(self) -> bool:
+        """Whether there is more to run than before, or something else than how and where."""
+        return self.key.partition(".")[0] in ("search", "confirm", "training", "tuned")
+
     def __str__(self) -> str:
         return f"{self.key} from {_plain(self.before)} to {_plain(self.after)}"
 

@@ -199,6 +199,16 @@ def test_nothing_to_extend_is_said(write_space: WriteSpace, tmp_path: Path) -> N
         go(write_space(), tmp_path, "trials=+3")
 
 
+def test_finished_study_is_not_begun_again_for_where_it_would_run(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    go(write_space(), tmp_path)
+    before = (tmp_path / "small" / FILE_NAME).read_bytes()
+    elsewhere = write_space(("study: small", "resources: {minutes_per_epoch: 5}\nstudy: small"))
+    assert go(elsewhere, tmp_path) == 0
+    assert (tmp_path / "small" / FILE_NAME).read_bytes() == before
+
+
 @pytest.mark.parametrize("extend", ["trials=+5", "epochs=+1", "seeds=+1"])
 def test_extended_study_killed_at_any_step_takes_the_same_decisions(
     write_space: WriteSpace, tmp_path: Path, extend: str
