@@ -198,7 +198,8 @@ def test_trials_on_a_gpu_need_the_price_of_a_gpu(budgeted: Callable[..., Space])
         budgeted("{usd: 5}", ("confirm:", "resources: {gpus: 1}\nconfirm:"))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.xdist_group("ray")
+@pytest.mark.timeout(300)
 def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
