@@ -10,8 +10,9 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from karat import orders
@@ -60,6 +61,7 @@ class Engine:
         self.slots = slots_of(resources) if address is None else 0
         self._folder = make_scratch()
         self._own_handler = signal.getsignal(signal.SIGUSR1)
+        self._tunes_handler: Callable[[int, FrameType | None], object] | None = None
         self._orders: Path | None = None  # the folder of the study that runs
         self.stopped = False
 
@@ -106,8 +108,19 @@ class Engine:
         timer.start()
 
     def _end(self) -> None:
-        if signal.getsignal(signal.SIGUSR1) != self._own_handler:  # Tune's is in place
+        if self._tunes_handler is not None:
+            # It puts a handler of SIGINT back after its work, which only the main thread may do.
+            with contextlib.suppress(ValueError):
+                self._tunes_handler(signal.SIGUSR1, None)
+        elif signal.getsignal(signal.SIGUSR1) != self._own_handler:  # Tune's is in place
             os.kill(os.getpid(), signal.SIGUSR1)
+
+    def begun(self) -> None:
+        """Tune runs and has taken SIGUSR1 for itself: take it back, and keep Tune's way to end."""
+        handler = signal.getsignal(signal.SIGUSR1)
+        if callable(handler) and handler != self._own_handler:
+            self._tunes_handler = handler
+            signal.signal(signal.SIGUSR1, self._own_handler)
 
     def _watch(self, study: Study, ended: threading.Event) -> None:
         """Stop the run when the study's budget is spent, which may be in the middle of an epoch."""
@@ -162,7 +175,7 @@ class Engine:
                 tuner.fit()
         finally:
             ended.set()
-            self._orders = None
+            self._orders = self._tunes_handler = None
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error

@@ -25,6 +25,9 @@ class Switch(Protocol):
     def stop(self) -> None:
         """Make the run end soon."""
 
+    def begun(self) -> None:
+        """Called in the main thread, while Tune runs."""
+
 
 def placement_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray reserves for a segment: a bundle for each of its processes, close together."""
@@ -56,6 +59,7 @@ class StudySearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
+        self._switch.begun()
         if self._switch.stopped or self._study.finished:
             return Searcher.FINISHED
         segment = self.guard(self._study.next_segment)

@@ -102,13 +102,14 @@ def test_signal_while_the_program_is_still_loading_is_an_interruption(
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_running_trials_write_a_checkpoint_within_the_epoch_and_go_on_from_there(
-    write_space: WriteSpace, tmp_path: Path
+    write_space: WriteSpace, tmp_path: Path, number: signal.Signals
 ) -> None:
     space = write_space(*LONG_EPOCHS)
     process = start(space, tmp_path)
     wait_for_step(tmp_path, process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     asked = time.monotonic()
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 75, output
