@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mended.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     doctor = commands.add_parser("doctor", help="check what a study needs, here or on a cluster")
     doctor.add_argument("--space", type=Path, help="the question, for what its trials need")
-    doctor.add_argument("--submit", choices=("slurm", "ray", "kubernetes"), help="the cluster too")
+    doctor.add_argument("--submit", choices=("slurm",), help="the cluster too")
     doctor.add_argument("--cluster", metavar="NAME", help="clusters/NAME.yaml")
     doctor.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
     simulated = commands.add_parser("simulate", help="run a plan on a virtual clock, untrained")
