@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from karat.errors import StudyLockedError
+from karat.errors import StudyError, StudyLockedError
 from karat.processes import ProcessIdentity
 
 LOCK_NAME = "lock"
@@ -48,7 +48,10 @@ class StudyLock:
         Raises:
             StudyLockedError: a living process holds it; the message names it.
         """
-        file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StudyError(f"{folder}: cannot be written to ({error.strerror})") from error
         try:
             owner = _owner(file)
             if not _locked(file):
@@ -67,7 +70,10 @@ class StudyLock:
         """Give the lock back: the next owner sees that this one left in good order."""
         with self._guard:
             self._released.set()
-            _write(self._file, "")
+            try:
+                _write(self._file, "")
+            except OSError as error:  # the next owner sees a dead one then
+                log.warning("the lock could not be emptied (%s)", error.strerror)
             os.close(self._file)
 
     def _show_life(self) -> None:
