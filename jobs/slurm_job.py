@@ -93,7 +93,8 @@ class Step:
             text=True,
         )
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
@@ -118,8 +119,8 @@ class Step:
 
     @property
     def ended(self) -> bool:
-        """Whether none of the nodes is there any more."""
-        return self.process.poll() is not None
+        """Whether none of the nodes is there any more, and everything they said was read."""
+        return self.process.poll() is not None and not self._reader.is_alive()
 
     def end(self) -> None:
         """Close the input, then wait; what does not end is ended with the job by Slurm."""
@@ -181,6 +182,7 @@ class Job:
     def _wait(self, step: Step, deadline: float) -> None:
         while step.waiting and time.monotonic() < deadline and not step.ended and not self._to_end:
             time.sleep(_POLL_S)
+        step.look()  # at the last words of one that has ended
 
     def _wait_for_others(self, others: Step, deadline: float) -> None:
         self._wait(others, deadline)

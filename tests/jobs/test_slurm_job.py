@@ -57,7 +57,7 @@ class Leader:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, str(ROOT / "jobs" / "slurm_job.py"), "--cpus=1", "--gpus=0"),
-                *("--wait-minutes=0.03", "--storage=/s", f"--runner={sys.executable}", *more),
+                *("--wait-minutes=1", "--storage=/s", f"--runner={sys.executable}", *more),
                 *("--", str(folder / "driver.py"), str(lasts)),
             ],
             env={
@@ -117,9 +117,9 @@ def test_study_runs_with_the_address_of_the_head_and_everything_is_ended(lead: S
 
 
 def test_slow_node_is_named_and_done_without(lead: StartLeader) -> None:
-    leader = lead("n1,n2,late3", 0)
+    leader = lead("n1,n2,late3", 0, "--wait-minutes=0.1")
     assert leader.end() == 0
-    assert "not there after 0.03 minutes: late3; going on without" in leader.said
+    assert "not there after 0.1 minutes: late3; going on without" in leader.said
     assert "on n1, n2\n" in leader.said
 
 
@@ -137,7 +137,7 @@ def test_node_without_the_storage_is_named(lead: StartLeader) -> None:
     ],
 )
 def test_job_without_a_head_fails_and_says_why(lead: StartLeader, node: str, message: str) -> None:
-    leader = lead(f"{node},n2", 0)
+    leader = lead(f"{node},n2", 0, "--wait-minutes=0.1")
     assert leader.end() == 1
     assert message in leader.said
     assert "driver" not in leader.said
@@ -173,7 +173,7 @@ def test_cancelled_job_leaves_off_once_and_is_not_requeued(lead: StartLeader) ->
 
 
 def test_signal_before_the_study_runs_counts(lead: StartLeader) -> None:
-    leader = lead("late1", 30, "--requeue", "--wait-minutes=1")
+    leader = lead("late1", 30, "--requeue")
     deadline = time.monotonic() + 30
     while not leader.read("srun") and time.monotonic() < deadline:
         time.sleep(0.05)
