@@ -19,13 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.journal_drive import Drive, Size, Times, drive, resident_bytes
+from benchmarks.journal_drive import MIB, Drive, Size, Times, drive, resident_bytes
 from benchmarks.measuring import machine
 from karat.journal import FILE_NAME, Journal, read_events
 from karat.state import StudyState
 from karat.study import Study
-
-MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)

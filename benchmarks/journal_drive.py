@@ -24,6 +24,7 @@ from karat.study import Study
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "fourier_grid.yaml"
 SLOTS = 4
+MIB = 2**20
 MARKS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # shares of the trials, after which memory is read
 Result = TypeVar("Result")
 

@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,14 @@ RAY_TUNE_S = 60  # a loaded machine takes minutes for its trials; those that end
 SEEDS = 2  # of the confirmation, of the two arms
 
 
-def space_source(trials: int) -> dict[str, Any]:
-    """So many trials in all: a search, and a confirmation with two seeds."""
+def space_source(trials: int, epochs: int = EPOCHS) -> dict[str, Any]:
+    """So many trials in all, of so many epochs: a search, and a confirmation with two seeds."""
     return {
         "study": "search-benchmark",
         "data": {"name": "digits"},
         "model": {"name": "vit_micro", "patch_size": 4, "embed_dim": 12, "depth": 1},
         "attention": {"rank": 4},
-        "training": {"recipe": "quick", "epochs": EPOCHS},
+        "training": {"recipe": "quick", "epochs": epochs},
         "factors": {"attention.basis": list(PLATEAUS)},
         "tuned": {"training.learning_rate": {"low": LOW, "high": HIGH, "log": True}},
         "search": {"sampler": "tpe", "trials": trials - SEEDS * len(PLATEAUS)},
@@ -43,20 +45,27 @@ def space_source(trials: int) -> dict[str, Any]:
     }
 
 
-def by_karat(folder: Path, trials: int) -> Search:
-    """The whole of it: journal, sampler, MLflow's view in its process."""
-    started = time.time()
-    space = SpaceFile(Document(space_source(trials), {}), "benchmark").read()
+@contextmanager
+def karat_ready(folder: Path, source: dict[str, Any]) -> Iterator[tuple[Study, Engine]]:
+    """A new study, its view of MLflow and its engine, as `karat.driver` has them, before they run."""
+    space = SpaceFile(Document(source, {}), "benchmark").read()
     with Journal.open(folder / space.name) as journal:
         study = Study(space, journal, folder / space.name)
         study.record("study_created", **description(space, "made up"))
         with _DashboardView(study, Console(quiet=True)), Engine(space.resources) as engine:
             terms = {name: getattr(terms_of(space), name) for name in terms_of(space).__slots__}
             study.record("launched", slots=engine.slots, environment={}, terms=terms)
-            ready = time.time()
-            from benchmarks.search_stand_in import StandInTrainable
+            yield study, engine
 
-            engine.run(study, StandInTrainable)
+
+def by_karat(folder: Path, trials: int) -> Search:
+    """The whole of it: journal, sampler, MLflow's view in its process."""
+    started = time.time()
+    with karat_ready(folder, space_source(trials)) as (study, engine):
+        ready = time.time()
+        from benchmarks.search_stand_in import StandInTrainable
+
+        engine.run(study, StandInTrainable)
     state = study.state
     moments = [t.ended_at for t in state.trials.values() if t.ended_at is not None]
     ended = [

@@ -2,31 +2,38 @@
 
 from typing import Any
 
-from benchmarks.search_objective import EPOCHS, value_of, work
+from benchmarks.search_objective import EPOCH_S, value_of, work
 from karat.segments import Segment
 from karat.trainable import SegmentTrainable
 
 
 class StandIn:
-    """In the place of `karat.worker.SegmentWorker`: an epoch is the benchmark's objective."""
+    """In the place of `karat.worker.SegmentWorker`: an epoch is the benchmark's objective.
 
-    def __init__(self, segment: Segment) -> None:
-        self.segment, self._epoch = segment, segment.from_epoch
+    Args:
+        segment: of a trial.
+        epoch_s: seconds of an epoch.
+    """
+
+    def __init__(self, segment: Segment, epoch_s: float) -> None:
+        self.segment, self._epoch, self._epoch_s = segment, segment.from_epoch, epoch_s
 
     def step(self) -> dict[str, Any]:
-        seconds = work()
+        seconds = work(self._epoch_s)
         self._epoch += 1
         basis = self.segment.config["attention"]["basis"]
         rate = self.segment.config["training"]["learning_rate"]
         value = value_of(basis, rate, self._epoch)
         metrics = {"val_accuracy": value, "val_loss": 1 - value, "train_loss": 1 - value}
-        if self.segment.test_at_end and self._epoch == EPOCHS:
+        if self.segment.test_at_end and self._epoch == self.segment.config["training"]["epochs"]:
             metrics["test_accuracy"] = value
         return {"epoch": self._epoch, "metrics": metrics, "seconds": seconds}
 
 
 class StandInTrainable(SegmentTrainable):
     """karat's trainable, with the stand-in."""
+
+    epoch_s = EPOCH_S
 
     def setup(self, config: dict[str, Any]) -> None:
         import torch
@@ -35,4 +42,10 @@ class StandInTrainable(SegmentTrainable):
         super().setup(config)
 
     def worker(self, segment: Segment) -> StandIn:
-        return StandIn(segment)
+        return StandIn(segment, self.epoch_s)
+
+
+class ShortStandInTrainable(StandInTrainable):
+    """The same with epochs as short as an engine's own work for one."""
+
+    epoch_s = 0.02

@@ -142,7 +142,7 @@ class Engine:
         from ray import tune
 
         from karat.trainable import SegmentTrainable
-        from karat.tune_adapters import StudyScheduler, StudySearcher, placement_of
+        from karat.tune_adapters import NoProgress, StudyScheduler, StudySearcher, placement_of
 
         searcher = StudySearcher(study, self)
         prepared = tune.with_resources(trainable or SegmentTrainable, placement_of)
@@ -159,6 +159,7 @@ class Engine:
                 name="segments",
                 storage_path=str(self._folder / "tune"),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[NoProgress()],
                 verbose=0,
             ),
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -15,6 +16,9 @@ from karat.ray_peers import bundles_of
 from karat.segments import Segment
 from karat.study import Study
 from karat.trainable import REPORT
+
+# Where Tune's controller keeps trials that have ended, beside the list of all.
+_ENDED_TRIALS = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
 
 
 class Switch(Protocol):
@@ -111,6 +115,30 @@ class StudyScheduler(FIFOScheduler):
         super().__init__()
         self._searcher = searcher
 
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """As the base class, after Tune has been made to forget trials that have ended.
+
+        It would keep each with its metrics, look at all of them in every step, and never read them
+        again: what they came to is in the journal.
+        """
+        trials = tune_controller.get_trials()
+        ended = [trial for trial in trials if trial.is_finished()]
+        for trial in ended:
+            trials.remove(trial)
+            for group in _ENDED_TRIALS:
+                getattr(tune_controller, group).discard(trial)
+        return super().choose_trial_to_run(tune_controller)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._searcher.on_result(result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+
+class NoProgress(TrialProgressCallback):
+    """In the place of Tune's own, which prints, and keeps every trial that it has seen."""
+
+    def log_result(self, *_: Any, **__: Any) -> None:
+        """Nothing: the study's progress is shown by `karat.progress`."""
+
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
+        """Nothing, as above."""
