@@ -32,6 +32,7 @@ class Catalog(Mapping[str, type[T]]):
             for module in pkgutil.iter_modules([str(folder)])
             if not module.name.startswith("_")
         )
+        self._known: dict[str, type[T]] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -45,6 +46,11 @@ class Catalog(Mapping[str, type[T]]):
         Raises:
             SettingError: no such name; the message lists the known ones, the nearest first.
         """
+        if name not in self._known:
+            self._known[name] = self._load(name)
+        return self._known[name]
+
+    def _load(self, name: str) -> type[T]:
         if name not in self._names:
             raise SettingError(self._key, f"unknown. {nearest(name, self._names)}", name)
         module = importlib.import_module(f"{self._base.__module__}.{name}")

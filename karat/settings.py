@@ -53,8 +53,13 @@ def hints_of(cls: Any) -> dict[str, Any]:
 _hints = functools.cache(typing.get_type_hints)
 
 
-def fields_of(cls: type[Any]) -> dict[str, "dataclasses.Field[Any]"]:
+def fields_of(cls: Any) -> Mapping[str, "dataclasses.Field[Any]"]:
     """The settings of a settings class, by name."""
+    return _fields(cls)
+
+
+@functools.cache
+def _fields(cls: Any) -> Mapping[str, "dataclasses.Field[Any]"]:
     return {field.name: field for field in dataclasses.fields(cls) if field.init}
 
 

@@ -1,6 +1,7 @@
 """From a YAML file to a checked `Space`: every refusal names file, line, value and rule."""
 
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,6 +95,7 @@ class SpaceFile:
             raise InputError(f"{file}: must hold `key: value` lines. Known: {', '.join(KEYS)}")
         self.data: dict[str, Any] = document.data
         self.excluded: tuple[Excluded, ...] = ()
+        self.right: set[str] = set()  # parts of configurations, see `check_config`
         self._factors: dict[str, Factor] = {}  # or each `when` would read all those above it again
         self.known_keys(self.data, KEYS, ())
 
@@ -499,7 +501,7 @@ class SpaceFile:
     def check_arm(self, arm: Arm, tuned: Mapping[str, Tuned]) -> None:
         """Build the configurations at the ends of every range, of attention settings in pairs."""
         lows = {key: ends(tuned[key])[0] for key in arm.tuned}
-        TrialConfig.from_sections(arm.config(lows)).check()
+        self.check_config(arm.config(lows))
         of_attention = [key for key in arm.tuned if key.startswith("attention.")]
         corners: list[dict[str, Level]] = [
             {key: value} for key in arm.tuned for value in ends(tuned[key])
@@ -509,10 +511,23 @@ class SpaceFile:
             corners += [dict(zip(pair, values, strict=True)) for values in of_pair]
         for corner in corners:
             try:
-                TrialConfig.from_sections(arm.config({**lows, **corner})).check()
+                self.check_config(arm.config({**lows, **corner}))
             except CombinationError as error:
                 shown = ", ".join(f"{key} = {shorten(value)}" for key, value in corner.items())
                 self.fail(("tuned", *list(corner)[:1]), f"{shown} in {arm.label}: {error}")
+
+    def check_config(self, sections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Build a configuration, but for one whose parts all stood in right ones before.
+
+        How a model is trained does not change whether the model can be built, so of a grid over
+        both only a few configurations are built.
+        """
+        training = {"training": sections["training"]}
+        shape = {name: sections[name] for name in SECTIONS if name not in training}
+        parts = {json.dumps(part, sort_keys=True, default=repr) for part in (training, shape)}
+        if not parts <= self.right:
+            TrialConfig.from_sections(sections).check()
+            self.right |= parts
 
     def check_fixed(self, factors: Mapping[str, Factor]) -> None:
         """Refuse a fixed attention setting that exists in no arm."""

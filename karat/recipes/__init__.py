@@ -9,9 +9,10 @@ import yaml
 from karat.errors import SettingError, nearest
 
 
-def recipe_names() -> list[str]:
+@functools.cache
+def recipe_names() -> tuple[str, ...]:
     """The known recipes."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
 
 def load_recipe(name: object) -> dict[str, Any]:
