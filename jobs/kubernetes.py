@@ -8,7 +8,7 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -51,7 +51,7 @@ def text(submission: Submission) -> str:
     Raises:
         InputError: the space names no Kubernetes settings, or would give a secret away.
     """
-    config = _config(submission)
+    config = config_of(submission)
     objects = [_question(submission, config), _ray_job(submission, config)]
     return refuse_secrets(
         yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
@@ -67,16 +67,16 @@ def submit(submission: Submission) -> Submitted:
     """
     if shutil.which("kubectl") is None:
         raise InputError("kubectl is missing; --dry-run prints what it would be given")
-    objects, config = text(submission), _config(submission)
+    objects, config = text(submission), config_of(submission)
     name, at = name_of(submission), ["--namespace", config.namespace]
-    refused, _ = _kubectl(["apply", "--dry-run=server", "-f", "-"], objects)
+    refused, _ = kubectl(["apply", "--dry-run=server", "-f", "-"], objects)
     if refused:
         raise InputError(f"the Kubernetes cluster refuses the RayJob: {refused}")
     status = ["-o", "jsonpath={.status.jobDeploymentStatus}"]
-    _, before = _kubectl(["get", "rayjob", name, *at, *status])
+    _, before = kubectl(["get", "rayjob", name, *at, *status])
     if before in _ENDED:  # an object that has ended does not begin again; its study does
-        _kubectl(["delete", "rayjob", name, *at])
-    failed, _ = _kubectl(["apply", "-f", "-"], objects)
+        kubectl(["delete", "rayjob", name, *at])
+    failed, _ = kubectl(["apply", "-f", "-"], objects)
     if failed:
         raise StudyError(f"kubectl apply failed: {failed}")
     where = shlex.join(at)
@@ -90,8 +90,15 @@ def submit(submission: Submission) -> Submitted:
     )
 
 
-def _kubectl(words: list[str], given: str = "") -> tuple[str, str]:
-    """What it complains about, if it fails, and what it prints."""
+def checks(submission: Submission) -> list[tuple[str, Callable[[], str]]]:
+    """What `python -m karat doctor --submit kubernetes` asks beyond this machine."""
+    from jobs import kubernetes_checks
+
+    return kubernetes_checks.checks(submission)
+
+
+def kubectl(words: list[str], given: str = "") -> tuple[str, str]:
+    """What `kubectl` complains about, if it fails, and what it prints."""
     done = subprocess.run(
         ["kubectl", *words], input=given, capture_output=True, text=True, timeout=120, check=False
     )
@@ -103,7 +110,12 @@ def name_of(submission: Submission) -> str:
     return f"karat-{submission.space.name.replace('_', '-')}"[:47].rstrip("-")
 
 
-def _config(submission: Submission) -> KubernetesConfig:
+def config_of(submission: Submission) -> KubernetesConfig:
+    """The settings of this way.
+
+    Raises:
+        InputError: the space names none.
+    """
     if submission.cluster.kubernetes is None:
         raise InputError(
             "cluster.kubernetes is missing: it must name at least the image and the claim, as "

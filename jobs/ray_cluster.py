@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,9 @@ def submit(submission: Submission) -> Submitted:
     """
     config = _config(submission)
     refuse_secrets(text(submission))
-    files = files_of(submission.repository, _not_sent(submission))
-    check_size(submission.repository, files, config.largest_upload_mb)
-    token = token_of(os.environ)
-    check_version(config.address, token)
-    with _own_address(), tempfile.TemporaryDirectory(prefix="karat-") as folder:
-        stage(submission, files, Path(folder))
-        client = client_of(config.address, token)
-        check_nodes(_nodes(client, submission, folder), submission.space.resources)
+    with _staged(submission) as (client, folder):
+        nodes = look(client, submission, folder)["nodes"]
+        check_nodes(nodes, submission.space.resources)
         job = _ask_for_job(
             client,
             entrypoint=entrypoint(submission),
@@ -78,6 +73,36 @@ def submit(submission: Submission) -> Submitted:
     return Submitted(
         id=job, watch=f"{ray} logs --follow {at}", stop=f"{ray} stop {at}", resume=again
     )
+
+
+def checks(submission: Submission) -> list[tuple[str, Callable[[], str]]]:
+    """What `python -m karat doctor --submit ray` asks beyond this machine."""
+    from jobs import ray_checks
+
+    return ray_checks.checks(submission)
+
+
+def examine_nodes(submission: Submission, disk_gb: float) -> dict[str, Any]:
+    """What the cluster's nodes say of themselves, and what its head finds, for the doctor.
+
+    Raises:
+        InputError, StudyError: the cluster cannot be asked.
+    """
+    with _staged(submission) as (client, folder):
+        return look(client, submission, folder, f"--examine={disk_gb:g}")
+
+
+@contextmanager
+def _staged(submission: Submission) -> Iterator[tuple[Any, str]]:
+    """A client of the cluster, of our version and with its token, and a folder to be sent there."""
+    config = _config(submission)
+    files = files_of(submission.repository, _not_sent(submission))
+    check_size(submission.repository, files, config.largest_upload_mb)
+    token = token_of(os.environ)
+    check_version(config.address, token)
+    with _own_address(), tempfile.TemporaryDirectory(prefix="karat-") as folder:
+        stage(submission, files, Path(folder))
+        yield client_of(config.address, token), folder
 
 
 def entrypoint(submission: Submission) -> str:
@@ -240,11 +265,12 @@ def _ask_for_job(client: Any, **asked: Any) -> str:
             time.sleep(1)
 
 
-def _nodes(client: Any, submission: Submission, folder: str) -> list[dict[str, Any]]:
-    """What the nodes say in a small job of its own."""
-    words = ["python", "-m", "jobs.node_check", str(storage_of(submission)), *data_of(submission)]
-    environment = {"working_dir": folder}
-    job = _ask_for_job(client, entrypoint=shlex.join(words), runtime_env=environment)
+def look(client: Any, submission: Submission, folder: str, *more: str) -> dict[str, Any]:
+    """What the nodes say in a small job of its own (`jobs.node_check`)."""
+    words = ["python", "-m", "jobs.node_check", *more]
+    words += [str(storage_of(submission)), *data_of(submission)]
+    runtime = {"working_dir": folder, "env_vars": dict(submission.environment)}
+    job = _ask_for_job(client, entrypoint=shlex.join(words), runtime_env=runtime)
     deadline = time.monotonic() + _CHECK_S
     while not client.get_job_status(job).is_terminal():
         if time.monotonic() > deadline:
@@ -255,5 +281,5 @@ def _nodes(client: Any, submission: Submission, folder: str) -> list[dict[str, A
     lines = [line for line in logs.splitlines() if line.startswith(MARK)]
     if not lines:
         raise StudyError(f"a small job on the Ray cluster failed ({job}):\n{logs[-2000:]}")
-    found: list[dict[str, Any]] = json.loads(lines[-1].removeprefix(MARK))
+    found: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
     return found

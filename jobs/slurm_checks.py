@@ -16,10 +16,9 @@ from pathlib import Path
 from jobs import Submission
 from jobs.slurm import check_settings, check_site, nodes_of_site, runner, setup_of
 from karat.clusters import SlurmConfig
-from karat.doctor import Check, Unwell
+from karat.doctor import Check, Unwell, clocks_agree
 from karat.errors import InputError
 
-_CLOCKS_APART_S = 5.0
 _LOOK = """
 eval "$KARAT_SETUP"
 seen=no; [ "$(cat "$1" 2>/dev/null)" = "$2" ] && : > "$1.$SLURMD_NODENAME" 2>/dev/null && seen=yes
@@ -75,7 +74,7 @@ def checks(submission: Submission) -> list[Check]:
         ("slurm", site),
         ("nodes", nodes),
         ("shared", storage),
-        ("clocks", lambda: clocks(looks)),
+        ("clocks", lambda: clocks_agree({e.node: e.apart_s for e in looks})),
     ]
 
 
@@ -91,14 +90,6 @@ def refuse_unseen(storage: Path, looks: list[Look]) -> None:
             f"--storage {storage}: {', '.join(blind)} cannot read and write it; use a folder on a "
             "file system that all nodes share"
         )
-
-
-def clocks(looks: list[Look]) -> str:
-    """The nodes' clocks agree with ours, so that times in a study can be read."""
-    wrong = [f"{e.node} by {e.apart_s:+.0f} s" for e in looks if abs(e.apart_s) > _CLOCKS_APART_S]
-    if wrong:
-        raise Unwell(f"clocks differ from here: {', '.join(wrong)}; have NTP set up there")
-    return f"within {_CLOCKS_APART_S:.0f} s of here"
 
 
 def look(submission: Submission, config: SlurmConfig, wait_s: int) -> list[Look]:

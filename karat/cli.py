@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what is refused, is refused before anything is loaded
     from karat.state import StudyState
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
+WAYS = ("slurm", "ray", "kubernetes")
 
 
 def launch(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +51,7 @@ def launch(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
     parser.add_argument(
         "--submit",
-        choices=("slurm", "ray", "kubernetes"),
+        choices=WAYS,
         help="hand the study to a cluster; with --dry-run show what would be submitted",
     )
     parser.add_argument(
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mended.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
     doctor = commands.add_parser("doctor", help="check what a study needs, here or on a cluster")
     doctor.add_argument("--space", type=Path, help="the question, for what its trials need")
-    doctor.add_argument("--submit", choices=("slurm",), help="the cluster too")
+    doctor.add_argument("--submit", choices=WAYS, help="the cluster too")
     doctor.add_argument("--cluster", metavar="NAME", help="clusters/NAME.yaml")
     doctor.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
     simulated = commands.add_parser("simulate", help="run a plan on a virtual clock, untrained")

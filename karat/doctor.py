@@ -24,8 +24,9 @@ from karat.space import ResourceConfig
 
 _PINNED = Path(__file__).resolve().parent.parent / "requirements.txt"
 _CHECKED = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
-_LEAST_GB = 2.0
+LEAST_GB = 2.0
 _MLFLOW_S = 20.0
+_CLOCKS_APART_S = 5.0
 
 
 class Unwell(KaratError):
@@ -71,7 +72,7 @@ def checks_here(storage: Path, resources: ResourceConfig, *, elsewhere: bool) ->
         ("versions", versions),
         ("gpus", lambda: gpus(0 if elsewhere else resources.gpus_at_most)),
         ("storage", lambda: writable(storage)),
-        ("disk", lambda: disk(storage, resources.disk_gb or _LEAST_GB)),
+        ("disk", lambda: disk(storage, resources.disk_gb or LEAST_GB)),
         ("ports", ports),
         ("token", token),
         ("mlflow", lambda: tracking(os.environ.get("MLFLOW_TRACKING_URI"))),
@@ -175,6 +176,19 @@ def token() -> str:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise Unwell(f"RAY_AUTH_TOKEN_PATH: others may read {path}: chmod 600 {path}")
     return f"{path}, readable by you alone"
+
+
+def clocks_agree(apart_s: Mapping[str, float], than: str = "here") -> str:
+    """Clocks of nodes agree, so that times in a study can be read.
+
+    Args:
+        apart_s: how far each node's differs.
+        than: from whose.
+    """
+    wrong = [f"{n} by {s:+.0f} s" for n, s in apart_s.items() if abs(s) > _CLOCKS_APART_S]
+    if wrong:
+        raise Unwell(f"clocks differ from {than}: {', '.join(wrong)}; have NTP set up there")
+    return f"within {_CLOCKS_APART_S:.0f} s of {than}"
 
 
 def tracking(uri: str | None) -> str:

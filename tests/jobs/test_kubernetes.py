@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from jobs import Submission
-from jobs.kubernetes import name_of, submit, text
+from jobs.kubernetes import checks, name_of, submit, text
+from jobs.kubernetes_checks import quantity
 from karat.clusters import ClusterConfig, KubernetesConfig
+from karat.doctor import examine
 from karat.errors import InputError
 from karat.spacefile import load_space
 from tests.conftest import ROOT
@@ -110,7 +112,7 @@ def test_missing_kubectl_is_said(
 
 @pytest.fixture
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kubectl that writes down what it is asked, and answers with the files `status`, `refusal`."""
+    """A kubectl that writes down what it is asked, and answers with files beside it."""
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
     program.write_text(
@@ -118,6 +120,15 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 cd {tmp_path}
 echo "$@" >> asked
 case "$1 $2" in
+    "version -o") echo '{{"serverVersion": {{"gitVersion": "v1.31.2"}}}}' ;;
+    "get crd") echo "v1 v1alpha1" ;;
+    "get namespace") test "$3" = lab || {{ echo "not found" >&2; false; }} ;;
+    "auth can-i") echo yes ;;
+    "get persistentvolumeclaim") echo '{{"spec": {{"accessModes": ["'$(cat mode)'"]}},
+        "status": {{"phase": "Bound"}}}}' ;;
+    "get secret") echo secret/$3 ;;
+    "get nodes") echo '{{"items": [{{"status": {{"allocatable":
+        {{"cpu": "7910m", "memory": "'$(cat memory)'", "nvidia.com/gpu": "1"}}}}}}]}}' ;;
     "get rayjob") cat status ;;
     "apply --dry-run=server") cat > given; cat refusal >&2; test ! -s refusal ;;
     apply*) cat > given ;;
@@ -126,6 +137,8 @@ esac
     )
     program.chmod(0o755)
     (tmp_path / "refusal").touch()
+    (tmp_path / "mode").write_text("ReadWriteMany")
+    (tmp_path / "memory").write_text("32Gi")
     (tmp_path / "status").write_text("Running")
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     return tmp_path
@@ -167,3 +180,67 @@ def test_name_is_one_that_kubernetes_takes(write_space: Callable[..., Path]) -> 
     given = submission(write_space())
     name = name_of(replace(given, space=replace(given.space, name=long)))
     assert name == "karat-a-study-with-a-name-of-more-than-forty-le"
+
+
+def found_of(space_file: Path, **settings: Any) -> dict[str, str]:
+    """What the doctor says of the cluster, check by check."""
+    given = submission(space_file, replace(SITE, **settings))
+    return {each.name: str(each) for each in examine(checks(given))}
+
+
+def test_doctor_asks_the_cluster_and_makes_nothing(
+    write_space: Callable[..., Path], kubectl: Path
+) -> None:
+    said = found_of(write_space())
+    assert list(said) == [
+        *("kubectl", "kuberay", "namespace", "shared", "secret", "nodes", "rayjob"),
+    ]
+    assert all(each.startswith("ok") for each in said.values()), said
+    assert "Kubernetes v1.31.2" in said["kubectl"]
+    asked = (kubectl / "asked").read_text().splitlines()
+    verbs = {line.split()[0] for line in asked if "--dry-run" not in line}
+    assert verbs == {"version", "get", "auth"}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "name", "message"),
+    [
+        ("mode", "ReadWriteOnce", "shared", "claim studies is ReadWriteOnce"),
+        ("memory", "8Gi", "nodes", "none of 1 nodes has 4 CPUs, 16 GB and 1 GPUs"),
+        ("refusal", "unknown field spec.x", "rayjob", "refuses the RayJob: unknown field spec.x"),
+    ],
+)
+def test_doctor_says_what_the_cluster_lacks(
+    write_space: Callable[..., Path],
+    kubectl: Path,
+    file: str,
+    content: str,
+    name: str,
+    message: str,
+) -> None:
+    (kubectl / file).write_text(content)
+    said = found_of(write_space())
+    assert [key for key, each in said.items() if each.startswith("FAILS")] == [name]
+    assert message in said[name]
+
+
+def test_doctor_names_a_namespace_that_is_not_there(
+    write_space: Callable[..., Path], kubectl: Path
+) -> None:
+    assert (
+        "kubernetes.namespace = other: not found"
+        in found_of(write_space(), namespace="other")["namespace"]
+    )
+
+
+def test_doctor_without_kubectl_says_so(
+    write_space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "kubectl is missing: install it" in found_of(write_space())["kubectl"]
+
+
+def test_quantities_are_read_as_kubernetes_writes_them() -> None:
+    assert [quantity(each) for each in ("4", "3920m", "16Gi", "500M")] == [
+        *(4, 3.92, 16 * 2**30, 500e6),
+    ]

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs import Submission
+from jobs import Submission, ray_checks
 from jobs.node_check import looked_at
 from jobs.ray_cluster import check_nodes, check_version, submit, text, token_of
 from jobs.upload import check_size, files_of, space_inside, stage
 from jobs.words import launch_words
 from karat.clusters import ClusterConfig, RayConfig
+from karat.doctor import examine
 from karat.errors import InputError
 from karat.space import ResourceConfig
 from tests.jobs.stack import submission_of
@@ -191,3 +192,63 @@ def test_secret_in_what_is_submitted_is_refused(
     assert TOKEN not in text(submission)
     with pytest.raises(InputError, match="holds a password or token"):
         text(replace(submission, environment={"MLFLOW_TRACKING_TOKEN": TOKEN}))
+
+
+def found_of(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch, **second: object
+) -> dict[str, str]:
+    """What the doctor says of a cluster of two nodes, the second of them with something wrong."""
+    sound = {
+        "resources": {"CPU": 2.0},
+        "wrong": [],
+        "apart_s": 0.0,
+        "versions": [True, "as pinned"],
+    }
+    nodes = [{"node": "a (1)", **sound}, {"node": "b (2)", **sound, **second}]
+    head = {"disk": [True, "9 GB free"], "mlflow": [False, "http://m takes no run"]}
+    monkeypatch.setattr(ray_checks, "check_version", lambda *_: None)
+    monkeypatch.setattr(ray_checks, "token_of", lambda _: TOKEN)
+    monkeypatch.setattr(ray_checks, "examine_nodes", lambda *_: {"nodes": nodes, "head": head})
+    return {each.name: str(each) for each in examine(ray_checks.checks(submission))}
+
+
+def test_doctor_tells_what_every_node_and_the_head_see(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = found_of(submission, monkeypatch)
+    assert list(said) == ["ray", "nodes", "packages", "shared", "clocks", "disk", "mlflow"]
+    assert [text[:5] for text in said.values()] == ["ok   "] * 6 + ["FAILS"]
+    assert "/studies can be written from 2 nodes" in said["shared"]
+    assert "on the head: http://m takes no run" in said["mlflow"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name", "message"),
+    [
+        ({"wrong": ["there is no folder /studies"]}, "shared", "b (2): there is no folder"),
+        ({"apart_s": -90.0}, "clocks", "clocks differ from the head: b (2) by -90 s"),
+        ({"versions": [False, "torch is 2.0"]}, "packages", "b (2): torch is 2.0"),
+    ],
+)
+def test_doctor_names_the_node(
+    submission: Submission,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: dict[str, object],
+    name: str,
+    message: str,
+) -> None:
+    said = found_of(submission, monkeypatch, **wrong)
+    assert said[name].startswith("FAILS")
+    assert message in said[name]
+    assert said["nodes"].startswith("ok")
+
+
+def test_doctor_says_that_the_nodes_could_not_be_asked(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    said = [str(each) for each in examine(ray_checks.checks(submission))]
+    assert all(each.startswith("FAILS") for each in said)
+    assert "the Ray cluster's token is missing" in said[0]
+    assert "the nodes could not be asked" in said[2]

@@ -1,5 +1,6 @@
 """Studies on a real Ray cluster with PostgreSQL and MLflow beside it, all on this machine."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -122,15 +123,36 @@ def test_stopped_job_leaves_a_study_that_the_same_submission_resumes(
     assert audit(stack.studies / "stopped") == []
 
 
+def at_the_stack(stack: LocalStack) -> tuple[str, str]:
+    """An exchange that puts the cluster into the small space."""
+    site = f"{{ray: {{address: '{stack.ray}', storage: {stack.studies}}}}}"
+    return ("study: small\n", f"study: small\ncluster: {site}\n")
+
+
 def test_two_studies_on_one_cluster_do_not_touch_each_other(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
-    space = write_space()
-    jobs = {name: hand_over(stack, space, name).id for name in ("one", "two")}
-    for name, job in jobs.items():
-        assert wait_for_job(stack, job) == "SUCCEEDED", job_logs(stack, job)
+    space = write_space(at_the_stack(stack))
+    launch = f"{shlex.quote(sys.executable)} launch.py --submit ray --space {space} --name"
+    said = {name: typed(f"{launch} {name}") for name in ("one", "two")}
+    for name, text in said.items():
+        found = re.search(rf"submitted: {name} is job (karat-{name}-\w+)", text)
+        assert found, text
+        assert wait_for_job(stack, found[1]) == "SUCCEEDED", job_logs(stack, found[1])
         assert state_of(stack, name).status == "completed"
         assert audit(stack.studies / name) == []
+
+
+def test_doctor_finds_the_cluster_sound(stack: LocalStack, write_space: WriteSpace) -> None:
+    space = write_space(at_the_stack(stack))
+    said = typed(
+        f"{shlex.quote(sys.executable)} -m karat doctor --submit ray --space {space} "
+        f"--storage {stack.studies}"
+    )
+    lines = {line.split()[1]: line for line in said.splitlines()}  # the head's come last
+    assert all(line.startswith("ok") for line in lines.values()), said
+    assert "3 nodes; a trial fits" in lines["nodes"]
+    assert "on the head: http://127.0.0.1:" in lines["mlflow"]
 
 
 @pytest.mark.parametrize(
