@@ -9,6 +9,7 @@ checkpoints.
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import select
@@ -18,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -33,6 +34,8 @@ _OBJECT_STORE_BYTES = 200_000_000  # of shared memory: nothing large goes throug
 _START_S = 120.0
 _DEAF_TO = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
+_SAME_JOB = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURMD_NODENAME")
+_LOOK_S, _HEAD_LOST_S = 2.0, 20.0  # Ray itself waits for a minute, and trials go on meanwhile
 
 
 def main() -> int:
@@ -52,16 +55,38 @@ def main() -> int:
     if not os.access(options.storage, os.W_OK):
         print(f"failed {name} it cannot write the storage {options.storage}", flush=True)
         return 1
+    end_earlier_starts(os.environ)
     address = LOOPBACK if options.alone else own_address()
     prepare_environment(address)
     os.environ["RAY_START_HOOK"] = slurm_ray_hook.NAME
     os.environ[IGNORES_SIGTERM] = "1"  # for workers: Ray unblocks it in them
     folder = make_scratch()
     try:
-        return _serve(name, folder, ray_command(options, address, folder))
+        return _serve(name, folder, ray_command(options, address, folder), options.address)
     finally:
         _end_children()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_earlier_starts(own: Mapping[str, str]) -> None:
+    """End what an earlier start of this job has left on this node, which Slurm does not always do.
+
+    Where a node was thought to be down, Slurm leaves its steps alone; and when it is back and the job
+    begins again there, they bear the same job's number.
+    """
+    if "SLURM_JOB_ID" not in own:
+        return
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            given = process.environ()
+            if all(given.get(key) == own.get(key) for key in _SAME_JOB) and _start(given) < _start(
+                own
+            ):
+                process.kill()
+
+
+def _start(environment: Mapping[str, str]) -> int:
+    return int(environment.get("SLURM_RESTART_COUNT", "0"))
 
 
 def own_address() -> str:
@@ -93,7 +118,7 @@ def ray_command(options: argparse.Namespace, address: str, folder: Path) -> list
     ]
 
 
-def _serve(name: str, folder: Path, command: Sequence[str]) -> int:
+def _serve(name: str, folder: Path, command: Sequence[str], head: str | None) -> int:
     log, known = folder / "ray.log", folder / "r" / "ray_current_cluster"
     with log.open("wb") as output, no_api_server() as port:
         extra = [f"--dashboard-port={port}"] if "--head" in command else []
@@ -113,11 +138,27 @@ def _serve(name: str, folder: Path, command: Sequence[str]) -> int:
         print(f"failed {name} Ray did not start: {said}", flush=True)
         return 1
     print(f"ready {name} {known.read_text().strip()}", flush=True)
+    seen = time.monotonic()
     while ray.poll() is None:
-        if _told_to_end(0.5):
+        if _told_to_end(_LOOK_S):
             return 0
+        if head is None or answers(head):
+            seen = time.monotonic()
+        elif time.monotonic() > seen + _HEAD_LOST_S:
+            print(f"failed {name} Ray's head at {head} does not answer any more", flush=True)
+            return 1
     print(f"failed {name} Ray ended by itself, with status {ray.returncode}", flush=True)
     return 1
+
+
+def answers(address: str) -> bool:
+    """Whether something listens there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _become_dependent() -> None:

@@ -94,8 +94,18 @@ class Launched:
         assert audit(folder) == []
         assert main(["replay", str(folder)]) == 0
         assert main(["audit", str(folder)]) == 0
-        assert not list(processes(self.site, ""))
+        assert left_running(self.site) == []
         return state
+
+
+def left_running(site: Site) -> list[str]:
+    """What of jobs still runs: node, start of the job, process, and since when."""
+    found = []
+    for process in processes(site, ""):
+        given = process.environ()
+        start = f"{given.get('SLURMD_NODENAME')}, start {given.get('SLURM_RESTART_COUNT', 0)}"
+        found.append(f"{start}: {process.name()} for {time.time() - process.create_time():.0f} s")
+    return found
 
 
 def processes(site: Site, name: str) -> Iterator[psutil.Process]:
@@ -177,7 +187,7 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on(
     launched.wait("the end of the job", lambda: launched.job not in site.run("squeue", "-h"))
     before = launched.events
     assert before[-1].kind == "interrupted", launched.log
-    assert not list(processes(site, ""))
+    assert left_running(site) == []
     left = [e.data["detail"] for e in before if e.kind == "segment_ended"]
     assert left
     assert all(each.startswith("paused ") for each in left), "checkpoints were not written in time"
@@ -191,8 +201,8 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on(
 def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    longer = ("epochs: 4", "epochs: 80")
-    space = write_space(cluster('"00:04:00", notice_s: 40'), longer, SLOWER[1])
+    longer = ("epochs: 4", "epochs: 120")
+    space = write_space(cluster('"00:03:00", notice_s: 40'), longer, SLOWER[1])
     launched = Launched(site, space, tmp_path / "studies")
     launched.wait_for_state("COMPLETED", limit_s=1500)
     state = launched.check_end()
