@@ -98,9 +98,10 @@ def test_submitted_study_outlives_a_lost_worker_and_the_audit_finds_nothing(
 
 
 def typed(command: str) -> str:
-    """What a command prints, typed as it was shown; `ray` is this environment's."""
-    ray = f"{shlex.quote(sys.executable)} -m ray.scripts.scripts"
-    words = command.replace(" ray ", f" {ray} ")
+    """What a command prints, typed as it is shown; `python` and `ray` are this environment's."""
+    python = shlex.quote(sys.executable)
+    words = re.sub(r"^python ", f"{python} ", command)
+    words = words.replace(" ray job ", f" {python} -m ray.scripts.scripts job ")
     done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -133,7 +134,7 @@ def test_two_studies_on_one_cluster_do_not_touch_each_other(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
     space = write_space(at_the_stack(stack))
-    launch = f"{shlex.quote(sys.executable)} launch.py --submit ray --space {space} --name"
+    launch = f"python launch.py --submit ray --space {space} --name"
     said = {name: typed(f"{launch} {name}") for name in ("one", "two")}
     for name, text in said.items():
         found = re.search(rf"submitted: {name} is job (karat-{name}-\w+)", text)
@@ -145,10 +146,7 @@ def test_two_studies_on_one_cluster_do_not_touch_each_other(
 
 def test_doctor_finds_the_cluster_sound(stack: LocalStack, write_space: WriteSpace) -> None:
     space = write_space(at_the_stack(stack))
-    said = typed(
-        f"{shlex.quote(sys.executable)} -m karat doctor --submit ray --space {space} "
-        f"--storage {stack.studies}"
-    )
+    said = typed(f"python -m karat doctor --submit ray --space {space} --storage {stack.studies}")
     lines = {line.split()[1]: line for line in said.splitlines()}  # the head's come last
     assert all(line.startswith("ok") for line in lines.values()), said
     assert "3 nodes; a trial fits" in lines["nodes"]
