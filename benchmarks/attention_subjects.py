@@ -13,7 +13,8 @@ from benchmarks.measuring import DEVICE, Call
 from karat.attention import AttentionConfig, Operator
 from karat.errors import InputError
 from karat.kernels import KERNELS, kernel_for
-from karat.models import ModelConfig, build_model
+from karat.model_config import ModelConfig
+from karat.models import build_model
 
 SOFTMAX, EAGER, FORMULA = "softmax-sdpa", "softmax-eager", "formula"
 Part = Literal["model", "operator"]

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 __all__ = ["AttentionConfig", "__version__", "convert", "costs", "transfer"]
 
 _FROM = {
-    "AttentionConfig": "karat.attention",
+    "AttentionConfig": "karat.attention_config",
     "convert": "karat.hosts",
     "transfer": "karat.carry",
 }

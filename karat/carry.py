@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from karat.attention import HeadParts, Operator, Units
 from karat.errors import CombinationError, HostError
-from karat.hosts import Site, sites_of
+from karat.hosts import is_converted, sites_of
+from karat.sites import Site
 
 Writes = list[tuple[Tensor, Tensor]]
 _SAME = (
@@ -71,7 +72,7 @@ def _sites(source: nn.Module, target: nn.Module) -> list[Site]:
 def _operator_writes(sites: list[tuple[Site, Site]]) -> Iterator[tuple[Tensor, Tensor]]:
     served: dict[int, nn.Module] = {}
     for old, new in sites:
-        if not (old.is_converted and new.is_converted):
+        if not (is_converted(old) and is_converted(new)):
             continue
         source: Operator | HeadParts = old.block.attn.operator
         target: Operator | HeadParts = new.block.attn.operator

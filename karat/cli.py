@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from karat.errors import InputError, KaratError, StudyLockedError
 from karat.interruption import Interruption
+from karat.lazy import import_lazily, load
 from karat.quiet import switch_off_calls
 
 if TYPE_CHECKING:  # what is refused, is refused before anything is loaded
@@ -179,6 +180,7 @@ def _launch(options: argparse.Namespace) -> int:
     interruption = Interruption()
     if not (options.dry_run or options.submit):
         interruption.install()
+    import_lazily("torch")  # two seconds that a plan without it need not wait
     from rich.console import Console
 
     from karat.engine import slots_of
@@ -195,11 +197,10 @@ def _launch(options: argparse.Namespace) -> int:
         slots_of(space.resources)
     if options.dry_run:
         from karat.dryrun import print_plan
-        from karat.placement import predictions_for
 
-        slots = slots_of(space.resources)
-        print_plan(space, slots, console, predictions_for(space.resources, options.storage))
+        print_plan(space, slots_of(space.resources), console, options.storage)
         return OK
+    load("torch")
     from karat.driver import drive
 
     command = shlex.join(["python", *sys.argv]) if sys.argv else "the same command"

@@ -5,13 +5,12 @@ count; bias, norms, softmax and element-wise work are left out, but for the pape
 the KArAt activation.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
-import torch
-
-from karat.attention import AttentionConfig, make_operator
-from karat.hosts import Site, chosen_sites
-from karat.models import ModelConfig, build_host, count_parameters
+from karat.attention_config import FULL, AttentionConfig
+from karat.model_config import ModelConfig
+from karat.sites import Site, chosen_sites
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +83,24 @@ def costs_of(
 
 
 def _operator_parameters(config: AttentionConfig, site: Site) -> int:
-    config = replace(config, kernel="reference")  # others load torch's compiler, and have as many
-    with torch.device("meta"):
-        return count_parameters(make_operator(config, site.num_heads, site.num_tokens))
+    """Of what `karat.attention.make_operator` would make."""
+    tokens = site.num_tokens
+    return sum(
+        part.operators(len(heads)) * _parameters_of_one(part, tokens)
+        for heads, part in config.parts(site.num_heads)
+        if part is not None
+    )
+
+
+def _parameters_of_one(config: AttentionConfig, tokens: int) -> int:
+    """One operator's tables of units, its W and its scale."""
+    unit = sum(math.prod(shape) for shape in config.make_basis().coefficient_shapes().values())
+    unit += 2 if config.unit_scales else 0
+    table = config.outputs(tokens) * tokens
+    found = table * unit
+    if config.rank != FULL:  # beside them a second table of units, or W
+        found += table * unit if config.operator_order == "phi_phi" else table
+    return found + (config.output_scale == "learned")
 
 
 def _activation_per_score(config: AttentionConfig, site: Site) -> int:
@@ -121,7 +135,10 @@ def _plain_host(
 
 def _any_host(model: ModelConfig, image_size: int, channels: int, classes: int) -> tuple[int, int]:
     """Parameters and multiply-adds of a host, counted on a model without weights."""
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
+
+    from karat.models import build_host, count_parameters
 
     host = build_host(model, image_size, channels=channels, classes=classes, device="meta").eval()
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -7,9 +7,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from karat.attention import SOFTMAX, AttentionConfig, settings_of_all
+from karat.attention_config import SOFTMAX, AttentionConfig, settings_of_all
 from karat.costs import Costs, costs_of
-from karat.models import ModelConfig
+from karat.model_config import ModelConfig
 from karat.yamlfile import parse_scalar
 
 _NOTE = (

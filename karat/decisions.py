@@ -169,6 +169,6 @@ class Decisions:
 
 
 def _epochs(config: Mapping[str, Any]) -> int:
-    from karat.training import TrialConfig
+    from karat.trial_config import TrialConfig
 
     return TrialConfig.from_sections(config).training.epochs

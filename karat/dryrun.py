@@ -5,23 +5,28 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from karat.costs import Costs, costs_of
 from karat.curves import ModelledCurves
 from karat.forecast import Run, arms_in_order, run_plan, times_for
 from karat.phrases import memory_text
 from karat.plans.confirm import contests_of
-from karat.predictions import Prediction, Predictions
 from karat.seeds import derive
 from karat.space import Arm, Space
 from karat.spacefile import ends
 from karat.spending import Terms
-from karat.training import TrialConfig
+from karat.trial_config import TrialConfig
+
+if TYPE_CHECKING:
+    from karat.predictions import Prediction
 
 # Share of a large product's speed that training a small model reaches, measured on two cores.
 _EFFICIENCY = 0.25
@@ -70,39 +75,41 @@ def longest_epoch_s(space: Space) -> float:
     return max(3 * flops * config.data.info().train_size for config, flops in costs) / rate
 
 
-def arm_plans(space: Space, predictions: Predictions) -> dict[str, ArmPlan]:
+def arm_plans(space: Space, storage: Path) -> dict[str, ArmPlan]:
     """Of every arm; models that are equal are looked at once.
 
     Memory and time are predicted; where a launch has probed an arm, by what was measured.
     """
     rate = _EFFICIENCY * _multiply_adds_per_second()
+    predicted = _predictor(space, storage)
     known: dict[str, Costs] = {}
-    predicted: dict[tuple[str, int], Prediction | None] = {}
     plans = {}
     for label, arm in space.arms.items():
         config = trial_config(space, arm)
         sections = [arm.sections[name] for name in ("data", "model", "attention")]
         tuned = [key for key in arm.tuned if not key.startswith("training.")]
-        key = json.dumps([sections, tuned], sort_keys=True)
-        if key not in known:
-            known[key] = arm_costs(config)
-        per_epoch = 3 * known[key].forward_flops * config.data.info().train_size / rate
-        shape = key, config.training.batch_size
-        if shape not in predicted and len(space.arms) <= _PREDICTED_ARMS:
-            lows = {name: ends(space.tuned[name])[0] for name in arm.tuned}
-            predicted[shape] = predictions.try_of(arm.config(lows))
-        found = predicted.get(shape)
-        if found is not None and found.epoch_s is not None:
-            per_epoch = found.epoch_s
+        shape = json.dumps([sections, tuned], sort_keys=True)
+        if shape not in known:
+            known[shape] = arm_costs(config)
+        costs, found = known[shape], predicted(arm)
+        epoch_s = found.epoch_s if found else None
         plans[label] = ArmPlan(
-            parameters=known[key].parameters,
+            parameters=costs.parameters,
             epochs=config.training.epochs,
-            epoch_s=per_epoch,
-            memory="-"
-            if found is None
-            else memory_text(found.memory_bytes) + " *" * found.is_probed,
+            epoch_s=epoch_s or 3 * costs.forward_flops * config.data.info().train_size / rate,
+            memory=memory_text(found.memory_bytes) + " *" * found.is_probed if found else "-",
         )
     return plans
+
+
+def _predictor(space: Space, storage: Path) -> Callable[[Arm], "Prediction | None"]:
+    """What predicts an arm's trials; nothing, where there are too many arms for that."""
+    if len(space.arms) > _PREDICTED_ARMS:
+        return lambda arm: None
+    from karat.placement import predictions_for, sections_of  # bring torch
+
+    predictions = predictions_for(space.resources, storage)
+    return lambda arm: predictions.try_of(sections_of(space, arm))
 
 
 def forecast(
@@ -125,9 +132,16 @@ def forecast(
     ]
 
 
-def print_plan(space: Space, slots: int, console: Console, predictions: Predictions) -> None:
-    """Arms, trials, parameters per arm, what was excluded and why, and the price."""
-    plans = arm_plans(space, predictions)
+def print_plan(space: Space, slots: int, console: Console, storage: Path) -> None:
+    """Arms, trials, parameters per arm, what was excluded and why, and the price.
+
+    Args:
+        space: the checked question.
+        slots: trials at a time.
+        console: the terminal.
+        storage: folder of all studies, with what was probed.
+    """
+    plans = arm_plans(space, storage)
     schedule = arms_in_order(space, space.seed)
     counts = Counter(schedule)
     is_drawn = space.search.allocation == "free"
@@ -241,15 +255,11 @@ def _disk_bytes(plans: Mapping[str, ArmPlan], runs: list[Run], slots: int) -> fl
 
 def _multiply_adds_per_second() -> float:
     """Of one thread, on a product of two 256 x 256 matrices; the median of a few."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    a = torch.ones(256, 256)
+    a = np.ones((256, 256), np.float32)
     times = []
-    for _ in range(20):
-        started = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - started)
-    torch.set_num_threads(threads)
+    with threadpool_limits(1):
+        for _ in range(20):
+            started = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - started)
     return 256**3 / sorted(times)[len(times) // 2]

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from karat.training import EVALUATED_TOGETHER, TrialConfig
+from karat.training import EVALUATED_TOGETHER
+from karat.trial_config import TrialConfig
 
 FEW, MORE = 2, 4  # one picture alone is a special case of some operations
 FLOAT_BYTES = 4

@@ -21,7 +21,7 @@ from karat.costs import costs_of
 from karat.errors import KaratError, TrialError
 from karat.memory import needs_of
 from karat.probe import Measured, probe
-from karat.training import TrialConfig
+from karat.trial_config import TrialConfig
 
 FILE_NAME = "probes.json"
 VERSION = 1

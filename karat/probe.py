@@ -113,7 +113,8 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
 
     from karat.datasets import load_splits
     from karat.peak import PeakMemory
-    from karat.training import EVALUATED_TOGETHER, Trainer, TrialConfig
+    from karat.training import EVALUATED_TOGETHER, Trainer
+    from karat.trial_config import TrialConfig
 
     config = TrialConfig.from_sections(sections)
     splits = load_splits(config.data)

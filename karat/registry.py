@@ -113,7 +113,7 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
     from mlflow import pytorch
     from mlflow.models import Model
 
-    from karat.training import TrialConfig
+    from karat.trial_config import TrialConfig
 
     paths = newest_first(folder / "trials" / f"{trial.number:04d}", "best")
     if not paths:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from karat.attention import nearest_setting, settings_of, settings_of_all
+from karat.attention_config import nearest_setting, settings_of, settings_of_all
 from karat.clusters import cluster_of
 from karat.door import place_of
 from karat.errors import CombinationError, DataError, InputError, SettingError, nearest, shorten
@@ -32,7 +32,7 @@ from karat.space import (
     TrackingConfig,
     Tuned,
 )
-from karat.training import TrialConfig
+from karat.trial_config import TrialConfig
 from karat.yamlfile import Document, Path_, parse_scalar, read_yaml
 
 KEYS = (

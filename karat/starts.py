@@ -1,10 +1,15 @@
 """The start `fan_in`: row sums of variance one for inputs drawn from N(0, 1)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def fan_in(inputs: int, functions: Callable[[Tensor], Tensor]) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from karat.attention import settings_of_all
+from karat.attention_config import settings_of_all
 from karat.hosts import convert
 
 MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")

@@ -146,7 +146,8 @@ def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool], group: "Group
     """The trainer, with the process's threads set to the segment's share."""
     import torch
 
-    from karat.training import Trainer, TrialConfig
+    from karat.training import Trainer
+    from karat.trial_config import TrialConfig
 
     torch.set_num_threads(segment.threads)
     trainer = Trainer(

@@ -8,7 +8,8 @@ import pytest
 from karat.attention import AttentionConfig
 from karat.cli import main
 from karat.costs import costs_of
-from karat.models import ModelConfig, build_model, count_parameters
+from karat.model_config import ModelConfig
+from karat.models import build_model, count_parameters
 
 SETTINGS: list[dict[str, Any]] = [
     {"basis": "softmax"},

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 import karat
 from karat.attention import AttentionConfig, HeadParts, Operator
 from karat.errors import HostError, InputError, KernelError, SettingError
-from karat.hosts import convert, kernels_of, sites_of
-from karat.models import ModelConfig, build_host, build_model, check_model
+from karat.hosts import convert, is_converted, kernels_of, sites_of
+from karat.model_config import ModelConfig, check_model
+from karat.models import build_host, build_model
 from karat.timm_models import MODULES, WITHOUT_PLAIN_ATTENTION
 
 FOURIER: dict[str, Any] = {"basis": "fourier", "rank": 4, "grid_size": 2}
@@ -110,7 +111,7 @@ def test_only_the_chosen_blocks_are_exchanged(
     host: str, settings: dict[str, Any], converted: list[int]
 ) -> None:
     model = convert(HOSTS[host](), {**FOURIER, **settings})
-    assert [i for i, site in enumerate(sites_of(model)) if site.is_converted] == converted
+    assert [i for i, site in enumerate(sites_of(model)) if is_converted(site)] == converted
 
 
 def test_hybrid_heads_keep_softmax_exactly() -> None:

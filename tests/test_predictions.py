@@ -22,7 +22,7 @@ from karat.memory import (
 from karat.predictions import Predictions
 from karat.probe import probe
 from karat.segments import Segment
-from karat.training import TrialConfig
+from karat.trial_config import TrialConfig
 from karat.worker import SegmentWorker
 from tests.test_group import segment
 from tests.test_training import SECTIONS

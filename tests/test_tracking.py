@@ -20,7 +20,8 @@ from karat.checkpoint import load_checkpoint, newest_first
 from karat.journal import Journal
 from karat.mlflow_view import KERNELS_PARAM, View, flatten
 from karat.tracking import TrackingError, sync, tracking_uri
-from karat.training import Trainer, TrialConfig
+from karat.training import Trainer
+from karat.trial_config import TrialConfig
 
 NAME, UID = "tiny-grid", "0123456789abcdef"
 LABELS = {"softmax": "softmax", "fourier": "fourier grid_size=3 blockwise"}

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from karat.errors import NonFiniteError
-from karat.training import EpochResult, Pause, Trainer, TrialConfig
+from karat.training import EpochResult, Pause, Trainer
+from karat.trial_config import TrialConfig
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "data": {"name": "digits"},

@@ -4,14 +4,19 @@ Shapes: P operators, R outputs, M inputs, L rows of scores (all batches, heads a
 operator; last, so that work on features runs over long contiguous memory), F features.
 """
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from karat.catalog import Catalog
 from karat.errors import CombinationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Basis(abc.ABC):
@@ -69,7 +74,7 @@ class Basis(abc.ABC):
             Tensor of shape (P, R, L).
         """
 
-    def refined(self, coefficients: Mapping[str, Tensor], finer: "Basis") -> dict[str, Tensor]:
+    def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
         """The coefficients that give exactly the same functions in a finer basis of this family.
 
         A family with a grid may mean: on its grid; then its docstring says so.

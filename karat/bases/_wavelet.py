@@ -3,15 +3,20 @@
 Shapes as in `karat.bases`.
 """
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from karat.bases import UnitBasis
 from karat.starts import fan_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 SMALLEST_SCALE = 0.01
 
@@ -60,28 +65,10 @@ class Wavelet(UnitBasis):
         # The difference first: it is exact near tau, where a narrow unit needs it.
         shifted_PRML = scores_P1ML - coefficients["tau"].unsqueeze(-1)
         t_PRML = shifted_PRML * (1.0 / clamped(coefficients["s"])).unsqueeze(-1)
-        psi_PRML: Tensor = _Psi.apply(t_PRML, self)
+        from karat.bases._psi import Psi  # a class of torch's, which takes long to import
+
+        psi_PRML: Tensor = Psi.apply(t_PRML, self)
         return self.weights(coefficients).unsqueeze(-1) * psi_PRML
-
-
-class _Psi(torch.autograd.Function):
-    """ψ with the family's own slope: it keeps x~ for the backward pass, and no step on the way."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(t: Tensor, family: Wavelet) -> Tensor:
-        return family.psi(t)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Wavelet], output: Tensor) -> None:
-        t, ctx.family = inputs
-        ctx.save_for_backward(t)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (t,) = ctx.saved_tensors
-        return grad * ctx.family.slope(t), None
 
 
 def clamped(s: Tensor) -> Tensor:

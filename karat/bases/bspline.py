@@ -1,14 +1,19 @@
 """The B-spline basis: `φ(x) = sum_{i<G+k} c_i B_i(x)`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from karat.bases import Basis, LinearBasis
 from karat.settings import above, at_least
 from karat.starts import fan_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,19 @@
 """The Chebyshev basis: `φ(x) = sum_{k=0..n} c_k T_k(tanh x)`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from karat.bases import Basis, LinearBasis
 from karat.settings import at_least
 from karat.starts import fan_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,5 +55,7 @@ class Chebyshev(LinearBasis):
 
     def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
         if isinstance(finer, Chebyshev) and finer.degree >= self.degree:
-            return {"c": F.pad(coefficients["c"], (0, finer.degree - self.degree))}
+            return {
+                "c": torch.nn.functional.pad(coefficients["c"], (0, finer.degree - self.degree))
+            }
         return super().refined(coefficients, finer)

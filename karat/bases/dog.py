@@ -1,11 +1,15 @@
 """The derivative-of-Gaussian basis: `φ(x) = -w d/dx exp(-x~²/2) = w x~/s exp(-x~²/2)`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from karat.bases._wavelet import Wavelet, clamped, gaussian
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

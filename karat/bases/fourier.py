@@ -1,15 +1,19 @@
 """The Fourier basis: `φ(x) = sum_{k=1..G} a_k cos kx + b_k sin kx`."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from karat.bases import Basis, LinearBasis
 from karat.settings import at_least
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,5 +79,8 @@ class Fourier(LinearBasis):
     def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
         if isinstance(finer, Fourier) and finer.grid_size >= self.grid_size:
             more = finer.grid_size - self.grid_size
-            return {name: F.pad(value, (0, more)) for name, value in coefficients.items()}
+            return {
+                name: torch.nn.functional.pad(value, (0, more))
+                for name, value in coefficients.items()
+            }
         return super().refined(coefficients, finer)

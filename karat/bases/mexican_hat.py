@@ -1,12 +1,16 @@
 """The Mexican hat basis: `φ(x) = 2w/(√3 π^¼) (x~² - 1) exp(-x~²/2)`."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from karat.bases._wavelet import Wavelet
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

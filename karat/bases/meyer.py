@@ -1,11 +1,15 @@
 """The Meyer basis: `φ(x) = w sin(π|x~|) m(ν(|x~|))`."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from karat.bases._wavelet import Wavelet
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

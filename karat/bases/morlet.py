@@ -1,11 +1,15 @@
 """The Morlet basis: `φ(x) = w cos(omega0 x~) exp(-x~²/2)`."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from karat.bases._wavelet import Wavelet, gaussian
 from karat.settings import above
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

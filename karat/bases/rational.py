@@ -1,16 +1,21 @@
 """The rational basis: `φ(x) = (a_0 + ... + a_m x^m) / (1 + |b_1 x + ... + b_n x^n|)`."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from karat.bases import Basis, UnitBasis
 from karat.settings import at_least, below
 from karat.starts import fan_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 TOO_HIGH = 26  # 30^25 is the last that float32 can hold with a sum of such terms
 
@@ -93,8 +98,8 @@ class Rational(UnitBasis):
             more_below = finer.denominator_degree - self.denominator_degree
             if more >= 0 and more_below >= 0:
                 return {
-                    "a": F.pad(coefficients["a"], (0, more)),
-                    "b": F.pad(coefficients["b"], (0, more_below)),
+                    "a": torch.nn.functional.pad(coefficients["a"], (0, more)),
+                    "b": torch.nn.functional.pad(coefficients["b"], (0, more_below)),
                 }
         return super().refined(coefficients, finer)
 

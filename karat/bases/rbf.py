@@ -1,14 +1,19 @@
 """The radial basis: `φ(x) = sum_{i<G} c_i exp(-((x - μ_i)/h)²)`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from karat.bases import LinearBasis
 from karat.settings import above, at_least
 from karat.starts import fan_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,19 @@
 """The Shannon basis: `φ(x) = w sinc(x~/π) hamming`."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from karat.bases._wavelet import Wavelet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 EDGE = 3 * math.pi
 

@@ -5,15 +5,16 @@ import functools
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from torch.utils.data import Dataset as TorchDataset
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from karat.catalog import Catalog
 from karat.errors import DataError, SettingError
 from karat.settings import above, below, build
 
-Pictures = TorchDataset[Any]
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset as TorchDataset
+
+Pictures: TypeAlias = "TorchDataset[Any]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +34,9 @@ class DataInfo:
 class Splits:
     """Three disjoint parts of (picture, label): float32 (channels, size, size), 0..classes-1."""
 
-    train: Pictures
-    val: Pictures
-    test: Pictures
+    train: "Pictures"
+    val: "Pictures"
+    test: "Pictures"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import TensorDataset
 
 from karat.datasets import DataInfo, Dataset, Splits, stratified_split
 from karat.settings import above, below
@@ -47,6 +46,8 @@ class Digits(Dataset):
         )
         pictures = torch.from_numpy(table[:, :-1]).reshape(-1, 1, 8, 8) / 8 - 1
         targets = torch.tensor(labels)
+        from torch.utils.data import TensorDataset  # brings torch, which `info` does not need
+
         parts = ([rest[i] for i in of_rest], [rest[i] for i in of_val], test)
         train, val, held_out = (TensorDataset(pictures[part], targets[part]) for part in parts)
         return Splits(train=train, val=val, test=held_out)

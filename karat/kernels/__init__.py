@@ -3,20 +3,25 @@
 Shapes: B batch, H heads, N tokens, M keys, D head width, P operators, R outputs, F features.
 """
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
 
 from karat.bases import Basis
 from karat.catalog import Catalog
 from karat.errors import KernelError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
 AUTO = "auto"
-QKV = Tensor | tuple[Tensor, Tensor, Tensor]
+QKV: TypeAlias = "Tensor | tuple[Tensor, Tensor, Tensor]"
 """Queries (B, H, N, D), keys and values (B, H, M, D), or one tensor of the three, (3, B, H, N, D)."""
 
 

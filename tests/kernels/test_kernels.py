@@ -500,7 +500,8 @@ def test_attention_has_the_same_gradients_with_every_kernel(
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_model_keeps_no_more_for_its_backward_pass_than_softmax(size: int) -> None:
-    from karat.models import ModelConfig, build_model
+    from karat.model_config import ModelConfig
+    from karat.models import build_model
 
     shape: dict[str, Any] = {"image_size": size, "channels": 3, "classes": 10, "seed": 0}
     pictures = torch.randn(4, 3, size, size)
