@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from benchmarks.search_objective import (
     value_of,
     work,
 )
-from karat.driver import _DashboardView, description, terms_of
+from karat.driver import _DashboardView, description
 from karat.engine import Engine
 from karat.journal import Journal
 from karat.spacefile import SpaceFile
@@ -53,8 +54,7 @@ def karat_ready(folder: Path, source: dict[str, Any]) -> Iterator[tuple[Study, E
         study = Study(space, journal, folder / space.name)
         study.record("study_created", **description(space, "made up"))
         with _DashboardView(study, Console(quiet=True)), Engine(space.resources) as engine:
-            terms = {name: getattr(terms_of(space), name) for name in terms_of(space).__slots__}
-            study.record("launched", slots=engine.slots, environment={}, terms=terms)
+            study.record("launched", slots=engine.slots, environment={}, terms=asdict(space.terms))
             yield study, engine
 
 

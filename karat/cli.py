@@ -5,9 +5,11 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from karat.clusters import WAYS, cluster_of
 from karat.errors import InputError, KaratError, StudyLockedError
 from karat.interruption import Interruption
 from karat.lazy import import_lazily, load
@@ -17,7 +19,6 @@ if TYPE_CHECKING:  # what is refused, is refused before anything is loaded
     from karat.state import StudyState
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
-WAYS = ("slurm", "ray", "kubernetes")
 
 
 def launch(arguments: Sequence[str] | None = None) -> int:
@@ -175,8 +176,8 @@ def _launch(options: argparse.Namespace) -> int:
     document, overrides = read_question(options.space, options.set, options.name)
     if options.extend and (options.dry_run or options.fresh):
         raise InputError("--extend: does not go with --dry-run or --fresh")
-    if options.cluster is not None and options.submit is None:
-        raise InputError("--cluster: goes with --submit")
+    if options.cluster is not None and not (options.submit or options.dry_run):
+        raise InputError("--cluster: goes with --submit or --dry-run")
     interruption = Interruption()
     if not (options.dry_run or options.submit):
         interruption.install()
@@ -193,13 +194,15 @@ def _launch(options: argparse.Namespace) -> int:
 
         hand_over(space, options, console)
         return OK
-    if "KARAT_RAY_ADDRESS" not in os.environ:  # what the nodes of a cluster have, they say later
-        slots_of(space.resources)
     if options.dry_run:
         from karat.dryrun import print_plan
 
-        print_plan(space, slots_of(space.resources), console, options.storage)
+        if options.cluster is not None:
+            space = replace(space, cluster=cluster_of(options.cluster, options.space.resolve()))
+        print_plan(space, console, options.storage)
         return OK
+    if "KARAT_RAY_ADDRESS" not in os.environ:  # what the nodes of a cluster have, they say later
+        slots_of(space.resources)
     load("torch")
     from karat.driver import drive
 

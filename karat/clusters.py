@@ -138,6 +138,15 @@ class KubernetesConfig:
             raise SettingError("most_workers", f"must be at least workers, {self.workers}")
 
 
+@dataclass(frozen=True)
+class Machines:
+    """So many alike, with so many CPU cores and GPUs each."""
+
+    count: int
+    cpus: int
+    gpus: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """A site: its ways of submission, each left out where there is none, and its prices."""
@@ -147,6 +156,16 @@ class ClusterConfig:
     kubernetes: KubernetesConfig | None = None
     usd_per_gpu_hour: float | None = None
     usd_per_cpu_hour: float | None = None
+
+    @property
+    def machines(self) -> dict[str, Machines]:
+        """What a study would have, by way; a running Ray cluster would have to be asked."""
+        found = {}
+        if (at := self.slurm) is not None:
+            found["slurm"] = Machines(at.nodes, at.cpus_per_node, at.gpus_per_node)
+        if (of := self.kubernetes) is not None:
+            found["kubernetes"] = Machines(of.most_workers, of.cpus, of.gpus)
+        return found
 
     def __post_init__(self) -> None:
         at_least("usd_per_gpu_hour", self.usd_per_gpu_hour, 0)

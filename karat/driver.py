@@ -90,7 +90,7 @@ def drive(
                     soft_wrap=True,
                 )
                 return _show_end(study.state, folder, console)
-        return _run(study, terms_of(space), command, console, interruption)
+        return _run(study, space.terms, command, console, interruption)
 
 
 def original_space(known: StudyState, folder: Path) -> Space:
@@ -173,16 +173,6 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
             "confirm": len(contests_of(space)) * space.confirm.seeds,
         },
     }
-
-
-def terms_of(space: Space) -> Terms:
-    """What a trial takes, and what that costs where the space is launched."""
-    return Terms(
-        cpus=space.resources.cpus * space.resources.of_processes,
-        gpus=space.resources.gpus_at_most,
-        usd_per_cpu_hour=space.cluster.usd_per_cpu_hour,
-        usd_per_gpu_hour=space.cluster.usd_per_gpu_hour,
-    )
 
 
 def _run(

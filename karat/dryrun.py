@@ -16,13 +16,14 @@ from threadpoolctl import threadpool_limits
 
 from karat.costs import Costs, costs_of
 from karat.curves import ModelledCurves
+from karat.engine import slots_of
+from karat.errors import InputError
 from karat.forecast import Run, arms_in_order, run_plan, times_for
 from karat.phrases import memory_text
 from karat.plans.confirm import contests_of
 from karat.seeds import derive
-from karat.space import Arm, Space
+from karat.space import Arm, ResourceConfig, Space
 from karat.spacefile import ends
-from karat.spending import Terms
 from karat.trial_config import TrialConfig
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
 
 # Share of a large product's speed that training a small model reaches, measured on two cores.
 _EFFICIENCY = 0.25
-_GPU_MULTIPLY_ADDS_PER_S = 1e14
+_GPU_MULTIPLY_ADDS_PER_S = 1e14  # a fast one
+_GPU_STEP_S = 0.01  # at least: a small model's step waits for its kernels to be launched
+_SPEEDS = (
+    "the speed of a matrix product on this machine's CPU",
+    f"{_EFFICIENCY * _GPU_MULTIPLY_ADDS_PER_S:.2g} multiply-adds a second of a GPU; "
+    "resources.probe measures",
+)
 _SHOWN_ARMS = 60
 _PREDICTED_ARMS = 16  # a prediction runs the model once, in half a second
 _BYTES = 4  # of a number; a checkpoint has weights and two moments
@@ -65,11 +72,9 @@ class ArmPlan:
 
 def longest_epoch_s(space: Space) -> float:
     """About how long one epoch takes of the arm that takes longest, with what a trial gets."""
-    rate = _EFFICIENCY * _multiply_adds_per_second() * space.resources.cpus
-    if (
-        space.resources.gpus
-    ):  # not here to be measured: a fast one, so that nothing is refused wrongly
-        rate = max(rate, _GPU_MULTIPLY_ADDS_PER_S)
+    rate = _rate(space.resources)
+    if space.resources.gpus:
+        rate /= _EFFICIENCY  # nothing is to be refused wrongly
     configs = (trial_config(space, arm) for arm in space.arms.values())
     costs = ((config, arm_costs(config).forward_flops) for config in configs)
     return max(3 * flops * config.data.info().train_size for config, flops in costs) / rate
@@ -80,7 +85,7 @@ def arm_plans(space: Space, storage: Path) -> dict[str, ArmPlan]:
 
     Memory and time are predicted; where a launch has probed an arm, by what was measured.
     """
-    rate = _EFFICIENCY * _multiply_adds_per_second()
+    rate = _rate(space.resources)
     predicted = _predictor(space, storage)
     known: dict[str, Costs] = {}
     plans = {}
@@ -96,10 +101,17 @@ def arm_plans(space: Space, storage: Path) -> dict[str, ArmPlan]:
         plans[label] = ArmPlan(
             parameters=costs.parameters,
             epochs=config.training.epochs,
-            epoch_s=epoch_s or 3 * costs.forward_flops * config.data.info().train_size / rate,
+            epoch_s=epoch_s or _epoch_s(config, costs.forward_flops, space.resources, rate),
             memory=memory_text(found.memory_bytes) + " *" * found.is_probed if found else "-",
         )
     return plans
+
+
+def _epoch_s(config: TrialConfig, flops: int, resources: ResourceConfig, rate: float) -> float:
+    """Forward and backward pass of every picture, a backward pass being twice a forward one."""
+    pictures = config.data.info().train_size
+    waiting = _GPU_STEP_S * pictures / config.training.batch_size if resources.gpus else 0.0
+    return max(waiting, 3 * flops * pictures / rate)
 
 
 def _predictor(space: Space, storage: Path) -> Callable[[Arm], "Prediction | None"]:
@@ -132,15 +144,18 @@ def forecast(
     ]
 
 
-def print_plan(space: Space, slots: int, console: Console, storage: Path) -> None:
+def print_plan(space: Space, console: Console, storage: Path) -> None:
     """Arms, trials, parameters per arm, what was excluded and why, and the price.
 
     Args:
         space: the checked question.
-        slots: trials at a time.
         console: the terminal.
         storage: folder of all studies, with what was probed.
+
+    Raises:
+        InputError: a trial fits neither this machine nor those of the space's cluster.
     """
+    slots = slots_by_place(space)
     plans = arm_plans(space, storage)
     schedule = arms_in_order(space, space.seed)
     counts = Counter(schedule)
@@ -192,10 +207,31 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         yield "excluded      nothing"
 
 
+def slots_by_place(space: Space) -> dict[str, int]:
+    """Trials at a time, here and on the machines of the space's cluster, the most first.
+
+    Raises:
+        InputError: a trial fits nowhere.
+    """
+    resources, found = space.resources, {}
+    for way, each in space.cluster.machines.items():
+        processes = each.count * resources.processes_on(each.cpus, each.gpus)
+        found[f"on {way} ({each.count} x {each.cpus} CPUs, {each.gpus} GPUs)"] = (
+            processes // resources.of_processes
+        )
+    try:
+        found["on this machine"] = slots_of(resources)
+    except InputError:
+        if not any(found.values()):
+            raise
+    return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+
 def _price(
-    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], slots: int
+    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], places: Mapping[str, int]
 ) -> Iterator[str]:
-    runs = forecast(space, plans, schedule, slots)
+    by_place = {place: forecast(space, plans, schedule, n) for place, n in places.items() if n}
+    (_, slots), runs = next(iter(places.items())), next(iter(by_place.values()))
     full = sum(plans[arm].epochs for arm in schedule)
     share = np.median([run.search_epochs for run in runs]) / full
     low, middle, high = quantiles([run.epochs for run in runs])
@@ -203,14 +239,12 @@ def _price(
         f"epochs        {middle:.0f} (p10 {low:.0f}, p90 {high:.0f}), in {len(runs)} runs of the plan "
         f"over modelled curves; early stopping leaves about {share:.0%} of the search's"
     )
-    terms = Terms(
-        cpus=space.resources.cpus * space.resources.of_processes,
-        gpus=space.resources.gpus_at_most,
-        usd_per_cpu_hour=space.cluster.usd_per_cpu_hour,
-        usd_per_gpu_hour=space.cluster.usd_per_gpu_hour,
-    )
-    spent = [terms.price(run.slot_s, run.wall_s) for run in runs]
-    yield f"time          {_spread([each.wall_hours for each in spent], _hours)} on this machine, {slots} trials at a time"
+    spent = [space.terms.price(run.slot_s, run.wall_s) for run in runs]
+    for place, each in by_place.items():
+        hours = _spread([run.wall_s / 3600 for run in each], _hours)
+        yield f"time          {hours} {place}, {places[place]} trials at a time"
+    for place in places.keys() - by_place.keys():
+        yield f"time          none {place}: no machine there holds a trial"
     if space.resources.gpus:
         yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"
     yield f"CPU-hours     {_spread([each.cpu_hours for each in spent], '{:.3g}'.format)}"
@@ -228,7 +262,7 @@ def _price(
             "enough" if need <= value else "not enough: the study will leave off when it is spent"
         )
         yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
-    yield "              rough: from operations and the speed of a matrix product on this machine's CPU"
+    yield f"              rough: from operations and {_SPEEDS[bool(space.resources.gpus)]}"
 
 
 def quantiles(values: list[float] | list[int]) -> tuple[float, float, float]:
@@ -251,6 +285,14 @@ def _disk_bytes(plans: Mapping[str, ArmPlan], runs: list[Run], slots: int) -> fl
     weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
     completed = float(np.median([run.completed + run.confirmed for run in runs]))
     return weights * (completed + slots * (2 * 3 + 1))
+
+
+def _rate(resources: ResourceConfig) -> float:
+    """Multiply-adds a second of a trial in training."""
+    if resources.gpus:  # which is not here to be measured
+        return _EFFICIENCY * _GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
+    threads = resources.cpus * resources.of_processes
+    return _EFFICIENCY * _multiply_adds_per_second() * threads
 
 
 def _multiply_adds_per_second() -> float:

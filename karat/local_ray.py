@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from karat.errors import InputError, StudyError
@@ -78,7 +78,8 @@ def join_ray(address: str, resources: ResourceConfig) -> int:
 
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    slots = sum(_processes_on(node, resources) for node in nodes) // resources.of_processes
+    slots = sum(resources.processes_on(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+    slots //= resources.of_processes
     if not slots:
         ray.shutdown()
         raise InputError(
@@ -87,12 +88,6 @@ def join_ray(address: str, resources: ResourceConfig) -> int:
             f"{resources.gpus_at_most / resources.of_processes:g} GPUs"
         )
     return slots
-
-
-def _processes_on(node: Mapping[str, float], resources: ResourceConfig) -> int:
-    room = int(node.get("CPU", 0) // resources.cpus)
-    gpus = resources.gpus_at_most / resources.of_processes
-    return min(room, int(node.get("GPU", 0) / gpus)) if gpus else room
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from karat.curves import Asked, Curves
-from karat.driver import description, terms_of
+from karat.driver import description
 from karat.journal import Journal
 from karat.space import Space
 from karat.state import StudyState, Trial
@@ -67,7 +67,7 @@ def simulate(
     with Journal.open(folder, clock) as journal:
         study = Study(space, journal, folder, clock)
         study.record("study_created", **description(space, "simulated"))
-        terms = asdict(terms_of(space))
+        terms = asdict(space.terms)
         study.record("launched", slots=workers, environment={}, terms=terms)
         cluster = _Cluster(study, clock, workers, curves, driver_s)
         cluster.run()

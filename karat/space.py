@@ -24,6 +24,7 @@ from karat.errors import SettingError
 from karat.levels import Level, Scalar
 from karat.seeds import derive
 from karat.settings import above, at_least, at_most, below, build
+from karat.spending import Terms
 
 SECTIONS = ("data", "model", "attention", "training")
 MAX_TRIALS, MAX_SEEDS, MAX_MINUTES, MAX_PROCESSES = 100_000, 1000, 100_000, 1024
@@ -143,6 +144,11 @@ class ResourceConfig:
     def gpus_at_most(self) -> float:
         """What a trial gets; `auto` gives no more than one."""
         return 1.0 if self.gpus == "auto" else self.gpus
+
+    def processes_on(self, cpus: float, gpus: float) -> int:
+        """How many processes of trials a node with so many holds."""
+        room, share = int(cpus // self.cpus), self.gpus_at_most / self.of_processes
+        return min(room, int(gpus / share)) if share else room
 
     @property
     def is_probing(self) -> bool:
@@ -283,6 +289,16 @@ class Space:
         """A sha256 of what the question means; the study's name is not part of it."""
         meaning = {key: value for key, value in self.source.items() if key not in NOT_ASKED}
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def terms(self) -> Terms:
+        """What a trial takes, and what that costs at the site."""
+        return Terms(
+            cpus=self.resources.cpus * self.resources.of_processes,
+            gpus=self.resources.gpus_at_most,
+            usd_per_cpu_hour=self.cluster.usd_per_cpu_hour,
+            usd_per_gpu_hour=self.cluster.usd_per_gpu_hour,
+        )
 
     @property
     def reference_arms(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from karat.driver import description, terms_of
+from karat.driver import description
 from karat.errors import InputError
 from karat.extension import larger_space
 from karat.journal import FILE_NAME, Event, Journal, read_events
@@ -70,7 +70,7 @@ def launch(space: Space, folder: Path, clock: Clock, *, epochs: int | None = Non
 
 
 def vars_of(space: Space) -> dict[str, object]:
-    terms = terms_of(space)
+    terms = space.terms
     return {name: getattr(terms, name) for name in terms.__slots__}
 
 

@@ -112,7 +112,7 @@ def test_cluster_without_submission_is_refused(
     write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert launch(["--space", str(write_space()), "--cluster", "our-lab"]) == WRONG_INPUT
-    assert "--cluster: goes with --submit" in capsys.readouterr().err
+    assert "--cluster: goes with --submit or --dry-run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
