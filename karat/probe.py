@@ -14,7 +14,7 @@ from typing import Any
 
 from karat.errors import TrialError
 
-STEPS, WARM_UP = 6, 2
+LEAST_STEPS, MOST_STEPS, LONG_ENOUGH_S = 6, 40, 3.0
 LIMIT_S = 600.0
 
 
@@ -113,7 +113,7 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
 
     from karat.datasets import load_splits
     from karat.peak import PeakMemory
-    from karat.training import EVALUATED_TOGETHER, Trainer
+    from karat.training import EVALUATED_TOGETHER, EpochResult, Trainer
     from karat.trial_config import TrialConfig
 
     config = TrialConfig.from_sections(sections)
@@ -123,7 +123,8 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
 
     def is_to_pause() -> bool:
         moments.append(clock())
-        return len(moments) > STEPS
+        steps, took = len(moments) - 1, moments[-1] - moments[0]
+        return steps >= LEAST_STEPS and (took > LONG_ENOUGH_S or steps >= MOST_STEPS)
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
@@ -133,20 +134,26 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
             micro_batches=micro_batches,
             is_to_pause=is_to_pause,
         )
-        trainer.run_epoch()
-        save_s = clock() - moments[-1]
+        for _ in range(2):  # of short epochs the second, as those after it
+            moments.clear()
+            done = trainer.run_epoch()
+            rest_s = clock() - moments[-1]  # a checkpoint; after a whole epoch the validation too
+            is_whole = isinstance(done, EpochResult)
+            if not is_whole or trainer.epoch == config.training.epochs:
+                break
     size = len(splits.val)  # type: ignore[arg-type]
     some = Subset(splits.val, range(min(size, EVALUATED_TOGETHER)))
     trainer.evaluate(some, "val")
     started = clock()
     trainer.evaluate(some, "val")
+    picture_s = (clock() - started) / len(some)
     times = [after - before for before, after in itertools.pairwise(moments)]
     return Measured(
         base_bytes=memory.base,
         peak_bytes=memory.peak() or 0,
-        step_s=statistics.median(times[WARM_UP:] or times),
-        picture_s=(clock() - started) / len(some),
-        save_s=save_s,
+        step_s=statistics.median(times[len(times) // 2 :]),  # the first ones prepare memory
+        picture_s=picture_s,
+        save_s=max(0.0, rest_s - size * picture_s) if is_whole else rest_s,
         steps=trainer.steps_per_epoch,
         validated=size,
     )
