@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from karat.attention_config import FULL, AttentionConfig
 from karat.model_config import ModelConfig
 from karat.sites import Site, chosen_sites
+from karat.trial_config import TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,22 @@ def costs_of(
         forward_flops=flops + activation + change,
         activation_flops=activation,
         paper_flops=flops + activation,
+    )
+
+
+def costs_of_trial(config: TrialConfig) -> Costs:
+    """Of the model that a trial trains, on its data.
+
+    Raises:
+        InputError: settings that do not go together.
+    """
+    info = config.data.info()
+    return costs_of(
+        config.model,
+        config.attention,
+        image_size=info.image_size,
+        channels=info.channels,
+        classes=len(info.classes),
     )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from karat.dryrun import arm_costs, trial_config
+from karat.costs import costs_of_trial
+from karat.dryrun import trial_config
 from karat.engine import Engine
 from karat.environment import describe_environment
 from karat.errors import InputError
@@ -139,7 +140,7 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
     classes: tuple[str, ...] = ()
     for arm in space.arms.values():
         config = trial_config(space, arm)
-        costs = arm_costs(config)
+        costs = costs_of_trial(config)
         classes = config.data.info().classes
         arms.append(
             {

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from karat.costs import Costs, costs_of
+from karat.costs import Costs, costs_of_trial
 from karat.curves import ModelledCurves
 from karat.engine import slots_of
 from karat.errors import InputError
@@ -23,7 +23,7 @@ from karat.phrases import memory_text
 from karat.plans.confirm import contests_of
 from karat.seeds import derive
 from karat.space import Arm, ResourceConfig, Space
-from karat.spacefile import ends
+from karat.spacearms import ends
 from karat.trial_config import TrialConfig
 
 if TYPE_CHECKING:
@@ -48,18 +48,6 @@ def trial_config(space: Space, arm: Arm) -> TrialConfig:
     return TrialConfig.from_sections(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
 
 
-def arm_costs(config: TrialConfig) -> Costs:
-    """What the model of a configuration costs."""
-    info = config.data.info()
-    return costs_of(
-        config.model,
-        config.attention,
-        image_size=info.image_size,
-        channels=info.channels,
-        classes=len(info.classes),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmPlan:
     """What is known of an arm's trials before they run."""
@@ -76,7 +64,7 @@ def longest_epoch_s(space: Space) -> float:
     if space.resources.gpus:
         rate /= _EFFICIENCY  # nothing is to be refused wrongly
     configs = (trial_config(space, arm) for arm in space.arms.values())
-    costs = ((config, arm_costs(config).forward_flops) for config in configs)
+    costs = ((config, costs_of_trial(config).forward_flops) for config in configs)
     return max(3 * flops * config.data.info().train_size for config, flops in costs) / rate
 
 
@@ -95,7 +83,7 @@ def arm_plans(space: Space, storage: Path) -> dict[str, ArmPlan]:
         tuned = [key for key in arm.tuned if not key.startswith("training.")]
         shape = json.dumps([sections, tuned], sort_keys=True)
         if shape not in known:
-            known[shape] = arm_costs(config)
+            known[shape] = costs_of_trial(config)
         costs, found = known[shape], predicted(arm)
         epoch_s = found.epoch_s if found else None
         plans[label] = ArmPlan(

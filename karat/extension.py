@@ -12,7 +12,8 @@ from typing import Any
 
 from karat.errors import InputError, nearest
 from karat.space import Arm, Space, Tuned
-from karat.spacefile import ends, space_of
+from karat.spacearms import ends
+from karat.spacefile import space_of
 from karat.trial_config import TrialConfig
 
 SHORT = {"trials": "search.trials", "seeds": "confirm.seeds", "epochs": "training.epochs"}

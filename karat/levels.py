@@ -4,8 +4,10 @@ YAML and JSON hold a list; inside it is a tuple, which can be a key, and which i
 the journal and after it.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
+
+from karat.errors import nearest
 
 Scalar = str | int | float | bool
 Level = Scalar | tuple[Scalar, ...]
@@ -39,3 +41,8 @@ def label_of(levels: Mapping[str, Level], spelled: Set[str] = frozenset()) -> st
         else f"{key.rpartition('.')[2]}={level_text(value)}"
         for key, value in levels.items()
     )
+
+
+def nearest_level(level: Level, known: Sequence[Level]) -> str:
+    """`nearest`, for levels."""
+    return nearest(plain(level), map(plain, known))

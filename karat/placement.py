@@ -12,7 +12,7 @@ from karat.memory import share_of
 from karat.predictions import FILE_NAME, Predictions
 from karat.segments import Estimate
 from karat.space import Arm, ResourceConfig, Space
-from karat.spacefile import ends
+from karat.spacearms import ends
 from karat.state import Trial
 from karat.study import Study
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from karat.costs import costs_of
+from karat.costs import costs_of_trial
 from karat.errors import KaratError, TrialError
 from karat.memory import needs_of
 from karat.probe import Measured, probe
@@ -153,16 +153,9 @@ class Predictions:
     ) -> tuple[int, int]:
         if shape not in self._counted:
             config = TrialConfig.from_sections(self._part(sections))
-            info = config.data.info()
-            costs = costs_of(
-                config.model,
-                config.attention,
-                image_size=info.image_size,
-                channels=info.channels,
-                classes=len(info.classes),
-            )
+            costs = costs_of_trial(config)
             needed = needs_of(config, micro_batches=micro_batches).total
-            self._counted[shape] = needed, costs.forward_flops * info.train_size
+            self._counted[shape] = needed, costs.forward_flops * config.data.info().train_size
         return self._counted[shape]
 
     def _shape(self, sections: Mapping[str, Any], micro_batches: int) -> str:

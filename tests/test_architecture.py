@@ -54,6 +54,7 @@ LAYERS = [
     {"clusters", "space", "statistics"},
     {"samplers", "schedulers"},
     {"door"},
+    {"spacedata", "spacearms", "spacereferences"},
     {"plans", "spacefile"},
     {"budgets", "curves"},
     {"forecast"},
