@@ -12,7 +12,8 @@ run: $(STAMP)
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not cluster"
 
-# On a real Slurm of two nodes, on this machine; wants root, slurm-wlm, munge and iproute2. About ten minutes.
+# A real Slurm of two nodes, and a real Ray cluster with PostgreSQL and MLflow, on this machine: ten
+# minutes. Wants root, slurm-wlm, munge, iproute2 and postgresql; says what it skips without them.
 test-cluster: $(STAMP)
 	$(VENV)/bin/python -m pytest -m cluster -rs
 
@@ -22,8 +23,10 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest tests/test_architecture.py
 
+# Kernels beside softmax, then engines beside each other: under five minutes, of a quiet machine.
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
+	$(VENV)/bin/python -m benchmarks.search --ray-trials 4 --optuna-trials 20
 
 # Ten minutes of a real study in which something is killed again and again.
 chaos: $(STAMP)

@@ -197,6 +197,20 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on(
     assert launched.events[: len(before)] == before
 
 
+def test_short_jobs_of_an_array_are_one_study(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    space = write_space(cluster('"00:30:00", array: 3'), *SLOWER)
+    launched = Launched(site, space, tmp_path / "studies")
+    launched.wait_for_reports(8)
+    site.run("scancel", f"{launched.job}_1")  # as if its time were over
+    launched.wait("the end of all", lambda: launched.job not in site.run("squeue", "-h"))
+    launched.check_end()
+    assert launched.count("launched") == 2
+    assert launched.count("interrupted") == 1
+    assert "this study is finished" in launched.log  # says the third
+
+
 @pytest.mark.timeout(1800)
 def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
