@@ -10,12 +10,13 @@ run: $(STAMP)
 
 # Two at a time, but for the tests that start Ray (group "ray"), which take the machine's cores.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not cluster"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not cluster and not quiet"
 
 # A real Slurm of two nodes, and a real Ray cluster with PostgreSQL and MLflow, on this machine: ten
-# minutes. Wants root, slurm-wlm, munge, iproute2 and postgresql; says what it skips without them.
+# minutes, the last one for what wants it alone. Wants root, slurm-wlm, munge, iproute2 and postgresql; says what it skips without them.
 test-cluster: $(STAMP)
-	$(VENV)/bin/python -m pytest -m cluster -rs
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m cluster -rs
+	$(VENV)/bin/python -m pytest -m quiet
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

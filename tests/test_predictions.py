@@ -78,7 +78,7 @@ def trained(tmp_path: Path, shape: Sections) -> tuple[int, float]:
     return found
 
 
-@pytest.mark.cluster
+@pytest.mark.quiet
 @pytest.mark.timeout(400)
 def test_memory_and_time_are_as_predicted(tmp_path: Path) -> None:
     predictions = Predictions(tmp_path / "probes.json")

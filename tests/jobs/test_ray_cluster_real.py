@@ -33,6 +33,7 @@ WriteSpace = Callable[..., Path]
 SLOWER = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 3"), ("trials: 6", "trials: 3"))
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("stack"),
     pytest.mark.timeout(600),
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]

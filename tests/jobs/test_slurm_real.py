@@ -20,6 +20,7 @@ WriteSpace = Callable[..., Path]
 WHY_NOT = why_not()
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("slurm"),
     pytest.mark.timeout(900),
     pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm: {WHY_NOT}"),
 ]
@@ -216,7 +217,7 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
     # Slurm gives notice up to half a minute early: a minute or less of each start is for training.
-    longer = ("epochs: 4", "epochs: 40")
+    longer = ("epochs: 4", "epochs: 100")
     space = write_space(cluster('"00:02:00", notice_s: 30'), longer, SLOWER[1])
     launched = Launched(site, space, tmp_path / "studies")
     launched.wait_for_state("COMPLETED", limit_s=1500)
