@@ -9,13 +9,14 @@ run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
 # Two at a time, but for the tests that start Ray (group "ray"), which take the machine's cores.
+# `make test CLUSTER=1` has a real Slurm of two nodes too, and a real Ray cluster with PostgreSQL and
+# MLflow: root, slurm-wlm, munge, iproute2 and postgresql; it says what it skips without them.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not cluster and not quiet"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rs -m "not quiet$(if $(CLUSTER),, and not cluster)"
 
-# A real Slurm of two nodes, and a real Ray cluster with PostgreSQL and MLflow, on this machine: ten
-# minutes, the last one for what wants it alone. Wants root, slurm-wlm, munge, iproute2 and postgresql; says what it skips without them.
+# These alone, in ten minutes, then what measures and wants the machine for itself.
 test-cluster: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m cluster -rs
+	$(VENV)/bin/python -m pytest -m cluster -rs
 	$(VENV)/bin/python -m pytest -m quiet
 
 check: $(STAMP)
