@@ -134,12 +134,14 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
             micro_batches=micro_batches,
             is_to_pause=is_to_pause,
         )
-        for _ in range(2):  # of short epochs the second, as those after it
+        begun, is_whole = clock(), True
+        times: list[float] = []
+        while is_whole and trainer.epoch < config.training.epochs:  # short epochs: some of them
             moments.clear()
-            done = trainer.run_epoch()
+            is_whole = isinstance(trainer.run_epoch(), EpochResult)
             rest_s = clock() - moments[-1]  # a checkpoint; after a whole epoch the validation too
-            is_whole = isinstance(done, EpochResult)
-            if not is_whole or trainer.epoch == config.training.epochs:
+            times += [after - before for before, after in itertools.pairwise(moments)]
+            if clock() - begun > LONG_ENOUGH_S:
                 break
     size = len(splits.val)  # type: ignore[arg-type]
     some = Subset(splits.val, range(min(size, EVALUATED_TOGETHER)))
@@ -147,7 +149,6 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
     started = clock()
     trainer.evaluate(some, "val")
     picture_s = (clock() - started) / len(some)
-    times = [after - before for before, after in itertools.pairwise(moments)]
     return Measured(
         base_bytes=memory.base,
         peak_bytes=memory.peak() or 0,
