@@ -56,6 +56,7 @@ class ArmPlan:
     epochs: int
     epoch_s: float
     memory: str
+    is_probed: bool
 
 
 def longest_epoch_s(space: Space) -> float:
@@ -90,7 +91,8 @@ def arm_plans(space: Space, storage: Path) -> dict[str, ArmPlan]:
             parameters=costs.parameters,
             epochs=config.training.epochs,
             epoch_s=epoch_s or _epoch_s(config, costs.forward_flops, space.resources, rate),
-            memory=memory_text(found.memory_bytes) + " *" * found.is_probed if found else "-",
+            memory=memory_text(found.memory_bytes) + "*" * found.is_probed if found else "-",
+            is_probed=found is not None and found.is_probed,
         )
     return plans
 
@@ -149,10 +151,10 @@ def print_plan(space: Space, console: Console, storage: Path) -> None:
     counts = Counter(schedule)
     is_drawn = space.search.allocation == "free"
     console.print(f"[bold]{space.name}[/bold]: {space.question}\n")
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for name in ("parameters", "search trials", "s per epoch", "memory"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", min_width=max(map(len, name.split())))
     for label in list(space.arms)[:_SHOWN_ARMS]:
         table.add_row(
             f"{label} (reference)" if label in space.reference_arms else label,
@@ -250,7 +252,10 @@ def _price(
             "enough" if need <= value else "not enough: the study will leave off when it is spent"
         )
         yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
-    yield f"              rough: from operations and {_SPEEDS[bool(space.resources.gpus)]}"
+    if all(plan.is_probed for plan in plans.values()):
+        yield "              from epochs that probes have measured on this machine"
+    else:
+        yield f"              rough: from operations and {_SPEEDS[bool(space.resources.gpus)]}"
 
 
 def quantiles(values: list[float] | list[int]) -> tuple[float, float, float]:
