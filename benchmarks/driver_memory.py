@@ -3,7 +3,7 @@
     python -m benchmarks.driver_memory --trials 500 --epochs 10
 
 Journal, sampler, Ray Tune and MLflow's view are the real ones; an epoch is 0.02 s of a stand-in, so
-that most of the time is the engine's own. Four minutes on 2 cores.
+that most of the time is the engine's own. A minute and a half on 2 cores.
 """
 
 import argparse

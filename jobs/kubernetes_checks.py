@@ -10,7 +10,7 @@ from jobs.kubernetes import config_of, kubectl, text
 from karat.clusters import KubernetesConfig
 from karat.doctor import Check, Unwell
 
-_SHARED = ("ReadWriteMany",)
+_SHARED = "ReadWriteMany"
 
 
 def checks(submission: Submission) -> list[Check]:
@@ -79,12 +79,12 @@ def claim(config: KubernetesConfig, at: list[str]) -> str:
     words = ["get", "persistentvolumeclaim", name, *at, "-o", "json"]
     said = json.loads(asked(f"cluster.kubernetes.claim = {name}", words))
     modes = said["spec"].get("accessModes", [])
-    if not set(modes) & set(_SHARED):
+    if _SHARED not in modes:
         raise Unwell(
             f"claim {name} is {', '.join(modes)}: pods on several nodes need one that is "
-            f"{_SHARED[0]} (NFS, CephFS, Filestore, EFS)"
+            f"{_SHARED} (NFS, CephFS, Filestore, EFS)"
         )
-    return f"claim {name}, {_SHARED[0]}, {said.get('status', {}).get('phase', 'not bound yet')}"
+    return f"claim {name}, {_SHARED}, {said.get('status', {}).get('phase', 'not bound yet')}"
 
 
 def secret(config: KubernetesConfig, at: list[str]) -> str:

@@ -89,14 +89,7 @@ def costs_of_trial(config: TrialConfig) -> Costs:
     Raises:
         InputError: settings that do not go together.
     """
-    info = config.data.info()
-    return costs_of(
-        config.model,
-        config.attention,
-        image_size=info.image_size,
-        channels=info.channels,
-        classes=len(info.classes),
-    )
+    return costs_of(config.model, config.attention, **config.pictures())
 
 
 def _operator_parameters(config: AttentionConfig, site: Site) -> int:

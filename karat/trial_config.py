@@ -97,12 +97,13 @@ class TrialConfig:
         """The untrained model."""
         from karat.models import build_model  # brings torch
 
+        return build_model(self.model, self.attention, seed=seed, **self.pictures())
+
+    def pictures(self) -> dict[str, int]:
+        """What a model must know of its data, as `karat.models.build_model` names it."""
         info = self.data.info()
-        return build_model(
-            self.model,
-            self.attention,
-            image_size=info.image_size,
-            channels=info.channels,
-            classes=len(info.classes),
-            seed=seed,
-        )
+        return {
+            "image_size": info.image_size,
+            "channels": info.channels,
+            "classes": len(info.classes),
+        }
