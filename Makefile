@@ -12,11 +12,11 @@ run: $(STAMP)
 # `make test CLUSTER=1` has a real Slurm of two nodes too, and a real Ray cluster with PostgreSQL and
 # MLflow: root, slurm-wlm, munge, iproute2 and postgresql; it says what it skips without them.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rs -m "not quiet$(if $(CLUSTER),, and not cluster)"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rsfE -m "not quiet$(if $(CLUSTER),, and not cluster)"
 
 # These alone, in ten minutes, then what measures and wants the machine for itself.
 test-cluster: $(STAMP)
-	$(VENV)/bin/python -m pytest -m cluster -rs
+	$(VENV)/bin/python -m pytest -m cluster -rsfE
 	$(VENV)/bin/python -m pytest -m quiet
 
 check: $(STAMP)

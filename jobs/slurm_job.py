@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 75
+_EXPECTED = (0, 1, 2, INTERRUPTED)  # it has said itself what happened
 _LEAVE_OFF = signal.SIGINT  # while Tune runs, SIGUSR1 is Tune's, which ends trials at once
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
@@ -130,6 +131,7 @@ class Step:
             self.process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
+        self._reader.join(_PATIENCE_S)  # a thread that still reads could end the interpreter badly
 
 
 class Job:
@@ -210,8 +212,12 @@ class Job:
                 self._driver.send_signal(_LEAVE_OFF)
             if lost is not None and time.monotonic() > lost + 2 * _PATIENCE_S:
                 self._driver.kill()
-        early = self._told and self._driver.returncode == -_LEAVE_OFF  # it did not listen yet
-        return INTERRUPTED if early else self._driver.returncode
+        status = self._driver.returncode
+        if self._told and status == -_LEAVE_OFF:  # it did not listen yet
+            return INTERRUPTED
+        if status not in _EXPECTED:
+            say(f"the study's process ended with status {status}")
+        return status
 
     def _pass_on(self) -> None:
         """Tell the driver once. It never sees Slurm's SIGTERM: a second signal would end it at once."""

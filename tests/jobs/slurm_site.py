@@ -151,7 +151,9 @@ class Site:
         return states[0].partition("=")[2] if states else ""
 
     def logs(self) -> str:
-        return "\n".join(path.read_text()[-3000:] for path in sorted(self.folder.glob("*.log")))
+        return "\n".join(
+            path.read_text(errors="replace")[-1200:] for path in sorted(self.folder.glob("*.log"))
+        )
 
     def end(self) -> None:
         """Cancel what runs, wait for it, and end the daemons, the last first."""

@@ -1,5 +1,6 @@
 """Studies on a real Slurm of two nodes: to their end, through everything that Slurm does to jobs."""
 
+import contextlib
 import re
 import sys
 import tempfile
@@ -32,6 +33,7 @@ def cluster(time_limit: str = '"00:30:00"') -> tuple[str, str]:
     return ("study: small\n", f"study: small\ncluster: {{slurm: {{{slurm}}}}}\n")
 
 
+NOT_AT_AN_END = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "NODE_FAIL")
 SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"))
 
 
@@ -75,15 +77,28 @@ class Launched:
     def wait(self, what: str, reached: Callable[[], bool], limit_s: float = 240) -> None:
         deadline = time.monotonic() + limit_s
         while not reached():
-            assert time.monotonic() < deadline, f"{what}\n{self.log}\n{self.site.logs()}"
+            if time.monotonic() > deadline:
+                pytest.fail(f"not in {limit_s:g} s: {what}\n{self.picture()}")
             time.sleep(0.5)
 
     def wait_for_reports(self, more: int) -> None:
         wanted = self.count("reported") + more
         self.wait(f"{more} reports", lambda: self.count("reported") >= wanted)
 
-    def wait_for_state(self, *states: str, limit_s: float = 400) -> None:
-        self.wait(f"{states}", lambda: self.site.state(self.job) in states, limit_s)
+    def wait_for_state(self, wanted: str, limit_s: float = 400) -> None:
+        def reached() -> bool:
+            state = self.site.state(self.job)
+            if state and state not in {wanted, *NOT_AT_AN_END}:
+                pytest.fail(f"the job is {state}, not {wanted}\n{self.picture()}")
+            return state == wanted
+
+        self.wait(wanted, reached, limit_s)
+
+    def picture(self) -> str:
+        """What there is to see, the job's processes first; not so long that a log would cut it."""
+        job = self.site.run("scontrol", "--oneliner", "show", "job", self.job, check=False)
+        parts = (job[:600], *left_running(self.site), self.log[-1500:], self.site.logs())
+        return "\n".join(parts)
 
     def check_end(self) -> StudyState:
         """The study is complete, and whole; nothing of the job is left."""
@@ -100,12 +115,14 @@ class Launched:
 
 
 def left_running(site: Site) -> list[str]:
-    """What of jobs still runs: node, start of the job, process, and since when."""
+    """What of jobs still runs: node, start of the job, process, since when, and its words."""
     found = []
     for process in processes(site, ""):
-        given = process.environ()
-        start = f"{given.get('SLURMD_NODENAME')}, start {given.get('SLURM_RESTART_COUNT', 0)}"
-        found.append(f"{start}: {process.name()} for {time.time() - process.create_time():.0f} s")
+        with contextlib.suppress(psutil.Error):
+            given, since = process.environ(), time.time() - process.create_time()
+            start = f"{given.get('SLURMD_NODENAME')}, start {given.get('SLURM_RESTART_COUNT', 0)}"
+            words = " ".join(process.cmdline())[:150]
+            found.append(f"{start}: {process.status()} for {since:.0f} s: {words}")
     return found
 
 
