@@ -27,7 +27,7 @@ from karat.spacefile import SpaceFile
 from karat.study import Study
 from karat.yamlfile import Document
 
-RAY_TUNE_S = 60  # a loaded machine takes minutes for its trials; those that ended count
+RAY_TUNE_S = 100  # a loaded machine takes minutes for its trials; those that ended count
 SEEDS = 2  # of the confirmation, of the two arms
 
 

@@ -25,6 +25,7 @@ _EXPECTED = (0, 1, 2, INTERRUPTED)  # it has said itself what happened
 _LEAVE_OFF = signal.SIGINT  # while Tune runs, SIGUSR1 is Tune's, which ends trials at once
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
+_AGAIN_S = 3.0
 _WITH_SETUP = ("bash", "-lc", 'eval "$KARAT_SETUP"; exec "$@"', "setup")
 
 
@@ -164,7 +165,7 @@ class Job:
             return INTERRUPTED if self._to_end else _no_head(nodes[0], head)
         (address,) = head.ready.values()
         if nodes[1:]:
-            self._wait_for_others(self._start(nodes[1:], f"--address={address}"), deadline)
+            self._wait_for_others(nodes[1:], f"--address={address}", deadline)
         if self._to_end:
             return INTERRUPTED
         return self._drive(address, head)
@@ -186,8 +187,14 @@ class Job:
             time.sleep(_POLL_S)
         step.look()  # at the last words of one that has ended
 
-    def _wait_for_others(self, others: Step, deadline: float) -> None:
+    def _wait_for_others(self, nodes: "list[str]", address: str, deadline: float) -> None:
+        others = self._start(nodes, address)
         self._wait(others, deadline)
+        # Slurm refuses a step where it has not yet ended one of this job's earlier start.
+        while others.ended and others.waiting and not self._to_end and time.monotonic() < deadline:
+            time.sleep(_AGAIN_S)
+            others = self._start(others.waiting, address)
+            self._wait(others, deadline)
         late = others.waiting
         if late and not self._to_end:
             minutes = f"{self.options.wait_minutes:g} minutes"

@@ -29,6 +29,14 @@ confirm: {by: attention.grid_size, seeds: 2}
 """
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups that the distribution of tests does not know of would run beside each other."""
+    if hasattr(session.config, "workerinput") and session.config.getoption("loadgroup", False):
+        for item in session.items:
+            grouped = item.get_closest_marker("xdist_group") is not None
+            assert not grouped or "@" in item.nodeid, f"{item.nodeid} is in no group"
+
+
 @pytest.fixture
 def write_space(tmp_path: Path) -> Callable[..., Path]:
     """Writes the small space, with pieces of its text exchanged, and returns its path."""

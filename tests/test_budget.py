@@ -203,12 +203,12 @@ def test_trials_on_a_gpu_need_the_price_of_a_gpu(budgeted: Callable[..., Space])
 def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    path = write_space(("epochs: 4", "epochs: 60"))
+    path = write_space(("epochs: 4", "epochs: 1000"))
     command = [sys.executable, "launch.py", "--space", str(path), "--storage", str(tmp_path / "st")]
     environment = {**os.environ, "COLUMNS": "200"}
-    begun = run([*command, "--set", "budget.wall_hours=0.001"], environment)
+    begun = run([*command, "--set", "budget.wall_hours=0.005"], environment)
     assert begun.returncode == 75, begun.stderr
-    assert "budget.wall_hours = 0.001 is spent" in begun.stdout
+    assert "budget.wall_hours = 0.005 is spent" in begun.stdout
     assert "With budget.wall_hours raised, the same command goes on" in begun.stdout
     folder = tmp_path / "st" / "small"
     state = StudyState.of(read_events(folder / FILE_NAME))
@@ -219,8 +219,8 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     }  # paused, or at the latest ended
     assert not any(trial.status == "running" for trial in state.trials.values())
     assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
-    assert state.spending.until().wall_hours < 0.03  # with the time to pause in
-    same = run([*command, "--set", "budget.wall_hours=0.001"], environment)
+    assert state.spending.until().wall_hours < 0.05  # with the time to pause in
+    same = run([*command, "--set", "budget.wall_hours=0.005"], environment)
     assert (same.returncode, same.stdout.count("is spent")) == (75, 1)
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from karat import faults, orders
+from karat import faults, group_worker, orders
 from karat.group import LOOPBACK
 from karat.group_worker import GroupWorker, Peer
 from karat.peers import ProcessPeer
@@ -151,6 +151,7 @@ def test_what_ends_one_process_ends_all_and_is_named(
     cause: str,
     reason: str,
 ) -> None:
+    monkeypatch.setattr(group_worker, "GRACE_S", 10)  # for the reason of the other process
     monkeypatch.setenv("KARAT_FAULT", f"{fault}:{tmp_path / 'once'}")
     report = groups(segment(tmp_path)).step()
     assert report["cause"] == cause

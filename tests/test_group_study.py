@@ -20,6 +20,7 @@ ONE_TRIAL = [*SHORTER, ("confirm:", "resources: {processes: 2}\nconfirm:")]
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 @pytest.mark.cluster
+@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_study_of_trials_in_two_processes_survives_the_loss_of_one(
     write_space: Callable[..., Path], tmp_path: Path

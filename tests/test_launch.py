@@ -86,13 +86,12 @@ def test_interrupted_study_goes_on_with_the_same_command_and_is_run_once(
     if len(os.sched_getaffinity(0)) >= 2:
         assert observed_parallelism(storage) >= 2
 
-    started = time.monotonic()
+    before = journal.read_bytes()
     third = run(words)
     assert third.returncode == 0
     assert "this study is finished" in third.stdout
     assert "softmax" in third.stdout
-    assert time.monotonic() - started < 30
-    assert len(list(read_events(journal))) == len(list(read_events(journal, 0)))
+    assert journal.read_bytes() == before, "a finished study was gone on with"
     for name in ("report.md", "report.html"):
         assert (storage / "small" / name).stat().st_size > 1000
     _dashboard_shows_every_trial_once(storage, state)

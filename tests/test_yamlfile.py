@@ -54,10 +54,10 @@ def test_what_surprises_is_refused_with_its_line(text: str, message: str) -> Non
 def test_alias_bomb_is_refused_at_once() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(InputError, match="aliases"):
         parse_yaml("\n".join(lines), "bomb")
-    assert time.monotonic() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 def test_large_file_is_refused_unread(tmp_path: Path) -> None:

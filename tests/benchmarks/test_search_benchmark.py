@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 
 def test_objective_is_of_a_known_length_and_response() -> None:
-    assert EPOCH_S <= work() < 5 * EPOCH_S
+    assert EPOCH_S <= min(work() for _ in range(3)) < 5 * EPOCH_S
     assert value_of("fourier", 4e-3, 5) == best_possible()
     assert value_of("softmax", 4e-3, 5) < value_of("fourier", 4e-3, 5)
     assert value_of("fourier", 1e-3, 5) < value_of("fourier", 2e-3, 5)
@@ -34,6 +34,7 @@ def test_every_figure_is_printed() -> None:
     assert "| optuna | 2 | 0 |" in text_of(data)
 
 
+@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_all_three_engines_run_the_objective() -> None:
     command = [sys.executable, "-m", "benchmarks.search", "--json", "--trials", "6"]

@@ -41,7 +41,7 @@ def start(space: Path, storage: Path, *more: str, fault: str = "") -> subprocess
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=150)
+    output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
     return output
 
@@ -131,11 +131,11 @@ def test_hanging_trial_is_ended_and_says_where_it_hung(
 ) -> None:
     storage = tmp_path / "studies"
     fault = f"step.before@2=hang:{tmp_path / 'once'}"
-    limit = "resources.minutes_per_epoch=0.5"
+    limit = "resources.minutes_per_epoch=1"
     finish(start(write_space(*FEW), storage, "--set", limit, fault=fault))
     (failed,) = [t for t in state_of(storage).trials.values() if t.status == "failed"]
     assert failed.cause == "hung"
-    assert "reported nothing for 0.5 minutes; where it hung: " in failed.reason
+    assert "reported nothing for 1 minutes; where it hung: " in failed.reason
     trace = Path(failed.reason.partition("where it hung: ")[2]).read_text()
     assert "in happen" in trace
     assert main(["audit", str(storage / "small")]) == 0

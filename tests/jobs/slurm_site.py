@@ -13,19 +13,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ADDRESS = "10.1.1.1"
 NEEDED = ("slurmctld", "slurmd", "sbatch", "munged", "unshare", "nsenter", "ip")
 CONFIG = """\
-ClusterName=karat
+ClusterName={name}
 SlurmctldHost={host}({address})
 SlurmctldPort=26817
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock,cred_expire=5
+AuthInfo=socket={folder}/munge.sock,cred_expire=20
 CryptoType=crypto/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -63,6 +63,14 @@ def why_not() -> str | None:
     return None if done.returncode == 0 else "no network namespace may be made here"
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.05)
+
+
 class Site:
     """The running site: `run` is a command in its network, with its configuration."""
 
@@ -80,16 +88,21 @@ class Site:
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o600)
         (self.folder / "slurm.conf").write_text(
-            CONFIG.format(folder=self.folder, host=socket.gethostname(), address=ADDRESS)
+            CONFIG.format(
+                name=f"karat{secrets.token_hex(4)}",  # jobs of two sites have the same numbers
+                folder=self.folder,
+                host=socket.gethostname(),
+                address=ADDRESS,
+            )
         )
         self._holder = self.popen("unshare", "--net", "sleep", "infinity").pid
-        time.sleep(0.5)
+        wait_for(self._has_its_own_network)
         self.run("ip", "link", "set", "lo", "up")
         self.run("ip", "address", "add", f"{ADDRESS}/32", "dev", "lo")
         files = [f"--{name}-file={self.folder / name}" for name in ("pid", "log", "seed")]
         socket_ = f"--socket={self.folder / 'munge.sock'}"
         self.daemon("munged", "--foreground", f"--key-file={key}", socket_, *files)
-        time.sleep(1)
+        wait_for((self.folder / "munge.sock").exists)
         self.daemon("slurmctld", "-D")
         for node in ("n1", "n2"):
             self.start_node(node)
@@ -97,6 +110,9 @@ class Site:
         while self.run("sinfo", "-hN", "-o", "%N %t").split() != ["n1", "idle", "n2", "idle"]:
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.5)
+
+    def _has_its_own_network(self) -> bool:
+        return os.readlink(f"/proc/{self._holder}/ns/net") != os.readlink("/proc/self/ns/net")
 
     @property
     def only_on_n1(self) -> Path:

@@ -20,6 +20,7 @@ for word in "$@"; do case "$word" in --nodelist=*) nodes=${word#--nodelist=};; e
 for node in ${nodes//,/ }; do
     case "$node" in
         late*) ;;
+        busy*) [ -e "$SEEN/$node" ] || { touch "$SEEN/$node"; exit 1; }; echo "ready $node 10.1.1.1:4711";;
         bad*) echo "failed $node it cannot write the storage /s"; exit 1;;
         *) echo "ready $node 10.1.1.1:4711";;
     esac
@@ -117,10 +118,16 @@ def test_study_runs_with_the_address_of_the_head_and_everything_is_ended(lead: S
 
 
 def test_slow_node_is_named_and_done_without(lead: StartLeader) -> None:
-    leader = lead("n1,n2,late3", 0, "--wait-minutes=0.1")
+    leader = lead("n1,n2,late3", 0, "--wait-minutes=0.3")
     assert leader.end() == 0
-    assert "not there after 0.1 minutes: late3; going on without" in leader.said
+    assert "not there after 0.3 minutes: late3; going on without" in leader.said
     assert "on n1, n2\n" in leader.said
+
+
+def test_node_on_which_slurm_refuses_the_step_at_first_is_asked_again(lead: StartLeader) -> None:
+    leader = lead("n1,busy2", 0)
+    assert leader.end() == 0
+    assert "on n1, busy2\n" in leader.said
 
 
 def test_node_without_the_storage_is_named(lead: StartLeader) -> None:
@@ -137,7 +144,7 @@ def test_node_without_the_storage_is_named(lead: StartLeader) -> None:
     ],
 )
 def test_job_without_a_head_fails_and_says_why(lead: StartLeader, node: str, message: str) -> None:
-    leader = lead(f"{node},n2", 0, "--wait-minutes=0.1")
+    leader = lead(f"{node},n2", 0, "--wait-minutes=0.3")
     assert leader.end() == 1
     assert message in leader.said
     assert "driver" not in leader.said

@@ -1,6 +1,7 @@
 """What a node of a Slurm job ends, and when it gives its head up."""
 
 import os
+import secrets
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,7 +10,8 @@ import pytest
 
 from jobs.slurm_node import answers, end_earlier_starts
 
-JOB = {"SLURM_CLUSTER_NAME": "karat", "SLURM_JOB_ID": "12", "SLURMD_NODENAME": "n2"}
+CLUSTER = f"test{secrets.token_hex(4)}"  # a real job on this machine is none of ours
+JOB = {"SLURM_CLUSTER_NAME": CLUSTER, "SLURM_JOB_ID": "12", "SLURMD_NODENAME": "n2"}
 Sleeper = Callable[..., "subprocess.Popen[bytes]"]
 
 

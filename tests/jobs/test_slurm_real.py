@@ -83,7 +83,12 @@ class Launched:
 
     def wait_for_reports(self, more: int) -> None:
         wanted = self.count("reported") + more
-        self.wait(f"{more} reports", lambda: self.count("reported") >= wanted)
+
+        def reached() -> bool:
+            reports = [event.data["trial"] for event in self.events if event.kind == "reported"]
+            return len(reports) >= wanted and len(set(reports)) >= 2  # on both nodes
+
+        self.wait(f"{more} reports of two trials", reached)
 
     def wait_for_state(self, wanted: str, limit_s: float = 400) -> None:
         def reached() -> bool:
