@@ -20,7 +20,8 @@ from benchmarks.search_objective import (
     value_of,
     work,
 )
-from karat.driver import _DashboardView, description
+from karat.dashboard import Dashboard
+from karat.driver import description
 from karat.engine import Engine
 from karat.journal import Journal
 from karat.spacefile import SpaceFile
@@ -53,7 +54,9 @@ def karat_ready(folder: Path, source: dict[str, Any]) -> Iterator[tuple[Study, E
     with Journal.open(folder / space.name) as journal:
         study = Study(space, journal, folder / space.name)
         study.record("study_created", **description(space, "made up"))
-        with _DashboardView(study, Console(quiet=True)), Engine(space.resources) as engine:
+        dashboard = Dashboard(study.folder, Console(quiet=True))
+        study.listeners.append(dashboard.on_event)
+        with dashboard, Engine(space.resources) as engine:
             study.record("launched", slots=engine.slots, environment={}, terms=asdict(space.terms))
             yield study, engine
 

@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -12,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from karat.costs import costs_of_trial
+from karat.dashboard import Dashboard
 from karat.dryrun import trial_config
 from karat.engine import Engine
 from karat.environment import describe_environment
 from karat.errors import InputError
 from karat.extension import extended_source, larger_space, merged
 from karat.interruption import Interruption
-from karat.journal import FILE_NAME, Event, Journal
+from karat.journal import FILE_NAME, Journal
 from karat.links import refuse_links
 from karat.phrases import interrupted_text, way_on
 from karat.placement import place
@@ -35,7 +34,6 @@ from karat.study import Study
 
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
 WAY_OUT = "choose another --name, or put the older study aside with --fresh"
-_VIEW_PATIENCE_S = 120.0
 
 
 def drive(
@@ -180,7 +178,9 @@ def _run(
     study: Study, terms: Terms, command: str, console: Console, interruption: Interruption
 ) -> int:
     console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
-    with _DashboardView(study, console):
+    dashboard = Dashboard(study.folder, console)
+    study.listeners.append(dashboard.on_event)
+    with dashboard:
         # A driver killed at its last step had nothing left to run.
         if not study.finished and interruption.signal is None and study.spent() is None:
             _run_segments(study, terms, interruption, console)
@@ -218,61 +218,6 @@ def _run_segments(study: Study, terms: Terms, interruption: Interruption, consol
         with Progress(study, engine.slots, console):
             if interruption.signal is None:
                 engine.run(study)
-
-
-class _DashboardView:
-    """Keeps MLflow up to date from a process of its own, whose stdin tells it that we live.
-
-    It starts with the first report, so that it does not take the workers' CPU time while they
-    start; it reads the journal from its beginning anyway.
-    """
-
-    def __init__(self, study: Study, console: Console) -> None:
-        self._folder, self._console = study.folder, console
-        self._environment = dict(os.environ)  # the engine takes credentials out of ours
-        self._process: subprocess.Popen[bytes] | None = None
-        study.listeners.append(self._on_event)
-
-    def __enter__(self) -> None:
-        pass
-
-    def _on_event(self, event: Event, state: StudyState) -> None:
-        if event.kind == "reported":
-            self._start()
-
-    def _start(self) -> None:
-        if self._process is not None:
-            return
-        with (self._folder / "sync.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "karat", "sync", str(self._folder), "--follow"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=Path(__file__).resolve().parent.parent,
-                env=self._environment,
-                start_new_session=True,  # Ctrl-C is for the driver; the view drains the journal
-            )
-
-    def __exit__(self, *_: object) -> None:
-        self._start()
-        view = self._process
-        assert view is not None
-        assert view.stdin is not None
-        view.stdin.close()
-        try:
-            with self._console.status("bringing the dashboard up to date"):
-                status = view.wait(_VIEW_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            view.kill()
-            status = view.wait()
-        if status != 0:
-            self._console.print(
-                f"the dashboard is behind (see {self._folder / 'sync.log'}); nothing is lost, "
-                f"and `python -m karat sync {self._folder}` brings it up to date",
-                markup=False,
-                soft_wrap=True,
-            )
 
 
 def _show_end(state: StudyState, folder: Path, console: Console) -> int:

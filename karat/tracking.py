@@ -160,16 +160,17 @@ def _loop(
     while True:
         begun = time.monotonic()
         alive = owner_alive()  # before reading: all that a dead driver wrote is then there
-        record.read()
         if not (follow and alive):
             deadline = deadline or begun + give_up_s
             view = None  # the last look is a fresh one: who knows what was deleted or lost
         try:
+            record.read()
             view = view or View(folder, outage.uri, deleted_runs)
             _push(view, record, outage, alive=alive, last=deadline is not None)
         except JournalError:
             raise
-        # An answer that is none of MLflow's can lead to anything in its client.
+        # An answer that is none of MLflow's can lead to anything in its client, and storage may be
+        # away for a while too.
         except Exception as error:
             outage.goes_on(error, answered=view is not None and bool(view.experiment))
             view = None  # what arrived is not known; the next view looks it up

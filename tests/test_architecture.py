@@ -66,6 +66,7 @@ LAYERS = [
     {"report_words", "report_pictures"},
     {"report_tables"},
     {
+        "dashboard",
         "engine",
         "local_ray",
         "ray_peers",

@@ -1,5 +1,6 @@
 """MLflow is a view: whatever happens to it, or to the driver, the journal decides what it shows."""
 
+import errno
 import fcntl
 import itertools
 import os
@@ -18,7 +19,7 @@ import yaml
 
 from karat.checkpoint import load_checkpoint, newest_first
 from karat.journal import Journal
-from karat.mlflow_view import KERNELS_PARAM, View, flatten
+from karat.mlflow_view import KERNELS_PARAM, Record, View, flatten
 from karat.tracking import TrackingError, sync, tracking_uri
 from karat.training import Trainer
 from karat.trial_config import TrialConfig
@@ -518,6 +519,24 @@ def test_an_outage_delays_the_view_and_loses_nothing(
         " fails, trying on: 503 Service Unavailable",
         " works again",
     ]
+
+
+def test_a_journal_that_cannot_be_read_for_a_while_delays_the_view(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer.begin()
+    writer.whole(0, 0.5)
+    looks, reads, real = itertools.count(), itertools.count(), Record.read
+
+    def stale_at_first(self: Record) -> None:
+        if next(reads) < 2:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self.path))
+        real(self)
+
+    monkeypatch.setattr(Record, "read", stale_at_first)
+    sync(writer.folder, follow=True, owner_alive=lambda: next(looks) < 3, poll_s=0.01)
+    assert trial_run(writer.folder).data.metrics["val_accuracy"] == 0.5
+    assert "Stale file handle" in caplog.text
 
 
 def test_a_deleted_experiment_is_restored_and_a_deleted_run_made_anew(writer: Writer) -> None:
