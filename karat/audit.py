@@ -7,7 +7,7 @@
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
 | every checkpoint that is referred to verifies | files below `trials/` |
 | a finished study has finished trials only | the last event |
-| MLflow has one run for each trial, with its end and all its epochs | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
+| MLflow has one run for each trial, with its configuration, its end and all its epochs | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
 """
 
 from collections import Counter
@@ -174,13 +174,16 @@ def _runs(
     by_trial: dict[int, list[TrackedRun]] = {}
     deleted: set[int] = set()
     leave = deleted_runs_of(state, deleted_runs) == "leave"
-    tracked = runs_of_study(folder, state.created["name"], state.created["uid"])
+    tracked = runs_of_study(folder, state)
     if tracked is None:
         if not leave:
             yield "MLflow's experiment of the study is deleted"
         return
     for run in tracked:
-        if not run.deleted:
+        if run.of_another:
+            if not (run.deleted or running):
+                yield f"MLflow shows another configuration or kernel for trial {run.trial}"
+        elif not run.deleted:
             by_trial.setdefault(run.trial, []).append(run)
         elif leave:
             deleted.add(run.trial)

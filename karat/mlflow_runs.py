@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from karat.state import StudyState, Trial
+
 STATUS_TAG, UID_TAG, TRIAL_TAG = "karat.status", "karat.study_uid", "karat.trial"
+FINGERPRINT_TAG = "karat.fingerprint"  # `karat.state.Trial.fingerprint`
+KERNELS_PARAM = "attention.kernel_used"
 PARENT_TAG = "mlflow.parentRunId"
 STUDY = -1  # in place of a trial's number
 
@@ -68,15 +72,40 @@ def is_deleted(run: Any) -> bool:
     return str(run.info.lifecycle_stage) == "deleted"
 
 
-def find_runs(client: Any, experiment: str, uid: str, *, leave_deleted: bool) -> Found:
+def is_of_another(run: Any, trial: Trial | None) -> bool:
+    """Whether the run shows another configuration, seed or kernel than the trial of its number has.
+
+    A journal that was cut may ask for other trials by the numbers that it had given, and MLflow
+    takes no second value of a parameter. Runs of older versions of karat bear no fingerprint, and
+    are taken for the journal's.
+    """
+    if trial is None:
+        return False
+    shown, kernels = run.data.tags.get(FINGERPRINT_TAG), run.data.params.get(KERNELS_PARAM)
+    if kernels is not None and trial.kernels and kernels != kernels_text(trial):
+        return True
+    return shown is not None and shown != trial.fingerprint
+
+
+def kernels_text(trial: Trial) -> str:
+    """The parameter `attention.kernel_used` of a trial that has reported."""
+    return ", ".join(trial.kernels or ())
+
+
+def find_runs(client: Any, experiment: str, state: StudyState, *, leave_deleted: bool) -> Found:
     """Settle which run stands for the study and for each trial.
 
     A server that is slow to answer may make a run that nobody waits for any more, after the view
-    has made another one: those are surplus. One that is whole goes first.
+    has made another one: those are surplus, and so are runs that show another trial. One that is
+    whole goes first.
     """
     found, by_trial = Found(), defaultdict(list)
-    for run in all_runs(client, experiment, uid):
-        by_trial[trial_of(run)].append(run)
+    for run in all_runs(client, experiment, state.created["uid"]):
+        number = trial_of(run)
+        if not is_of_another(run, state.trials.get(number)):
+            by_trial[number].append(run)
+        elif not is_deleted(run):
+            found.surplus.append(run.info.run_id)
     for number, runs in by_trial.items():
         active = [run for run in runs if not is_deleted(run)]
         active.sort(key=lambda run: run.data.tags.get(STATUS_TAG) in (None, "running"))

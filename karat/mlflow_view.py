@@ -18,6 +18,8 @@ import yaml
 from karat.journal import Event, Follower
 from karat.mlflow_client import TrackingError, is_database, open_client
 from karat.mlflow_runs import (
+    FINGERPRINT_TAG,
+    KERNELS_PARAM,
     PARENT_TAG,
     STATUS_TAG,
     STUDY,
@@ -26,6 +28,7 @@ from karat.mlflow_runs import (
     Found,
     Known,
     find_runs,
+    kernels_text,
 )
 from karat.reports import Reports
 from karat.space import DeletedRuns, TrackingConfig
@@ -39,7 +42,6 @@ _RUN_STATUS = {
     "interrupted": "KILLED",
 }
 _COUNT_OF = {phase: f"{phase}_trials_ended" for phase in ("search", "confirm")}
-KERNELS_PARAM = "attention.kernel_used"
 _KILLED = "the driver ended without a word"
 log = logging.getLogger(__name__)
 
@@ -194,12 +196,16 @@ class View:
 
     def _look_up(self, state: StudyState) -> Found:
         leave = self._leaves_deleted(state)
-        return find_runs(self.client, self.experiment, state.created["uid"], leave_deleted=leave)
+        return find_runs(self.client, self.experiment, state, leave_deleted=leave)
 
     def _find_runs(self, state: StudyState) -> dict[int, Known]:
         found = self._look_up(state)
         for surplus in found.surplus:
-            log.warning("MLflow had two runs of one trial; %s is deleted", surplus)
+            log.warning(
+                "the MLflow run %s is deleted: its trial has another one, or is another one in the "
+                "journal",
+                surplus,
+            )
             self.client.delete_run(surplus)
         return found.runs
 
@@ -219,6 +225,7 @@ class View:
             "karat.kind": "trial",
             UID_TAG: uid,
             TRIAL_TAG: str(trial.number),
+            FINGERPRINT_TAG: trial.fingerprint,
             "karat.phase": trial.phase,
             "karat.arm": trial.arm,
         }
@@ -253,7 +260,7 @@ class View:
             text = yaml.safe_dump(trial.config, sort_keys=False)
             self.client.log_text(known.id, text, "config.yaml")
         if trial.kernels and not known.has_kernels:
-            params[KERNELS_PARAM] = ", ".join(trial.kernels)
+            params[KERNELS_PARAM] = kernels_text(trial)
             known.has_kernels = True
         self._log(known, record.points(trial.number, known.points), params)
         if trial.status == "completed":

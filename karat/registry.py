@@ -21,6 +21,7 @@ from typing import Any
 
 from karat.checkpoint import epoch_of, load_checkpoint, newest_first
 from karat.errors import CheckpointError, KaratError
+from karat.mlflow_runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
 from karat.state import StudyState, Trial
 
 REQUIREMENTS = ("torch", "torchvision", "timm")
@@ -69,8 +70,8 @@ def register_best(
     if best is None:
         return
     trial, values = best
-    known = client.search_model_versions(f"name = '{name}' and tags.`karat.study_uid` = '{uid}'")
-    if any(each.tags.get("karat.trial") == str(trial.number) for each in known):
+    known = client.search_model_versions(f"name = '{name}' and tags.`{UID_TAG}` = '{uid}'")
+    if any(_is_of(trial, each.tags) for each in known):
         return
     if trial.number not in runs:
         log.warning(
@@ -86,6 +87,12 @@ def register_best(
         return
     with _fluent(uri):  # an SQL registry looks the model up there, whatever the client's address
         _create_version(client, state, trial, values, runs[trial.number], model_id)
+
+
+def _is_of(trial: Trial, tags: Mapping[str, str]) -> bool:
+    """Whether a version bears the tags of this trial; those of older versions of karat lack one."""
+    ours = trial.fingerprint
+    return tags.get(TRIAL_TAG) == str(trial.number) and tags.get(FINGERPRINT_TAG, ours) == ours
 
 
 def _logged_model(client: Any, run_id: str) -> str | None:
@@ -160,8 +167,9 @@ def _create_version(
         run_id=run_id,
         model_id=model_id,
         tags={
-            "karat.study_uid": state.created["uid"],
-            "karat.trial": str(trial.number),
+            UID_TAG: state.created["uid"],
+            TRIAL_TAG: str(trial.number),
+            FINGERPRINT_TAG: trial.fingerprint,
             "karat.arm": trial.arm,
         },
         description=(

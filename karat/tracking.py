@@ -22,10 +22,11 @@ from karat import faults
 from karat.errors import JournalError
 from karat.journal import FILE_NAME
 from karat.mlflow_client import TrackingError, patience, prepare_mlflow, time_limit, tracking_uri
-from karat.mlflow_runs import all_runs, is_deleted, trial_of
+from karat.mlflow_runs import all_runs, is_deleted, is_of_another, trial_of
 from karat.mlflow_view import Record, View
 from karat.redact import shown_address, without_secrets
 from karat.space import DeletedRuns
+from karat.state import StudyState
 from karat.studylock import is_locked
 
 __all__ = ["TrackedRun", "TrackingError", "run_sync", "runs_of_study", "sync", "tracking_uri"]
@@ -57,15 +58,19 @@ def run_sync(study_folder: Path, *, follow: bool, deleted_runs: DeletedRuns | No
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """A run as MLflow has it: its trial (-1 for the study's own), status, and epochs reported."""
+    """A run as MLflow has it: its trial (-1 for the study's own), status, and epochs reported.
+
+    `of_another` marks one that shows another trial than the journal has by that number.
+    """
 
     trial: int
     status: str
     epochs: frozenset[int]
     deleted: bool
+    of_another: bool
 
 
-def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun] | None:
+def runs_of_study(study_folder: Path, state: StudyState) -> list[TrackedRun] | None:
     """The runs of a study in MLflow, for `karat.audit`; None if its whole experiment was deleted.
 
     Raises:
@@ -78,7 +83,7 @@ def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun] |
     client = MlflowClient(uri)
     try:
         with patience(time_limit(_ANSWER_S)):
-            experiment = client.get_experiment_by_name(name)
+            experiment = client.get_experiment_by_name(state.created["name"])
             if experiment is None:
                 return []
             if experiment.lifecycle_stage == "deleted":
@@ -92,8 +97,9 @@ def runs_of_study(study_folder: Path, name: str, uid: str) -> list[TrackedRun] |
                         for point in client.get_metric_history(run.info.run_id, "epoch_seconds")
                     ),
                     deleted=is_deleted(run),
+                    of_another=is_of_another(run, state.trials.get(trial_of(run))),
                 )
-                for run in all_runs(client, experiment.experiment_id, uid)
+                for run in all_runs(client, experiment.experiment_id, state.created["uid"])
             ]
     except Exception as error:  # as in `_loop`
         raise TrackingError(

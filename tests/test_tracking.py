@@ -19,7 +19,8 @@ import yaml
 
 from karat.checkpoint import load_checkpoint, newest_first
 from karat.journal import Journal
-from karat.mlflow_view import KERNELS_PARAM, Record, View, flatten
+from karat.mlflow_runs import KERNELS_PARAM
+from karat.mlflow_view import Record, View, flatten
 from karat.tracking import TrackingError, sync, tracking_uri
 from karat.training import Trainer
 from karat.trial_config import TrialConfig
