@@ -7,9 +7,10 @@
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
 | every checkpoint that is referred to verifies | files below `trials/` |
 | a finished study has finished trials only | the last event |
-| MLflow has one run for each trial, with its configuration, its end and all its epochs | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
+| MLflow has one run for each trial, with its configuration, its end, all its epochs and the last value | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def audit(
     for trial in state.trials.values():
         found += _checkpoints(folder, trial)
     if tracking:
-        found += _runs(folder, state, running, deleted_runs)
+        found += _runs(folder, events, state, running, deleted_runs)
     return found
 
 
@@ -166,7 +167,11 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
 
 
 def _runs(
-    folder: Path, state: StudyState, running: bool, deleted_runs: DeletedRuns | None
+    folder: Path,
+    events: Sequence[Event],
+    state: StudyState,
+    running: bool,
+    deleted_runs: DeletedRuns | None,
 ) -> Iterator[str]:
     """MLflow against the journal; what a living driver has not told it yet is no fault."""
     if not state.created:
@@ -197,6 +202,7 @@ def _runs(
             yield f"MLflow shows {name} as RUNNING, and no driver is running"
     if not running and -1 not in {*by_trial, *deleted}:
         yield "MLflow has no run of the study"
+    latest = _latest(events, state.created["metric"])
     for trial in [] if running else state.trials.values():
         found = by_trial.get(trial.number)
         if found is None:
@@ -207,3 +213,30 @@ def _runs(
             yield f"MLflow shows trial {trial.number} as {found[0].status}; it is {trial.status}"
         if missing := {report.epoch for report in trial.reports} - found[0].epochs:
             yield f"MLflow misses epochs {sorted(missing)} of trial {trial.number}"
+        yield from _last_value(found[0], state.created["metric"], latest.get(trial.number))
+
+
+def _last_value(run: TrackedRun, metric: str, value: float | None) -> Iterator[str]:
+    """The metric of a trial's run against the journal's last value."""
+    if value is None:
+        return
+    shown = run.latest.get(metric)
+    if shown is None or not math.isclose(shown, value, rel_tol=1e-9):
+        yield (
+            f"MLflow shows {metric} {shown} for trial {run.trial}; the journal has {value} "
+            "(delete the run in MLflow, and `karat sync` makes it anew)"
+        )
+
+
+def _latest(events: Sequence[Event], metric: str) -> dict[int, float]:
+    """Each trial's value as MLflow is to show it: the newest one of the highest epoch ever reported.
+
+    `Trial.last` is another where a segment began at an earlier epoch and did not come as far.
+    """
+    best: dict[int, tuple[int, int, float]] = {}
+    for event in events:
+        data = event.data
+        if event.kind == "reported" and metric in data["metrics"]:
+            point = (data["epoch"], round(1000 * event.time), data["metrics"][metric])
+            best[data["trial"]] = max(best.get(data["trial"], point), point)
+    return {trial: value for trial, (_, _, value) in best.items()}

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +60,14 @@ def run_sync(study_folder: Path, *, follow: bool, deleted_runs: DeletedRuns | No
 class TrackedRun:
     """A run as MLflow has it: its trial (-1 for the study's own), status, and epochs reported.
 
-    `of_another` marks one that shows another trial than the journal has by that number.
+    `latest` has the value of each metric at its highest step. `of_another` marks a run that shows
+    another trial than the journal has by that number.
     """
 
     trial: int
     status: str
     epochs: frozenset[int]
+    latest: Mapping[str, float]
     deleted: bool
     of_another: bool
 
@@ -96,6 +98,7 @@ def runs_of_study(study_folder: Path, state: StudyState) -> list[TrackedRun] | N
                         point.step
                         for point in client.get_metric_history(run.info.run_id, "epoch_seconds")
                     ),
+                    latest=run.data.metrics,
                     deleted=is_deleted(run),
                     of_another=is_of_another(run, state.trials.get(trial_of(run))),
                 )

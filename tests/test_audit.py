@@ -168,6 +168,24 @@ def test_what_mlflow_lacks_or_has_too_much_is_named(study: Path) -> None:
         assert any(message in line for line in found), found
 
 
+def test_a_value_in_mlflow_that_is_not_the_journals_is_named(study: Path) -> None:
+    from mlflow import MlflowClient
+
+    from karat.tracking import tracking_uri
+
+    sync(study)
+    client = MlflowClient(tracking_uri(study))
+    experiment = client.get_experiment_by_name(study.name)
+    [run] = client.search_runs([experiment.experiment_id], "tags.`karat.trial` = '0'")
+    client.log_metric(run.info.run_id, "val_accuracy", 0.125, step=journals.EPOCHS)
+    client.log_metric(run.info.run_id, "val_loss", 0.125, step=journals.EPOCHS)
+    [line] = audit(study)
+    assert "MLflow shows val_accuracy 0.125 for trial 0; the journal has 0." in line
+    client.delete_run(run.info.run_id)
+    sync(study)
+    assert audit(study) == []
+
+
 def test_command_exits_with_1_and_one_line_for_each_fault(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,3 +194,24 @@ def test_command_exits_with_1_and_one_line_for_each_fault(
     rewrite(study, without_last("trial_ended"))
     assert main(["audit", str(study), "--no-tracking"]) == 1
     assert "has not ended" in capsys.readouterr().out
+
+
+def test_a_segment_that_does_not_come_as_far_as_the_one_before_is_no_fault_of_mlflow(
+    study: Path,
+) -> None:
+    def lost_in_its_second_epoch(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:
+        content = plain(events)
+        place = next(p for p, (_, data) in enumerate(content) if data.get("status") == "stopped")
+        trial, report = content[place][1]["trial"], content[place - 1][1]
+        assert report["epoch"] == 1
+        further = {**report["metrics"], "val_accuracy": 0.125}
+        more = [
+            ("reported", {**report, "epoch": 2, "metrics": further}),
+            ("segment_ended", {"trial": trial, "segment": 0, "cause": "lost", "detail": ""}),
+            ("segment_started", {"trial": trial, "segment": 1, "from_epoch": 1}),
+        ]
+        return [*content[:place], *more, *content[place:]]
+
+    rewrite(study, lost_in_its_second_epoch)
+    sync(study)
+    assert not [line for line in audit(study) if "MLflow" in line]
