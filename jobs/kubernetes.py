@@ -17,7 +17,7 @@ import yaml
 from jobs import Submission, Submitted
 from jobs.ray_cluster import STOP_WAIT_S
 from jobs.upload import space_inside
-from jobs.words import launch_words, refuse_secrets
+from jobs.words import again, launch_words, refuse_secrets
 from karat.clusters import KubernetesConfig
 from karat.errors import InputError, StudyError
 
@@ -49,9 +49,11 @@ def text(submission: Submission) -> str:
     """Two objects as YAML: the space file, and the RayJob that reads it.
 
     Raises:
-        InputError: the space names no Kubernetes settings, or would give a secret away.
+        InputError: the space names no Kubernetes settings, something could not go well there, or
+            a secret would be given away.
     """
     config = config_of(submission)
+    check_settings(submission)
     objects = [_question(submission, config), _ray_job(submission, config)]
     return refuse_secrets(
         yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
@@ -86,8 +88,21 @@ def submit(submission: Submission) -> Submitted:
         watch=f"kubectl logs {where} --follow --selector job-name={name}",
         # The pods go, the head's when its driver has left off; the object stays.
         stop=f"kubectl patch rayjob {name} {where} --type merge --patch {suspend}",
-        resume=shlex.join(["python", "launch.py", *submission.arguments, "--submit", "kubernetes"]),
+        resume=again(submission.arguments, "kubernetes"),
     )
+
+
+def check_settings(submission: Submission) -> None:
+    """Refuse what is wrong on any cluster.
+
+    Raises:
+        InputError: what, and what would be right.
+    """
+    if "--fresh" in submission.arguments:
+        raise InputError(
+            "--fresh: does not go with --submit kubernetes, where each retry of the job would begin "
+            "the study anew; choose another --name"
+        )
 
 
 def checks(submission: Submission) -> list[tuple[str, Callable[[], str]]]:

@@ -20,7 +20,7 @@ from typing import Any
 from jobs import Submission, Submitted
 from jobs.node_check import MARK
 from jobs.upload import check_size, files_of, space_inside, stage
-from jobs.words import launch_words, refuse_secrets
+from jobs.words import again, launch_words, refuse_secrets
 from karat.clusters import RayConfig
 from karat.errors import InputError, StudyError
 from karat.redact import shown_address
@@ -68,10 +68,12 @@ def submit(submission: Submission) -> Submitted:
             metadata=_metadata(submission),
         )
     at = shlex.join(["--address", shown_address(config.address), job])
-    again = shlex.join(["python", "launch.py", *submission.arguments, "--submit", "ray"])
     ray = "RAY_AUTH_MODE=token ray job"  # else it keeps its token to itself
     return Submitted(
-        id=job, watch=f"{ray} logs --follow {at}", stop=f"{ray} stop {at}", resume=again
+        id=job,
+        watch=f"{ray} logs --follow {at}",
+        stop=f"{ray} stop {at}",
+        resume=again(submission.arguments, "ray"),
     )
 
 

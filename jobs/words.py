@@ -1,5 +1,6 @@
 """The words of a launch elsewhere, and the promise that none of them is a secret."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -12,6 +13,12 @@ def launch_words(arguments: Sequence[str], space: PurePath, storage: PurePath) -
     own = without_option(without_option(arguments, "--space"), "--storage")
     places = ["--space", str(space), "--storage", str(storage)]
     return ["python", "-m", "jobs.in_cluster", *places, *own]
+
+
+def again(arguments: Sequence[str], way: str) -> str:
+    """The command that goes on with a study, as one types it: what `--fresh` says is done."""
+    words = [word for word in arguments if word != "--fresh"]
+    return shlex.join(["python", "launch.py", *words, "--submit", way])
 
 
 def without_option(words: Sequence[str], option: str) -> list[str]:

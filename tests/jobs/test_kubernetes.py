@@ -102,6 +102,12 @@ def test_site_without_settings_is_refused(write_space: Callable[..., Path]) -> N
         text(submission(write_space(), None))
 
 
+def test_retried_job_never_begins_a_study_anew(write_space: Callable[..., Path]) -> None:
+    given = submission(write_space())
+    with pytest.raises(InputError, match=r"--fresh: does not go with --submit kubernetes.*--name"):
+        text(replace(given, arguments=(*given.arguments, "--fresh")))
+
+
 def test_missing_kubectl_is_said(
     write_space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

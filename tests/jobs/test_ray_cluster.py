@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import Submission, ray_checks
+from jobs import Submission, ray_checks, ray_cluster
 from jobs.node_check import looked_at
 from jobs.ray_cluster import check_nodes, check_version, submit, text, token_of
 from jobs.upload import check_size, files_of, space_inside, stage
@@ -177,6 +177,28 @@ def test_another_folder_of_the_same_name_is_noticed(tmp_path: Path) -> None:
         f"{tmp_path} is another folder there than on the head"
     ]
     assert looked_at(str(tmp_path), "token", ["/nowhere/data"]) == ["there is no /nowhere/data"]
+
+
+def test_way_on_does_not_begin_the_study_anew(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, str] = {}
+
+    @contextmanager
+    def staged(_: Submission) -> Iterator[tuple[None, str]]:
+        yield None, "folder"
+
+    def ask(_: None, **given: str) -> str:
+        asked.update(given)
+        return "karat-small-1"
+
+    node = {"node": "a (1)", "resources": {"CPU": 8.0}, "wrong": []}
+    monkeypatch.setattr(ray_cluster, "_staged", staged)
+    monkeypatch.setattr(ray_cluster, "look", lambda *_: {"nodes": [node]})
+    monkeypatch.setattr(ray_cluster, "_ask_for_job", ask)
+    done = submit(replace(submission, arguments=(*submission.arguments, "--fresh")))
+    assert asked["entrypoint"].endswith(" --fresh")
+    assert done.resume.endswith(" --name small --submit ray")
 
 
 def test_relative_data_is_refused(submission: Submission) -> None:
