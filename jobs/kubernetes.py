@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 
 from jobs import Submission, Submitted
-from jobs.ray_cluster import STOP_WAIT_S
+from jobs.ray_cluster import STOP_WAIT_S, data_of
 from jobs.upload import space_inside
 from jobs.words import again, launch_words, refuse_secrets
 from karat.clusters import KubernetesConfig
 from karat.errors import InputError, StudyError
+from karat.space import ResourceConfig
 
 STUDIES = PurePosixPath("/studies")
 _REPOSITORY = PurePosixPath("/karat")
@@ -53,7 +54,7 @@ def text(submission: Submission) -> str:
             a secret would be given away.
     """
     config = config_of(submission)
-    check_settings(submission)
+    check_settings(submission, config)
     objects = [_question(submission, config), _ray_job(submission, config)]
     return refuse_secrets(
         yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
@@ -64,7 +65,7 @@ def submit(submission: Submission) -> Submitted:
     """Hand both objects to `kubectl`, after a dry run by the cluster's own schema.
 
     Raises:
-        InputError: there is no kubectl, or the cluster refuses the objects.
+        InputError: there is no kubectl, or the cluster refuses the objects or lacks what they name.
         StudyError: it does not take them.
     """
     if shutil.which("kubectl") is None:
@@ -74,6 +75,7 @@ def submit(submission: Submission) -> Submitted:
     refused, _ = kubectl(["apply", "--dry-run=server", "-f", "-"], objects)
     if refused:
         raise InputError(f"the Kubernetes cluster refuses the RayJob: {refused}")
+    check_cluster(submission)
     status = ["-o", "jsonpath={.status.jobDeploymentStatus}"]
     _, before = kubectl(["get", "rayjob", name, *at, *status])
     if before in _ENDED:  # an object that has ended does not begin again; its study does
@@ -92,7 +94,7 @@ def submit(submission: Submission) -> Submitted:
     )
 
 
-def check_settings(submission: Submission) -> None:
+def check_settings(submission: Submission, config: KubernetesConfig) -> None:
     """Refuse what is wrong on any cluster.
 
     Raises:
@@ -103,6 +105,48 @@ def check_settings(submission: Submission) -> None:
             "--fresh: does not go with --submit kubernetes, where each retry of the job would begin "
             "the study anew; choose another --name"
         )
+    check_room(submission.space.resources, config)
+    for root in data_of(submission):
+        if not PurePosixPath(root).is_relative_to(STUDIES):
+            raise InputError(
+                f"data.root = {root!r}: no pod has it; must lie below {STUDIES}, which is the claim "
+                f"{config.claim} (cluster.kubernetes.claim)"
+            )
+
+
+def check_room(resources: ResourceConfig, config: KubernetesConfig) -> None:
+    """Refuse a trial that all the workers there may be do not hold.
+
+    Raises:
+        InputError: with what a worker has.
+    """
+    on_each = resources.processes_on(config.cpus, config.gpus)
+    if on_each * config.most_workers < resources.of_processes:
+        share = resources.gpus_at_most / resources.of_processes
+        raise InputError(
+            f"resources: {config.most_workers} workers with {config.cpus} CPUs and {config.gpus} "
+            f"GPUs each (cluster.kubernetes) have no room for a trial of {resources.of_processes} "
+            f"processes, each with {resources.cpus} CPUs and {share:g} GPUs"
+        )
+
+
+def check_cluster(submission: Submission) -> None:
+    """Refuse a claim or a secret that is not there, for which pods would wait without end.
+
+    Raises:
+        InputError: which, and what would be right.
+    """
+    from jobs.kubernetes_checks import claim, secret
+    from karat.doctor import Unwell
+
+    config = config_of(submission)
+    for check in (claim, secret):
+        try:
+            check(config)
+        except Unwell as error:
+            # Whoever may make jobs may not be allowed to look at everything that these need.
+            if "(Forbidden)" not in str(error):
+                raise InputError(str(error)) from error
 
 
 def checks(submission: Submission) -> list[tuple[str, Callable[[], str]]]:

@@ -20,13 +20,12 @@ def checks(submission: Submission) -> list[Check]:
     looked at.
     """
     config = config_of(submission)
-    in_namespace = ["--namespace", config.namespace]
     return [
         ("kubectl", server),
         ("kuberay", kuberay),
         ("namespace", lambda: namespace(config)),
-        ("shared", lambda: claim(config, in_namespace)),
-        ("secret", lambda: secret(config, in_namespace)),
+        ("shared", lambda: claim(config)),
+        ("secret", lambda: secret(config)),
         ("nodes", lambda: nodes(config)),
         ("rayjob", lambda: rayjob(submission)),
     ]
@@ -73,11 +72,11 @@ def namespace(config: KubernetesConfig) -> str:
     return f"{name}; RayJobs may be made in it ({said})"
 
 
-def claim(config: KubernetesConfig, at: list[str]) -> str:
+def claim(config: KubernetesConfig) -> str:
     """The claim for the studies is there, and every node can have it."""
     name = config.claim
-    words = ["get", "persistentvolumeclaim", name, *at, "-o", "json"]
-    said = json.loads(asked(f"cluster.kubernetes.claim = {name}", words))
+    words = ["get", "persistentvolumeclaim", name, "--namespace", config.namespace]
+    said = json.loads(asked(f"cluster.kubernetes.claim = {name}", [*words, "-o", "json"]))
     modes = said["spec"].get("accessModes", [])
     if _SHARED not in modes:
         raise Unwell(
@@ -87,11 +86,11 @@ def claim(config: KubernetesConfig, at: list[str]) -> str:
     return f"claim {name}, {_SHARED}, {said.get('status', {}).get('phase', 'not bound yet')}"
 
 
-def secret(config: KubernetesConfig, at: list[str]) -> str:
+def secret(config: KubernetesConfig) -> str:
     """The secret with the tracking credentials is there; its values are not read."""
     if config.secret is None:
         return "none named; MLflow is a file in the volume"
-    words = ["get", "secret", config.secret, *at, "-o", "name"]
+    words = ["get", "secret", config.secret, "--namespace", config.namespace, "-o", "name"]
     asked(f"cluster.kubernetes.secret = {config.secret}", words)
     return f"{config.secret} is there"
 

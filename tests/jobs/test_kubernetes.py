@@ -132,7 +132,7 @@ case "$1 $2" in
     "auth can-i") echo yes ;;
     "get persistentvolumeclaim") echo '{{"spec": {{"accessModes": ["'$(cat mode)'"]}},
         "status": {{"phase": "Bound"}}}}' ;;
-    "get secret") echo secret/$3 ;;
+    "get secret") cat secret >&2; test ! -s secret && echo secret/$3 ;;
     "get nodes") echo '{{"items": [{{"status": {{"allocatable":
         {{"cpu": "7910m", "memory": "'$(cat memory)'", "nvidia.com/gpu": "1"}}}}}}]}}' ;;
     "get rayjob") cat status ;;
@@ -143,6 +143,7 @@ esac
     )
     program.chmod(0o755)
     (tmp_path / "refusal").touch()
+    (tmp_path / "secret").touch()
     (tmp_path / "mode").write_text("ReadWriteMany")
     (tmp_path / "memory").write_text("32Gi")
     (tmp_path / "status").write_text("Running")
@@ -156,7 +157,7 @@ def test_cluster_is_asked_before_anything_is_made(
     given = submission(write_space())
     done = submit(given)
     verbs = [line.split()[0] for line in (kubectl / "asked").read_text().splitlines()]
-    assert verbs == ["apply", "get", "apply"]
+    assert verbs == ["apply", "get", "get", "get", "apply"]  # the claim, the secret, the job
     assert (kubectl / "given").read_text() == text(given)
     assert done.id == "karat-small"
     assert done.stop.endswith("""--type merge --patch '{"spec": {"suspend": true}}'""")
@@ -172,13 +173,68 @@ def test_refusal_of_the_cluster_is_passed_on(
     assert len((kubectl / "asked").read_text().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("mode", "ReadWriteOnce", "claim studies is ReadWriteOnce: pods on several nodes need"),
+        ("secret", "Error (NotFound): no tracking", r"kubernetes\.secret = tracking: .*NotFound"),
+    ],
+)
+def test_job_whose_pods_would_never_start_is_refused(
+    write_space: Callable[..., Path], kubectl: Path, file: str, content: str, message: str
+) -> None:
+    (kubectl / file).write_text(content)
+    with pytest.raises(InputError, match=message):
+        submit(submission(write_space()))
+    made = [each for each in (kubectl / "asked").read_text().splitlines() if "apply" in each]
+    assert made == ["apply --dry-run=server -f -"]
+
+
+def test_secret_that_one_may_not_look_at_is_taken_to_be_there(
+    write_space: Callable[..., Path], kubectl: Path
+) -> None:
+    (kubectl / "secret").write_text('Error (Forbidden): secrets "tracking" is forbidden')
+    assert submit(submission(write_space())).id == "karat-small"
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("{gpus: 9}", r"8 workers with 4 CPUs and 1 GPUs .* 9 processes, each with 1 CPUs and 1 G"),
+        ("{cpus: 5}", r"no room for a trial of 1 processes, each with 5 CPUs and 0 GPUs"),
+        ("{processes: 33}", r"no room for a trial of 33 processes, each with 1 CPUs and 0 GPUs"),
+    ],
+)
+def test_trial_that_the_workers_do_not_hold_is_refused(
+    write_space: Callable[..., Path], resources: str, message: str
+) -> None:
+    space = write_space(("confirm:", f"resources: {resources}\nconfirm:"))
+    with pytest.raises(InputError, match=message):
+        text(submission(space))
+
+
+def test_trial_may_span_all_workers(write_space: Callable[..., Path]) -> None:
+    space = write_space(("confirm:", "resources: {gpus: 8, cpus: 4}\nconfirm:"))
+    assert "kind: RayJob" in text(submission(space))
+
+
+@pytest.mark.parametrize("root", ["/datasets/cifar", "~/cifar", "/studies-of-others"])
+def test_data_that_no_pod_has_is_refused(write_space: Callable[..., Path], root: str) -> None:
+    given = submission(write_space())
+    pictures = {"name": "image_folder", "root": root}
+    with pytest.raises(InputError, match=rf"data\.root = '{root}': no pod has it.* /studies"):
+        text(replace(given, space=replace(given.space, data=pictures)))
+    pictures["root"] = "/studies/data/cifar"
+    assert "kind: RayJob" in text(replace(given, space=replace(given.space, data=pictures)))
+
+
 def test_object_that_has_ended_makes_room_for_a_new_one(
     write_space: Callable[..., Path], kubectl: Path
 ) -> None:
     (kubectl / "status").write_text("Failed")
     submit(submission(write_space()))
     verbs = [line.split()[0] for line in (kubectl / "asked").read_text().splitlines()]
-    assert verbs == ["apply", "get", "delete", "apply"]
+    assert verbs == ["apply", "get", "get", "get", "delete", "apply"]
 
 
 def test_name_is_one_that_kubernetes_takes(write_space: Callable[..., Path]) -> None:
