@@ -5,11 +5,10 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from karat.clusters import WAYS, cluster_of
+from karat.clusters import WAYS, ClusterConfig, cluster_of, told_site
 from karat.errors import InputError, KaratError, StudyLockedError
 from karat.interruption import Interruption
 from karat.lazy import import_lazily, load
@@ -187,7 +186,10 @@ def _launch(options: argparse.Namespace) -> int:
     from karat.engine import slots_of
     from karat.spacefile import load_space
 
-    space = load_space(options.space, overrides, options.name, document)
+    site = _named_site(options)
+    if site is None and not (options.submit or options.dry_run):
+        site = told_site(os.environ)
+    space = load_space(options.space, overrides, options.name, document, site)
     console = Console()
     if options.submit:
         from karat.submission import hand_over
@@ -197,8 +199,6 @@ def _launch(options: argparse.Namespace) -> int:
     if options.dry_run:
         from karat.dryrun import print_plan
 
-        if options.cluster is not None:
-            space = replace(space, cluster=cluster_of(options.cluster, options.space.resolve()))
         print_plan(space, console, options.storage)
         return OK
     if "KARAT_RAY_ADDRESS" not in os.environ:  # what the nodes of a cluster have, they say later
@@ -317,7 +317,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
     if options.submit and options.space is None:
         raise InputError("--submit: needs --space, whose job is looked at")
-    space = None if options.space is None else load_space(options.space)
+    space = None
+    if options.space is not None:
+        space = load_space(options.space, cluster=_named_site(options))
     resources = ResourceConfig() if space is None else space.resources
     checks = checks_here(options.storage, resources, elsewhere=options.submit is not None)
     if options.submit and space is not None:
@@ -326,6 +328,11 @@ def _doctor(options: argparse.Namespace) -> int:
     for each in findings:
         print(printable(str(each)), flush=True)
     return OK if all(each.ok for each in findings) else FAILED
+
+
+def _named_site(options: argparse.Namespace) -> ClusterConfig | None:
+    """What `--cluster` means, in place of what the space says."""
+    return None if options.cluster is None else cluster_of(options.cluster, options.space)
 
 
 def _state_of(study: Path) -> "StudyState":

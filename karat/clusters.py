@@ -6,6 +6,7 @@
 One file may describe several ways to the same machines; `--submit` names the way.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from karat.settings import above, at_least, build
 from karat.yamlfile import read_yaml
 
 FOLDER = "clusters"
+TOLD = "KARAT_SITE"  # in a submitted launch's environment: the site as JSON, its prices alone
 WAYS = ("slurm", "ray", "kubernetes")
 _WORD = re.compile(r"[\w.,:&|()\[\]*@+-]+", re.ASCII)
 _TIME = re.compile(r"(\d+-)?\d{1,2}:\d{2}:\d{2}")
@@ -167,6 +169,12 @@ class ClusterConfig:
             found["kubernetes"] = Machines(of.most_workers, of.cpus, of.gpus)
         return found
 
+    @property
+    def prices(self) -> dict[str, float]:
+        """Those that are known, by their settings."""
+        keys = ("usd_per_gpu_hour", "usd_per_cpu_hour")
+        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+
     def __post_init__(self) -> None:
         at_least("usd_per_gpu_hour", self.usd_per_gpu_hour, 0)
         at_least("usd_per_cpu_hour", self.usd_per_cpu_hour, 0)
@@ -191,7 +199,8 @@ def cluster_of(given: object, space_file: Path) -> ClusterConfig:
         return _checked(given, f"{space_file}: cluster")
     if not isinstance(given, str):
         raise InputError(f"{space_file}: cluster = {given!r}: must be a name or a mapping")
-    folders = (space_file.parent / FOLDER, space_file.parent.parent / FOLDER)
+    beside = space_file.resolve().parent
+    folders = (beside / FOLDER, beside.parent / FOLDER)
     path = next((f / f"{given}.yaml" for f in folders if (f / f"{given}.yaml").is_file()), None)
     if path is None:
         known = sorted(each.stem for folder in folders for each in folder.glob("*.yaml"))
@@ -203,6 +212,24 @@ def cluster_of(given: object, space_file: Path) -> ClusterConfig:
     if not isinstance(data, Mapping):
         raise InputError(f"{path}: must hold `key: value` lines")
     return _checked(data, str(path))
+
+
+def told_site(environment: Mapping[str, str]) -> ClusterConfig | None:
+    """The site that a submitted launch was told of, where no file describes it; None for none.
+
+    Raises:
+        InputError: what it was told is no site.
+    """
+    given = environment.get(TOLD)
+    if given is None:
+        return None
+    try:
+        values = json.loads(given)
+    except ValueError as error:
+        raise InputError(f"{TOLD}: must be JSON ({error})") from error
+    if not isinstance(values, Mapping):
+        raise InputError(f"{TOLD} = {given!r}: must be a mapping")
+    return _checked(values, TOLD)
 
 
 def _checked(values: Mapping[str, Any], place: str) -> ClusterConfig:

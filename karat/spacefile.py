@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.attention_config import settings_of
-from karat.clusters import cluster_of
+from karat.clusters import ClusterConfig, cluster_of
 from karat.door import place_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.levels import Level, Scalar, level_of, nearest_level, plain
@@ -42,6 +42,7 @@ def load_space(
     overrides: Mapping[str, str] | None = None,
     name: str | None = None,
     document: Document | None = None,
+    cluster: ClusterConfig | None = None,
 ) -> Space:
     """Read and check a space.
 
@@ -50,6 +51,7 @@ def load_space(
         overrides: `--set` assignments, dotted key to YAML text.
         name: in place of the file's `study`.
         document: the file's data, if it has been read.
+        cluster: the site in place of the file's.
 
     Raises:
         InputError: what is wrong, with file and line, and what would be right.
@@ -59,7 +61,10 @@ def load_space(
         reader.override(key, text)
     if name is not None:
         reader.assign(("study",), name, "--name")
-    return reader.at_its_site(reader.read(), path)
+    space = reader.read()
+    if cluster is None:
+        cluster = cluster_of(reader.data.get("cluster"), path)
+    return reader.at_a_site(space, cluster)
 
 
 def space_of(source: Mapping[str, Any], name: str, place: str) -> Space:
@@ -149,9 +154,8 @@ class SpaceFile(SpaceData):
             source=self.data,
         )
 
-    def at_its_site(self, space: Space, path: Path) -> Space:
-        """The space with what its `cluster` means, which must have a price where money is limited."""
-        cluster = cluster_of(self.data.get("cluster"), path)
+    def at_a_site(self, space: Space, cluster: ClusterConfig) -> Space:
+        """The space with its site, which must have a price where money is limited."""
         key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
         if space.budget.usd is not None and getattr(cluster, key) is None:
             rule = f"there is no price; say what an hour costs: cluster.{key}"

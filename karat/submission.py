@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from karat.clusters import cluster_of
+from karat.clusters import TOLD
 from karat.redact import without_secrets
 from karat.space import Space
 
@@ -26,12 +27,12 @@ def hand_over(space: Space, options: argparse.Namespace, console: Console) -> No
     """Submit a launch, or show what would be submitted.
 
     Args:
-        space: the checked question.
+        space: the checked question, at its site.
         options: of `launch.py`; `submit` names the way.
         console: the terminal.
 
     Raises:
-        InputError: no such cluster file, or the cluster refuses.
+        InputError: the cluster refuses.
     """
     way = way_of(options.submit)
     submission = describe(space, options, arguments(options))
@@ -56,8 +57,7 @@ def describe(
 ) -> "Submission":
     """What is to be submitted, with absolute paths.
 
-    Raises:
-        InputError: no such cluster file, or something in it is wrong.
+    The launch is told what its site is: files that describe it are not where it will run.
     """
     from jobs import Submission
 
@@ -68,10 +68,8 @@ def describe(
         arguments=arguments,
         storage=options.storage.resolve(),
         repository=_REPOSITORY,
-        cluster=cluster_of(
-            options.cluster if options.cluster is not None else space.source.get("cluster"), file
-        ),
-        environment=_handed_on(os.environ),
+        cluster=space.cluster,
+        environment=_handed_on(os.environ) | {TOLD: json.dumps(space.cluster.prices)},
     )
 
 

@@ -62,3 +62,16 @@ def test_site_can_be_named_for_the_price_alone(
     said = plan(capsys, write_space(), "--cluster", "lab")
     assert "36 trials at a time" in said
     assert "at 3 an hour (usd_per_cpu_hour)" in said
+
+
+def test_prices_are_those_of_the_named_site_for_a_budget_too(
+    write_space: WriteSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clusters").mkdir()
+    for name, price in (("dear", 9), ("cheap", 3)):
+        (tmp_path / "clusters" / f"{name}.yaml").write_text(f"usd_per_cpu_hour: {price}\n")
+    money = ("--set", "budget.usd=5")
+    assert "there is no price" in plan(capsys, write_space(), *money, status=WRONG_INPUT)
+    space = write_space(at("dear"))
+    assert "at 3 an hour" in plan(capsys, space, *money, "--cluster", "cheap")
+    assert "at 9 an hour" in plan(capsys, space, *money)

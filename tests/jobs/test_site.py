@@ -1,0 +1,115 @@
+"""The site of a submitted launch: known where it is submitted, told where it runs."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from karat import driver
+from karat.cli import OK, WRONG_INPUT, launch
+from karat.clusters import TOLD, ClusterConfig, cluster_of, told_site
+from karat.errors import InputError
+from karat.space import Space
+from karat.spacefile import load_space
+
+WriteSpace = Callable[..., Path]
+KUBERNETES = "kubernetes: {image: karat, claim: c}\nusd_per_cpu_hour: 0.5\n"
+RAY = "ray: {address: 'http://head:8265', storage: /studies}\nusd_per_cpu_hour: 0.25\n"
+SLURM = "slurm: {nodes: 2}\nusd_per_cpu_hour: 0.125\n"
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> None:
+    """A site for each way, beside the space."""
+    (tmp_path / "clusters").mkdir()
+    for name, text in (("pods", KUBERNETES), ("lab", RAY), ("site", SLURM)):
+        (tmp_path / "clusters" / f"{name}.yaml").write_text(text)
+
+
+def shown(space: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What would be submitted."""
+    given = ["--space", str(space), "--set", "budget.usd=5", "--dry-run"]
+    assert launch([*given, *words]) == OK
+    return capsys.readouterr().out
+
+
+def told(way: str, text: str) -> str:
+    """What the launch is told of its site."""
+    if way == "ray":
+        return str(json.loads(text)["runtime_env"]["env_vars"][TOLD])
+    if way == "kubernetes":
+        job = list(yaml.safe_load_all(text))[1]
+        return str(yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"][TOLD])
+    found = re.search(f"^export {TOLD}=(.*)$", text, re.M)
+    assert found is not None
+    return shlex.split(found[1])[0]
+
+
+@pytest.mark.usefixtures("sites")
+@pytest.mark.parametrize("is_named_by_space", [True, False])
+@pytest.mark.parametrize(
+    ("way", "site", "price"),
+    [("kubernetes", "pods", 0.5), ("ray", "lab", 0.25), ("slurm", "site", 0.125)],
+)
+def test_launch_elsewhere_knows_the_prices_without_the_file_that_has_them(
+    write_space: WriteSpace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    way: str,
+    site: str,
+    price: float,
+    is_named_by_space: bool,
+) -> None:
+    named = site if is_named_by_space else "missing"
+    space = write_space(("study: small\n", f"study: small\ncluster: {named}\n"))
+    words = [] if is_named_by_space else ["--cluster", site]
+    given = told(way, shown(space, capsys, "--submit", way, *words))
+    assert json.loads(given) == {"usd_per_cpu_hour": price}
+
+    ran: list[Space] = []
+    monkeypatch.setattr(driver, "drive", lambda space, *_, **__: ran.append(space) or OK)
+    monkeypatch.setenv("KARAT_RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv(TOLD, given)
+    elsewhere = tmp_path / "question" / "x.yaml"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(space.read_text())
+    assert launch(["--space", str(elsewhere), "--set", "budget.usd=5"]) == OK
+    assert ran[0].terms.usd_per_cpu_hour == price
+
+
+@pytest.mark.usefixtures("sites")
+def test_name_that_no_file_describes_is_refused_where_nothing_was_told(
+    write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(TOLD, raising=False)
+    space = write_space(("study: small\n", "study: small\ncluster: missing\n"))
+    assert launch(["--space", str(space)]) == WRONG_INPUT
+    assert "there is no clusters/missing.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("{", "must be JSON"), ("[]", "must be a mapping"), ('{"usd": 1}', "usd: unknown key")],
+)
+def test_wrong_site_that_was_told_is_refused(given: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"{TOLD}.*{message}"):
+        told_site({TOLD: given})
+
+
+@pytest.mark.usefixtures("sites")
+def test_site_beside_the_folder_of_spaces_is_found_from_within_it(
+    write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "spaces"
+    folder.mkdir()
+    (folder / "x.yaml").write_text(
+        write_space(("study: small\n", "study: small\ncluster: lab\n")).read_text()
+    )
+    monkeypatch.chdir(folder)
+    assert load_space(Path("x.yaml")).cluster.prices == {"usd_per_cpu_hour": 0.25}
+    assert cluster_of(None, Path("x.yaml")) == ClusterConfig()
