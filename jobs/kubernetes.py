@@ -1,7 +1,8 @@
 """A study as a `RayJob` for KubeRay: head, autoscaled workers, a volume for the studies, secrets.
 
 The driver runs on the head. When a node is lost under it, KubeRay makes a new cluster and starts
-the driver again, up to `retries` times; the study in the volume goes on.
+the driver again, up to `retries` times; the study in the volume goes on. It would do so after every
+other end but success, too, and so `jobs.in_rayjob` lets those count as one that it would not change.
 """
 
 import json
@@ -194,7 +195,8 @@ def _question(submission: Submission, config: KubernetesConfig) -> dict[str, Any
 
 
 def _ray_job(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
-    words = launch_words(submission.arguments, _QUESTION / space_inside(submission).name, STUDIES)
+    space = _QUESTION / space_inside(submission).name
+    words = launch_words(submission.arguments, space, STUDIES, "jobs.in_rayjob")
     variables = {**submission.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(_stop_wait_s(config))}
     return {
         "apiVersion": "ray.io/v1",

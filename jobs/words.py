@@ -8,11 +8,16 @@ from karat.errors import InputError
 from karat.redact import without_secrets
 
 
-def launch_words(arguments: Sequence[str], space: PurePath, storage: PurePath) -> list[str]:
-    """`python -m jobs.in_cluster ...` with the space file and the storage where they are over there."""
+def launch_words(
+    arguments: Sequence[str],
+    space: PurePath,
+    storage: PurePath,
+    module: str = "jobs.in_cluster",
+) -> list[str]:
+    """`python -m MODULE ...` with the space file and the storage where they are over there."""
     own = without_option(without_option(arguments, "--space"), "--storage")
     places = ["--space", str(space), "--storage", str(storage)]
-    return ["python", "-m", "jobs.in_cluster", *places, *own]
+    return ["python", "-m", module, *places, *own]
 
 
 def again(arguments: Sequence[str], way: str) -> str:

@@ -18,10 +18,18 @@ if TYPE_CHECKING:  # what is refused, is refused before anything is loaded
     from karat.state import StudyState
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
+# Of several short jobs that are one study: whoever runs it needs no help. Of a job that is tried
+# again: the attempt before it has not quite ended.
+_IF_LOCKED = {"leave": OK, "try-again": os.EX_UNAVAILABLE}
 
 
-def launch(arguments: Sequence[str] | None = None) -> int:
-    """`python launch.py`: run a study, or go on with it; returns the exit status."""
+def launch(arguments: Sequence[str] | None = None, interruption: Interruption | None = None) -> int:
+    """`python launch.py`: run a study, or go on with it; returns the exit status.
+
+    Args:
+        arguments: in place of the process's.
+        interruption: is told of a signal, for callers who want to know.
+    """
     parser = argparse.ArgumentParser(
         prog="launch.py",
         description="Search, confirm and report: one command answers one question.",
@@ -59,7 +67,7 @@ def launch(arguments: Sequence[str] | None = None) -> int:
         "--cluster", metavar="NAME", help="clusters/NAME.yaml, in place of what the space says"
     )
     options = parser.parse_args(arguments)
-    return _guarded(lambda: _launch(options))
+    return _guarded(lambda: _launch(options, interruption or Interruption()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -157,8 +165,7 @@ def _guarded(command: Callable[[], int]) -> int:
         return WRONG_INPUT
     except StudyLockedError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
-        # One of several short jobs that are one study: whoever runs it needs no help.
-        return OK if os.environ.get("KARAT_IF_LOCKED") == "leave" else FAILED
+        return _IF_LOCKED.get(os.environ.get("KARAT_IF_LOCKED", ""), FAILED)
     except KaratError as error:
         print(f"error: {printable(str(error), kept=chr(10))}", file=sys.stderr)
         return FAILED
@@ -169,7 +176,7 @@ def printable(text: str, kept: str = "") -> str:
     return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
 
 
-def _launch(options: argparse.Namespace) -> int:
+def _launch(options: argparse.Namespace, interruption: Interruption) -> int:
     from karat.door import read_question
 
     document, overrides = read_question(options.space, options.set, options.name)
@@ -177,7 +184,6 @@ def _launch(options: argparse.Namespace) -> int:
         raise InputError("--extend: does not go with --dry-run or --fresh")
     if options.cluster is not None and not (options.submit or options.dry_run):
         raise InputError("--cluster: goes with --submit or --dry-run")
-    interruption = Interruption()
     if not (options.dry_run or options.submit):
         interruption.install()
     import_lazily("torch")  # two seconds that a plan without it need not wait

@@ -115,7 +115,7 @@ class KubernetesConfig:
         most_workers: to which it is scaled up.
         cpus, gpus, memory_gb: of each worker.
         grace_s: seconds to write checkpoints before a pod is killed.
-        retries: of the whole job.
+        retries: of the whole job, after a crash or with its head lost.
     """
 
     namespace: str = "default"
