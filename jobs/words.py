@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from karat.errors import InputError
-from karat.redact import without_secrets
+from karat.redact import secrets_in
 
 
 def launch_words(
@@ -45,9 +45,10 @@ def refuse_secrets(text: str) -> str:
     Raises:
         InputError: a password or token of this environment, or an address with one, is in it.
     """
-    if without_secrets(text) != text:
+    if found := secrets_in(text):
         raise InputError(
-            "what would be submitted holds a password or token of this environment, which others "
-            "could read there: give it to the cluster's own environment instead (docs/cluster.md)"
+            f"what would be submitted holds a password or token of this environment "
+            f"({', '.join(found)}), which others could read there: give it to the cluster's own "
+            "environment instead (docs/cluster.md)"
         )
     return text

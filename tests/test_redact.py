@@ -2,7 +2,7 @@
 
 import pytest
 
-from karat.redact import shown_address, without_secrets
+from karat.redact import secrets_in, shown_address, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,68 @@ def test_address_that_is_none_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://[me:secret")
     assert "secret" not in without_secrets("Invalid url: http://[me:secret")
     assert without_secrets("nothing to hide") == "nothing to hide"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOKENIZERS_PARALLELISM", "sometimes"),
+        ("USE_AUTH_TOKEN", "false"),
+        ("HF_TOKEN", "None"),
+        ("MAX_TOKENS", "4096"),
+        ("TOKEN_TTL_S", "3600.5"),
+        ("MLFLOW_TRACKING_PASSWORD", "abc"),
+    ],
+)
+def test_settings_are_no_secrets(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    text = f"suspend: {value}, as {value}"
+    assert without_secrets(text) == text
+    assert secrets_in(text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MLFLOW_TRACKING_PASSWORD", "pass"),
+        ("PGPASSWORD_FOR_TESTS", "1234"),
+        ("RAY_AUTH_TOKEN", "ab12"),
+        ("SERVICE_TOKEN", "93710465"),
+    ],
+)
+def test_short_secrets_are_hidden(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    assert without_secrets(f"it is {value}") == "it is ***"
+    assert secrets_in(f"it is {value}") == [name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is a Basic grid better?",
+        "Is Basic classification, or a Basic state-of-the-art, better?",
+        "Basic Transformers",
+        "a Bearer of news",
+    ],
+)
+def test_words_are_no_credentials(text: str) -> None:
+    assert without_secrets(text) == text
+    assert secrets_in(text) == []
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic bWU6VE9QU0VDUkVU", "Bearer 0123456789ab", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"]
+)
+def test_credentials_of_a_header_are_hidden_though_nobody_knows_them(header: str) -> None:
+    kind = header.split()[0]
+    assert without_secrets(f"sent '{header}'") == f"sent '{kind} ***'"
+    assert secrets_in(header) == [f"what follows {kind}"]
+
+
+def test_place_of_a_secret_is_named_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:p%40ssw0rd@host:5000?token=f00ba7")
+    assert secrets_in("p@ssw0rd and f00ba7, at http://you:pw@host") == [
+        "the query of MLFLOW_TRACKING_URI",
+        "the password in MLFLOW_TRACKING_URI",
+        "an address with a user or password in it",
+    ]
