@@ -2,9 +2,9 @@
 # The driver for PostgreSQL is in requirements.txt: MLflow's own image has none.
 FROM python:3.11.13-slim-bookworm
 
-# The compiled attention kernel is built once, here.
+# The compiled attention kernel is built once, here. KubeRay's probes of a pod run bash and wget.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends g++ \
+    && apt-get install -y --no-install-recommends g++ wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home karat \
     && install -d -o karat -g karat /karat /studies /artifacts

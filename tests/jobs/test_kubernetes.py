@@ -1,6 +1,7 @@
 """A study as a RayJob: the whole text, KubeRay's schema, and what is refused."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,12 @@ def test_retried_job_never_begins_a_study_anew(write_space: Callable[..., Path])
     given = submission(write_space())
     with pytest.raises(InputError, match=r"--fresh: does not go with --submit kubernetes.*--name"):
         text(replace(given, arguments=(*given.arguments, "--fresh")))
+
+
+def test_image_has_what_kuberays_probes_run() -> None:
+    installed = re.search(r"apt-get install ([^&]+)&&", (ROOT / "Dockerfile").read_text())
+    assert installed is not None
+    assert "wget" in installed[1].split()
 
 
 def test_missing_kubectl_is_said(
