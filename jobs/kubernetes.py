@@ -29,6 +29,7 @@ _QUESTION = PurePosixPath("/question")
 _USER = 10001  # of the image (Dockerfile)
 _HEAD = {"cpu": "2", "memory": "8G"}
 _ENDED = ("Complete", "Failed")
+_ANSWER_S = 120.0
 _MARGIN_S = 10  # of the grace, for the pod itself
 
 
@@ -158,10 +159,25 @@ def checks(submission: Submission) -> list[tuple[str, Callable[[], str]]]:
 
 
 def kubectl(words: list[str], given: str = "") -> tuple[str, str]:
-    """What `kubectl` complains about, if it fails, and what it prints."""
-    done = subprocess.run(
-        ["kubectl", *words], input=given, capture_output=True, text=True, timeout=120, check=False
-    )
+    """What `kubectl` complains about, if it fails, and what it prints.
+
+    Raises:
+        InputError: it does not come back.
+    """
+    try:
+        done = subprocess.run(
+            ["kubectl", *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputError(
+            f"kubectl {' '.join(words[:2])}: no answer in {_ANSWER_S:g} s; look at the cluster that "
+            "KUBECONFIG names, and at the way there"
+        ) from error
     return (done.stderr.strip() or "failed") if done.returncode else "", done.stdout.strip()
 
 

@@ -179,6 +179,18 @@ def test_cluster_is_asked_before_anything_is_made(
     assert done.resume.endswith("--submit kubernetes")
 
 
+def test_cluster_that_does_not_answer_is_said(
+    write_space: Callable[..., Path], kubectl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.kubernetes._ANSWER_S", 0.2)
+    (kubectl / "bin" / "kubectl").write_text("#!/bin/sh\nexec sleep 30\n")
+    with pytest.raises(InputError, match=r"kubectl apply --dry-run=server: no answer in 0\.2 s"):
+        submit(submission(write_space()))
+    said = found_of(write_space())
+    assert all(each.startswith("FAILS") for each in said.values())
+    assert "kubectl version -o: no answer in 0.2 s" in said["kubectl"]
+
+
 def test_refusal_of_the_cluster_is_passed_on(
     write_space: Callable[..., Path], kubectl: Path
 ) -> None:
