@@ -14,6 +14,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +202,10 @@ def check_version(address: str, token: str) -> None:
                 "that its head was started with"
             ) from error
         raise InputError(f"{shown}: answers {error.code}; is this a Ray dashboard?") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
-            f"{shown}: no Ray dashboard answers there ({error}); it is cluster.ray.address"
+            f"{shown}: no Ray dashboard answers there ({said}); it is cluster.ray.address"
         ) from error
     if there != ray.__version__:
         raise InputError(

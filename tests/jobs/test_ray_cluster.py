@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,6 +152,25 @@ def test_wrong_token_other_version_and_no_answer_are_refused() -> None:
         pytest.raises(InputError, match=r"runs Ray 2\.59\.1, karat here 2\.60\.0"),
     ):
         check_version(address, TOKEN)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\x00\x00\x12\x04 no HTTP\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\n\r\n[]"]
+)
+def test_port_of_something_else_than_a_dashboard_is_refused(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once() -> None:
+            with server.accept()[0] as line:
+                line.recv(4096)
+                line.sendall(answer)
+
+        thread = threading.Thread(target=answer_once, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"{address}: no Ray dashboard answers there"):
+            check_version(address, TOKEN)
+        thread.join(10)
 
 
 def test_no_node_with_room_for_a_trial_is_refused() -> None:
