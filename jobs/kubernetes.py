@@ -5,6 +5,7 @@ the driver again, up to `retries` times; the study in the volume goes on. It wou
 other end but success, too, and so `jobs.in_rayjob` lets those count as one that it would not change.
 """
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -30,6 +31,7 @@ _USER = 10001  # of the image (Dockerfile)
 _HEAD = {"cpu": "2", "memory": "8G"}
 _ENDED = ("Complete", "Failed")
 _ANSWER_S = 120.0
+_LONGEST_NAME = 47
 _MARGIN_S = 10  # of the grace, for the pod itself
 
 
@@ -182,8 +184,16 @@ def kubectl(words: list[str], given: str = "") -> tuple[str, str]:
 
 
 def name_of(submission: Submission) -> str:
-    """A name that Kubernetes takes: no underscores, and room for what KubeRay appends."""
-    return f"karat-{submission.space.name.replace('_', '-')}"[:47].rstrip("-")
+    """A name that Kubernetes takes: no underscores, and room for what KubeRay appends.
+
+    No two studies have the same: where the study's name is not taken as it is, a hash of it follows.
+    """
+    study = submission.space.name
+    name = f"karat-{study.replace('_', '-')}".rstrip("-")
+    if name == f"karat-{study}" and len(name) <= _LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(study.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - len(mark) - 1].rstrip('-')}-{mark}"
 
 
 def config_of(submission: Submission) -> KubernetesConfig:

@@ -264,11 +264,23 @@ def test_object_that_has_ended_makes_room_for_a_new_one(
     assert verbs == ["apply", "get", "get", "get", "delete", "apply"]
 
 
-def test_name_is_one_that_kubernetes_takes(write_space: Callable[..., Path]) -> None:
-    long = "a_study-with_a_name_of_more_than_forty_letters_0"
+def test_name_is_one_that_kubernetes_takes_and_no_other_studys(
+    write_space: Callable[..., Path],
+) -> None:
     given = submission(write_space())
-    name = name_of(replace(given, space=replace(given.space, name=long)))
-    assert name == "karat-a-study-with-a-name-of-more-than-forty-le"
+
+    def named(study: str) -> str:
+        return name_of(replace(given, space=replace(given.space, name=study)))
+
+    long = "a_study-with_a_name_of_more_than_forty_letters_0"
+    assert re.fullmatch("karat-a-study-with-a-name-of-more-than-[0-9a-f]{8}", named(long))
+    assert named("x" * 41) == f"karat-{'x' * 41}"
+    studies = [long, long[:-1] + "1", "a_b", "a-b", "a-b-", "a-b_", "x" * 41, "x" * 42]
+    names = [named(study) for study in studies]
+    assert len(set(names)) == len(studies)
+    for name in names:
+        assert len(name) <= 47
+        assert re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
 
 
 def found_of(space_file: Path, **settings: Any) -> dict[str, str]:
