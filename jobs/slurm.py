@@ -261,7 +261,8 @@ def _job_words(submission: Submission, config: SlurmConfig, python: str) -> list
     return [
         shlex.join(["python3" if config.image else python, str(repository / "jobs/slurm_job.py")]),
         f"--cpus {config.cpus_per_node} --gpus {config.gpus_per_node}"
-        f" --wait-minutes {config.wait_minutes:g}" + ("" if config.array else " --requeue"),
+        f" --wait-minutes {config.wait_minutes:g}"
+        + ("" if config.array else f" --requeue --notice-s {config.notice_s}"),
         f"--storage {shlex.quote(str(submission.storage))}",
         f"--runner {shlex.quote(shlex.join(runner(submission, python)))}",
         shlex.join(["--", str(repository / "launch.py"), *submission.arguments]),

@@ -4,10 +4,11 @@ Only the standard library: where everything else runs in a container, this runs 
 
 SIGUSR1 comes from Slurm before the time limit, SIGTERM from `scancel`, from preemption and when a
 node is lost. Either makes the study leave off in good order. After SIGUSR1 alone the job is
-requeued, and goes on.
+requeued, and goes on: whatever hangs, before the time limit, after which Slurm would not do it.
 """
 
 import argparse
+import math
 import os
 import queue
 import secrets
@@ -26,6 +27,8 @@ _LEAVE_OFF = signal.SIGINT  # while Tune runs, SIGUSR1 is Tune's, which ends tri
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
 _AGAIN_S = 3.0
+_REQUEUE_S = 10.0  # of the notice, for `scontrol`
+_TRIES, _ANSWER_S, _PAUSE_S = 3, 20.0, 1.0
 _WITH_SETUP = ("bash", "-lc", 'eval "$KARAT_SETUP"; exec "$@"', "setup")
 
 
@@ -38,6 +41,7 @@ def main() -> int:
     parser.add_argument("--storage", required=True, help="that every node must see")
     parser.add_argument("--runner", required=True, help="Python, perhaps in a container")
     parser.add_argument("--requeue", action="store_true", help="after the time limit's signal")
+    parser.add_argument("--notice-s", type=float, default=300, help="from it to the time limit")
     parser.add_argument("launch", nargs="+", help="words that Python runs: launch.py and arguments")
     options = parser.parse_args()
     job = Job(options)
@@ -47,17 +51,40 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         status = job.run()
+        if status == INTERRUPTED and job.noticed and not cancelled() and options.requeue:
+            requeue(os.environ["SLURM_JOB_ID"])  # now: Ray's end may take longer than there is
     finally:
         job.end()
-    if status == INTERRUPTED and job.noticed and not cancelled() and options.requeue:
-        say("the time limit is near: requeued, to go on")
-        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
     return status
 
 
 def say(text: str) -> None:
     """A line for the job's log."""
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} karat: {text}", flush=True)
+
+
+def requeue(job: str) -> None:
+    """Have the job queued again, and say whether Slurm does it."""
+    for left in reversed(range(_TRIES)):
+        wrong = _refused(["scontrol", "requeue", job])
+        if wrong is None:
+            say("the time limit is near: requeued, to go on")
+            return
+        say(f"scontrol requeue: {wrong}")
+        if left:
+            time.sleep(_PAUSE_S)
+    say("not requeued: submit the study again, and it goes on")
+
+
+def _refused(words: "list[str]") -> "str | None":
+    """What a command of Slurm says against it; None where it does as told."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no answer in {_ANSWER_S:g} s"
+    if done.returncode == 0:
+        return None
+    return " ".join(done.stderr.split()) or f"exit status {done.returncode}"
 
 
 def cancelled() -> bool:
@@ -140,12 +167,16 @@ class Job:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.noticed = options, False
+        self._last_moment = math.inf  # for the driver to be gone by itself
+        self._late = False
         self._steps: list[Step] = []
         self._driver: subprocess.Popen[bytes] | None = None
         self._told = False
 
     def on_notice(self, number: int, frame: "FrameType | None") -> None:
         """Slurm's signal before the time limit."""
+        if not self.noticed and self.options.requeue:
+            self._last_moment = time.monotonic() + self.options.notice_s - _REQUEUE_S
         self.noticed = True
 
     def run(self) -> int:
@@ -219,8 +250,11 @@ class Job:
                 self._driver.send_signal(_LEAVE_OFF)
             if lost is not None and time.monotonic() > lost + 2 * _PATIENCE_S:
                 self._driver.kill()
+            self._end_if_late()
         status = self._driver.returncode
         if self._told and status == -_LEAVE_OFF:  # it did not listen yet
+            return INTERRUPTED
+        if self._late and status == -signal.SIGKILL:
             return INTERRUPTED
         if status not in _EXPECTED:
             say(f"the study's process ended with status {status}")
@@ -232,6 +266,14 @@ class Job:
             self._told = True
             say("cancelled: leaving off" if cancelled() else "the time limit is near: leaving off")
             self._driver.send_signal(_LEAVE_OFF)
+
+    def _end_if_late(self) -> None:
+        """Checkpoints are written by then, or never; MLflow can be brought up to date later."""
+        late = time.monotonic() > self._last_moment and not cancelled()
+        if late and not self._late and self._driver is not None:
+            self._late = True
+            say("the time limit is here, and the study has not ended: it is ended, to be requeued")
+            self._driver.kill()
 
     def end(self) -> None:
         """End what was started on all nodes."""

@@ -20,7 +20,7 @@ export KARAT_SETUP='module load cuda/12.4
 source '"'"'/opt/site env/activate'"'"''
 eval "$KARAT_SETUP"
 exec python3 /shared/karat/jobs/slurm_job.py \
-    --cpus 16 --gpus 4 --wait-minutes 10 --requeue \
+    --cpus 16 --gpus 4 --wait-minutes 10 --requeue --notice-s 300 \
     --storage '/shared/my studies' \
     --runner 'apptainer exec --nv --bind /shared/karat --bind '"'"'/shared/my studies'"'"' --bind /home/me/spaces /shared/karat.sif python' \
     -- /shared/karat/launch.py --space /home/me/spaces/small.yaml --storage '/shared/my studies'

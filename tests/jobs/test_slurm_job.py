@@ -30,7 +30,10 @@ echo "$nodes" >> "$SEEN/ended"
 """
 SCONTROL = """\
 #!/bin/bash
-if [ "$1" = show ]; then tr , '\\n' <<< "$3"; else echo "$@" >> "$SEEN/scontrol"; fi
+if [ "$1" = show ]; then tr , '\\n' <<< "$3"; exit; fi
+echo "$@" >> "$SEEN/scontrol"
+[ -e "$SEEN/ended" ] && touch "$SEEN/late"
+[ "$(wc -l < "$SEEN/scontrol")" -gt "${REFUSALS:-0}" ] || { echo "slurm is away" >&2; exit 1; }
 """
 DRIVER = """\
 import os, signal, sys, time
@@ -40,7 +43,7 @@ print("driver at", os.environ["KARAT_RAY_ADDRESS"], flush=True)
 deadline = time.monotonic() + float(sys.argv[1])
 while not told and time.monotonic() < deadline:
     time.sleep(0.05)
-time.sleep(0.5)
+time.sleep(float(os.environ.get("LINGERS", "0.5")))
 print("told", len(told), flush=True)
 sys.exit(75 if told else 0)
 """
@@ -158,6 +161,58 @@ def test_time_limit_makes_the_study_leave_off_and_the_job_go_on(lead: StartLeade
     assert "told 1" in leader.said
     assert leader.read("scontrol") == "requeue 12\n"
     assert sorted(leader.read("ended").split()) == ["n1", "n2"]
+
+
+def test_requeue_comes_before_the_time_limit_whatever_the_study_still_does(
+    lead: StartLeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINGERS", "300")  # as one does that waits for MLflow
+    leader = lead("n1,n2", 30, "--requeue", "--notice-s=12")
+    leader.wait_for("driver at")
+    noticed = time.monotonic()
+    leader.process.send_signal(signal.SIGUSR1)
+    assert leader.end() == 75
+    assert time.monotonic() - noticed < 12
+    assert leader.read("scontrol") == "requeue 12\n"
+    assert "the study has not ended: it is ended, to be requeued" in leader.said
+    assert sorted(leader.read("ended").split()) == ["n1", "n2"]
+
+
+def test_requeue_does_not_wait_for_the_end_of_ray(lead: StartLeader) -> None:
+    leader = lead("n1,n2", 30, "--requeue")
+    leader.wait_for("driver at")
+    leader.process.send_signal(signal.SIGUSR1)
+    assert leader.end() == 75
+    assert leader.read("scontrol") == "requeue 12\n"
+    assert not (leader.seen / "late").exists()
+
+
+@pytest.mark.parametrize(("refusals", "requeued"), [("2", True), ("9", False)])
+def test_log_says_requeued_only_once_slurm_does_it(
+    lead: StartLeader, monkeypatch: pytest.MonkeyPatch, refusals: str, requeued: bool
+) -> None:
+    monkeypatch.setenv("REFUSALS", refusals)
+    leader = lead("n1", 30, "--requeue")
+    leader.wait_for("driver at")
+    leader.process.send_signal(signal.SIGUSR1)
+    assert leader.end() == 75
+    assert leader.read("scontrol") == "requeue 12\n" * 3
+    assert "scontrol requeue: slurm is away" in leader.said
+    assert ("requeued, to go on" in leader.said) is requeued
+    assert ("not requeued: submit the study again, and it goes on" in leader.said) is not requeued
+
+
+def test_cancelled_study_has_the_time_that_slurm_gives(
+    lead: StartLeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINGERS", "5")
+    leader = lead("n1", 30, "--requeue", "--notice-s=12")
+    leader.wait_for("driver at")
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        leader.process.send_signal(number)
+    assert leader.end() == 75
+    assert "told 1" in leader.said
+    assert leader.read("scontrol") == ""
 
 
 def test_short_job_of_an_array_is_not_requeued(lead: StartLeader) -> None:
