@@ -159,15 +159,17 @@ def check_site(submission: Submission, config: SlurmConfig, nodes: Sequence[Node
 
 
 def check_nodes(submission: Submission, config: SlurmConfig) -> None:
-    """Refuse a storage that nodes do not see; where none is free to be asked, the job will look.
+    """Refuse storage or data that nodes do not see; where none is free to be asked, the job will look.
 
     Raises:
         InputError: with the nodes' names.
     """
-    from jobs.slurm_checks import Busy, look, refuse_unseen
+    from jobs.slurm_checks import Busy, look, refuse_unseen, refuse_without_data
 
     with contextlib.suppress(Busy):
-        refuse_unseen(submission.storage, look(submission, config, wait_s=_NODES_S))
+        looks = look(submission, config, wait_s=_NODES_S)
+        refuse_unseen(submission.storage, looks)
+        refuse_without_data(submission, looks)
 
 
 def checks(submission: Submission) -> list[tuple[str, Callable[[], str]]]:
@@ -202,13 +204,21 @@ def runner(submission: Submission, python: str = sys.executable) -> tuple[str, .
     config = _config(submission)
     if config.image is None:
         return (python,)
-    binds = dict.fromkeys((submission.repository, submission.storage, submission.space_file.parent))
+    data = data_of(submission)
+    folders = (submission.repository, submission.storage, submission.space_file.parent)
+    binds = dict.fromkeys((*folders, *([data] if data is not None else [])))
     gpu = ("--nv",) if config.gpus_per_node else ()
     return (
         *("apptainer", "exec", *gpu),
         *(word for path in binds for word in ("--bind", str(path))),
         *(config.image, "python"),
     )
+
+
+def data_of(submission: Submission) -> Path | None:
+    """The folder of the user's data; None for data that needs none."""
+    root = submission.space.data.get("root")
+    return None if root is None else Path(root).expanduser().absolute()
 
 
 def _config(submission: Submission) -> SlurmConfig:

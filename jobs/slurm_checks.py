@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import Submission
-from jobs.slurm import check_settings, check_site, nodes_of_site, runner, setup_of
+from jobs.slurm import check_settings, check_site, data_of, nodes_of_site, runner, setup_of
 from karat.clusters import SlurmConfig
 from karat.doctor import Check, Unwell, clocks_agree
 from karat.errors import InputError
@@ -23,8 +23,9 @@ _LOOK = """
 eval "$KARAT_SETUP"
 seen=no; [ "$(cat "$1" 2>/dev/null)" = "$2" ] && : > "$1.$SLURMD_NODENAME" 2>/dev/null && seen=yes
 rm -f "$1.$SLURMD_NODENAME"
-runs=no; shift 2; "$@" -c 'import karat' >/dev/null 2>&1 && runs=yes
-echo "karat $SLURMD_NODENAME $seen $runs $(date +%s.%N)"
+data=no; { [ -z "$3" ] || [ -r "$3" ]; } && data=yes
+runs=no; shift 3; "$@" -c 'import karat' >/dev/null 2>&1 && runs=yes
+echo "karat $SLURMD_NODENAME $seen $data $runs $(date +%s.%N)"
 """
 
 
@@ -34,6 +35,7 @@ class Look:
 
     node: str
     sees_storage: bool
+    sees_data: bool
     runs_karat: bool
     apart_s: float
 
@@ -67,14 +69,25 @@ def checks(submission: Submission) -> list[Check]:
         return f"karat runs on {', '.join(each.node for each in looks)}"
 
     def storage() -> str:
-        refuse_unseen(submission.storage, looks)
-        return f"{submission.storage} can be written from {len(looks)} nodes"
+        refuse_unseen(submission.storage, known())
+        return f"{submission.storage} can be written from {len(known())} nodes"
+
+    def data() -> str:
+        refuse_without_data(submission, known())
+        place = _needed_data(submission)
+        return f"{place} is seen by {len(known())} nodes" if place else "no folder is needed"
+
+    def known() -> list[Look]:
+        if not looks:
+            raise Unwell("the nodes could not be asked; see above")
+        return looks
 
     return [
         ("slurm", site),
         ("nodes", nodes),
         ("shared", storage),
-        ("clocks", lambda: clocks_agree({e.node: e.apart_s for e in looks})),
+        ("data", data),
+        ("clocks", lambda: clocks_agree({e.node: e.apart_s for e in known()})),
     ]
 
 
@@ -90,6 +103,28 @@ def refuse_unseen(storage: Path, looks: list[Look]) -> None:
             f"--storage {storage}: {', '.join(blind)} cannot read and write it; use a folder on a "
             "file system that all nodes share"
         )
+
+
+def refuse_without_data(submission: Submission, looks: list[Look]) -> None:
+    """Refuse data that some node does not have.
+
+    Raises:
+        InputError: with the nodes' names.
+    """
+    blind = [each.node for each in looks if not each.sees_data]
+    if blind:
+        raise InputError(
+            f"data.root: {', '.join(blind)} cannot read {_needed_data(submission)}; use a folder on "
+            "a file system that all nodes share"
+        )
+
+
+def _needed_data(submission: Submission) -> Path | None:
+    """The folder that must be there before the job: a download makes its own, but not for a container."""
+    config = submission.cluster.slurm or SlurmConfig()
+    if submission.space.data.get("download") and config.image is None:
+        return None
+    return data_of(submission)
 
 
 def look(submission: Submission, config: SlurmConfig, wait_s: int) -> list[Look]:
@@ -109,7 +144,8 @@ def look(submission: Submission, config: SlurmConfig, wait_s: int) -> list[Look]
     with _marker(submission.storage) as (path, word):
         words = ["srun", *options, f"--nodes={config.nodes}", "--ntasks-per-node=1", "--time=2"]
         words += [f"--immediate={wait_s}", "--job-name=karat-doctor", "--quiet", "--chdir=/"]
-        words += ["bash", "-lc", _LOOK, "look", str(path), word, *runner(submission)]
+        words += ["bash", "-lc", _LOOK, "look", str(path), word]
+        words += [str(_needed_data(submission) or ""), *runner(submission)]
         environment = {
             **os.environ,
             "PYTHONPATH": str(submission.repository),
@@ -136,9 +172,9 @@ def look(submission: Submission, config: SlurmConfig, wait_s: int) -> list[Look]
 
 
 def _read(line: str, before: float, after: float) -> Look:
-    _, node, seen, runs, clock = line.split()
+    _, node, seen, data, runs, clock = line.split()
     apart = max(0.0, float(clock) - after) - max(0.0, before - float(clock))
-    return Look(node, seen == "yes", runs == "yes", apart)
+    return Look(node, seen == "yes", data == "yes", runs == "yes", apart)
 
 
 @contextmanager
