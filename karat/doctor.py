@@ -27,6 +27,7 @@ _CHECKED = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
 LEAST_GB = 2.0
 _MLFLOW_S = 20.0
 _CLOCKS_APART_S = 5.0
+_CONTAINER_SECRETS = Path("/run/secrets")  # read-only, with modes that nobody inside can change
 
 
 class Unwell(KaratError):
@@ -173,9 +174,13 @@ def token() -> str:
     path = Path(given)
     if not path.is_file() or not path.read_text().strip():
         raise Unwell(f"RAY_AUTH_TOKEN_PATH: {path} holds no token; write one, or unset it")
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise Unwell(f"RAY_AUTH_TOKEN_PATH: others may read {path}: chmod 600 {path}")
-    return f"{path}, readable by you alone"
+    if not stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return f"{path}, readable by you alone"
+    if not stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
+        return f"{path}, in a folder that is yours alone"
+    if path.is_relative_to(_CONTAINER_SECRETS) and not os.access(path, os.W_OK):
+        return f"{path}, given to this container"
+    raise Unwell(f"RAY_AUTH_TOKEN_PATH: others may read {path}: chmod 600 {path}")
 
 
 def clocks_agree(apart_s: Mapping[str, float], than: str = "here") -> str:

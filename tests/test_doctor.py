@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.stack_secrets import make_secrets
 from karat import doctor
 from karat.cli import FAILED, OK, WRONG_INPUT, main
 from karat.doctor import Unwell, examine
@@ -89,10 +90,39 @@ def test_token_that_others_can_read_fails(tmp_path: Path, monkeypatch: pytest.Mo
         doctor.token()
     path.write_text("a" * 64)
     path.chmod(0o644)
+    tmp_path.chmod(0o755)
     with pytest.raises(Unwell, match="chmod 600"):
         doctor.token()
     path.chmod(0o600)
     assert "readable by you alone" in doctor.token()
+
+
+def test_token_of_the_local_stack_is_safe_in_its_closed_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "secrets"
+    make_secrets(folder)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "ray_token"))
+    assert "in a folder that is yours alone" in doctor.token()
+    folder.chmod(0o755)
+    with pytest.raises(Unwell, match="others may read"):
+        doctor.token()
+
+
+def test_token_that_a_container_was_given_is_safe_where_nobody_inside_can_change_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ray_token"
+    path.write_text("a" * 64)
+    path.chmod(0o444)
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+    monkeypatch.setattr(doctor, "_CONTAINER_SECRETS", tmp_path)
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)  # root may write everything
+    assert "given to this container" in doctor.token()
+    monkeypatch.setattr(doctor.os, "access", lambda *_: True)
+    with pytest.raises(Unwell, match="chmod 600"):
+        doctor.token()
 
 
 def test_missing_gpus_and_room_are_said() -> None:
