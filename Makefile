@@ -10,7 +10,7 @@ run: $(STAMP)
 
 # Two at a time, but for the tests that start Ray (group "ray"), which take the machine's cores.
 # `make test CLUSTER=1` has a real Slurm of two nodes too, and a real Ray cluster with PostgreSQL and
-# MLflow: root, slurm-wlm, munge, iproute2 and postgresql; it says what it skips without them.
+# MLflow: root, slurm-wlm, munge, iproute2 and postgresql; what cannot run without them fails.
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rsfE -m "not quiet$(if $(CLUSTER),, and not cluster)"
 

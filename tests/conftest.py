@@ -1,6 +1,7 @@
 """What several tests need: small spaces, and paths."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for item in session.items:
             grouped = item.get_closest_marker("xdist_group") is not None
             assert not grouped or "@" in item.nodeid, f"{item.nodeid} is in no group"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where a cluster is asked for (`CLUSTER=1`), a test of it that cannot run fails, and says why."""
+    report = yield
+    asked = os.environ.get("CLUSTER") and item.get_closest_marker("cluster")
+    if asked and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"CLUSTER=1, but this cannot run: {reason}"
+    return report
 
 
 @pytest.fixture
