@@ -52,7 +52,7 @@ def test_service_is_pinned_unprivileged_and_patient(name: str) -> None:
         assert condition["condition"] != "service_started"
 
 
-def test_ray_has_shared_memory_a_token_and_time_to_stop() -> None:
+def test_ray_has_shared_memory_a_token_and_time_for_jobs_that_are_stopped() -> None:
     for name in ("ray-head", "ray-worker"):
         service = SERVICES[name]
         assert service["shm_size"]
