@@ -33,7 +33,15 @@ def cluster(time_limit: str = '"00:30:00"') -> tuple[str, str]:
     return ("study: small\n", f"study: small\ncluster: {{slurm: {{{slurm}}}}}\n")
 
 
-NOT_AT_AN_END = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "NODE_FAIL")
+NOT_AT_AN_END = (
+    "PENDING",
+    "CONFIGURING",
+    "RUNNING",
+    "SIGNALING",
+    "COMPLETING",
+    "REQUEUED",
+    "NODE_FAIL",
+)
 SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"))
 
 
