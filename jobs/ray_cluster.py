@@ -225,15 +225,13 @@ def check_nodes(nodes: list[dict[str, Any]], resources: ResourceConfig) -> None:
             f"nodes of the Ray cluster do not see what they need: {'; '.join(wrong)}. Every node "
             "must see the same folder of studies (cluster.ray.storage, or --storage)"
         )
-    room = [node["resources"] for node in nodes]
-    if not any(
-        each.get("CPU", 0) >= resources.cpus and each.get("GPU", 0) >= resources.gpus_at_most
-        for each in room
-    ):
-        there = "; ".join(f"{r.get('CPU', 0):g} CPUs and {r.get('GPU', 0):g} GPUs" for r in room)
+    room = [(each["resources"].get("CPU", 0), each["resources"].get("GPU", 0)) for each in nodes]
+    if not resources.trials_on(room):
+        there = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in room)
         raise InputError(
-            f"resources: no node of the Ray cluster has {resources.cpus} CPUs and "
-            f"{resources.gpus_at_most:g} GPUs for a trial; its nodes have {there}"
+            f"resources: a trial has {resources.of_processes} processes, each of which needs a node "
+            f"with {resources.cpus} CPUs and {resources.gpus_of_process:g} GPUs for it; the nodes of "
+            f"the Ray cluster have {there}"
         )
 
 

@@ -19,6 +19,7 @@ from jobs import Submission, Submitted
 from karat.clusters import SlurmConfig
 from karat.dryrun import longest_epoch_s
 from karat.errors import InputError, nearest
+from karat.space import ResourceConfig
 
 LOGS = ".slurm"  # below the storage; no study has a name with a dot
 _ANSWER_S = 60.0
@@ -102,16 +103,7 @@ def check_settings(submission: Submission, config: SlurmConfig) -> None:
     Raises:
         InputError: what, and what would be right.
     """
-    resources = submission.space.resources
-    for name, wanted, there in (
-        ("gpus", resources.gpus_at_most, config.gpus_per_node),
-        ("cpus", resources.cpus, config.cpus_per_node),
-    ):
-        if wanted > there:
-            raise InputError(
-                f"resources.{name} = {wanted:g}: a node of the job has {there} "
-                f"(slurm.{name}_per_node); a trial runs on one node"
-            )
+    _check_room(submission.space.resources, config)
     usable = config.time_limit_s - config.notice_s - _START_MARGIN_S
     epoch = longest_epoch_s(submission.space)
     if epoch > usable:
@@ -124,6 +116,21 @@ def check_settings(submission: Submission, config: SlurmConfig) -> None:
         raise InputError("--extend: does not go with slurm.array, each job of which would extend")
     if any(c in str(submission.storage) for c in "\n\"'\\%"):
         raise InputError(f"--storage {submission.storage}: Slurm takes no quotes or % in paths")
+
+
+def _check_room(resources: ResourceConfig, config: SlurmConfig) -> None:
+    processes = resources.of_processes
+    for name, wanted, each, there in (
+        ("gpus", resources.gpus_at_most, resources.gpus_of_process, config.gpus_per_node),
+        ("cpus", resources.cpus, resources.cpus, config.cpus_per_node),
+    ):
+        room = config.nodes * int(there / each) if each else processes
+        if room < processes:
+            raise InputError(
+                f"resources.{name} = {wanted:g}: a node of the job has {there} "
+                f"(slurm.{name}_per_node), and its nodes ({config.nodes}) hold {room} of the "
+                f"{processes} processes of a trial, each of which is on one node"
+            )
 
 
 def check_site(submission: Submission, config: SlurmConfig, nodes: Sequence[Node]) -> None:
@@ -146,9 +153,12 @@ def check_site(submission: Submission, config: SlurmConfig, nodes: Sequence[Node
         )
     where = f"partition {', '.join(sorted(names))}"
     most = max(node.gpus for node in ours)
-    if submission.space.resources.gpus_at_most > most:
-        wanted = f"resources.gpus = {submission.space.resources.gpus_at_most:g}"
-        raise InputError(f"{wanted}: no node of {where} has more than {most}")
+    wanted = submission.space.resources.gpus_at_most
+    if wanted > config.nodes * most:
+        raise InputError(
+            f"resources.gpus = {wanted:g}: no node of {where} has more than {most} "
+            f"(slurm.nodes = {config.nodes})"
+        )
     fitting = [n for n in ours if n.gpus >= config.gpus_per_node and n.cpus >= config.cpus_per_node]
     if len({node.name for node in fitting}) < config.nodes:
         raise InputError(

@@ -205,10 +205,8 @@ def slots_by_place(space: Space) -> dict[str, int]:
     """
     resources, found = space.resources, {}
     for way, each in space.cluster.machines.items():
-        processes = each.count * resources.processes_on(each.cpus, each.gpus)
-        found[f"on {way} ({each.count} x {each.cpus} CPUs, {each.gpus} GPUs)"] = (
-            processes // resources.of_processes
-        )
+        where = f"on {way} ({each.count} x {each.cpus} CPUs, {each.gpus} GPUs)"
+        found[where] = resources.trials_on([(each.cpus, each.gpus)] * each.count)
     try:
         found["on this machine"] = slots_of(resources)
     except InputError:

@@ -78,14 +78,13 @@ def join_ray(address: str, resources: ResourceConfig) -> int:
 
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    slots = sum(resources.processes_on(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
-    slots //= resources.of_processes
+    slots = resources.trials_on((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
     if not slots:
         ray.shutdown()
         raise InputError(
             f"resources: the nodes of the Ray cluster at {address} have no room for a trial of "
             f"{resources.of_processes} processes, each with {resources.cpus} CPUs and "
-            f"{resources.gpus_at_most / resources.of_processes:g} GPUs"
+            f"{resources.gpus_of_process:g} GPUs"
         )
     return slots
 

@@ -15,7 +15,7 @@ factor levels; a cell is an arm with its tuned parameters fixed; a trial is a ce
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
@@ -145,10 +145,19 @@ class ResourceConfig:
         """What a trial gets; `auto` gives no more than one."""
         return 1.0 if self.gpus == "auto" else self.gpus
 
+    @property
+    def gpus_of_process(self) -> float:
+        """What each process of a trial gets, of the GPUs of one node."""
+        return self.gpus_at_most / self.of_processes
+
     def processes_on(self, cpus: float, gpus: float) -> int:
         """How many processes of trials a node with so many holds."""
-        room, share = int(cpus // self.cpus), self.gpus_at_most / self.of_processes
+        room, share = int(cpus // self.cpus), self.gpus_of_process
         return min(room, int(gpus / share)) if share else room
+
+    def trials_on(self, nodes: Iterable[tuple[float, float]]) -> int:
+        """How many trials nodes with so many CPUs and GPUs hold; one may be spread over several."""
+        return sum(self.processes_on(cpus, gpus) for cpus, gpus in nodes) // self.of_processes
 
     @property
     def is_probing(self) -> bool:

@@ -176,8 +176,15 @@ def test_port_of_something_else_than_a_dashboard_is_refused(answer: bytes) -> No
 def test_no_node_with_room_for_a_trial_is_refused() -> None:
     nodes = [{"node": "a (1)", "resources": {"CPU": 8.0, "GPU": 1.0}, "wrong": []}]
     check_nodes(nodes, ResourceConfig(cpus=8, gpus=1))
-    with pytest.raises(InputError, match=r"no node .* has 1 CPUs and 2 GPUs .* 8 CPUs and 1 GPUs"):
+    with pytest.raises(InputError, match=r"has 2 processes.* 1 CPUs and 1 GPUs.* 8 CPUs and 1 GPU"):
         check_nodes(nodes, ResourceConfig(gpus=2))
+
+
+def test_room_is_looked_for_for_all_processes_of_a_trial() -> None:
+    node = {"node": "a (1)", "resources": {"CPU": 4.0}, "wrong": []}
+    with pytest.raises(InputError, match=r"has 16 processes.* 1 CPUs and 0 GPUs.* have 4 CPUs"):
+        check_nodes([node], ResourceConfig(processes=16))
+    check_nodes([node] * 4, ResourceConfig(processes=16))
 
 
 def test_node_that_does_not_see_the_storage_is_named() -> None:

@@ -145,6 +145,50 @@ def test_trial_larger_than_a_node_of_the_job_is_refused(
         )
 
 
+@pytest.mark.parametrize(
+    ("wants", "settings", "message"),
+    [
+        ("gpus: 4", {"gpus_per_node": 2}, r"gpus = 4: .* has 2 .* \(1\) hold 2 of the 4 processes"),
+        ("processes: 16", {}, r"cpus = 1: .* has 4 .* \(1\) hold 4 of the 16 processes"),
+        ("processes: 2, cpus: 5", {"nodes": 8}, r"cpus = 5: .* hold 0 of the 2 processes"),
+        ("processes: 2, cpus: 3", {"nodes": 1}, r"cpus = 3: .* hold 1 of the 2 processes"),
+    ],
+)
+def test_trial_with_more_processes_than_the_job_holds_is_refused(
+    submission: Callable[..., Submission], wants: str, settings: dict[str, int], message: str
+) -> None:
+    config = SlurmConfig(cpus_per_node=4, **settings)  # type: ignore[arg-type]
+    given = submission(config, ("confirm:", f"resources: {{{wants}}}\nconfirm:"))
+    with pytest.raises(InputError, match=message):
+        check_settings(given, config)
+
+
+@pytest.mark.parametrize(
+    ("wants", "settings"),
+    [
+        ("gpus: 4", {"gpus_per_node": 2, "nodes": 2}),
+        ("gpus: 0.5", {"gpus_per_node": 1}),
+        ("processes: 16", {"nodes": 4}),
+    ],
+)
+def test_trial_may_be_spread_over_the_nodes_of_the_job(
+    submission: Callable[..., Submission], wants: str, settings: dict[str, int]
+) -> None:
+    config = SlurmConfig(cpus_per_node=4, **settings)  # type: ignore[arg-type]
+    check_settings(submission(config, ("confirm:", f"resources: {{{wants}}}\nconfirm:")), config)
+
+
+def test_trial_on_several_nodes_needs_no_node_with_all_its_gpus(
+    submission: Callable[..., Submission],
+) -> None:
+    config = SlurmConfig(partition="gpu", gpus_per_node=2, nodes=2)
+    wants = ("confirm:", "resources: {gpus: 4}\nconfirm:")
+    check_site(submission(config, wants), config, [SITE[2], Node("g3", "gpu", False, 16, 2)])
+    config = SlurmConfig(partition="gpu", gpus_per_node=2)
+    with pytest.raises(InputError, match=r"gpus = 8: no node .* more than 4 \(slurm.nodes = 1"):
+        check_site(submission(config, ("confirm:", "resources: {gpus: 8}\nconfirm:")), config, SITE)
+
+
 def test_time_limit_below_an_epoch_is_refused(
     submission: Callable[..., Submission], monkeypatch: pytest.MonkeyPatch
 ) -> None:
