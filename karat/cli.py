@@ -189,7 +189,7 @@ def _launch(options: argparse.Namespace, interruption: Interruption) -> int:
     import_lazily("torch")  # two seconds that a plan without it need not wait
     from rich.console import Console
 
-    from karat.engine import slots_of
+    from karat.engine import check_probing, slots_of
     from karat.spacefile import load_space
 
     site = _named_site(options)
@@ -207,7 +207,9 @@ def _launch(options: argparse.Namespace, interruption: Interruption) -> int:
 
         print_plan(space, console, options.storage)
         return OK
-    if "KARAT_RAY_ADDRESS" not in os.environ:  # what the nodes of a cluster have, they say later
+    if "KARAT_RAY_ADDRESS" in os.environ:  # what the nodes of a cluster have, they say later
+        check_probing(space.resources)
+    else:
         slots_of(space.resources)
     load("torch")
     from karat.driver import drive

@@ -205,6 +205,29 @@ def _out_of_sight(names: Iterable[str]) -> Iterator[None]:
         os.environ.update(hidden)
 
 
+def check_probing(resources: ResourceConfig) -> None:
+    """Refuse to predict trials on GPUs of a joined cluster by probes on a driver without one.
+
+    Raises:
+        InputError: what to write instead.
+    """
+    if not (resources.is_probing and resources.gpus):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        asked, right = f"probe = {resources.probe}".lower(), "leave resources.probe out"
+        if resources.gpus == "auto":
+            asked, right = (
+                "gpus = auto",
+                "write how much a trial gets, such as resources.gpus = 0.5",
+            )
+        raise InputError(
+            f"resources.{asked}: trials are probed where the study's driver runs, and this machine "
+            f"of the cluster has no GPU; {right}"
+        )
+
+
 def slots_of(resources: ResourceConfig) -> int:
     """How many trials this machine runs at a time.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from karat.engine import slots_of
+from karat.cli import WRONG_INPUT, launch
+from karat.engine import check_probing, slots_of
 from karat.errors import InputError, SettingError
 from karat.ray_peers import bundles_of
 from karat.space import ResourceConfig
@@ -55,6 +57,37 @@ def test_resources_that_do_not_exist_are_refused_within_10_seconds(
     assert len(found["error"].splitlines()) == 1
     assert found["seconds"] < 10
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("{gpus: auto}", "resources.gpus = auto: .* no GPU; .* such as resources.gpus = 0.5"),
+        ("{gpus: 1, probe: true}", "resources.probe = true: .* no GPU; leave resources.probe out"),
+    ],
+)
+def test_driver_without_a_gpu_does_not_probe_for_the_gpus_of_its_cluster(
+    write_space: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    resources: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv("KARAT_RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    space = write_space(("confirm:", f"resources: {resources}\nconfirm:"))
+    assert launch(["--space", str(space), "--storage", str(tmp_path / "s")]) == WRONG_INPUT
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("settings", [{"gpus": 1}, {"probe": True}])
+def test_driver_without_a_gpu_runs_a_study_that_is_not_probed_on_one(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_probing(ResourceConfig.from_settings(settings))
 
 
 @pytest.mark.parametrize(
