@@ -29,7 +29,10 @@ _STATUS = {
     "waiting": "KILLED",
     "running": "KILLED",
 }
-_KINDS_OF_TRIALS = ("segment_started", "reported", "segment_ended", "trial_ended")
+_KINDS_OF_TRIALS = (
+    *("segment_started", "segment_placed", "reported"),
+    *("segment_ended", "trial_ended"),
+)
 
 
 def audit(
@@ -88,6 +91,9 @@ def _order(events: Sequence[Event]) -> Iterator[str]:
             segments[number] += 1
             running[number] = event.data["segment"]
             epochs[number] = event.data["from_epoch"]
+        elif event.kind == "segment_placed":
+            if running.get(number) != event.data["segment"]:
+                yield f"{where}: a place for segment {event.data['segment']}, which does not run"
         elif event.kind == "reported":
             if running.get(number) != event.data["segment"]:
                 yield f"{where}: a report from segment {event.data['segment']}, which does not run"

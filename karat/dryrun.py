@@ -235,6 +235,8 @@ def _price(
         yield f"time          none {place}: no machine there holds a trial"
     if space.resources.gpus:
         yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"
+    if space.resources.gpus == "auto":
+        yield "              at most: with a whole GPU for each trial; a launch may put several on one"
     yield f"CPU-hours     {_spread([each.cpu_hours for each in spent], '{:.3g}'.format)}"
     yield f"disk          about {_disk_bytes(plans, runs, slots) / 1e6:,.0f} MB of checkpoints"
     key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"

@@ -142,7 +142,13 @@ class Engine:
         from ray import tune
 
         from karat.trainable import SegmentTrainable
-        from karat.tune_adapters import NoProgress, StudyScheduler, StudySearcher, placement_of
+        from karat.tune_adapters import (
+            NoProgress,
+            Placed,
+            StudyScheduler,
+            StudySearcher,
+            placement_of,
+        )
 
         searcher = StudySearcher(study, self)
         prepared = tune.with_resources(trainable or SegmentTrainable, placement_of)
@@ -159,7 +165,7 @@ class Engine:
                 name="segments",
                 storage_path=str(self._folder / "tune"),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[NoProgress()],
+                callbacks=[NoProgress(), Placed(searcher)],
                 verbose=0,
             ),
         )

@@ -1,7 +1,7 @@
 """What a study has used, as a fold over its events: hours of trials on what they take, wall time, money.
 
-A segment is paid for from its start to its end, with what trials took and what that cost when it
-was launched. A launch counts from `launched` to its last sign of life, so the time between launches
+A segment is paid for from when its worker has its place to its end, with what trials took and what
+that cost when it was launched; or with its own part of a GPU, where it has one. A launch counts from `launched` to its last sign of life, so the time between launches
 is free, and so is what a driver that was killed did not live to write down.
 """
 
@@ -40,9 +40,15 @@ class Terms:
     usd_per_cpu_hour: float | None = None
     usd_per_gpu_hour: float | None = None
 
-    def price(self, slot_s: float, wall_s: float = 0.0) -> Spent:
-        """Of so many seconds of trials, within so many of the wall's clock."""
-        cpu, gpu = (each * slot_s / _HOUR_S for each in (self.cpus, self.gpus))
+    def price(self, slot_s: float, wall_s: float = 0.0, gpu_s: float | None = None) -> Spent:
+        """Of so many seconds of trials, within so many of the wall's clock.
+
+        Args:
+            slot_s, wall_s: these.
+            gpu_s: seconds of whole GPUs, where the trials do not all take `gpus` of them.
+        """
+        gpu_s = self.gpus * slot_s if gpu_s is None else gpu_s
+        cpu, gpu = self.cpus * slot_s / _HOUR_S, gpu_s / _HOUR_S
         usd = cpu * (self.usd_per_cpu_hour or 0) + gpu * (self.usd_per_gpu_hour or 0)
         return Spent(gpu_hours=gpu, cpu_hours=cpu, wall_hours=wall_s / _HOUR_S, usd=usd)
 
@@ -57,6 +63,8 @@ class Spending:
         self._began: float | None = None
         self._last = 0.0
         self._running: dict[int, float] = {}
+        self._waiting: set[int] = set()  # trials with a segment that has no place yet
+        self._gpus: dict[int, float] = {}  # of each trial's last segment, if it has its own part
 
     def apply(self, event: Event) -> None:
         """Take one event in."""
@@ -72,11 +80,17 @@ class Spending:
             self.leave()
         elif event.kind == "study_ended":
             self.leave()
-        elif event.kind in ("segment_started", "reported"):
+        elif event.kind in ("segment_started", "segment_placed", "reported"):
             self._see(event)
             if event.kind == "segment_started":
+                self._start(trial, data)
+            if trial in self._waiting and data.get("placed", True):
+                self._waiting.remove(trial)
                 self._running[trial] = event.time
-        elif event.kind in ("segment_ended", "trial_ended") and trial in self._running:
+        elif event.kind in ("segment_ended", "trial_ended"):
+            self._waiting.discard(trial)
+            if trial not in self._running:
+                return
             # A trial whose verdict had been written with its report may be ended by the next driver.
             if data.get("status") == "failed" or data.get("detail", DRIVER_GONE) != DRIVER_GONE:
                 self._see(event)
@@ -87,8 +101,13 @@ class Spending:
         if self._began is None:
             return self._spent
         at = self._last if now is None else max(now, self._last)
-        slot_s = sum(max(0.0, at - start) for start in list(self._running.values()))
-        return self._spent + self.terms.price(slot_s, at - self._began)
+        held = {trial: max(0.0, at - start) for trial, start in list(self._running.items())}
+        gpu_s = sum(self.gpus_of(trial) * seconds for trial, seconds in held.items())
+        return self._spent + self.terms.price(sum(held.values()), at - self._began, gpu_s)
+
+    def gpus_of(self, trial: int) -> float:
+        """What a trial's last segment took, or what trials take."""
+        return self._gpus.get(trial, self.terms.gpus)
 
     def slot_seconds(self, now: float) -> float:
         """Seconds of all segments."""
@@ -97,10 +116,16 @@ class Spending:
     def _see(self, event: Event) -> None:
         self._last = max(self._last, event.time)
 
+    def _start(self, trial: int, data: Mapping[str, Any]) -> None:
+        self._waiting.add(trial)
+        self._gpus.pop(trial, None)
+        if "gpus" in data:
+            self._gpus[trial] = data["gpus"]
+
     def _end(self, trial: int) -> None:
         seconds = max(0.0, self._last - self._running.pop(trial))
         self._slot_s += seconds
-        self._spent += self.terms.price(seconds)
+        self._spent += self.terms.price(seconds, gpu_s=self.gpus_of(trial) * seconds)
 
     def leave(self) -> None:
         """The launch has ended, with its last sign of life; one that has ended stays as it is."""
@@ -108,6 +133,7 @@ class Spending:
             return
         for trial in list(self._running):
             self._end(trial)
+        self._waiting.clear()
         self._spent += self.terms.price(0.0, self._last - self._began)
         self._began = None
 

@@ -210,6 +210,9 @@ class StudyState:
         # A segment may start before the last epoch reported, when the newest checkpoint was bad.
         trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
+    def _on_segment_placed(self, event: Event) -> None:
+        """Its worker has its place: only `spending` wants to know."""
+
     def _on_reported(self, event: Event) -> None:
         data = event.data
         trial = self.trials[data["trial"]]

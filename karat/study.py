@@ -73,8 +73,12 @@ class Study:
         """Which limit of the budget is reached, as a phrase; None if none is."""
         return first_spent(self.space, self.state, self._clock())
 
-    def next_segment(self) -> Segment | None:
-        """What to run next, written to the journal; None if there is nothing to run now."""
+    def next_segment(self, *, placed: bool = True) -> Segment | None:
+        """What to run next, written to the journal; None if there is nothing to run now.
+
+        Args:
+            placed: whether it runs at once; if not, `on_placed` tells when its worker has its place.
+        """
         if self.finished or self.spent() is not None:
             return None
         now = self._clock()
@@ -102,6 +106,8 @@ class Study:
             micro_batches=trial.micro_batches,
             **({"processes": resources.of_processes} if resources.of_processes > 1 else {}),
             **({"estimate": dataclasses.asdict(estimate)} if estimate else {}),
+            **({"gpus": gpus} if gpus is not None else {}),
+            **({} if placed else {"placed": False}),
         )
         return Segment(
             trial=trial.number,
@@ -123,6 +129,10 @@ class Study:
         )
 
     # -- what an engine tells -----------------------------------------------------------------
+
+    def on_placed(self, number: int) -> None:
+        """A trial's segment, which may have waited for room, has a worker, and is paid for from now."""
+        self.record("segment_placed", trial=number, segment=self.state.trials[number].segments - 1)
 
     def on_worker_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """Take in what a `karat.worker` reports; True if its segment is not to go on."""

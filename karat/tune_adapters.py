@@ -66,11 +66,16 @@ class StudySearcher(Searcher):
         self._switch.begun()
         if self._switch.stopped or self._study.finished:
             return Searcher.FINISHED
-        segment = self.guard(self._study.next_segment)
+        segment = self.guard(lambda: self._study.next_segment(placed=False))
         if segment is None:
             return Searcher.FINISHED if self._study.finished else None
         self._trials[trial_id] = segment.trial
         return {"segment": json.dumps(dataclasses.asdict(segment))}
+
+    def on_placed(self, trial_id: str) -> None:
+        """Tell the study that a segment's worker is there; on a full cluster it may have waited."""
+        if trial_id in self._trials:
+            self.guard(lambda: self._study.on_placed(self._trials[trial_id]))
 
     def on_result(self, result: dict[str, Any]) -> bool:
         """Pass a report on; True if the trial is not to go on."""
@@ -132,6 +137,18 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._searcher.on_result(result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+
+class Placed(tune.Callback):
+    """Tells the searcher of each trial that has a worker now: a new process, or one used again."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        """Called by Tune in the driver."""
+        self._searcher.on_placed(trial.trial_id)
 
 
 class NoProgress(TrialProgressCallback):

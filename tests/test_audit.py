@@ -90,6 +90,18 @@ def with_last(kind: str, **data: Any) -> Change:
     return change
 
 
+def with_place(segment: int) -> Change:
+    """The last segment that was started, told of a place as that of another."""
+
+    def change(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:
+        content = plain(events)
+        place = last_of(content, "segment_started")
+        data = {"trial": content[place][1]["trial"], "segment": segment}
+        return [*content[: place + 1], ("segment_placed", data), *content[place + 1 :]]
+
+    return change
+
+
 def test_a_study_that_went_well_passes(study: Path) -> None:
     assert audit(study, tracking=False) == []
     sync(study)
@@ -105,6 +117,7 @@ def test_a_study_that_went_well_passes(study: Path) -> None:
         (without_last("reported"), "is complete after epoch 9 of 10"),
         (with_last("reported", epoch=12), "epoch 12 after epoch 9"),
         (with_last("reported", segment=4), "a report from segment 4, which does not run"),
+        (with_place(4), "a place for segment 4, which does not run"),
         (with_last("segment_started", segment=3), "segment 3 where 0 was due"),
         (with_last("segment_started", from_epoch=5), "starts after epoch 5, which was never"),
         (twice("trial_ended"), "trial_ended after its end"),

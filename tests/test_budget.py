@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from karat.audit import audit
 from karat.driver import description
 from karat.errors import InputError
 from karat.extension import larger_space
@@ -16,6 +17,7 @@ from karat.replay import replay
 from karat.report import summarise, write_report
 from karat.report_words import search_notes, status_text
 from karat.seeds import derive
+from karat.segments import Estimate
 from karat.space import Space
 from karat.spacefile import load_space
 from karat.spending import DRIVER_GONE, Spending
@@ -171,6 +173,93 @@ def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
     assert spent.gpu_hours == pytest.approx(0.25)
     assert spent.usd == pytest.approx(1.0)
     assert spent.wall_hours == pytest.approx(1901 / 3600)
+
+
+GPU = {"terms": {"cpus": 1, "gpus": 1.0, "usd_per_gpu_hour": 3.0}}
+
+
+def spending_of(*events: tuple[float, str, dict[str, object]]) -> Spending:
+    spending = Spending()
+    for seq, (time, kind, data) in enumerate(events):
+        spending.apply(Event(seq, time, kind, data))
+    return spending
+
+
+def test_trials_that_share_a_gpu_are_paid_for_with_their_parts_of_it() -> None:
+    eight = [(0.0, "segment_started", {"trial": n, "gpus": 1 / 8}) for n in range(8)]
+    spending = spending_of((0.0, "launched", GPU), *eight)
+    assert spending.until(3600.0).gpu_hours == pytest.approx(1.0)
+    assert spending.until(3600.0).cpu_hours == pytest.approx(8.0)
+    ends = [(3600.0, "trial_ended", {"trial": n, "status": "completed"}) for n in range(8)]
+    last = [(3600.0, "reported", {"trial": n}) for n in range(8)]
+    spent = spending_of((0.0, "launched", GPU), *eight, *last, *ends).until()
+    assert (spent.gpu_hours, spent.usd) == (pytest.approx(1.0), pytest.approx(3.0))
+
+
+def test_journal_that_does_not_say_the_part_is_folded_as_it_was() -> None:
+    old = (0.0, "segment_started", {"trial": 0, "estimate": {"gpus": 1 / 8}})
+    assert spending_of((0.0, "launched", GPU), old).until(3600.0).gpu_hours == pytest.approx(1.0)
+
+
+def test_segment_that_waits_for_a_place_is_not_paid_for() -> None:
+    begun = [(0.0, "launched", GPU), (0.0, "segment_started", {"trial": 0, "placed": False})]
+    assert spending_of(*begun).until(7200.0).cpu_hours == 0
+    assert spending_of(*begun).until(7200.0).wall_hours == 2
+    gone = (3600.0, "segment_ended", {"trial": 0, "cause": "interrupted", "detail": "SIGTERM"})
+    assert spending_of(*begun, gone).until(7200.0).cpu_hours == 0
+    placed = [(3600.0, "segment_placed", {"trial": 0}), (5400.0, "reported", {"trial": 0})]
+    spending = spending_of(*begun, *placed)
+    assert spending.until(7200.0).cpu_hours == pytest.approx(1.0)
+    assert spending.slot_seconds(7200.0) == pytest.approx(3600.0)
+    end = (5400.0, "trial_ended", {"trial": 0, "status": "completed"})
+    assert spending_of(*begun, *placed, end).until(7200.0).gpu_hours == pytest.approx(0.5)
+
+
+def test_budget_is_not_spent_by_segments_that_wait_in_ray(
+    budgeted: Callable[..., Space], tmp_path: Path
+) -> None:
+    space, clock, folder = budgeted("{cpu_hours: 1}"), Clock(), tmp_path / "s"
+    with Journal.open(folder, clock) as journal:
+        study = Study(space, journal, folder, clock)
+        study.record("study_created", **description(space, "fingerprint"))
+        study.record("launched", slots=2, environment={}, terms=vars_of(space))
+        first, second = (study.next_segment(placed=False) for _ in range(2))
+        assert first is not None
+        assert second is not None
+        study.on_placed(first.trial)
+        clock.now += 0.9 * 3600
+        assert study.spent() is None
+        study.on_placed(second.trial)
+        clock.now += 0.06 * 3600
+        assert str(study.spent()).startswith("budget.cpu_hours = 1 is spent (1.02")
+        study.on_interrupted("budget")
+    events = list(read_events(folder / FILE_NAME))
+    assert StudyState.of(events).spending.until() == study.state.spending.until()
+    assert audit(folder, tracking=False) == []
+
+
+def test_rest_of_a_study_is_priced_with_the_parts_that_its_trials_take(
+    budgeted: Callable[..., Space], tmp_path: Path
+) -> None:
+    wants = ("confirm:", "resources: {gpus: auto}\nconfirm:")
+    space = budgeted("{gpu_hours: 0.5}", wants, ("epochs: 4", "epochs: 2"))
+    clock, folder, cuts = Clock(), tmp_path / "s", []
+    for part in (1 / 8, None):
+        with Journal.open(folder / str(part), clock) as journal:
+            study = Study(space, journal, folder / str(part), clock)
+            study.record("study_created", **description(space, "fingerprint"))
+            study.record("launched", slots=1, environment={}, terms=vars_of(space))
+            study.estimate = lambda _, p=part: Estimate(memory_bytes=1, epoch_s=None, gpus=p)  # type: ignore[misc]
+            for _ in range(4):
+                segment = study.next_segment()
+                assert segment is not None
+                for epoch in (1, 2):
+                    clock.now += 100
+                    metrics = {"val_accuracy": 0.5, "val_loss": 1.0}
+                    study.on_report(segment.trial, epoch, metrics, 100.0)
+            cuts.append(study.state.search_cut)
+    assert cuts[0] == ""
+    assert "the confirmation may take" in cuts[1]
 
 
 @pytest.mark.parametrize(

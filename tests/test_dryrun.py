@@ -47,6 +47,18 @@ def test_gpus_of_a_site_are_priced_where_there_are_none(
 
 
 @NO_GPU
+def test_plan_with_auto_says_that_it_counts_whole_gpus(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = "{slurm: {gpus_per_node: 2}}"
+    said = plan(capsys, write_space(at(site, "resources: {gpus: auto}")))
+    assert "2 trials at a time" in said
+    assert "at most: with a whole GPU for each trial" in said
+    whole = plan(capsys, write_space(at(site, "resources: {gpus: 1}")))
+    assert "with a whole GPU" not in whole
+
+
+@NO_GPU
 def test_trial_that_fits_nowhere_is_refused(
     write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
 ) -> None:

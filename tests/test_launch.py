@@ -83,6 +83,11 @@ def test_interrupted_study_goes_on_with_the_same_command_and_is_run_once(
         assert trial.kernels == (
             () if trial.factors["attention.basis"] == "softmax" else ("recompute",)
         )
+    events = list(read_events(journal))
+    placed = [(e.data["trial"], e.data["segment"]) for e in events if e.kind == "segment_placed"]
+    reported = {(e.data["trial"], e.data["segment"]) for e in events if e.kind == "reported"}
+    assert len(placed) == len(set(placed))
+    assert reported <= set(placed)
     if len(os.sched_getaffinity(0)) >= 2:
         assert observed_parallelism(storage) >= 2
 

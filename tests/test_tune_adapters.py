@@ -1,9 +1,13 @@
 """What Ray Tune is told, and what it is kept from doing."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
-from karat.tune_adapters import StudyScheduler
+from karat.journal import FILE_NAME, read_events
+from karat.space import Space
+from karat.tune_adapters import Placed, StudyScheduler, StudySearcher
+from tests.test_study import open_study
 
 
 @dataclass(eq=False)
@@ -12,6 +16,22 @@ class StandInTrial:
 
     def is_finished(self) -> bool:
         return self.status in ("TERMINATED", "ERROR")
+
+
+def test_study_is_told_when_a_segment_that_may_have_waited_has_its_worker(
+    small_space: Space, tmp_path: Path
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        study.record("launched", slots=1, environment={})
+        switch = SimpleNamespace(stopped=False, stop=lambda: None, begun=lambda: None)
+        searcher = StudySearcher(study, switch)
+        assert "segment" in searcher.suggest("a1")
+        callback = Placed(searcher)
+        callback.on_trial_start(iteration=1, trials=[], trial=SimpleNamespace(trial_id="a1"))
+    started, placed = list(read_events(tmp_path / "s" / FILE_NAME))[-2:]
+    assert (started.kind, started.data["placed"]) == ("segment_started", False)
+    assert (placed.kind, placed.data) == ("segment_placed", {"trial": 0, "segment": 0})
 
 
 def test_tune_forgets_trials_that_have_ended() -> None:
