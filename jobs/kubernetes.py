@@ -223,7 +223,12 @@ def _question(submission: Submission, config: KubernetesConfig) -> dict[str, Any
 def _ray_job(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
     space = _QUESTION / space_inside(submission).name
     words = launch_words(submission.arguments, space, STUDIES, "jobs.in_rayjob")
-    variables = {**submission.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(_stop_wait_s(config))}
+    room = [(config.cpus, config.gpus)] * config.most_workers
+    variables = {
+        **submission.environment,
+        "KARAT_MOST_SLOTS": str(submission.space.resources.trials_on(room)),
+        "RAY_JOB_STOP_WAIT_TIME_S": str(_stop_wait_s(config)),
+    }
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",

@@ -206,7 +206,7 @@ def _run(
 def _run_segments(study: Study, terms: Terms, interruption: Interruption, console: Console) -> None:
     address = os.environ.get("KARAT_RAY_ADDRESS")  # of a cluster that a job has started
     resources = place(study, console, lambda: interruption.signal is not None)
-    with Engine(resources, address=address) as engine:
+    with Engine(resources, address=address, most_slots=_most_slots()) as engine:
         interruption.stop = engine.stop
         interruption.install()
         study.record(
@@ -218,6 +218,18 @@ def _run_segments(study: Study, terms: Terms, interruption: Interruption, consol
         with Progress(study, engine.slots, console):
             if interruption.signal is None:
                 engine.run(study)
+
+
+def _most_slots() -> int:
+    """Trials at a time that the cluster may come to, as the job that started it says; 0 if it does not.
+
+    Raises:
+        InputError: it is no number.
+    """
+    given = os.environ.get("KARAT_MOST_SLOTS", "0")
+    if not given.isdecimal():
+        raise InputError(f"KARAT_MOST_SLOTS = {given!r}: must be a whole number of trials")
+    return int(given)
 
 
 def _show_end(state: StudyState, folder: Path, console: Console) -> int:

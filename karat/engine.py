@@ -54,10 +54,14 @@ class Engine:
     Args:
         resources: of a trial.
         address: of a cluster to join; None starts one here.
+        most_slots: trials at a time that a cluster to join may come to, if it grows when trials wait
+            in Ray for room; 0 where it does not.
     """
 
-    def __init__(self, resources: ResourceConfig, address: str | None = None) -> None:
-        self.resources, self.address = resources, address
+    def __init__(
+        self, resources: ResourceConfig, address: str | None = None, most_slots: int = 0
+    ) -> None:
+        self.resources, self.address, self.most_slots = resources, address, most_slots
         self.slots = slots_of(resources) if address is None else 0
         self._folder = make_scratch()
         self._own_handler = signal.getsignal(signal.SIGUSR1)
@@ -68,7 +72,7 @@ class Engine:
     def __enter__(self) -> "Engine":
         prepare_environment(self.address or LOOPBACK)
         if self.address is not None:
-            self.slots = join_ray(self.address, self.resources)
+            self.slots = max(1, join_ray(self.address, self.resources, self.most_slots))
             return self
         try:
             self._start()
@@ -158,7 +162,7 @@ class Engine:
                 search_alg=searcher,
                 scheduler=StudyScheduler(searcher),
                 num_samples=-1,
-                max_concurrent_trials=self.slots,
+                max_concurrent_trials=max(self.slots, self.most_slots),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(

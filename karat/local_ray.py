@@ -63,12 +63,13 @@ def start_ray(folder: Path, cpus: int) -> None:
         )
 
 
-def join_ray(address: str, resources: ResourceConfig) -> int:
-    """Join a running cluster, and say how many trials it runs at a time.
+def join_ray(address: str, resources: ResourceConfig, most_slots: int = 0) -> int:
+    """Join a running cluster, and say how many trials it runs at a time with the nodes it has now.
 
     Args:
         address: host and port of its head.
         resources: of a trial.
+        most_slots: trials at a time once it has grown; its nodes may then all be yet to come.
 
     Raises:
         ConnectionError: it does not answer.
@@ -79,7 +80,7 @@ def join_ray(address: str, resources: ResourceConfig) -> int:
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     slots = resources.trials_on((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
-    if not slots:
+    if not max(slots, most_slots):
         ray.shutdown()
         raise InputError(
             f"resources: the nodes of the Ray cluster at {address} have no room for a trial of "

@@ -21,7 +21,7 @@ class Progress:
 
     Args:
         study: what is watched.
-        slots: trials at a time.
+        slots: trials at a time; more of them once a cluster has grown.
         console: where to.
     """
 
@@ -133,7 +133,8 @@ class Progress:
             total = totals["search" if phase == "search" else "confirm"]
             epochs += (total - asked) * per_trial[phase]
         each = sum(trial.seconds for trial in state.trials.values()) / reports
-        return epochs * each / self.slots
+        slots = [self.slots, *(launch.slots for launch in state.launches[-1:])]
+        return epochs * each / max(slots)
 
 
 def show_metric(metric: str, value: float) -> str:

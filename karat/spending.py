@@ -109,6 +109,11 @@ class Spending:
         """What a trial's last segment took, or what trials take."""
         return self._gpus.get(trial, self.terms.gpus)
 
+    @property
+    def running(self) -> int:
+        """How many segments have their place now."""
+        return len(self._running)
+
     def slot_seconds(self, now: float) -> float:
         """Seconds of all segments."""
         return self._slot_s + sum(max(0.0, now - start) for start in self._running.values())

@@ -7,7 +7,7 @@ afterwards, so they cannot disagree.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from karat.errors import JournalError
@@ -82,7 +82,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One start of the driver: when, on how many slots (trials at a time), in which environment."""
+    """One start of the driver: when, on how many slots (trials at a time), in which environment.
+
+    A cluster may grow: `slots` are those at the start, or as many as had their place at once since.
+    """
 
     time: float
     slots: int
@@ -211,7 +214,9 @@ class StudyState:
         trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
     def _on_segment_placed(self, event: Event) -> None:
-        """Its worker has its place: only `spending` wants to know."""
+        placed = self.spending.running + 1
+        if self.launches and placed > self.launches[-1].slots:
+            self.launches[-1] = replace(self.launches[-1], slots=placed)
 
     def _on_reported(self, event: Event) -> None:
         data = event.data

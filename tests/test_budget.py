@@ -238,6 +238,23 @@ def test_budget_is_not_spent_by_segments_that_wait_in_ray(
     assert audit(folder, tracking=False) == []
 
 
+def test_slots_of_a_launch_grow_with_the_segments_that_have_a_place(
+    budgeted: Callable[..., Space], tmp_path: Path
+) -> None:
+    space, folder = budgeted("{wall_hours: 9}"), tmp_path / "s"
+    with Journal.open(folder) as journal:
+        study = Study(space, journal, folder)
+        study.record("study_created", **description(space, "fingerprint"))
+        study.record("launched", slots=1, environment={}, terms=vars_of(space))
+        asked = [study.next_segment(placed=False) for _ in range(4)]
+        assert study.state.launches[-1].slots == 1
+        for segment in asked[:3]:
+            assert segment is not None
+            study.on_placed(segment.trial)
+        assert study.state.launches[-1].slots == 3
+    assert StudyState.of(read_events(folder / FILE_NAME)).launches[-1].slots == 3
+
+
 def test_rest_of_a_study_is_priced_with_the_parts_that_its_trials_take(
     budgeted: Callable[..., Space], tmp_path: Path
 ) -> None:

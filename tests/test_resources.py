@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from karat.cli import WRONG_INPUT, launch
+from karat.driver import _most_slots
 from karat.engine import check_probing, slots_of
 from karat.errors import InputError, SettingError
+from karat.local_ray import join_ray
 from karat.ray_peers import bundles_of
 from karat.space import ResourceConfig
 from tests.conftest import ROOT
@@ -118,6 +120,31 @@ def test_each_gpu_of_a_trial_has_a_process_with_a_bundle_of_its_own(tmp_path: Pa
     quarter = segment(tmp_path, gpus=0.25, processes=1)
     assert bundles_of(quarter) == [{"CPU": 1.0, "GPU": 0.25}]
     assert bundles_of(segment(tmp_path, processes=2)) == 2 * [{"CPU": 1.0}]
+
+
+def test_cluster_that_grows_may_have_no_room_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    head = {"Alive": True, "Resources": {"CPU": 0.0}}
+    worker = {"Alive": True, "Resources": {"CPU": 2.0}}
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "nodes", lambda: [head])
+    with pytest.raises(InputError, match="have no room for a trial of 1 processes"):
+        join_ray("head:6379", ResourceConfig())
+    assert join_ray("head:6379", ResourceConfig(), most_slots=8) == 0
+    monkeypatch.setattr(ray, "nodes", lambda: [head, worker])
+    assert join_ray("head:6379", ResourceConfig(), most_slots=8) == 2
+
+
+def test_number_of_places_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KARAT_MOST_SLOTS", raising=False)
+    assert _most_slots() == 0
+    monkeypatch.setenv("KARAT_MOST_SLOTS", "8")
+    assert _most_slots() == 8
+    monkeypatch.setenv("KARAT_MOST_SLOTS", "many")
+    with pytest.raises(InputError, match="KARAT_MOST_SLOTS = 'many': must be a whole number"):
+        _most_slots()
 
 
 def test_processes_of_a_trial_take_their_cores_of_this_machine() -> None:

@@ -1,4 +1,4 @@
-"""A node is lost from a real Ray cluster of two, both on this machine."""
+"""A node is lost from a real Ray cluster of two, both on this machine, or comes late."""
 
 import multiprocessing
 import os
@@ -20,8 +20,11 @@ WriteSpace = Callable[..., Path]
 SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 4"))
 
 
-def _study_on_two_nodes(path: Path, folder: Path) -> None:
-    """In a process of its own: a cluster of two nodes, of which one is killed while trials run."""
+def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
+    """In a process of its own: a cluster of two nodes, of which one is killed while trials run.
+
+    Or comes only then, to a study that was told of it.
+    """
     os.setsid()  # so that Ctrl-C in a terminal does not come here
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     from karat.local_ray import close_environment
@@ -38,23 +41,47 @@ def _study_on_two_nodes(path: Path, folder: Path) -> None:
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
-    other = cluster.add_node(num_cpus=1)
+    other = None if comes_late else cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
+    most = 2 if comes_late else 0
     space = load_space(path)
     with Journal.open(folder) as journal:
         study = Study(space, journal, folder)
         study.record("study_created", **description(space, "fingerprint"))
-        with Engine(space.resources, address=cluster.address) as engine:
+        with Engine(space.resources, address=cluster.address, most_slots=most) as engine:
             study.record("launched", slots=engine.slots, environment={})
 
-            def lose() -> None:
+            def change() -> None:
                 while sum(len(t.reports) for t in list(study.state.trials.values())) < 6:
                     time.sleep(0.05)
-                cluster.remove_node(other, allow_graceful=False)
+                if other is None:
+                    cluster.add_node(num_cpus=1)
+                else:
+                    cluster.remove_node(other, allow_graceful=False)
 
-            threading.Thread(target=lose, daemon=True).start()
+            threading.Thread(target=change, daemon=True).start()
             engine.run(study)
     cluster.shutdown()
+
+
+@pytest.mark.timeout(300)
+def test_trial_that_waits_for_room_gets_it_from_a_node_that_comes_late(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "small"
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_study_on_two_nodes, args=(write_space(*SLOWER), folder, True))
+    process.start()
+    process.join(240)
+    assert process.exitcode == 0
+    events = list(read_events(folder / FILE_NAME))
+    state = StudyState.of(events)
+    assert state.status == "completed"
+    assert next(e for e in events if e.kind == "launched").data["slots"] == 1
+    assert state.launches[-1].slots == 2
+    assert not [e for e in events if e.kind == "segment_ended"]  # nobody was lost, or hung
+    assert audit(folder, tracking=False) == []
+    assert main(["replay", str(folder)]) == 0
 
 
 @pytest.mark.timeout(300)
@@ -63,7 +90,9 @@ def test_lost_node_costs_a_segment_and_the_study_goes_on_on_the_other(
 ) -> None:
     folder = tmp_path / "small"
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_study_on_two_nodes, args=(write_space(*SLOWER), folder))
+    process = context.Process(
+        target=_study_on_two_nodes, args=(write_space(*SLOWER), folder, False)
+    )
     process.start()
     process.join(240)
     assert process.exitcode == 0

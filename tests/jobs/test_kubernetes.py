@@ -106,6 +106,16 @@ def test_what_only_looks_like_a_secret_is_no_obstacle(
     assert "Is a Basic grid better?" in text(submission(space))
 
 
+def test_driver_is_told_how_many_trials_the_largest_cluster_runs(
+    write_space: Callable[..., Path],
+) -> None:
+    site = replace(SITE, workers=1, most_workers=8, cpus=4, gpus=0)
+    space = write_space(("confirm:", "resources: {cpus: 2}\nconfirm:"))
+    _, job = yaml.safe_load_all(text(submission(space, site)))
+    variables = yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]
+    assert variables["KARAT_MOST_SLOTS"] == "16"
+
+
 def test_site_without_settings_is_refused(write_space: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match=r"cluster\.kubernetes is missing.*image.*claim"):
         text(submission(write_space(), None))
