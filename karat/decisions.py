@@ -1,5 +1,6 @@
 """What a study decides, as a pure function of the events so far: the same live and in a replay."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from karat.state import Phase, StudyState
 
 MAX_LOST_SEGMENTS = 3
 SAME_ERRORS = 5
+# As `karat.worker` writes what a trial raised. The words between may hold what differs by trial.
+_RAISED = re.compile(r"(?P<type>\w+): .*(?P<place>\([^()]+:\d+\))")
 
 
 class Decisions:
@@ -147,13 +150,12 @@ class Decisions:
         return "study_ended", {"status": status, "reason": reason}
 
     def _hopeless(self) -> str | None:
-        """The error that the last trials to end all failed with."""
+        """The error that the last trials to end all failed with, in the words of the last."""
         last = [self.state.trials[number] for number in self.state.ended[-SAME_ERRORS:]]
-        reasons = {(trial.cause, trial.reason) for trial in last}
-        if len(last) < SAME_ERRORS or len(reasons) > 1:
+        if len(last) < SAME_ERRORS or any(trial.cause != "error" for trial in last):
             return None
-        ((cause, reason),) = reasons
-        return reason if cause == "error" else None
+        errors = {_without_words(trial.reason) for trial in last}
+        return last[-1].reason if len(errors) == 1 else None
 
     def _grow(self, description: Mapping[str, Any]) -> None:
         """Take the larger question in; the same live and when the journal is folded."""
@@ -166,6 +168,12 @@ class Decisions:
         for trial in self.state.trials.values():
             if trial.set_aside and not trial.ended:
                 self._verdicts[trial.number] = "stopped"
+
+
+def _without_words(reason: str) -> str:
+    """Type and place of what a trial raised; a reason of another form as it is."""
+    raised = _RAISED.fullmatch(reason)
+    return f"{raised['type']} {raised['place']}" if raised else reason
 
 
 def _epochs(config: Mapping[str, Any]) -> int:

@@ -11,7 +11,8 @@ from karat import faults
 from karat.audit import audit
 from karat.checkpoint import load_last_good, save_series
 from karat.decisions import SAME_ERRORS
-from karat.journal import FILE_NAME, read_events
+from karat.journal import FILE_NAME, Journal, read_events
+from karat.replay import replay
 from karat.space import Space
 from karat.state import StudyState, Trial
 from karat.study import Study
@@ -147,8 +148,6 @@ def test_what_another_attempt_would_not_change_is_not_tried_again(
 
 
 def test_lost_worker_is_waited_for_longer_each_time(small_space: Space, tmp_path: Path) -> None:
-    from karat.journal import Journal
-
     now = [1000.0]
     with Journal.open(tmp_path / "s", clock=lambda: now[0]) as journal:
         study = Study(small_space, journal, tmp_path / "s", clock=lambda: now[0])
@@ -183,6 +182,31 @@ def test_same_error_in_a_row_ends_the_study_with_it(small_space: Space, tmp_path
         "5 trials in a row failed with the same error: KeyError: 'x' (mine.py:3)"
         in study.state.reason
     )
+
+
+def test_error_that_names_each_trials_own_values_is_the_same_error(
+    small_space: Space, tmp_path: Path
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        while (segment := study.next_segment()) is not None:
+            reason = f"ValueError: rate 0.{segment.trial} (of 9) is too high (mine.py:3)"
+            study.on_failed(segment.trial, reason)
+    assert len(study.state.trials) == SAME_ERRORS
+    assert study.state.status == "failed"
+    assert study.state.reason.endswith("rate 0.4 (of 9) is too high (mine.py:3)")
+    assert list(replay(small_space, list(read_events(tmp_path / "s" / FILE_NAME)))) == []
+
+
+@pytest.mark.parametrize("other", ["TypeError: x (mine.py:3)", "ValueError: x (mine.py:4)"])
+def test_errors_of_another_type_or_place_do_not_end_the_study(
+    small_space: Space, tmp_path: Path, other: str
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        while (segment := study.next_segment()) is not None:
+            study.on_failed(segment.trial, ["ValueError: x (mine.py:3)", other][segment.trial % 2])
+    assert study.state.reason == "no trial was completed"
 
 
 def test_different_errors_do_not_end_the_study(small_space: Space, tmp_path: Path) -> None:
