@@ -7,9 +7,12 @@ that files which were exchanged between trials are not taken for each other's.
 
 | series | content | kept |
 |---|---|---|
-| `epoch` | the whole training state after an epoch | the last two |
-| `best` | weights at the best validation | the last two, one when the trial is complete |
+| `epoch` | the whole training state after an epoch | the last three |
+| `best` | weights at the best validation | the last three, one when the trial is complete |
 | `within` | the whole training state in the middle of an epoch, when a study was told to stop | until the epoch's end |
+
+Of three the newest may not have been reported when its process is killed, and is then not gone on
+from; so there are two to go on from even then.
 """
 
 import hashlib
@@ -28,7 +31,7 @@ from karat.disk import DiskBudget
 from karat.errors import CheckpointError, shorten
 
 MAX_MANIFEST = 4096  # bytes; ours has about 200
-KEPT = 2
+KEPT = 2  # reported ones that a new one joins
 SERIES = ("epoch", "best", "within")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -138,10 +141,9 @@ def save_series(
     owner: str = "",
     budget: DiskBudget | None = None,
 ) -> Path:
-    """Write checkpoint `SERIES-EPOCH`, then drop all but the newest of its series."""
-    path = save_checkpoint(folder, f"{series}-{epoch:05d}", content, owner, budget)
+    """Write checkpoint `SERIES-EPOCH`, for which all but the last two of its series make room."""
     keep_newest(folder, **{series: KEPT})
-    return path
+    return save_checkpoint(folder, f"{series}-{epoch:05d}", content, owner, budget)
 
 
 def keep_newest(folder: Path, **counts: int) -> None:

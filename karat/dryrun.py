@@ -274,10 +274,10 @@ def _hours(hours: float) -> str:
 
 
 def _disk_bytes(plans: Mapping[str, ArmPlan], runs: list[Run], slots: int) -> float:
-    """The best weights of completed trials, and what running ones keep: two checkpoints and weights."""
+    """The best weights of completed trials, and what running ones keep: three states, three weights."""
     weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
     completed = float(np.median([run.completed + run.confirmed for run in runs]))
-    return weights * (completed + slots * (2 * 3 + 1))
+    return weights * (completed + slots * (3 * 3 + 3))  # a state has AdamW's two moments too
 
 
 def _rate(resources: ResourceConfig) -> float:

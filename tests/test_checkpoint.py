@@ -20,8 +20,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_last_two_are_kept(folder: Path) -> None:
-    assert [p.name for p in newest_first(folder, "epoch")] == ["epoch-00003.pt", "epoch-00002.pt"]
+def test_last_two_are_kept_beside_the_newest(folder: Path) -> None:
+    save_series(folder, "epoch", 4, {"weights": torch.ones(3)})
+    assert [p.stem for p in newest_first(folder, "epoch")] == [
+        "epoch-00004",
+        "epoch-00003",
+        "epoch-00002",
+    ]
+    assert len(list(folder.glob("epoch-*.json"))) == 3
     assert not list(folder.glob(".*"))
 
 
@@ -48,7 +54,7 @@ def test_checkpoints_ahead_of_the_journal_are_passed_over(folder: Path) -> None:
     found = load_last_good(folder, "epoch", at_most=2)
     assert found is not None
     assert found[0] == 2
-    assert load_last_good(folder, "epoch", at_most=1) is None
+    assert load_last_good(folder, "epoch", at_most=0) is None
 
 
 # -- hostile ones -----------------------------------------------------------------------------

@@ -28,7 +28,10 @@ def cut(folder: Path) -> None:
 
 
 def flip(folder: Path) -> None:
-    path = newest(folder / "trials/0001")
+    damage(newest(folder / "trials/0001"))
+
+
+def damage(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -85,6 +88,25 @@ def test_harmed_checkpoint_costs_at_most_what_it_held(
         if event.kind == "segment_started" and event.data["trial"] == 1
     ]
     assert [segment["from_epoch"] for segment in segments] == [0, from_epoch]
+    check(space, folder, whole)
+
+
+def test_damage_after_a_kill_between_checkpoint_and_report_costs_one_epoch(
+    write_space: WriteSpace, tmp_path: Path, whole: list[Any]
+) -> None:
+    space, folder = write_space(*SHORT), tmp_path / "s"
+    # Trial 0 has reported its three epochs, trial 1 two; the checkpoint of its third is written.
+    assert launch(space, folder, f"reported.before@6=kill:{tmp_path / 'once'}") == -9
+    own = folder / "trials/0001"
+    assert newest(own).stem == "epoch-00003"
+    damage(own / "epoch-00002.pt")
+    assert launch(space, folder) == 0
+    segments = [
+        event.data
+        for event in read_events(folder / FILE_NAME)
+        if event.kind == "segment_started" and event.data["trial"] == 1
+    ]
+    assert [segment["from_epoch"] for segment in segments] == [0, 1]
     check(space, folder, whole)
 
 
