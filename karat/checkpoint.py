@@ -20,6 +20,7 @@ import io
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -147,10 +148,19 @@ def save_series(
 
 
 def keep_newest(folder: Path, **counts: int) -> None:
-    """Of each series named keep so many; what a kill left half written goes too."""
+    """Of each series named keep so many."""
     for series, count in counts.items():
         for old in newest_first(folder, series)[count:]:
             _drop(old)
+
+
+def drop_half_written(folder: Path) -> None:
+    """Drop what a kill left half written.
+
+    Only for a trial that has ended or is about to go on: a worker that is cut off and outlives its
+    segment writes beside that of the next, and neither may take the other's files away.
+    """
+    for series in SERIES:
         for path in folder.glob(f".{series}-*"):
             path.unlink(missing_ok=True)
 
@@ -213,7 +223,7 @@ def _first_good(
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             file.write(data)

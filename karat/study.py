@@ -15,7 +15,7 @@ from typing import Any
 
 from karat import faults, orders
 from karat.budgets import first_spent, too_little_left
-from karat.checkpoint import epoch_of, keep_newest, last_good
+from karat.checkpoint import drop_half_written, epoch_of, keep_newest, last_good
 from karat.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.disk import GB, DiskBudget
 from karat.extension import changes_between, longer
@@ -302,6 +302,7 @@ class Study:
 
     def _tidy(self, trial: Trial) -> None:
         """Keep the best weights of a completed trial, none of a stopped one, all of a failed one."""
+        drop_half_written(self._trial_folder(trial))
         if trial.status == "completed":
             best = 0 if trial.weights_dropped else 1
             keep_newest(self._trial_folder(trial), epoch=0, within=0, best=best)

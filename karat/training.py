@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from karat import faults
 from karat.batches import BatchParts
-from karat.checkpoint import drop_after, keep_newest, load_last_good, save_series
+from karat.checkpoint import drop_after, drop_half_written, keep_newest, load_last_good, save_series
 from karat.datasets import Pictures, load_splits
 from karat.disk import DiskBudget
 from karat.errors import CheckpointError, NonFiniteError, SettingError, TrialError
@@ -333,6 +333,7 @@ class Trainer:
             )
         if self.group.is_lead:  # now that all have read
             drop_after(folder, self.epoch)
+            drop_half_written(folder)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from karat.checkpoint import load_checkpoint, load_last_good, newest_first, save_series
+from karat.checkpoint import (
+    drop_half_written,
+    keep_newest,
+    load_checkpoint,
+    load_last_good,
+    newest_first,
+    save_series,
+)
 from karat.errors import CheckpointError
 
 
@@ -55,6 +62,37 @@ def test_checkpoints_ahead_of_the_journal_are_passed_over(folder: Path) -> None:
     assert found is not None
     assert found[0] == 2
     assert load_last_good(folder, "epoch", at_most=0) is None
+
+
+def test_worker_that_outlives_its_segment_takes_nothing_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both write, each while the other is between its file and the rename of it."""
+    content = {"weights": torch.ones(3)}
+
+    def meanwhile(place: str) -> None:
+        if place == "checkpoint.rename.before":
+            monkeypatch.setattr("karat.faults.at", lambda _: None)
+            with monkeypatch.context() as there:
+                there.setattr("socket.gethostname", lambda: "another")
+                save_series(tmp_path, "epoch", 1, content)
+            assert len(list(tmp_path.glob(".epoch-00001.pt.*"))) == 1
+
+    monkeypatch.setattr("karat.faults.at", meanwhile)
+    save_series(tmp_path, "epoch", 1, content)
+    assert load_last_good(tmp_path, "epoch", at_most=1) is not None
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_was_half_written_goes_when_a_trial_goes_on(folder: Path) -> None:
+    left = [folder / ".epoch-00004.pt.host.1", folder / ".best-00003.json.host.1"]
+    for path in left:
+        path.touch()
+    keep_newest(folder, epoch=1, best=0)
+    assert all(path.exists() for path in left)
+    drop_half_written(folder)
+    assert [path.name for path in folder.glob("*.pt")] == ["epoch-00003.pt"]
+    assert not list(folder.glob(".*"))
 
 
 # -- hostile ones -----------------------------------------------------------------------------
