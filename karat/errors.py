@@ -11,6 +11,7 @@ KaratError
  |   +- StudyLockedError        another process is running this study
  |   +- JournalError            the journal cannot be read or written
  +- CheckpointError             a checkpoint that is missing or does not verify
+ |   +- ResumeError             a worker does not find what the driver found; another one may
  +- TrialError                  one trial ended badly; the study goes on
      +- NonFiniteError          loss or metric is NaN or infinite
 """
@@ -76,6 +77,10 @@ class JournalError(StudyError):
 
 class CheckpointError(KaratError):
     """A checkpoint that is missing or does not verify."""
+
+
+class ResumeError(CheckpointError):
+    """A worker cannot go on from the checkpoint that the driver found good; another attempt may."""
 
 
 class TrialError(KaratError):

@@ -31,7 +31,7 @@ class Trial:
     apart (`karat.worker`), and a waiting trial is not to run before `ready_at`. `set_aside` marks
     a trial that an extension of the study has made void: shorter than trials are now, or of a
     cell that is not confirmed any more. `weights_dropped`: for want of room, its best weights
-    are not kept. `estimate` is what it was to take (`karat.segments.Estimate`), and `peak_bytes` the
+    are not kept. `lost_detail` is how its worker was lost the last time. `estimate` is what it was to take (`karat.segments.Estimate`), and `peak_bytes` the
     highest memory of its process after the first epoch of its first segment.
     """
 
@@ -50,6 +50,7 @@ class Trial:
     cause: str = ""
     segments: int = 0
     lost_segments: int = 0
+    lost_detail: str = ""
     micro_batches: int = 1
     ready_at: float = 0.0
     set_aside: bool = False
@@ -233,6 +234,7 @@ class StudyState:
         if event.data["cause"] == "lost":
             trial.ready_at = event.time + BACK_OFF_S[min(trial.lost_segments, len(BACK_OFF_S) - 1)]
             trial.lost_segments += 1
+            trial.lost_detail = event.data.get("detail", "")
         elif event.data["cause"] == "memory":
             trial.micro_batches *= 2
 

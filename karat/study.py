@@ -27,6 +27,7 @@ from karat.spending import DRIVER_GONE
 from karat.state import BACK_OFF_S, StudyState, Trial
 
 ROOM = 0.5  # share of the disk budget above which weights are dropped
+WORKER_DIED = "its worker process died"
 Listener = Callable[[Event, StudyState], None]
 
 
@@ -224,7 +225,7 @@ class Study:
             reason = f"reported nothing for {minutes}; where it hung: {trace}"
             self.on_failed(number, reason, "hung")
         else:
-            self.on_lost(number, "its worker process died")
+            self.on_lost(number, WORKER_DIED)
 
     def on_interrupted(self, signal: str) -> None:
         """The study was told to stop, or its budget is spent; the next launch carries on what runs."""
@@ -294,6 +295,8 @@ class Study:
 
     def _give_up(self, trial: Trial) -> None:
         reason = f"its worker was lost {MAX_LOST_SEGMENTS + 1} times"
+        if trial.lost_detail not in ("", WORKER_DIED):
+            reason += f"; the last time: {trial.lost_detail}"
         self._fail(trial, reason, "lost")
 
     def _fail(self, trial: Trial, reason: str, cause: str) -> None:

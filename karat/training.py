@@ -19,7 +19,7 @@ from karat.batches import BatchParts
 from karat.checkpoint import drop_after, drop_half_written, keep_newest, load_last_good, save_series
 from karat.datasets import Pictures, load_splits
 from karat.disk import DiskBudget
-from karat.errors import CheckpointError, NonFiniteError, SettingError, TrialError
+from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
 from karat.group import Group, summed_up
 from karat.hosts import kernels_of
 from karat.models import count_parameters
@@ -327,7 +327,7 @@ class Trainer:
             self._within = _Within(**within[1]["within"])
         found_by_all = self.group.gather((self.epoch, self._within.step if self._within else 0))
         if len(set(found_by_all)) > 1:
-            raise CheckpointError(
+            raise ResumeError(
                 f"{folder}: the trial's processes found different checkpoints there, by rank "
                 f"(epoch, step) = {', '.join(map(str, found_by_all))}; they must see the same folder"
             )

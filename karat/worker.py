@@ -7,8 +7,8 @@ Knows no Ray. A report is plain data: `epoch`, `metrics` and `seconds`, with `ke
 |---|---|---|
 | `memory` | out of memory | once, in micro-batches |
 | `non-finite` | a loss or a metric is NaN or infinite | no |
-| `checkpoint` | a checkpoint could not be written (a full or read-only disk), or is gone | no |
-| `lost` | a process that loads data, or another process of the trial, is gone | as a lost worker |
+| `checkpoint` | a checkpoint could not be written (a full or read-only disk) | no |
+| `lost` | a process that loads data, or another process of the trial, is gone; or the checkpoint to go on from cannot be read here | as a lost worker |
 | `error` | anything else that the trial raised | no |
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from karat import faults, orders
 from karat.disk import DiskBudget
-from karat.errors import CheckpointError, NonFiniteError
+from karat.errors import CheckpointError, NonFiniteError, ResumeError
 from karat.segments import HANG_FILE, Segment
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class SegmentWorker:
             return self._epoch()
         except NonFiniteError as error:
             return {"failed": str(error), "cause": "non-finite"}
+        except ResumeError as error:
+            return {"failed": str(error), "cause": "lost"}
         except CheckpointError as error:
             return {"failed": str(error), "cause": "checkpoint"}
         except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
@@ -167,7 +169,7 @@ def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool], group: "Group
         group=group,
     )
     if trainer.epoch != segment.from_epoch:
-        raise CheckpointError(
+        raise ResumeError(
             f"{segment.folder}: the checkpoint after epoch {segment.from_epoch} is not there "
             "or is damaged"
         )

@@ -11,6 +11,7 @@ from karat import faults
 from karat.audit import audit
 from karat.checkpoint import load_last_good, save_series
 from karat.decisions import SAME_ERRORS
+from karat.driver import description
 from karat.journal import FILE_NAME, Journal, read_events
 from karat.replay import replay
 from karat.space import Space
@@ -147,12 +148,24 @@ def test_what_another_attempt_would_not_change_is_not_tried_again(
         assert study.state.trials[0].cause == cause
 
 
+def test_trial_that_is_lost_too_often_says_how(small_space: Space, tmp_path: Path) -> None:
+    now = [1000.0]
+    with Journal.open(tmp_path / "s", clock=lambda: now[0]) as journal:
+        study = Study(small_space, journal, tmp_path / "s", clock=lambda: now[0])
+        study.record("study_created", **description(small_space, "f"))
+        for detail in ("gone", "gone", "gone", "epoch 2 is not there"):
+            now[0] += 1000
+            assert study.next_segment() is not None
+            study.on_failed(0, detail, "lost")
+        trial = study.state.trials[0]
+    assert (trial.status, trial.cause) == ("failed", "lost")
+    assert trial.reason == "its worker was lost 4 times; the last time: epoch 2 is not there"
+
+
 def test_lost_worker_is_waited_for_longer_each_time(small_space: Space, tmp_path: Path) -> None:
     now = [1000.0]
     with Journal.open(tmp_path / "s", clock=lambda: now[0]) as journal:
         study = Study(small_space, journal, tmp_path / "s", clock=lambda: now[0])
-        from karat.driver import description
-
         study.record("study_created", **description(small_space, "f"))
         for wait in (1.0, 5.0, 25.0):
             now[0] += 1000

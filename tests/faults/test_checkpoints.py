@@ -1,5 +1,7 @@
 """Checkpoints are harmed between a kill and the next launch; so is the journal. What is left is enough."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -107,6 +109,25 @@ def test_damage_after_a_kill_between_checkpoint_and_report_costs_one_epoch(
         if event.kind == "segment_started" and event.data["trial"] == 1
     ]
     assert [segment["from_epoch"] for segment in segments] == [0, 1]
+    check(space, folder, whole)
+
+
+def test_checkpoint_that_verifies_and_cannot_be_read_costs_one_epoch(
+    write_space: WriteSpace, tmp_path: Path, whole: list[Any]
+) -> None:
+    space, folder = write_space(*SHORT), tmp_path / "s"
+    assert launch(space, folder, f"trial1.step@3=kill:{tmp_path / 'once'}") == -9
+    path = newest(folder / "trials/0001")
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    path.write_bytes(b"no tensors")
+    manifest["sha256"] = hashlib.sha256(b"no tensors").hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    assert launch(space, folder) == 0
+    events = list(read_events(folder / FILE_NAME))
+    own = [event for event in events if event.data.get("trial") == 1]
+    assert [e.data["from_epoch"] for e in own if e.kind == "segment_started"] == [0, 2, 1]
+    (lost,) = [e.data for e in own if e.kind == "segment_ended" and e.data["cause"] == "lost"]
+    assert "the checkpoint after epoch 2 is not there or is damaged" in lost["detail"]
     check(space, folder, whole)
 
 
