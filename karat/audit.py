@@ -5,6 +5,7 @@
 | trials are as planned, and each is there once | `trial_asked` against the space's totals |
 | a trial runs in one segment at a time, and ends once | segments and ends |
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
+| a segment starts after the last epoch reported, or says which checkpoints were passed over: one for one epoch, both that are kept for more | starts of segments |
 | every checkpoint that is referred to verifies | files below `trials/` |
 | a finished study has finished trials only | the last event |
 | MLflow has one run for each trial, with its configuration, its end, all its epochs and the last value | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
@@ -88,6 +89,7 @@ def _order(events: Sequence[Event]) -> Iterator[str]:
                 yield f"{where}: segment {event.data['segment']} where {segments[number]} was due"
             if event.data["from_epoch"] > epochs.get(number, 0):
                 yield f"{where}: starts after epoch {event.data['from_epoch']}, which was never reported"
+            yield from (f"{where}: {text}" for text in _repeats(event, epochs.get(number, 0)))
             segments[number] += 1
             running[number] = event.data["segment"]
             epochs[number] = event.data["from_epoch"]
@@ -106,6 +108,18 @@ def _order(events: Sequence[Event]) -> Iterator[str]:
         else:
             running.pop(number, None)
             ended.add(number)
+
+
+def _repeats(started: Event, last: int) -> Iterator[str]:
+    """Epochs that a segment does again without a reason; `last` is the last one reported."""
+    from karat.checkpoint import KEPT  # brings torch
+
+    again, named = last - started.data["from_epoch"], len(started.data.get("passed_over", ()))
+    if min(again, KEPT) > named:
+        yield (
+            f"starts again after epoch {started.data['from_epoch']}, and {last} were reported; "
+            f"checkpoints passed over: {min(again, KEPT)} needed, {named} named"
+        )
 
 
 def _plan(state: StudyState) -> Iterator[str]:

@@ -188,7 +188,30 @@ def epoch_of(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def last_good(folder: Path, series: str, at_most: int, owner: str = "") -> Path | None:
+def last_state(folder: Path, epoch: int, owner: str = "") -> tuple[int, list[str]]:
+    """Epochs done at the last good training state, and why none of those kept after it was taken.
+
+    Args:
+        folder: of one trial.
+        epoch: the last that the trial has reported.
+        owner: whose it must be, if that matters.
+    """
+    passed_over: list[str] = []
+    found = last_good(folder, "epoch", epoch, owner, passed_over)
+    start = 0 if found is None else epoch_of(found)
+    for each in range(epoch, max(start, epoch - KEPT), -1):
+        if not (path := folder / f"epoch-{each:05d}.pt").exists():
+            passed_over.append(f"{path}: is missing")
+    return start, passed_over
+
+
+def last_good(
+    folder: Path,
+    series: str,
+    at_most: int,
+    owner: str = "",
+    passed_over: list[str] | None = None,
+) -> Path | None:
     """The newest checkpoint of a series that verifies, or None.
 
     Args:
@@ -196,8 +219,9 @@ def last_good(folder: Path, series: str, at_most: int, owner: str = "") -> Path 
         series: one of `SERIES`.
         at_most: checkpoints of later epochs are passed over.
         owner: whose it must be, if that matters.
+        passed_over: is given what is wrong with each newer one.
     """
-    found = _first_good(folder, series, at_most, lambda path: _verified(path, owner))
+    found = _first_good(folder, series, at_most, lambda path: _verified(path, owner), passed_over)
     return None if found is None else found[0]
 
 
@@ -210,7 +234,11 @@ def load_last_good(
 
 
 def _first_good(
-    folder: Path, series: str, at_most: int, read: Callable[[Path], T]
+    folder: Path,
+    series: str,
+    at_most: int,
+    read: Callable[[Path], T],
+    passed_over: list[str] | None = None,
 ) -> tuple[Path, T] | None:
     for path in newest_first(folder, series):
         if epoch_of(path) > at_most:
@@ -219,6 +247,8 @@ def _first_good(
             return path, read(path)
         except CheckpointError as error:
             log.warning("%s; falling back to the one before", error)
+            if passed_over is not None:
+                passed_over.append(str(error))
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from karat import faults, orders
 from karat.budgets import first_spent, too_little_left
-from karat.checkpoint import drop_half_written, epoch_of, keep_newest, last_good
+from karat.checkpoint import drop_half_written, keep_newest, last_state
 from karat.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.disk import GB, DiskBudget
 from karat.extension import changes_between, longer
@@ -92,11 +92,8 @@ class Study:
         if trial is None:
             return None
         (self._trial_folder(trial) / HANG_FILE).unlink(missing_ok=True)
-        from_epoch = 0
-        if trial.reports:
-            epoch = trial.reports[-1].epoch
-            found = last_good(self._trial_folder(trial), "epoch", epoch, trial.fingerprint)
-            from_epoch = epoch_of(found) if found else 0
+        reported = trial.reports[-1].epoch if trial.reports else 0
+        from_epoch, passed_over = last_state(self._trial_folder(trial), reported, trial.fingerprint)
         resources, estimate = self.space.resources, self.estimate(trial)
         gpus = estimate.gpus if estimate else None
         self.record(
@@ -105,6 +102,7 @@ class Study:
             segment=trial.segments,
             from_epoch=from_epoch,
             micro_batches=trial.micro_batches,
+            **({"passed_over": passed_over} if passed_over else {}),
             **({"processes": resources.of_processes} if resources.of_processes > 1 else {}),
             **({"estimate": dataclasses.asdict(estimate)} if estimate else {}),
             **({"gpus": gpus} if gpus is not None else {}),

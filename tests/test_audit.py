@@ -134,6 +134,52 @@ def test_broken_order_is_named(study: Path, change: Change, message: str | None)
         assert any(message in line for line in found), found
 
 
+def again_from(epoch: int, **data: Any) -> Change:
+    """The last trial is lost after its last epoch but one, and goes on in another segment."""
+
+    def change(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:
+        content = plain(events)
+        place = last_of(content, "reported")
+        trial = {"trial": content[place][1]["trial"]}
+        lost = {**trial, "segment": 0, "cause": "lost", "detail": "gone"}
+        started = {**trial, "segment": 1, "from_epoch": epoch, **data}
+        last = content[place][1]
+        reports = [{**last, "segment": 1, "epoch": e} for e in range(epoch + 1, last["epoch"] + 1)]
+        return [
+            *content[:place],
+            ("segment_ended", lost),
+            ("segment_started", started),
+            *(("reported", report) for report in reports),
+            *content[place + 1 :],
+        ]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("epoch", "passed_over", "needed"),
+    [
+        (9, (), 0),
+        (8, (), 1),
+        (8, ("damaged",), 0),
+        (0, (), 2),
+        (0, ("damaged",), 2),
+        (0, ("damaged", "missing"), 0),
+    ],
+)
+def test_epochs_done_again_without_a_reason_are_named(
+    study: Path, epoch: int, passed_over: tuple[str, ...], needed: int
+) -> None:
+    rewrite(study, again_from(epoch, **({"passed_over": passed_over} if passed_over else {})))
+    found = audit(study, tracking=False)
+    if not needed:
+        assert found == []
+        return
+    (line,) = found
+    assert f"starts again after epoch {epoch}, and 9 were reported" in line
+    assert f"checkpoints passed over: {needed} needed, {len(passed_over)} named" in line
+
+
 def test_lost_trial_is_named(study: Path) -> None:
     def without_one(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:
         last = max(e.data["trial"] for e in events if e.kind == "trial_asked")

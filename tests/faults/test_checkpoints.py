@@ -69,14 +69,26 @@ def lose_all(folder: Path) -> None:
     shutil.rmtree(folder / "trials/0001")
 
 
-HARMS: Sequence[tuple[Harm, int]] = (
-    (cut, 1), (flip, 1), (lose, 1), (lose_manifest, 1), (swap, 1), (swap_epochs, 0), (lose_all, 0),
-)  # fmt: skip
+# What is done, the epoch gone on from, and why not from a later one.
+HARMS: Sequence[tuple[Harm, int, list[str]]] = (
+    (cut, 1, ["damaged"]),
+    (flip, 1, ["damaged"]),
+    (lose, 1, ["is missing"]),
+    (lose_manifest, 1, ["not a whole checkpoint"]),
+    (swap, 1, ["is a checkpoint of another trial"]),
+    (swap_epochs, 0, ["is another checkpoint", "is another checkpoint"]),
+    (lose_all, 0, ["is missing", "is missing"]),
+)
 
 
-@pytest.mark.parametrize(("harm", "from_epoch"), HARMS, ids=[harm.__name__ for harm, _ in HARMS])
+@pytest.mark.parametrize(("harm", "from_epoch", "why"), HARMS, ids=[h.__name__ for h, *_ in HARMS])
 def test_harmed_checkpoint_costs_at_most_what_it_held(
-    harm: Harm, from_epoch: int, write_space: WriteSpace, tmp_path: Path, whole: list[Any]
+    harm: Harm,
+    from_epoch: int,
+    why: list[str],
+    write_space: WriteSpace,
+    tmp_path: Path,
+    whole: list[Any],
 ) -> None:
     space, folder = write_space(*SHORT), tmp_path / "s"
     # Trial 1 has reported two of its three epochs, and is killed in the third.
@@ -90,6 +102,10 @@ def test_harmed_checkpoint_costs_at_most_what_it_held(
         if event.kind == "segment_started" and event.data["trial"] == 1
     ]
     assert [segment["from_epoch"] for segment in segments] == [0, from_epoch]
+    assert "passed_over" not in segments[0]
+    passed_over = zip(segments[1]["passed_over"], why, strict=True)
+    for epoch, (text, reason) in zip((2, 1), passed_over, strict=False):
+        assert f"epoch-{epoch:05d}.pt: {reason}" in text
     check(space, folder, whole)
 
 
