@@ -185,8 +185,7 @@ def _run(
         if not study.finished and interruption.signal is None and study.spent() is None:
             _run_segments(study, terms, interruption, console)
         if not study.finished:
-            told = interruption.signal or ("SIGUSR1" if study.spent() is None else "budget")
-            study.on_interrupted(told)
+            study.on_interrupted(interruption.signal or _leaves_by_itself(study))
         write_report(study.folder, study.state)
     if study.finished:
         return _show_end(study.state, study.folder, console)
@@ -201,6 +200,13 @@ def _run(
         soft_wrap=True,
     )
     return INTERRUPTED
+
+
+def _leaves_by_itself(study: Study) -> str:
+    """What made a study leave off that no signal stopped."""
+    if study.full_disk() is not None:
+        return "disk"
+    return "SIGUSR1" if study.spent() is None else "budget"
 
 
 def _run_segments(study: Study, terms: Terms, interruption: Interruption, console: Console) -> None:

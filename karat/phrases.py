@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from karat.statistics import Comparison, Sample
 
+_BUDGET, _DISK = "budget.", "checkpoints of "  # as `karat.study` begins its reasons
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
@@ -50,15 +52,20 @@ class Metric:
 
 
 def interrupted_text(reason: str) -> str:
-    """Why a study left off: a signal's name, or the limit of its budget that is spent."""
-    by_budget = reason.startswith("budget.")
-    return f"interrupted: {reason}" if by_budget else f"interrupted by {reason}"
+    """Why a study left off: a signal's name, the limit of its budget that is spent, or its disk."""
+    is_phrase = reason.startswith((_BUDGET, _DISK))
+    return f"interrupted: {reason}" if is_phrase else f"interrupted by {reason}"
 
 
 def way_on(reason: str) -> str:
     """How a study goes on that left off for this reason."""
-    if reason.startswith("budget."):
+    if reason.startswith(_BUDGET):
         return f"with {reason.split()[0]} raised, the same command goes on"
+    if reason.startswith(_DISK):
+        return (
+            "with room made on its disk (or a larger resources.disk_gb, where that is used up), "
+            "the same command goes on"
+        )
     return "the same command goes on"
 
 

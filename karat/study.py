@@ -27,6 +27,7 @@ from karat.spending import DRIVER_GONE
 from karat.state import BACK_OFF_S, StudyState, Trial
 
 ROOM = 0.5  # share of the disk budget above which weights are dropped
+MAX_UNWRITTEN = 2  # trials in a row; more of them would only fail too
 WORKER_DIED = "its worker process died"
 Listener = Callable[[Event, StudyState], None]
 
@@ -47,6 +48,7 @@ class Study:
         self._journal, self.folder, self._clock = journal, folder, clock
         self.decisions = Decisions(space, str(folder))
         self.listeners: list[Listener] = []
+        self._unwritten: list[str] = []  # why the last to end in this launch could not be kept
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
         for event in journal.past:
             self.decisions.observe(event)
@@ -74,13 +76,22 @@ class Study:
         """Which limit of the budget is reached, as a phrase; None if none is."""
         return first_spent(self.space, self.state, self._clock())
 
+    def full_disk(self) -> str | None:
+        """Why no checkpoint can be written any more, as a phrase; None if that is not so."""
+        if len(self._unwritten) < MAX_UNWRITTEN:
+            return None
+        return (
+            f"checkpoints of {len(self._unwritten)} trials in a row could not be written, the last: "
+            f"{self._unwritten[-1]}"
+        )
+
     def next_segment(self, *, placed: bool = True) -> Segment | None:
         """What to run next, written to the journal; None if there is nothing to run now.
 
         Args:
             placed: whether it runs at once; if not, `on_placed` tells when its worker has its place.
         """
-        if self.finished or self.spent() is not None:
+        if self.finished or self.spent() is not None or self.full_disk() is not None:
             return None
         now = self._clock()
         waiting = (t for t in self.state.trials.values() if t.status == "waiting")
@@ -205,6 +216,8 @@ class Study:
             self.on_lost(number, reason)
         elif self.decisions.is_tried_again(number, cause):
             self._end_segment(trial, cause, reason)
+        elif cause == "checkpoint" and self.full_disk() is not None:
+            self._end_segment(trial, "interrupted", reason)  # it goes on when there is room
         else:
             self._fail(trial, reason, cause)
 
@@ -226,11 +239,15 @@ class Study:
             self.on_lost(number, WORKER_DIED)
 
     def on_interrupted(self, signal: str) -> None:
-        """The study was told to stop, or its budget is spent; the next launch carries on what runs."""
+        """The study is to leave off; the next launch carries on what runs.
+
+        Args:
+            signal: its name; `budget` where that is spent, `disk` where nothing can be written.
+        """
         for trial in self.state.trials.values():
             if trial.status == "running":
                 self._end_segment(trial, "interrupted", signal)
-        reason = self.spent() if signal == "budget" else None
+        reason = {"budget": self.spent, "disk": self.full_disk}.get(signal, lambda: None)()
         self.record("interrupted", signal=signal, **({"reason": reason} if reason else {}))
 
     def record(self, kind: str, **data: Any) -> None:
@@ -241,6 +258,8 @@ class Study:
         self.decisions.observe(event)
         if kind == "trial_ended":
             self._tidy(self.state.trials[data["trial"]])
+            is_unwritten = data.get("cause") == "checkpoint"
+            self._unwritten = [*self._unwritten, data["reason"]] if is_unwritten else []
         for listener in self.listeners:
             listener(event, self.state)
         faults.at(f"{kind}.after")

@@ -82,6 +82,8 @@ class StudySearcher(Searcher):
         report = json.loads(result[REPORT])
         number = report.pop("trial")
         done = self.guard(lambda: self._study.on_worker_report(number, report))
+        if self._study.full_disk() is not None and not self._switch.stopped:
+            self._switch.stop()
         return done is not False
 
     def on_trial_complete(

@@ -1,11 +1,15 @@
 """What Ray Tune is told, and what it is kept from doing."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+from ray.tune.search import Searcher
+
 from karat.journal import FILE_NAME, read_events
 from karat.space import Space
+from karat.trainable import REPORT
 from karat.tune_adapters import Placed, StudyScheduler, StudySearcher
 from tests.test_study import open_study
 
@@ -47,3 +51,27 @@ def test_tune_forgets_trials_that_have_ended() -> None:
     assert scheduler.choose_trial_to_run(controller) is None
     assert trials == [runs]
     assert list(groups.values()) == [set(), set(), {runs}]
+
+
+class StandInSwitch:
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def begun(self) -> None:
+        pass
+
+
+def test_run_is_ended_when_no_checkpoint_can_be_written(small_space: Space, tmp_path: Path) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        switch = StandInSwitch()
+        searcher = StudySearcher(study, switch)
+        for number in range(2):
+            assert not switch.stopped
+            segment = json.loads(searcher.suggest(f"tune-{number}")["segment"])
+            report = {"trial": segment["trial"], "failed": "no room", "cause": "checkpoint"}
+            assert searcher.on_result({REPORT: json.dumps(report)})
+        assert switch.stopped
+        assert searcher.suggest("tune-2") == Searcher.FINISHED

@@ -70,6 +70,9 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
     left = reports or 10**9
     while not study.finished:
         segment = study.next_segment()
+        if study.full_disk() is not None:
+            study.on_interrupted("disk")
+            return
         if segment is None:
             time.sleep(0.05)
             continue

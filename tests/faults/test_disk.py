@@ -9,9 +9,15 @@ import pytest
 
 from karat.audit import audit
 from karat.journal import FILE_NAME, read_events
+from karat.phrases import interrupted_text, way_on
+from karat.replay import replay
+from karat.space import Space
+from karat.spacefile import load_space
 from karat.state import StudyState
+from karat.study import MAX_UNWRITTEN
 from tests.faults.inline import launch
 from tests.faults.test_kills import SHORT, check
+from tests.test_study import open_study, run
 
 WriteSpace = Callable[..., Path]
 
@@ -51,8 +57,10 @@ def test_disk_that_fills_up_fails_trials_with_the_reason_and_loses_nothing(
         assert "No space left on device" in trial.reason
     assert audit(folder, tracking=False) == []
     ballast.unlink()
-    launch(space, folder)
+    mount("-o", "remount,size=4m", str(small_disk))
+    assert launch(space, folder) == 0
     assert audit(folder, tracking=False) == []
+    assert sum(t.status == "failed" for t in state_of(folder).trials.values()) <= MAX_UNWRITTEN
 
 
 def test_study_goes_on_when_a_read_only_disk_can_be_written_again(
@@ -111,8 +119,61 @@ def test_budget_drops_weights_that_cannot_be_confirmed(
 def test_trial_beyond_the_budget_fails_and_says_so(write_space: WriteSpace, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     text = "confirm: {by: attention.grid_size, seeds: 2}"
-    assert launch(write_space((text, f"{text}\nresources: {{disk_gb: 2.0e-5}}")), folder) == 1
+    assert launch(write_space((text, f"{text}\nresources: {{disk_gb: 2.0e-5}}")), folder) == 75
     trial = state_of(folder).trials[0]
     assert trial.status == "failed"
     assert "resources.disk_gb = 2e-05 is used up" in trial.reason
     assert audit(folder, tracking=False) == []
+
+
+def test_study_whose_disk_is_full_leaves_off_and_goes_on_when_there_is_room(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    folder, text = tmp_path / "s", "confirm: {by: attention.grid_size, seeds: 2}"
+    exchanges = [*SHORT, ("trials: 4", "trials: 6")]
+    full = write_space(*exchanges, (text, f"{text}\nresources: {{disk_gb: 2.0e-5}}"))
+    assert launch(full, folder) == 75
+    state = state_of(folder)
+    assert [t.status for t in state.trials.values()] == ["failed"] * MAX_UNWRITTEN
+    assert state.reason.startswith(
+        "checkpoints of 2 trials in a row could not be written, the last"
+    )
+    assert "resources.disk_gb = 2e-05 is used up" in state.reason
+    assert interrupted_text(state.reason) == f"interrupted: {state.reason}"
+    assert "larger resources.disk_gb" in way_on(state.reason)
+    assert launch(write_space(*exchanges), folder) == 0
+    failed = [t.number for t in state_of(folder).trials.values() if t.status == "failed"]
+    assert failed == [0, 1]
+    assert audit(folder, tracking=False) == []
+    assert list(replay(load_space(full), list(read_events(folder / FILE_NAME)))) == []
+
+
+def test_trials_that_run_beside_those_that_fail_go_on_when_there_is_room(
+    small_space: Space, tmp_path: Path
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        numbers = [segment.trial for _ in range(4) if (segment := study.next_segment())]
+        for number in numbers:
+            study.on_failed(number, "no room", "checkpoint")
+        assert study.next_segment() is None
+        study.on_interrupted("disk")
+        statuses = [study.state.trials[number].status for number in numbers]
+        assert statuses == ["failed", "failed", "waiting", "waiting"]
+    again, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        assert again.full_disk() is None
+        run(again)
+        assert again.state.status == "completed"
+
+
+def test_trials_that_fail_now_and_then_do_not_make_the_study_leave_off(
+    small_space: Space, tmp_path: Path
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        for cause in ("checkpoint", "error", "checkpoint", "non-finite", "checkpoint"):
+            segment = study.next_segment()
+            assert segment is not None
+            study.on_failed(segment.trial, f"trial {segment.trial}", cause)
+        assert study.full_disk() is None
