@@ -21,10 +21,10 @@ def why_settled(status: int, signal: str | None) -> str | None:
 
     Args:
         status: in which the launch ended.
-        signal: that it got; without one it was interrupted by its budget.
+        signal: that it got; without one its budget or a full disk made it leave off.
     """
     if status == INTERRUPTED:
-        return "its budget is spent" if signal is None else None
+        return "its budget is spent, or its disk is full" if signal is None else None
     return _SETTLED.get(status)
 
 
