@@ -18,7 +18,11 @@ GRACE_S = 1.0  # for peers to say why, when the lead has failed
 
 
 class PeerLostError(Exception):
-    """A peer's process is gone."""
+    """A peer's process is gone: `lost`, or ended for want of `memory`."""
+
+    def __init__(self, reason: str, cause: str = "lost") -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 class Member:
@@ -111,14 +115,14 @@ class GroupWorker:
         try:
             peer.call("begin", self.segment, place)
         except PeerLostError as error:
-            self._fail({"failed": str(error), "cause": "lost"})
+            self._fail({"failed": str(error), "cause": error.cause})
 
     def _watch(self, place: Place, peer: Peer) -> None:
         """Let a peer do an epoch; if it fails, nobody is left waiting for it."""
         try:
             report = peer.call("step")
         except PeerLostError as error:
-            report = {"failed": str(error), "cause": "lost"}
+            report = {"failed": str(error), "cause": error.cause}
         if "failed" in report:
             self._fail({**report, "failed": f"process {place.rank}: {report['failed']}"})
 

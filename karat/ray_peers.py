@@ -10,6 +10,8 @@ from karat.group import LOOPBACK
 from karat.group_worker import Member, PeerLostError
 from karat.segments import Segment
 
+OUT_OF_MEMORY = "out of memory on its machine: Ray's memory monitor ended its process"
+
 
 def bundles_of(segment: Segment) -> list[dict[str, float]]:
     """What each process of a trial gets, the lead's first."""
@@ -37,6 +39,8 @@ class ActorPeer:
             return ray.get(getattr(self._actor, method).remote(*arguments))
         except ray.exceptions.RayActorError as error:
             raise PeerLostError(f"process {self._rank} of the trial ended") from error
+        except ray.exceptions.OutOfMemoryError as error:
+            raise PeerLostError(OUT_OF_MEMORY, "memory") from error
 
     def end(self) -> None:
         ray.kill(self._actor)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ray import tune
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.errors import KaratError
-from karat.ray_peers import bundles_of
+from karat.ray_peers import OUT_OF_MEMORY, bundles_of
 from karat.segments import Segment
 from karat.study import Study
 from karat.trainable import REPORT
@@ -54,6 +55,7 @@ class StudySearcher(Searcher):
         super().__init__()
         self._study, self._switch = study, switch
         self._trials: dict[str, int] = {}
+        self._killed_for_memory: set[str] = set()
         self.error: KaratError | OSError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,11 +88,19 @@ class StudySearcher(Searcher):
             self._switch.stop()
         return done is not False
 
+    def on_killed_for_memory(self, trial_id: str) -> None:
+        """Called before `on_trial_complete`, which is not told of what a worker died."""
+        self._killed_for_memory.add(trial_id)
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         number = self._trials.pop(trial_id, None)
-        if error and number is not None and not self._study.state.trials[number].ended:
+        if not error or number is None or self._study.state.trials[number].ended:
+            return
+        if trial_id in self._killed_for_memory:
+            self.guard(lambda: self._study.on_failed(number, OUT_OF_MEMORY, "memory"))
+        else:
             self.guard(lambda: self._study.on_worker_died(number))
 
     def guard(self, call: Callable[[], Any]) -> Any:
@@ -121,6 +131,8 @@ class StudyScheduler(FIFOScheduler):
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
         self._searcher = searcher
+        self._takes_memory_kills = False
+        self._is_for_memory = False
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """As the base class, after Tune has been made to forget trials that have ended.
@@ -128,6 +140,9 @@ class StudyScheduler(FIFOScheduler):
         It would keep each with its metrics, look at all of them in every step, and never read them
         again: what they came to is in the journal.
         """
+        if not self._takes_memory_kills:
+            self._takes_memory_kills = True
+            self._take_memory_kills(tune_controller._actor_manager)
         trials = tune_controller.get_trials()
         ended = [trial for trial in trials if trial.is_finished()]
         for trial in ended:
@@ -139,6 +154,28 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._searcher.on_result(result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Tell the searcher, which Tune does not tell of what a worker died."""
+        if self._is_for_memory:
+            self._searcher.on_killed_for_memory(trial.trial_id)
+
+    def _take_memory_kills(self, manager: Any) -> None:
+        """Make Tune's actor manager take a kill by Ray's memory monitor for the death of an actor.
+
+        It comes as an `OutOfMemoryError`, which is no `RayActorError`: unexpected, it would end the
+        run with all its trials.
+        """
+        take = manager._actor_task_failed
+
+        def taken(tracked_actor_task: Any, exception: Exception) -> None:
+            self._is_for_memory = isinstance(exception, OutOfMemoryError)
+            if self._is_for_memory:
+                exception = RayActorError(error_msg=OUT_OF_MEMORY)
+            take(tracked_actor_task=tracked_actor_task, exception=exception)
+            self._is_for_memory = False
+
+        manager._actor_task_failed = taken
 
 
 class Placed(tune.Callback):

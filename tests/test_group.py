@@ -15,7 +15,7 @@ import torch
 
 from karat import faults, group_worker, orders
 from karat.group import LOOPBACK
-from karat.group_worker import GroupWorker, Peer
+from karat.group_worker import GroupWorker, Peer, PeerLostError
 from karat.peers import ProcessPeer
 from karat.segments import Segment
 from karat.worker import SegmentWorker
@@ -156,6 +156,19 @@ def test_what_ends_one_process_ends_all_and_is_named(
     report = groups(segment(tmp_path)).step()
     assert report["cause"] == cause
     assert report["failed"].startswith(reason)
+
+
+@pytest.mark.parametrize("cause", ["lost", "memory"])
+def test_peer_that_is_gone_says_of_what(tmp_path: Path, cause: str) -> None:
+    class Gone:
+        def call(self, method: str, *arguments: Any) -> Any:
+            raise PeerLostError("process 1 is gone", cause)
+
+        def end(self) -> None:
+            pass
+
+    group = GroupWorker(segment(tmp_path), lambda _: Gone(), LOOPBACK)
+    assert group.step() == {"failed": "process 1 is gone", "cause": cause}
 
 
 def test_failure_of_the_lead_ends_the_others(groups: Groups, tmp_path: Path) -> None:

@@ -4,10 +4,17 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from ray.air.execution import FixedResourceManager
+from ray.air.execution._internal import RayActorManager, TrackedActor
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
 from karat.journal import FILE_NAME, read_events
+from karat.ray_peers import OUT_OF_MEMORY
 from karat.space import Space
 from karat.trainable import REPORT
 from karat.tune_adapters import Placed, StudyScheduler, StudySearcher
@@ -46,7 +53,11 @@ def test_tune_forgets_trials_that_have_ended() -> None:
         "_failed_trials": {failed},
         "_trials_to_cache": {done, failed, runs},
     }
-    controller = SimpleNamespace(get_trials=lambda: trials, **groups)
+    controller = SimpleNamespace(
+        get_trials=lambda: trials,
+        _actor_manager=RayActorManager(FixedResourceManager({})),
+        **groups,
+    )
     scheduler = StudyScheduler(None)  # type: ignore[arg-type]
     assert scheduler.choose_trial_to_run(controller) is None
     assert trials == [runs]
@@ -75,3 +86,41 @@ def test_run_is_ended_when_no_checkpoint_can_be_written(small_space: Space, tmp_
             assert searcher.on_result({REPORT: json.dumps(report)})
         assert switch.stopped
         assert searcher.suggest("tune-2") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(OutOfMemoryError("top 10 memory users: ..."), "memory"), (ActorDiedError(), "lost")],
+)
+def test_worker_that_rays_memory_monitor_ends_is_out_of_memory_and_no_other_is(
+    small_space: Space, tmp_path: Path, error: Exception, cause: str
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        searcher = StudySearcher(study, StandInSwitch())
+        scheduler = StudyScheduler(searcher)
+        searcher.suggest("tune-0")
+        manager = RayActorManager(FixedResourceManager({}))
+        controller: Any = SimpleNamespace(
+            get_trials=list, _actor_manager=manager, _stopped_trials=set(), _failed_trials=set()
+        )
+        scheduler.choose_trial_to_run(controller)
+
+        def failed(_: TrackedActor, found: Exception) -> None:
+            """As Tune's controller does it."""
+            assert isinstance(found, RayActorError)
+            scheduler.on_trial_error(controller, SimpleNamespace(trial_id="tune-0"))
+            searcher.on_trial_complete("tune-0", error=True)
+
+        actor = TrackedActor(1, on_error=failed)
+        resources: Any = SimpleNamespace(resource_request=None)
+        manager._live_actors_to_ray_actors_resources[actor] = (None, resources)
+        manager._resource_manager.free_resources = lambda acquired_resource: None  # type: ignore[method-assign]
+        manager._actor_task_failed(TrackedActorTask(actor), error)
+        trial = study.state.trials[0]
+        assert (trial.status, trial.lost_segments) == ("waiting", int(cause == "lost"))
+        assert trial.micro_batches == (2 if cause == "memory" else 1)
+    last = list(read_events(tmp_path / "s" / FILE_NAME))[-1]
+    assert last.data["cause"] == cause
+    if cause == "memory":
+        assert last.data["detail"] == OUT_OF_MEMORY

@@ -133,11 +133,7 @@ def test_study_opened_anew_before_every_report_decides_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Every epoch that was reported has its checkpoint, as far as the study is concerned.
-    monkeypatch.setattr(
-        karat.study,
-        "last_good",
-        lambda folder, series, epoch, _: folder / f"{series}-{epoch:05d}.pt",
-    )
+    monkeypatch.setattr(karat.study, "last_state", lambda folder, epoch, _: (epoch, []))
     exchanges = (
         ("epochs: 4", f"epochs: {EPOCHS}"),
         ("trials: 6", f"trials: 50, metric: {METRICS[mode]}, mode: {mode}"),
