@@ -51,7 +51,10 @@ def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         (FAILED, "ended with status 1: it failed; it is not tried again"),
         (WRONG_INPUT, "ended with status 2: its input is wrong; it is not tried again"),
-        (INTERRUPTED, "ended with status 75: its budget is spent, or its disk is full; it is not tried again"),
+        (
+            INTERRUPTED,
+            "ended with status 75: its budget is spent, or its disk is full; it is not tried again",
+        ),
     ],
 )
 def test_what_another_cluster_would_not_change_is_not_tried_again(
