@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.air.execution import FixedResourceManager
 from ray.air.execution._internal import RayActorManager, TrackedActor
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
@@ -45,6 +44,12 @@ def test_study_is_told_when_a_segment_that_may_have_waited_has_its_worker(
     assert (placed.kind, placed.data) == ("segment_placed", {"trial": 0, "segment": 0})
 
 
+def actor_manager() -> RayActorManager:
+    """Tune's own, with no resources to manage: Ray's managers of resources start a Ray."""
+    resources: Any = SimpleNamespace(free_resources=lambda acquired_resource: None)
+    return RayActorManager(resources)
+
+
 def test_tune_forgets_trials_that_have_ended() -> None:
     done, failed, runs = map(StandInTrial, ("TERMINATED", "ERROR", "RUNNING"))
     trials = [done, runs, failed]
@@ -55,7 +60,7 @@ def test_tune_forgets_trials_that_have_ended() -> None:
     }
     controller = SimpleNamespace(
         get_trials=lambda: trials,
-        _actor_manager=RayActorManager(FixedResourceManager({})),
+        _actor_manager=actor_manager(),
         **groups,
     )
     scheduler = StudyScheduler(None)  # type: ignore[arg-type]
@@ -100,7 +105,7 @@ def test_worker_that_rays_memory_monitor_ends_is_out_of_memory_and_no_other_is(
         searcher = StudySearcher(study, StandInSwitch())
         scheduler = StudyScheduler(searcher)
         searcher.suggest("tune-0")
-        manager = RayActorManager(FixedResourceManager({}))
+        manager = actor_manager()
         controller: Any = SimpleNamespace(
             get_trials=list, _actor_manager=manager, _stopped_trials=set(), _failed_trials=set()
         )
@@ -115,7 +120,6 @@ def test_worker_that_rays_memory_monitor_ends_is_out_of_memory_and_no_other_is(
         actor = TrackedActor(1, on_error=failed)
         resources: Any = SimpleNamespace(resource_request=None)
         manager._live_actors_to_ray_actors_resources[actor] = (None, resources)
-        manager._resource_manager.free_resources = lambda acquired_resource: None  # type: ignore[method-assign]
         manager._actor_task_failed(TrackedActorTask(actor), error)
         trial = study.state.trials[0]
         assert (trial.status, trial.lost_segments) == ("waiting", int(cause == "lost"))
