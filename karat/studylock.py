@@ -4,10 +4,12 @@ The file `lock` is locked by `flock` for as long as its owner lives, and names t
 process and start. Where the file system honours `flock`, that is all. Where it does not (some
 network file systems take it on each machine alone, or not at all), the name decides: an owner
 on this machine is looked up; one on another machine gives a sign of life every few seconds, in
-the file's modification time, which is watched. No two clocks are compared.
+the file's modification time, which is watched. No two clocks are compared. Two who come at once
+see by whose name stays that only one of them is the owner.
 """
 
 import dataclasses
+import errno
 import fcntl
 import json
 import logging
@@ -23,6 +25,9 @@ from karat.processes import ProcessIdentity
 LOCK_NAME = "lock"
 SIGN_OF_LIFE_S = 5.0
 WATCH_S = 20.0  # file systems of other machines show a new time up to some seconds late
+SETTLE_S = 0.5  # for a name to be seen by who came at the same moment
+# What a file system says that has no locks: Lustre without `-o flock`, NFS without a lock daemon.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 log = logging.getLogger(__name__)
 
 
@@ -53,14 +58,14 @@ class StudyLock:
         except OSError as error:
             raise StudyError(f"{folder}: cannot be written to ({error.strerror})") from error
         try:
-            owner = _owner(file)
             if not _locked(file):
-                raise StudyLockedError(_refusal(folder, owner))
+                raise StudyLockedError(_refusal(folder, _owner(file)))
+            owner = _owner(file)
             if owner is not None:
                 if _lives(owner, file, watch_s, sleep):
                     raise StudyLockedError(_refusal(folder, owner))
                 log.warning("%s: %s ended without a word; going on", folder, owner)
-            _write(file, json.dumps(dataclasses.asdict(ProcessIdentity.own())))
+            _claim(folder, file, sleep)
             return cls(file)
         except BaseException:
             os.close(file)
@@ -90,7 +95,7 @@ def is_locked(folder: Path) -> bool:
         return False
     file = os.open(path, os.O_RDWR)
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         owner = _owner(file)
         return owner is not None and owner.is_alive
     except BlockingIOError:
@@ -99,15 +104,49 @@ def is_locked(folder: Path) -> bool:
         os.close(file)
 
 
+def flock(file: int, how: int) -> bool:
+    """Lock a file; False where the file system has no locks, and so gives them to everybody.
+
+    Args:
+        file: its descriptor.
+        how: as in `fcntl.flock`.
+
+    Raises:
+        BlockingIOError: another process has the lock.
+    """
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
 def _locked(file: int) -> bool:
     """Take `flock`; tried again, since somebody may only be looking (`is_locked`)."""
     for attempt in range(3):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                log.warning("this file system has no locks; the name in %r decides", LOCK_NAME)
             return True
         except BlockingIOError:
             time.sleep(0.05 * (attempt + 1))
     return False
+
+
+def _claim(folder: Path, file: int, sleep: Callable[[float], None]) -> None:
+    """Write our name, and see whether it stays.
+
+    Raises:
+        StudyLockedError: another process came at the same moment, and wrote its own.
+    """
+    own = json.dumps(dataclasses.asdict(ProcessIdentity.own()))
+    _write(file, own)
+    sleep(SETTLE_S)
+    # Opened anew, since network file systems promise a fresh answer for that alone.
+    if (folder / LOCK_NAME).read_text(errors="replace") != own:
+        raise StudyLockedError(_refusal(folder, _owner(file)))
 
 
 def _touch(file: int) -> None:

@@ -27,7 +27,7 @@ from karat.mlflow_view import Record, View
 from karat.redact import shown_address, without_secrets
 from karat.space import DeletedRuns
 from karat.state import StudyState
-from karat.studylock import is_locked
+from karat.studylock import flock, is_locked
 
 __all__ = ["TrackedRun", "TrackingError", "run_sync", "runs_of_study", "sync", "tracking_uri"]
 GIVE_UP_S = 60.0
@@ -256,7 +256,8 @@ def _alone(folder: Path, *, wait: bool) -> Iterator[None]:
     lock = os.open(folder / "sync.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if not flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
+                log.warning("%s: this file system has no locks; sync one at a time here", folder)
         except BlockingIOError:
             raise TrackingError(
                 f"{folder}: another process is syncing this study already"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from karat import studylock
 from karat.space import Space
 from karat.spacefile import load_space
 
@@ -49,6 +50,12 @@ def pytest_runtest_makereport(
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"CLUSTER=1, but this cannot run: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes a lock at the same moment as another, so none waits to see whether one did."""
+    monkeypatch.setattr(studylock, "SETTLE_S", 0.0)
 
 
 @pytest.fixture

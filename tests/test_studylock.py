@@ -1,6 +1,7 @@
 """A study has one writer; a dead one is told from a living one, on this machine and on another."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -23,6 +24,16 @@ def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
 
 
+@pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A file system that has none, such as Lustre without `-o flock`."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
 def leave(folder: Path, owner: ProcessIdentity) -> None:
     (folder / LOCK_NAME).write_text(json.dumps(dataclasses.asdict(owner)))
 
@@ -33,6 +44,15 @@ def dead_process() -> ProcessIdentity:
     found = ProcessIdentity.read(json.loads(done.stdout))
     assert found is not None
     return found
+
+
+def living_process() -> ProcessIdentity:
+    """Of the process that started this one."""
+    from karat import processes
+
+    return dataclasses.replace(
+        ProcessIdentity.own(), pid=os.getppid(), started=processes._started(os.getppid())
+    )
 
 
 def test_lock_given_back_is_empty_and_free(tmp_path: Path) -> None:
@@ -73,6 +93,40 @@ def test_living_owner_is_seen_where_locks_do_not_work(tmp_path: Path) -> None:
     child.kill()
     child.communicate()
     StudyLock.take(tmp_path).release()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_where_a_file_system_has_no_locks_the_owners_name_decides(tmp_path: Path) -> None:
+    lock = StudyLock.take(tmp_path)
+    assert is_locked(tmp_path)
+    lock.release()
+    assert not is_locked(tmp_path)
+    leave(tmp_path, dataclasses.replace(ProcessIdentity.own(), pid=os.getppid(), started=""))
+    StudyLock.take(tmp_path).release()
+    leave(tmp_path, living_process())
+    assert is_locked(tmp_path)
+    with pytest.raises(StudyLockedError, match=f"process {os.getppid()} on "):
+        StudyLock.take(tmp_path)
+
+
+def test_a_lock_refused_for_any_other_reason_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        StudyLock.take(tmp_path)
+    assert (tmp_path / LOCK_NAME).read_text() == ""
+
+
+@pytest.mark.usefixtures("no_flock")
+def test_of_two_that_find_no_owner_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
+    other = ProcessIdentity("node7", 123, "x")
+    with pytest.raises(StudyLockedError, match="process 123 on node7"):
+        StudyLock.take(tmp_path, sleep=lambda _: leave(tmp_path, other))
+    assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == 123
 
 
 @pytest.mark.usefixtures("no_flock")

@@ -587,6 +587,19 @@ def test_two_processes_never_sync_one_study(writer: Writer) -> None:
     os.close(lock)
 
 
+def test_a_file_system_without_locks_keeps_nothing_from_the_dashboard(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    writer.begin()
+    sync(writer.folder, owner_alive=lambda: False, poll_s=0.01)
+    assert NAME in runs_of(writer.folder)
+    assert "this file system has no locks" in caplog.text
+
+
 def test_follower_outlives_signals_and_ends_with_its_driver(writer: Writer) -> None:
     writer.begin()
     writer.ask(0)
