@@ -51,7 +51,9 @@ class StudyLock:
             sleep: waits for so many seconds.
 
         Raises:
-            StudyLockedError: a living process holds it; the message names it.
+            StudyLockedError: a living process holds it, whom the message names, or has put the
+                folder aside meanwhile.
+            StudyError: the folder cannot be written to.
         """
         try:
             file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
@@ -60,6 +62,11 @@ class StudyLock:
         try:
             if not _locked(file):
                 raise StudyLockedError(_refusal(folder, _owner(file)))
+            if not _is_at(folder / LOCK_NAME, file):
+                raise StudyLockedError(
+                    f"{folder}: another launcher has put this study aside at this moment. "
+                    "Run the command again, if that one is not to go on"
+                )
             owner = _owner(file)
             if owner is not None:
                 if _lives(owner, file, watch_s, sleep):
@@ -135,6 +142,14 @@ def _locked(file: int) -> bool:
     return False
 
 
+def _is_at(path: Path, file: int) -> bool:
+    """Whether an open file is still the one at `path`: its folder may have been renamed."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
 def _claim(folder: Path, file: int, sleep: Callable[[float], None]) -> None:
     """Write our name, and see whether it stays.
 
@@ -144,8 +159,9 @@ def _claim(folder: Path, file: int, sleep: Callable[[float], None]) -> None:
     own = json.dumps(dataclasses.asdict(ProcessIdentity.own()))
     _write(file, own)
     sleep(SETTLE_S)
+    path = folder / LOCK_NAME
     # Opened anew, since network file systems promise a fresh answer for that alone.
-    if (folder / LOCK_NAME).read_text(errors="replace") != own:
+    if not _is_at(path, file) or path.read_text(errors="replace") != own:
         raise StudyLockedError(_refusal(folder, _owner(file)))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from karat import processes, studylock
 from karat.errors import StudyLockedError
 from karat.processes import ProcessIdentity
 from karat.studylock import LOCK_NAME, StudyLock, is_locked
@@ -48,8 +49,6 @@ def dead_process() -> ProcessIdentity:
 
 def living_process() -> ProcessIdentity:
     """Of the process that started this one."""
-    from karat import processes
-
     return dataclasses.replace(
         ProcessIdentity.own(), pid=os.getppid(), started=processes._started(os.getppid())
     )
@@ -121,6 +120,28 @@ def test_a_lock_refused_for_any_other_reason_is_not_taken(
     assert (tmp_path / LOCK_NAME).read_text() == ""
 
 
+def test_who_waited_for_a_study_that_is_put_aside_has_no_lock_of_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, aside = tmp_path / "s", tmp_path / "s.aside"
+    study.mkdir()
+    first = StudyLock.take(study)
+    real = studylock._locked
+
+    def put_aside_meanwhile(file: int) -> bool:  # the file is open already
+        study.rename(aside)
+        first.release()
+        study.mkdir()
+        return real(file)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(studylock, "_locked", put_aside_meanwhile)
+        with pytest.raises(StudyLockedError, match="put this study aside at this moment"):
+            StudyLock.take(study)
+    assert (aside / LOCK_NAME).read_text() == ""
+    StudyLock.take(study).release()
+
+
 @pytest.mark.usefixtures("no_flock")
 def test_of_two_that_find_no_owner_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
     other = ProcessIdentity("node7", 123, "x")
@@ -146,8 +167,6 @@ def test_owner_on_another_machine_is_watched_for_a_sign_of_life(tmp_path: Path) 
 
 
 def test_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from karat import studylock
-
     monkeypatch.setattr(studylock, "SIGN_OF_LIFE_S", 0.05)
     lock = StudyLock.take(tmp_path)
     os.utime(tmp_path / LOCK_NAME, (0, 0))
