@@ -155,7 +155,7 @@ def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def _guarded(command: Callable[[], int]) -> int:
-    """Run a command; errors of ours become one line and an exit status."""
+    """Run a command; errors of ours and of the system become one line and an exit status."""
     os.umask(0o077)
     switch_off_calls()
     try:
@@ -168,6 +168,10 @@ def _guarded(command: Callable[[], int]) -> int:
         return _IF_LOCKED.get(os.environ.get("KARAT_IF_LOCKED", ""), FAILED)
     except KaratError as error:
         print(f"error: {printable(str(error), kept=chr(10))}", file=sys.stderr)
+        return FAILED
+    except OSError as error:  # a disk that is full or gone, a server that does not answer
+        shown = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: {printable(shown)}", file=sys.stderr)
         return FAILED
 
 

@@ -100,16 +100,24 @@ class Engine:
         """Make `run` return soon, or not begin; safe to call from a signal handler.
 
         What runs is told to write a checkpoint and leave off, for which it has `GRACE_S`; then
-        it is ended, and goes on from the checkpoint before.
+        it is ended, and goes on from the checkpoint before. So it is where storage cannot be
+        written to: no error leaves this.
         """
         self.stopped = True
         if self._orders is None:
             self._end()
             return
-        orders.give(self._orders, orders.PAUSE)
         timer = threading.Timer(GRACE_S, self._end)
         timer.daemon = True
         timer.start()
+        try:
+            orders.give(self._orders, orders.PAUSE)
+        except OSError as error:
+            logging.getLogger(__name__).warning(
+                "the trials could not be told to leave off (%s); they are ended in %g seconds",
+                error,
+                GRACE_S,
+            )
 
     def _end(self) -> None:
         if self._tunes_handler is not None:

@@ -7,6 +7,7 @@ One process writes (`Journal.open` takes the study's lock, `karat.studylock`); a
 line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
 """
 
+import contextlib
 import errno
 import json
 import logging
@@ -106,22 +107,28 @@ class Journal:
         if faults.due("journal.torn"):
             os.write(self._file, line[: len(line) // 2])
             faults.happen()
-        size = os.fstat(self._file).st_size
         try:
-            if os.write(self._file, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._file)
+            self._write(line)
         except OSError as error:
             self._broken = True
-            os.ftruncate(
-                self._file, size
-            )  # or the next driver would find half a line in the middle
             raise JournalError(
                 f"{self.path}: could not be written ({error.strerror}). What was written before is "
                 "whole; make room and run the same command again"
             ) from error
         self._next += 1
         return event
+
+    def _write(self, line: bytes) -> None:
+        size = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file)
+        except OSError:
+            # Half a line would stay. Where it does, it is the last, which the next driver cuts off.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+            raise
 
     def close(self) -> None:
         """Close the journal and release the lock."""
