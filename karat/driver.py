@@ -214,7 +214,6 @@ def _run_segments(study: Study, terms: Terms, interruption: Interruption, consol
     resources = place(study, console, lambda: interruption.signal is not None)
     with Engine(resources, address=address, most_slots=_most_slots()) as engine:
         interruption.stop = engine.stop
-        interruption.install()
         study.record(
             "launched",
             slots=engine.slots,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from karat import orders
 from karat.errors import InputError
-from karat.local_ray import LOOPBACK, close_environment, join_ray, start_ray
+from karat.local_ray import LOOPBACK, close_environment, end_ray, join_ray, start_ray
 from karat.scratch import make_scratch
 from karat.space import ResourceConfig
 from karat.study import Study
@@ -70,26 +70,29 @@ class Engine:
         self.stopped = False
 
     def __enter__(self) -> "Engine":
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self) -> None:
         prepare_environment(self.address or LOOPBACK)
         if self.address is not None:
             self.slots = max(1, join_ray(self.address, self.resources, self.most_slots))
-            return self
+            return
         try:
             self._start()
         except (RuntimeError, TimeoutError, ConnectionError) as error:
             logging.getLogger(__name__).warning(
                 "Ray did not start (%s); starting it once more", error
             )
-            import ray
-
-            ray.shutdown()
+            end_ray()
             self._start()
-        return self
 
     def __exit__(self, *_: object) -> None:
-        import ray
-
-        ray.shutdown()
+        end_ray()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:

@@ -31,7 +31,7 @@ class Interruption:
         self.stop: Callable[[], None] | None = None
 
     def install(self) -> None:
-        """Catch the signals; again after Ray has started, which takes SIGTERM for itself."""
+        """Catch the signals."""
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
 

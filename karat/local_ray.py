@@ -4,9 +4,12 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from karat.errors import InputError, StudyError
 from karat.quiet import switch_off_calls
@@ -45,18 +48,16 @@ def start_ray(folder: Path, cpus: int) -> None:
     import ray
 
     with no_api_server() as port:
-        ray.init(
+        _init(
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
             dashboard_port=port,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
             _temp_dir=str(folder / "r"),  # Ray opens this one to everybody
         )
     address = ray.util.get_node_ip_address()
     if address != LOOPBACK:
-        ray.shutdown()
+        end_ray()
         raise StudyError(
             f"Ray would listen on {address}, open to other machines: it was imported before "
             "karat could close it. Start the study from a process of its own (launch.py)"
@@ -77,17 +78,51 @@ def join_ray(address: str, resources: ResourceConfig, most_slots: int = 0) -> in
     """
     import ray
 
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    _init(address=address)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     slots = resources.trials_on((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
     if not max(slots, most_slots):
-        ray.shutdown()
+        end_ray()
         raise InputError(
             f"resources: the nodes of the Ray cluster at {address} have no room for a trial of "
             f"{resources.of_processes} processes, each with {resources.cpus} CPUs and "
             f"{resources.gpus_of_process:g} GPUs"
         )
     return slots
+
+
+def end_ray() -> None:
+    """`ray.shutdown`, which gives SIGTERM back to the system: to whoever had it instead."""
+    import ray
+
+    ray.shutdown()
+    _catch_sigterm_again()
+
+
+def _init(**settings: Any) -> None:
+    """`ray.init`, which leaves SIGTERM to whoever has it.
+
+    Ray takes it twice. First thing, by a function of this name, to end the process with status
+    15; seconds later, in C++ and so unseen by Python, to write down where it was. Only between
+    that and the return, a fraction of a second, SIGTERM still ends the process.
+    """
+    import ray
+    from ray._private import utils
+
+    takes_sigterm = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda _: None
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+    finally:
+        utils.set_sigterm_handler = takes_sigterm
+        _catch_sigterm_again()
+
+
+def _catch_sigterm_again() -> None:
+    """Put the handler that Python knows of in the place of one that C++ has set."""
+    known = signal.getsignal(signal.SIGTERM)
+    if known is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, known)
 
 
 @contextlib.contextmanager

@@ -1,19 +1,24 @@
 """A signal at each moment of a study; in processes of their own, with real Ray."""
 
+import ctypes
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from karat import orders
+from karat import engine, local_ray, orders
 from karat.audit import audit
 from karat.cli import main
-from karat.engine import GRACE_S
+from karat.engine import GRACE_S, Engine
+from karat.errors import StudyError
 from karat.journal import FILE_NAME, Event, read_events
+from karat.local_ray import join_ray
+from karat.space import ResourceConfig
 from karat.state import StudyState
 from tests.conftest import ROOT
 
@@ -31,6 +36,14 @@ LONG_EPOCHS = (
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, of a path that is short enough for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="k", dir="/tmp") as name:
+        monkeypatch.setenv("TMPDIR", name)
+        yield Path(name)
 
 
 def start(space: Path, storage: Path) -> subprocess.Popen[str]:
@@ -90,6 +103,85 @@ def test_signal_at_any_moment_is_an_interruption(
     assert f"interrupted by {name}" in output
     assert events_of(tmp_path)[-1].kind == "interrupted"
     assert main(["audit", str(tmp_path / "small")]) == 0
+
+
+@pytest.mark.timeout(200)
+def test_sigterm_while_ray_starts_is_an_interruption_and_leaves_no_scratch(
+    write_space: WriteSpace, tmp_path: Path, scratch: Path
+) -> None:
+    process = start(write_space(*FEW), tmp_path)
+    deadline = time.monotonic() + 100
+    while not list(scratch.glob("karat-*/r/session_*")):  # made within `ray.init`
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    seen = {event.kind for event in events_of(tmp_path)}
+    output, _ = process.communicate(timeout=100)
+    assert "study_created" in seen
+    assert "launched" not in seen
+    assert process.returncode == 75, output
+    assert "interrupted by SIGTERM" in output
+    assert events_of(tmp_path)[-1].kind == "interrupted"
+    assert list(scratch.glob("karat-*")) == []
+    assert main(["audit", str(tmp_path / "small")]) == 0
+
+
+def test_ray_does_not_take_sigterm_when_it_is_joined() -> None:
+    """Fails where another version of Ray sets its handler by another function."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Exception, match="nobody"):  # said after the handler is set
+        join_ray("nobody://at-home", ResourceConfig())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def handler_of_the_system() -> bytes:
+    """Address of what is called on SIGTERM, by the system's word: Python does not see what C++ sets."""
+    found = ctypes.create_string_buffer(256)
+    ctypes.CDLL(None).sigaction(signal.SIGTERM, None, found)
+    return found.raw[:8]
+
+
+def test_sigterm_is_ours_again_after_ray_has_started_and_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    taken = []
+
+    def take(**_: object) -> None:  # as Ray does, in `init` and in `shutdown`
+        ctypes.CDLL(None).signal(signal.SIGTERM, signal.SIG_DFL)
+        taken.append(handler_of_the_system())
+
+    monkeypatch.setattr(ray, "init", take)
+    monkeypatch.setattr(ray, "shutdown", take)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        ours = handler_of_the_system()
+        local_ray._init()
+        assert handler_of_the_system() == ours
+        local_ray.end_ray()
+        assert handler_of_the_system() == ours
+        assert len(taken) == 2
+        assert ours not in taken
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_engine_that_does_not_start_leaves_no_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StudyError("no")
+
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(engine, "make_scratch", lambda: folder)
+    monkeypatch.setattr(engine, "start_ray", refuse)
+    monkeypatch.setattr(engine, "prepare_environment", lambda _: None)
+    with pytest.raises(StudyError, match="no"), Engine(ResourceConfig()):
+        pass
+    assert not folder.exists()
 
 
 def test_signal_while_the_program_is_still_loading_is_an_interruption(

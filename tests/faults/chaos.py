@@ -56,10 +56,12 @@ class Chaos:
             text = text.replace(old, new)
         self.space.write_text(text)
         self.process: subprocess.Popen[bytes] | None = None
+        self.launched_before = 0  # launches that had their Ray, before `process`
         self.ended: dict[int, tuple[str, list[float]]] = {}
 
     def start(self) -> subprocess.Popen[bytes]:
         """The same command as always; one that asks for more once the study is done."""
+        self.launched_before = self.launched()
         words = [sys.executable, "launch.py", "--space", str(self.space)]
         words += ["--storage", str(self.study.parent)]
         if self.state().status == "completed":
@@ -77,6 +79,12 @@ class Chaos:
         path = self.study / FILE_NAME
         return StudyState.of(read_events(path)) if path.exists() else StudyState()
 
+    def launched(self) -> int:
+        """How many launches came so far as to have their Ray."""
+        path = self.study / FILE_NAME
+        events = read_events(path) if path.exists() else iter(())
+        return sum(event.kind == "launched" for event in events)
+
     def attack(self) -> str:
         """Wait for a while, then kill one of the processes; says which."""
         if self.process is None or self.process.poll() is not None:
@@ -86,9 +94,7 @@ class Chaos:
             time.sleep(0.1)
         (victim,) = self.draw.choices(list(VICTIMS), list(VICTIMS.values()))
         if victim == "signal":
-            number = self.draw.choice(SIGNALS)
-            self.process.send_signal(number)
-            return f"{number.name} to the driver: status {self.process.wait(120)}"
+            return self._signal(self.process, self.draw.choice(SIGNALS))
         if victim == "driver":
             self.process.kill()
             return f"SIGKILL to the driver: status {self.process.wait(60)}"
@@ -100,6 +106,24 @@ class Chaos:
         if victim == "raylet":  # without which the driver cannot go on
             return f"SIGKILL to the raylet: status {self._wait_for_driver()}"
         return f"SIGKILL to a {victim}"
+
+    def _signal(self, driver: subprocess.Popen[bytes], number: signal.Signals) -> str:
+        """Interrupted is status 75; success only where the study was done.
+
+        While Ray's C++ part starts, half a second long, SIGTERM is Ray's alone, and aborts.
+        """
+        while driver.poll() is None and not _catches_signals(driver.pid):
+            time.sleep(0.05)
+        driver.send_signal(number)
+        status = driver.wait(120)
+        allowed = {75}
+        if self.state().status == "completed":
+            allowed.add(0)
+        if number == signal.SIGTERM and self.launched() == self.launched_before:
+            allowed.add(-signal.SIGABRT)
+        if status not in allowed:
+            raise Broken(f"{number.name} to the driver: status {status}, not 75")
+        return f"{number.name} to the driver: status {status}"
 
     def check(self) -> str:
         """The journal is whole, and what had ended is as it was; says how far the study is."""
@@ -144,6 +168,16 @@ class Chaos:
             return self.process.wait(180)
         except subprocess.TimeoutExpired:
             raise Broken("the driver hangs, three minutes after its raylet was killed") from None
+
+
+def _catches_signals(pid: int) -> bool:
+    """Whether a driver has its handlers in place; until then a signal ends it, and nothing is lost."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (signal.SIGUSR1 - 1) & 1)
 
 
 def _is(process: psutil.Process, victim: str) -> bool:
