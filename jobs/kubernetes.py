@@ -109,7 +109,14 @@ def check_settings(submission: Submission, config: KubernetesConfig) -> None:
             "--fresh: does not go with --submit kubernetes, where each retry of the job would begin "
             "the study anew; choose another --name"
         )
-    check_room(submission.space.resources, config)
+    resources = submission.space.resources
+    if resources.is_probing and resources.gpus:
+        raise InputError(
+            f"resources.gpus = {resources.gpus}, with probes: trials are probed where the driver runs, "
+            "on the head, which has no GPU; write how much a trial gets (resources.gpus: 0.5), and "
+            "leave resources.probe out"
+        )
+    check_room(resources, config)
     for root in data_of(submission):
         if not PurePosixPath(root).is_relative_to(STUDIES):
             raise InputError(

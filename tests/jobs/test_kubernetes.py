@@ -250,6 +250,15 @@ def test_trial_that_the_workers_do_not_hold_is_refused(
         text(submission(space))
 
 
+@pytest.mark.parametrize("resources", ["{gpus: auto}", "{gpus: 1, probe: true}"])
+def test_probe_on_a_head_without_gpu_is_refused(
+    write_space: Callable[..., Path], resources: str
+) -> None:
+    space = write_space(("confirm:", f"resources: {resources}\nconfirm:"))
+    with pytest.raises(InputError, match=r"on the head, which has no GPU; write how much"):
+        text(submission(space))
+
+
 def test_trial_may_span_all_workers(write_space: Callable[..., Path]) -> None:
     space = write_space(("confirm:", "resources: {gpus: 8, cpus: 4}\nconfirm:"))
     assert "kind: RayJob" in text(submission(space))
