@@ -1,8 +1,9 @@
 """What a study has used, as a fold over its events: hours of trials on what they take, wall time, money.
 
 A segment is paid for from when its worker has its place to its end, with what trials took and what
-that cost when it was launched; or with its own part of a GPU, where it has one. A launch counts from `launched` to its last sign of life, so the time between launches
-is free, and so is what a driver that was killed did not live to write down.
+that cost when it was launched; or with its own part of a GPU, where it has one. A launch counts from
+`launched` to its last sign of life, so the time between launches is free, and so is what a driver
+that was killed did not live to write down.
 """
 
 import dataclasses

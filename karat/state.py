@@ -31,8 +31,9 @@ class Trial:
     apart (`karat.worker`), and a waiting trial is not to run before `ready_at`. `set_aside` marks
     a trial that an extension of the study has made void: shorter than trials are now, or of a
     cell that is not confirmed any more. `weights_dropped`: for want of room, its best weights
-    are not kept. `lost_detail` is how its worker was lost the last time. `estimate` is what it was to take (`karat.segments.Estimate`), and `peak_bytes` the
-    highest memory of its process after the first epoch of its first segment.
+    are not kept. `lost_detail` is how its worker was lost the last time. `estimate` is what it was
+    to take (`karat.segments.Estimate`), and `peak_bytes` the highest memory of its process after
+    the first epoch of its first segment.
     """
 
     number: int
