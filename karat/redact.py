@@ -12,6 +12,7 @@ _PASSWORD_NAME = re.compile(r"PASSWORD|PASSWD")
 _SECRET_NAME = re.compile(
     rf"{_PASSWORD_NAME.pattern}|TOKEN(?!IZER)|SECRET|CREDENTIAL|ACCESS_KEY|API_KEY"
 )
+_PLACE_NAME = re.compile(r"_(PATH|FILE|DIR)$")  # where a secret is, which messages must name
 _SHORTEST = 4  # a shorter value would be found everywhere
 _SHORTEST_NUMBER = 8  # a shorter one is a count or seconds (MAX_TOKENS), but for a password
 _SETTINGS = {"auto", "default", "disabled", "enabled", "false", "none", "null", "true"}
@@ -65,7 +66,9 @@ def _secrets() -> dict[str, str]:
 
 def _is_secret(name: str, value: str) -> bool:
     """Whether a value under this name is to be hidden, and no setting of another kind."""
-    if not _SECRET_NAME.search(name) or len(value) < _SHORTEST or value.lower() in _SETTINGS:
+    if not _SECRET_NAME.search(name) or _PLACE_NAME.search(name):
+        return False
+    if len(value) < _SHORTEST or value.lower() in _SETTINGS:
         return False
     if _PASSWORD_NAME.search(name) or len(value) >= _SHORTEST_NUMBER:
         return True

@@ -56,6 +56,7 @@ def test_address_that_is_none_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> N
         ("MAX_TOKENS", "4096"),
         ("TOKEN_TTL_S", "3600.5"),
         ("MLFLOW_TRACKING_PASSWORD", "abc"),
+        ("RAY_AUTH_TOKEN_PATH", "/run/secrets/ray_token"),
     ],
 )
 def test_settings_are_no_secrets(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
