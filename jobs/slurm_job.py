@@ -26,7 +26,7 @@ _EXPECTED = (0, 1, 2, INTERRUPTED)  # it has said itself what happened
 _LEAVE_OFF = signal.SIGINT  # while Tune runs, SIGUSR1 is Tune's, which ends trials at once
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
-_AGAIN_S = 3.0
+_AGAIN_S, _AGAIN_FOR_S = 3.0, 60.0
 _REQUEUE_S = 10.0  # of the notice, for `scontrol`
 _TRIES, _ANSWER_S, _PAUSE_S = 3, 20.0, 1.0
 _WITH_SETUP = ("bash", "-lc", 'eval "$KARAT_SETUP"; exec "$@"', "setup")
@@ -222,14 +222,19 @@ class Job:
         others = self._start(nodes, address)
         self._wait(others, deadline)
         # Slurm refuses a step where it has not yet ended one of this job's earlier start.
-        while others.ended and others.waiting and not self._to_end and time.monotonic() < deadline:
+        last_try = min(deadline, time.monotonic() + _AGAIN_FOR_S)
+        while others.ended and others.waiting and not self._to_end:
             time.sleep(_AGAIN_S)
+            if time.monotonic() > last_try:
+                break
             others = self._start(others.waiting, address)
             self._wait(others, deadline)
         late = others.waiting
         if late and not self._to_end:
-            minutes = f"{self.options.wait_minutes:g} minutes"
-            say(f"not there after {minutes}: {', '.join(late)}; going on without")
+            why = f"not there after {self.options.wait_minutes:g} minutes"
+            if others.ended:
+                why = "Slurm starts nothing there"
+            say(f"{why}: {', '.join(late)}; going on without")
 
     def _drive(self, address: str, head: Step) -> int:
         say(f"Ray is at {address}, on {', '.join(n for s in self._steps for n in s.ready)}")

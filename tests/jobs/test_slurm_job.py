@@ -20,6 +20,7 @@ for word in "$@"; do case "$word" in --nodelist=*) nodes=${word#--nodelist=};; e
 for node in ${nodes//,/ }; do
     case "$node" in
         late*) ;;
+        refused*) exit 1;;
         busy*) [ -e "$SEEN/$node" ] || { touch "$SEEN/$node"; exit 1; }; echo "ready $node 10.1.1.1:4711";;
         bad*) echo "failed $node it cannot write the storage /s"; exit 1;;
         *) echo "ready $node 10.1.1.1:4711";;
@@ -131,6 +132,13 @@ def test_node_on_which_slurm_refuses_the_step_at_first_is_asked_again(lead: Star
     leader = lead("n1,busy2", 0)
     assert leader.end() == 0
     assert "on n1, busy2\n" in leader.said
+
+
+def test_node_on_which_slurm_starts_nothing_is_named_and_done_without(lead: StartLeader) -> None:
+    leader = lead("n1,refused2", 0, "--wait-minutes=0.1")
+    assert leader.end() == 0
+    assert "Slurm starts nothing there: refused2; going on without" in leader.said
+    assert "on n1\n" in leader.said
 
 
 def test_node_without_the_storage_is_named(lead: StartLeader) -> None:
