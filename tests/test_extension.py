@@ -278,12 +278,12 @@ def test_mlflow_follows_an_extended_study_in_the_same_runs(
     space, folder = write_space(), tmp_path / "small"
     go(space, tmp_path)
     sync(folder)
-    before = runs_of_study(folder, "small", state_of(tmp_path).created["uid"])
+    before = runs_of_study(folder, state_of(tmp_path))
     go(space, tmp_path, "trials=+3", steps=5)
     sync(folder)
     go(space, tmp_path)
     sync(folder)
-    after = runs_of_study(folder, "small", state_of(tmp_path).created["uid"])
+    after = runs_of_study(folder, state_of(tmp_path))
     assert before is not None
     assert after is not None
     assert len(after) == len(state_of(tmp_path).trials) + 1

@@ -158,7 +158,11 @@ def test_doctor_finds_the_cluster_sound(stack: LocalStack, write_space: WriteSpa
     ("exchange", "storage", "expected"),
     [
         ((), "/nowhere/studies", "/nowhere/studies: No such file or directory"),
-        ((("early_stopping", "resources: {gpus: 2}\nearly_stopping"),), None, "2 GPUs"),
+        (
+            (("early_stopping", "resources: {gpus: 2}\nearly_stopping"),),
+            None,
+            "a trial has 2 processes, each of which needs a node with 1 CPUs and 1 GPUs",
+        ),
     ],
 )
 def test_what_the_cluster_has_not_is_refused_before_the_study_begins(
