@@ -78,6 +78,7 @@ class Site:
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
         self._holder = 0
+        self._nodes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
         """Start everything and wait until both nodes are idle."""
@@ -125,6 +126,11 @@ class Site:
             hide = f"mount -t tmpfs none {self.only_on_n1} && exec {' '.join(words)}"
             words = ["unshare", "--mount", "sh", "-c", hide]
         self.daemon(*words)
+        self._nodes[name] = self.processes[-1]
+
+    def node(self, name: str) -> "subprocess.Popen[bytes]":
+        """The slurmd that was last started for a node."""
+        return self._nodes[name]
 
     def popen(self, *words: str) -> "subprocess.Popen[bytes]":
         log = (self.folder / "out.log").open("ab")
