@@ -125,19 +125,23 @@ def check_settings(submission: Submission, config: KubernetesConfig) -> None:
             )
 
 
+def room_of(config: KubernetesConfig) -> list[tuple[float, float]]:
+    """CPUs and GPUs of each worker there may be."""
+    return [(config.cpus, config.gpus)] * config.most_workers
+
+
 def check_room(resources: ResourceConfig, config: KubernetesConfig) -> None:
     """Refuse a trial that all the workers there may be do not hold.
 
     Raises:
         InputError: with what a worker has.
     """
-    on_each = resources.processes_on(config.cpus, config.gpus)
-    if on_each * config.most_workers < resources.of_processes:
-        share = resources.gpus_at_most / resources.of_processes
+    if not resources.trials_on(room_of(config)):
         raise InputError(
             f"resources: {config.most_workers} workers with {config.cpus} CPUs and {config.gpus} "
             f"GPUs each (cluster.kubernetes) have no room for a trial of {resources.of_processes} "
-            f"processes, each with {resources.cpus} CPUs and {share:g} GPUs"
+            f"processes, each with {resources.cpus} CPUs and "
+            f"{resources.gpus_of_process:g} GPUs"
         )
 
 
@@ -230,10 +234,9 @@ def _question(submission: Submission, config: KubernetesConfig) -> dict[str, Any
 def _ray_job(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
     space = _QUESTION / space_inside(submission).name
     words = launch_words(submission.arguments, space, STUDIES, "jobs.in_rayjob")
-    room = [(config.cpus, config.gpus)] * config.most_workers
     variables = {
         **submission.environment,
-        "KARAT_MOST_SLOTS": str(submission.space.resources.trials_on(room)),
+        "KARAT_MOST_SLOTS": str(submission.space.resources.trials_on(room_of(config))),
         "RAY_JOB_STOP_WAIT_TIME_S": str(_stop_wait_s(config)),
     }
     return {
