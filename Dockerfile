@@ -22,5 +22,5 @@ COPY --chown=karat:karat search_spaces search_spaces
 
 USER 10001:10001
 ENV PYTHONUNBUFFERED=1 DO_NOT_TRACK=true RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true
-RUN python -m karat.kernels._compiled
+RUN python -m karat.attention.kernels._compiled
 CMD ["python", "launch.py", "--help"]

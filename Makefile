@@ -44,7 +44,7 @@ $(STAMP): requirements.txt
 	else \
 		$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet uv && uv=$(VENV)/bin/uv; \
 	fi && $$uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.txt
-	@$(VENV)/bin/python -m karat.kernels._compiled
+	@$(VENV)/bin/python -m karat.attention.kernels._compiled
 	@touch $@
 
 # Only when a dependency in pyproject.toml changes.

@@ -2,7 +2,7 @@
 
 import sys
 
-from karat.cli import launch
+from karat.cli.launch import launch
 
 if __name__ == "__main__":
     sys.exit(launch())

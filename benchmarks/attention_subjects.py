@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measuring import DEVICE, Call
-from karat.attention import AttentionConfig, Operator
+from karat.attention.config import AttentionConfig
+from karat.attention.kernels import KERNELS, kernel_for
+from karat.attention.operator import Operator
 from karat.errors import InputError
-from karat.kernels import KERNELS, kernel_for
-from karat.model_config import ModelConfig
-from karat.models import build_model
+from karat.models.build import build_model
+from karat.models.config import ModelConfig
 
 SOFTMAX, EAGER, FORMULA = "softmax-sdpa", "softmax-eager", "formula"
 Part = Literal["model", "operator"]

@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.journal_drive import MARKS, MIB, resident_bytes
 from benchmarks.measuring import machine
 from benchmarks.search_engines import karat_ready, space_source
-from karat.journal import Event
-from karat.state import StudyState
+from karat.journal.journal import Event
+from karat.journal.state import StudyState
 
 
 class Memory:

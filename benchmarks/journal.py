@@ -21,9 +21,9 @@ from typing import Any
 
 from benchmarks.journal_drive import MIB, Drive, Size, Times, drive, resident_bytes
 from benchmarks.measuring import machine
-from karat.journal import FILE_NAME, Journal, read_events
-from karat.state import StudyState
-from karat.study import Study
+from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.state import StudyState
+from karat.study.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from unittest.mock import patch
 
 import psutil
 
-from karat.driver import description
-from karat.journal import Journal
-from karat.space import Space
-from karat.spacefile import load_space
-from karat.study import Study
+from karat.journal.journal import Journal
+from karat.space.reader import load_space
+from karat.space.space import Space
+from karat.study.description import description
+from karat.study.study import Study
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "fourier_grid.yaml"
 SLOTS = 4

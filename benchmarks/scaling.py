@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from karat.curves import ModelledCurves
-from karat.forecast import arms_in_order, run_plan
-from karat.spacefile import load_space
+from karat.forecast.curves import ModelledCurves
+from karat.forecast.schedule import arms_in_order, run_plan
+from karat.space.reader import load_space
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "fourier_grid.yaml"
 WORKERS = (1, 4, 16, 64, 100, 200, 500, 1000, 2000, 5000, 10_000)

@@ -20,13 +20,13 @@ from benchmarks.search_objective import (
     value_of,
     work,
 )
-from karat.dashboard import Dashboard
-from karat.driver import description
-from karat.engine import Engine
-from karat.journal import Journal
-from karat.spacefile import SpaceFile
-from karat.study import Study
-from karat.yamlfile import Document
+from karat.execution.engine import Engine
+from karat.journal.journal import Journal
+from karat.space.reader import SpaceFile
+from karat.space.yaml_reader import Document
+from karat.study.description import description
+from karat.study.study import Study
+from karat.tracking.supervisor import Dashboard
 
 RAY_TUNE_S = 100  # a loaded machine takes minutes for its trials; those that ended count
 SEEDS = 2  # of the confirmation, of the two arms
@@ -49,7 +49,7 @@ def space_source(trials: int, epochs: int = EPOCHS) -> dict[str, Any]:
 
 @contextmanager
 def karat_ready(folder: Path, source: dict[str, Any]) -> Iterator[tuple[Study, Engine]]:
-    """A new study, its view of MLflow and its engine, as `karat.driver` has them, before they run."""
+    """A new study, its view of MLflow and its engine, as `karat.cli.driver` has them, before they run."""
     space = SpaceFile(Document(source, {}), "benchmark").read()
     with Journal.open(folder / space.name) as journal:
         study = Study(space, journal, folder / space.name)
@@ -102,8 +102,8 @@ def objective_of_ray(config: dict[str, Any]) -> None:
 def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
     """`Tuner` with `OptunaSearch`; in a local Ray as closed as karat's."""
     started = time.time()
-    from karat.local_ray import close_environment, start_ray
-    from karat.scratch import make_scratch
+    from karat.execution.local_ray import close_environment, start_ray
+    from karat.system.tempdir import make_scratch
 
     close_environment()
     scratch = make_scratch()

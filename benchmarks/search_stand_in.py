@@ -3,12 +3,12 @@
 from typing import Any
 
 from benchmarks.search_objective import EPOCH_S, value_of, work
-from karat.segments import Segment
-from karat.trainable import SegmentTrainable
+from karat.execution.trainable import SegmentTrainable
+from karat.training.segment import Segment
 
 
 class StandIn:
-    """In the place of `karat.worker.SegmentWorker`: an epoch is the benchmark's objective.
+    """In the place of `karat.training.worker.SegmentWorker`: an epoch is the benchmark's objective.
 
     Args:
         segment: of a trial.

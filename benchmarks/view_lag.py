@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from karat.journal import Journal
+from karat.journal.journal import Journal
 from tests import journals
 from tests.conftest import ROOT
 from tests.faults.mlflow_server import mlflow_server

@@ -16,8 +16,10 @@ def content(path: str) -> str:
     try:
         found = Path(path).read_text().strip()
     except OSError as error:
-        sys.exit(f"{path}: {error.strerror}; `python -m jobs.stack_secrets` makes the secrets")
-    return found or sys.exit(f"{path}: is empty; `python -m jobs.stack_secrets` makes the secrets")
+        sys.exit(f"{path}: {error.strerror}; `python -m jobs.compose.secrets` makes the secrets")
+    return found or sys.exit(
+        f"{path}: is empty; `python -m jobs.compose.secrets` makes the secrets"
+    )
 
 
 def main() -> None:

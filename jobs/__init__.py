@@ -7,9 +7,12 @@ hands it over. `--dry-run` shows the text whole.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from karat.clusters import ClusterConfig
-from karat.space import Space
+from jobs.site import ClusterConfig
+
+if TYPE_CHECKING:
+    from karat.space.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class Submission:
         environment: variables that the launch needs, without secrets.
     """
 
-    space: Space
+    space: "Space"
     space_file: Path
     arguments: tuple[str, ...]
     storage: Path

@@ -9,20 +9,20 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-from karat.after_import import call_after_import
+from karat.system.after_import import call_after_import
 
 __version__ = "0.1.0"
 __all__ = ["AttentionConfig", "__version__", "convert", "costs", "transfer"]
 
 _FROM = {
-    "AttentionConfig": "karat.attention_config",
-    "convert": "karat.hosts",
-    "transfer": "karat.carry",
+    "AttentionConfig": "karat.attention.config",
+    "convert": "karat.models.convert",
+    "transfer": "karat.models.transfer",
 }
 
 
 def _register(timm: ModuleType) -> None:
-    importlib.import_module("karat.timm_models").register(timm)
+    importlib.import_module("karat.models.timm_registry").register(timm)
 
 
 # In whichever order the two are imported, and without importing timm for those who do not use it.
@@ -31,7 +31,7 @@ call_after_import("timm", _register)
 
 def __getattr__(name: str) -> Any:
     if name == "costs":
-        return importlib.import_module("karat.costs")
+        return importlib.import_module("karat.models.costs")
     if name in _FROM:
         return getattr(importlib.import_module(_FROM[name]), name)
     raise AttributeError(f"module 'karat' has no attribute {name!r}")

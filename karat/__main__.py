@@ -2,7 +2,7 @@
 
 import sys
 
-from karat.cli import main
+from karat.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

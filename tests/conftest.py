@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from karat import studylock
-from karat.space import Space
-from karat.spacefile import load_space
+from karat.journal import lock
+from karat.space.reader import load_space
+from karat.space.space import Space
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,7 +55,7 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def nobody_else_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test takes a lock at the same moment as another, so none waits to see whether one did."""
-    monkeypatch.setattr(studylock, "SETTLE_S", 0.0)
+    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from karat.journal import FILE_NAME, Event, Journal
-from karat.levels import label_of
-from karat.state import StudyState
+from karat.journal.journal import FILE_NAME, Event, Journal
+from karat.journal.state import StudyState
+from karat.parameters import label_of
 
 Until = Literal["created", "searching", "searched", "confirming", "end"]
 EPOCHS = 10

@@ -1,125 +1,129 @@
-"""Guards for the shape of the code: who may import whom, and what loads what."""
+"""Guards for the shape of the code: layers, circles, and what loads what."""
 
 import ast
+import graphlib
 import subprocess
 import sys
-from pathlib import Path
+from collections import Counter
 
 import pytest
 
 from tests.conftest import ROOT
 
-# Each module may import from the groups before its own, and from its own.
-LAYERS = [
-    {
-        "after_import",
-        "disk",
-        "errors",
-        "faults",
-        "interruption",
-        "lazy",
-        "names",
-        "orders",
-        "peak",
-        "processes",
-        "quiet",
-        "redact",
-    },
-    {"scratch", "studylock"},
-    {"autocast", "catalog", "settings", "seeds", "levels", "starts"},
-    {
-        "bases",
-        "base_activations",
-        "datasets",
-        "checkpoint",
-        "group",
-        "recipes",
-        "journal",
-        "reports",
-        "yamlfile",
-        "links",
-        "environment",
-        "spending",
-    },
-    {"kernels", "batches"},
-    {"attention_config", "projections"},
-    {"state", "attention"},
-    {"host_attention", "sites"},
-    {"hosts"},
-    {"model_config", "models", "timm_models", "carry"},
-    {"trial_config"},
-    {"costs", "training"},
-    {"memory", "probe"},
-    {"predictions"},
-    {"clusters", "space", "statistics"},
-    {"samplers", "schedulers"},
-    {"door"},
-    {"spacedata", "spacearms", "spacereferences"},
-    {"plans", "spacefile"},
-    {"budgets", "curves"},
-    {"forecast"},
-    {"extension"},
-    {"decisions", "segments"},
-    {"study", "plots", "phrases"},
-    {"summary", "search_facts", "worker"},
-    {"group_worker", "peers"},
-    {"report_words", "report_pictures"},
-    {"report_tables"},
-    {
-        "dashboard",
-        "engine",
-        "local_ray",
-        "ray_peers",
-        "trainable",
-        "tune_adapters",
-        "tracking",
-        "mlflow_client",
-        "mlflow_runs",
-        "mlflow_view",
-        "registry",
-        "report",
-        "progress",
-        "dryrun",
-        "costs_command",
-        "placement",
-        "replay",
-    },
-    {"audit"},
-    {"doctor", "driver", "submission"},
-    {"simulator"},
-    {"simulate_command"},
-    {"cli"},
-    {"__main__"},
-]
+# Packages (and modules beside them) may import from the lines above their own, never from each
+# other; those of the first line may, since they are what everybody uses.
+LAYERS = (
+    ("errors", "seeds", "settings", "catalog", "parameters", "system"),
+    ("attention", "datasets", "samplers", "schedulers"),
+    ("models",),
+    ("training",),
+    ("space",),
+    ("journal",),
+    ("planning", "report", "tracking", "analyses"),
+    ("study",),
+    ("forecast",),
+    ("execution",),
+    ("jobs",),
+    ("cli",),
+)
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-FILES = sorted((ROOT / "karat").rglob("*.py"))
+# Whoever uses the operators, models or trials alone waits for none of these.
+LIGHT, HEAVY = ("karat.attention", "karat.models", "karat.training"), ("ray", "optuna", "mlflow")
+MOST_FILES, MOST_LEVELS, MOST_LINES = 15, 15, 400
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for top in ("karat", "jobs")
+    for path in sorted((ROOT / top).rglob("*.py"))
+}
 
 
-def imported_from_karat(path: Path) -> set[str]:
-    modules = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("karat."):
-            modules.add(node.module.split(".")[1])
+def room_of(module: str) -> str | None:
+    """The package of the layers above in which a module stands; None for `karat` itself."""
+    top, *below = module.split(".")
+    if top == "jobs":
+        return "jobs"
+    return below[0] if below and below[0] != "__main__" else None
+
+
+def imported(module: str, *, at_once: bool = False) -> set[str]:
+    """Modules of ours that a module imports, also within functions, for types, or as a string.
+
+    Args:
+        at_once: only those that are loaded with it.
+    """
+    tree = ast.parse(FILES[module].read_text())
+    found: set[str] = set()
+    for node in _at_once(tree.body) if at_once else ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in FILES:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (inner & FILES.keys()) or {node.module}
         elif isinstance(node, ast.Import):
-            modules |= {a.name.split(".")[1] for a in node.names if a.name.startswith("karat.")}
-    return modules
+            found |= {alias.name for alias in node.names} & FILES.keys()
+        elif isinstance(node, ast.Constant) and not at_once and "." in str(node.value):
+            found |= {str(node.value)} & FILES.keys()
+    return found - {module}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path) -> None:
-    own = path.relative_to(ROOT / "karat").with_suffix("").parts[0]
-    if own == "__init__":
-        return
+def _at_once(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements that run when a module is loaded, but for those for types alone."""
+    found = []
+    for node in body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        found += [node, *_at_once(getattr(node, "body", []))] if _runs(node) else []
+    return found
+
+
+def _runs(node: ast.stmt) -> bool:
+    return not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+IMPORTED = {module: imported(module) for module in FILES}
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if room_of(name)])
+def test_imports_point_one_way(module: str) -> None:
+    own = room_of(module)
     assert own in LEVEL, f"put {own} into a layer"
-    for module in imported_from_karat(path):
-        assert LEVEL[module] <= LEVEL[own], f"{path.name} must not import karat.{module}"
+    for other in IMPORTED[module]:
+        theirs = room_of(other)
+        if theirs in (own, None):
+            continue
+        is_above = LEVEL[str(theirs)] < LEVEL[str(own)]
+        assert is_above or LEVEL[str(own)] == 0, f"{module} must not import {other}"
 
 
-@pytest.mark.parametrize("module", ["karat.attention", "karat.models", "karat.training"])
-def test_operator_models_and_training_load_without_the_engine(module: str) -> None:
+def test_files_import_in_no_circle() -> None:
+    graphlib.TopologicalSorter(IMPORTED).prepare()
+
+
+def test_what_is_loaded_at_once_is_no_long_chain() -> None:
+    graph = {module: imported(module, at_once=True) for module in FILES}
+    levels: dict[str, int] = {}
+    for module in graphlib.TopologicalSorter(graph).static_order():
+        levels[module] = 1 + max((levels[other] for other in graph[module]), default=0)
+    deepest = max(levels, key=levels.__getitem__)
+    assert levels[deepest] <= MOST_LEVELS, f"{deepest} stands on {levels[deepest]} levels"
+
+
+def test_folders_and_files_can_be_taken_in_at_a_glance() -> None:
+    folders = Counter(path.parent for path in FILES.values())
+    full = {str(f.relative_to(ROOT)): n for f, n in folders.items() if n > MOST_FILES}
+    assert not full, f"more than {MOST_FILES} files in a folder"
+    long = {
+        name: lines
+        for name, path in FILES.items()
+        if (lines := len(path.read_text().splitlines())) > MOST_LINES and ".kernels." not in name
+    }
+    assert not long, f"more than {MOST_LINES} lines"
+
+
+@pytest.mark.parametrize("package", LIGHT)
+def test_operators_models_and_training_load_without_the_engine(package: str) -> None:
+    modules = [name for name in FILES if f"{name}.".startswith(f"{package}.")]
     code = (
-        f"import sys, {module}; "
-        "print(sorted({'ray', 'optuna', 'mlflow'} & {m.split('.')[0] for m in sys.modules}))"
+        f"import sys, {', '.join(modules)}; "
+        f"print(sorted(set({HEAVY!r}) & {{m.split('.')[0] for m in sys.modules}}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

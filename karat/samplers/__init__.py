@@ -2,12 +2,43 @@
 
 import abc
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import optuna
 
 from karat.catalog import Catalog
 from karat.errors import SettingError
-from karat.space import SearchConfig, Tuned
+from karat.parameters import Tuned
+from karat.settings import at_least, at_most
+
+MAX_TRIALS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How the search goes.
+
+    Args:
+        sampler: a name in `karat.samplers.SAMPLERS`.
+        trials: in all; `grid` runs its whole grid and takes none.
+        metric: what is optimised, as a trial reports it.
+        mode: `max` or `min`.
+        allocation: `equal`, every arm gets the same number of trials and is tuned on its own;
+            `free`, the sampler chooses the arms too.
+    """
+
+    sampler: str = "tpe"
+    trials: int | None = None
+    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    mode: Literal["max", "min"] = "max"
+    allocation: Literal["equal", "free"] = "equal"
+
+    def __post_init__(self) -> None:
+        at_least("trials", self.trials, 1)
+        at_most("trials", self.trials, MAX_TRIALS)
+        if self.mode != ("min" if self.metric == "val_loss" else "max"):
+            raise SettingError("mode", f"does not fit the metric {self.metric}", self.mode)
 
 
 class Sampler(abc.ABC):

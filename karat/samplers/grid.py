@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import optuna
 
 from karat.errors import SettingError
-from karat.samplers import Sampler
-from karat.space import SearchConfig, Tuned
+from karat.parameters import Tuned
+from karat.samplers import Sampler, SearchConfig
 
 
 class Grid(Sampler):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from karat.datasets import make_dataset
 from karat.errors import DataError, InputError
-from karat.spacefile import load_space
+from karat.space.reader import load_space
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import psutil
 
-from karat.cli import main
-from karat.journal import FILE_NAME, read_events
-from karat.state import StudyState
+from karat.cli.main import main
+from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.state import StudyState
 from tests.conftest import ROOT, SMALL
 
 EXCHANGES = (

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from karat import driver, faults, orders
-from karat.journal import Journal
-from karat.space import Space
-from karat.spacefile import load_space
-from karat.study import Study
-from karat.worker import SegmentWorker
+from karat.cli import driver
+from karat.journal.journal import Journal
+from karat.space.reader import load_space
+from karat.space.space import Space
+from karat.study.study import Study
+from karat.system import fault_injection
+from karat.training import pause
+from karat.training.worker import SegmentWorker
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.faults.inline", "timm.optim", "timm.scheduler"])
@@ -49,7 +51,7 @@ def launch(
 
 
 def _main(path: Path, folder: Path, fault: str, extend: Sequence[str], reports: int | None) -> None:
-    faults.use(fault)
+    fault_injection.use(fault)
     multiprocessing.set_start_method("fork", force=True)  # as in a worker of Ray's
     space = load_space(path)
     with Journal.open(folder) as journal:
@@ -66,7 +68,7 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
         study.record("study_created", **driver.description(space, "fingerprint"))
     if not study.finished:
         study.record("launched", slots=1, environment={})
-    orders.give(study.folder, orders.GO)
+    pause.give(study.folder, pause.GO)
     left = reports or 10**9
     while not study.finished:
         segment = study.next_segment()
@@ -80,8 +82,8 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
         while not study.on_worker_report(segment.trial, worker.step()):
             left -= 1
             if left == 0:
-                orders.give(study.folder, orders.PAUSE)
-                time.sleep(orders.LOOK_EVERY_S)
+                pause.give(study.folder, pause.PAUSE)
+                time.sleep(pause.LOOK_EVERY_S)
         if left <= 0:
             study.on_interrupted("SIGTERM")
             return

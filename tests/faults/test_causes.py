@@ -7,18 +7,18 @@ import optuna
 import pytest
 import torch
 
-from karat import faults
-from karat.audit import audit
-from karat.checkpoint import load_last_good, save_series
-from karat.decisions import SAME_ERRORS
-from karat.driver import description
-from karat.journal import FILE_NAME, Journal, read_events
-from karat.replay import replay
-from karat.space import Space
-from karat.state import StudyState, Trial
-from karat.study import Study
+from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.state import StudyState, Trial
+from karat.planning.decisions import SAME_ERRORS
+from karat.planning.replay import replay
+from karat.space.space import Space
+from karat.study.audit import audit
+from karat.study.description import description
+from karat.study.study import Study
+from karat.system import fault_injection
+from karat.training.checkpoint import load_last_good, save_series
 from tests.faults.inline import launch
-from tests.test_study import open_study, run
+from tests.study.test_study import open_study, run
 
 WriteSpace = Callable[..., Path]
 
@@ -64,11 +64,11 @@ def test_full_disk_leaves_the_older_checkpoint_whole(
     content = {"model": {"w": torch.ones(3)}}
     save_series(tmp_path, "epoch", 1, content)
     for place in ("write", "rename", "manifest"):
-        monkeypatch.setattr(faults, "_fault", None)
-        faults.use(f"checkpoint.{place}.before@1=full:{tmp_path / place}")
+        monkeypatch.setattr(fault_injection, "_fault", None)
+        fault_injection.use(f"checkpoint.{place}.before@1=full:{tmp_path / place}")
         with pytest.raises(OSError, match="No space left on device"):
             save_series(tmp_path, "epoch", 2, content)
-    faults.use("")
+    fault_injection.use("")
     found = load_last_good(tmp_path, "epoch", 99)
     assert found is not None
     assert found[0] == 1

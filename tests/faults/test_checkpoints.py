@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from karat.audit import audit
 from karat.errors import JournalError
-from karat.journal import FILE_NAME, read_events, repair
-from karat.state import StudyState
+from karat.journal.journal import FILE_NAME, read_events, repair
+from karat.journal.state import StudyState
+from karat.study.audit import audit
 from tests.faults.inline import launch
 from tests.faults.test_kills import SHORT, check
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from karat.audit import audit
-from karat.driver import description
-from karat.journal import FILE_NAME, Journal, read_events
-from karat.replay import replay
-from karat.report import summarise, write_report
-from karat.space import Space
-from karat.state import StudyState
-from karat.study import Study
-from karat.tracking import sync
-from tests.test_study import decisions, open_study, run
+from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.state import StudyState
+from karat.planning.replay import replay
+from karat.report.writer import summarise, write_report
+from karat.space.space import Space
+from karat.study.audit import audit
+from karat.study.description import description
+from karat.study.study import Study
+from karat.tracking.sync import sync
+from tests.study.test_study import decisions, open_study, run
 
 DAY = 86400.0
 

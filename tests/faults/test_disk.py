@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from karat.audit import audit
-from karat.journal import FILE_NAME, read_events
-from karat.phrases import interrupted_text, way_on
-from karat.replay import replay
-from karat.space import Space
-from karat.spacefile import load_space
-from karat.state import StudyState
-from karat.study import MAX_UNWRITTEN
+from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.state import StudyState
+from karat.planning.replay import replay
+from karat.report.formatting import interrupted_text, way_on
+from karat.space.reader import load_space
+from karat.space.space import Space
+from karat.study.audit import audit
+from karat.study.study import MAX_UNWRITTEN
 from tests.faults.inline import launch
 from tests.faults.test_kills import SHORT, check
-from tests.test_study import open_study, run
+from tests.study.test_study import open_study, run
 
 WriteSpace = Callable[..., Path]
 

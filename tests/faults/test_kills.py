@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from karat.audit import audit
-from karat.journal import FILE_NAME, read_events
-from karat.replay import replay
-from karat.spacefile import load_space
-from karat.state import StudyState
+from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.state import StudyState
+from karat.planning.replay import replay
+from karat.space.reader import load_space
+from karat.study.audit import audit
 from tests.faults.inline import launch
 
 SHORT = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from karat.audit import audit
-from karat.journal import FILE_NAME, read_events
-from karat.state import StudyState
+from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.state import StudyState
+from karat.study.audit import audit
 from tests.faults.inline import launch
 from tests.faults.test_causes import optuna_trials
-from tests.test_study import open_study
+from tests.study.test_study import open_study
 
 WriteSpace = Callable[..., Path]
 NO_STOPPING = ("scheduler: asha, grace_epochs: 1, reduction_factor: 3", "scheduler: none")
@@ -38,7 +38,7 @@ def test_spoiled_metric_fails_its_trial_and_the_search_is_told_so(
     assert [each.epoch for each in trial.reports] == list(range(1, report))
     assert state.status == "completed"
     assert audit(folder, tracking=False) == []
-    from karat.spacefile import load_space
+    from karat.space.reader import load_space
 
     study, journal = open_study(load_space(space), folder)
     with journal:
@@ -49,7 +49,7 @@ def test_spoiled_metric_fails_its_trial_and_the_search_is_told_so(
 def test_report_that_is_no_number_never_reaches_the_journal(
     write_space: WriteSpace, tmp_path: Path, value: float | None
 ) -> None:
-    from karat.spacefile import load_space
+    from karat.space.reader import load_space
 
     study, journal = open_study(load_space(write_space()), tmp_path / "s")
     with journal:

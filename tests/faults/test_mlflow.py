@@ -17,16 +17,16 @@ from typing import Any, Literal
 
 import pytest
 
-from karat.audit import audit
-from karat.cli import main
+from karat.cli.main import main
 from karat.errors import JournalError
-from karat.journal import FILE_NAME, read_events
-from karat.tracking import sync, tracking_uri
+from karat.journal.journal import FILE_NAME, read_events
+from karat.study.audit import audit
+from karat.tracking.sync import sync, tracking_uri
 from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
 from tests.faults.mlflow_server import MlflowServer, mlflow_server
 from tests.faults.test_ray import finish, start, wait_for_reports
-from tests.test_tracking import Writer, empty_database
+from tests.tracking.test_sync import Writer, empty_database
 
 __all__ = ["empty_database"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from karat.audit import audit
-from karat.cli import main
-from karat.journal import FILE_NAME, Event, read_events
-from karat.state import StudyState
+from karat.cli.main import main
+from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.state import StudyState
+from karat.study.audit import audit
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
 
@@ -27,16 +27,16 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
     """
     os.setsid()  # so that Ctrl-C in a terminal does not come here
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from karat.local_ray import close_environment
+    from karat.execution.local_ray import close_environment
 
     close_environment()
     from ray.cluster_utils import Cluster
 
-    from karat.driver import description
-    from karat.engine import Engine
-    from karat.journal import Journal
-    from karat.spacefile import load_space
-    from karat.study import Study
+    from karat.execution.engine import Engine
+    from karat.journal.journal import Journal
+    from karat.space.reader import load_space
+    from karat.study.description import description
+    from karat.study.study import Study
 
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from karat.cli import main
-from karat.journal import FILE_NAME, read_events
-from karat.state import StudyState
+from karat.cli.main import main
+from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.state import StudyState
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time

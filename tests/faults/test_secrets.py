@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from karat.audit import audit
+from karat.study.audit import audit
 from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import mlflow_proxy
 from tests.faults.mlflow_server import mlflow_server

@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 
-from karat import checkpoint, journal, mlflow_view, study, studylock, training
-from karat.audit import audit
-from karat.driver import description
 from karat.errors import CheckpointError, JournalError
-from karat.journal import FILE_NAME, Journal
-from karat.space import Space
-from karat.spacefile import load_space
-from karat.study import Study
-from karat.tracking import TrackingError, sync
-from karat.worker import SegmentWorker
+from karat.journal import journal, lock
+from karat.journal.journal import FILE_NAME, Journal
+from karat.space.reader import load_space
+from karat.space.space import Space
+from karat.study import study
+from karat.study.audit import audit
+from karat.study.description import description
+from karat.study.study import Study
+from karat.tracking import view
+from karat.tracking.sync import TrackingError, sync
+from karat.training import checkpoint, trainer
+from karat.training.worker import SegmentWorker
 from tests.faults.inline import run
 from tests.faults.test_checkpoints import flip, swap
 from tests.faults.test_kills import SHORT
@@ -131,7 +134,7 @@ def test_without_the_lock_two_writers_number_their_lines_alike(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
-    monkeypatch.setattr(studylock, "_owner", lambda _: None)
+    monkeypatch.setattr(lock, "_owner", lambda _: None)
     with Journal.open(tmp_path / "s") as first, Journal.open(tmp_path / "s") as second:
         Study(space, first, tmp_path / "s").record("study_created", **description(space, "f"))
         Study(space, second, tmp_path / "s").record("study_created", **description(space, "f"))
@@ -157,7 +160,7 @@ def test_without_verification_a_harmed_checkpoint_is_gone_on_from(
 def test_without_a_manifest_written_last_a_half_written_checkpoint_would_be_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = {"w": training.torch.ones(1000)}
+    content = {"w": trainer.torch.ones(1000)}
     path = checkpoint.save_series(tmp_path, "epoch", 1, content)
     path.write_bytes(path.read_bytes()[:-1000])
     assert checkpoint.last_good(tmp_path, "epoch", 1) is None
@@ -188,7 +191,7 @@ def test_without_looking_for_its_runs_the_view_makes_them_twice(
     sync(folder)
     assert audit(folder) == []
     with monkeypatch.context() as off:
-        off.setattr(mlflow_view.View, "_find_runs", lambda *_: {})
+        off.setattr(view.View, "_find_runs", lambda *_: {})
         # The view itself looks again at the end, and says so.
         with pytest.raises(TrackingError, match="does not show what it was told"):
             sync(folder, give_up_s=0)
@@ -203,12 +206,12 @@ def test_without_closing_what_a_dead_driver_left_runs_stay_running(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "small"
     launch(space, folder, reports=5)
-    update = mlflow_view.View.update
+    update = view.View.update
 
     def never_over(self: Any, record: Any, *, alive: bool) -> None:
         update(self, record, alive=True)
 
-    monkeypatch.setattr(mlflow_view.View, "update", never_over)
+    monkeypatch.setattr(view.View, "update", never_over)
     sync(folder)
     assert "MLflow shows trial 1 as RUNNING, and no driver is running" in "\n".join(audit(folder))
 

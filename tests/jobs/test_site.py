@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from karat import driver
-from karat.cli import OK, WRONG_INPUT, launch
-from karat.clusters import TOLD, ClusterConfig, cluster_of, told_site
+from jobs.site import TOLD, ClusterConfig, cluster_of, told_site
+from karat.cli import driver
+from karat.cli.exit_status import OK, WRONG_INPUT
+from karat.cli.launch import launch
 from karat.errors import InputError
-from karat.space import Space
-from karat.spacefile import load_space
+from karat.space.reader import load_space
+from karat.space.space import Space
 
 WriteSpace = Callable[..., Path]
 KUBERNETES = "kubernetes: {image: karat, claim: c}\nusd_per_cpu_hour: 0.5\n"

@@ -10,12 +10,12 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-import karat.study
-from karat.driver import description
-from karat.journal import Journal
+import karat.study.study
+from karat.journal.journal import Journal
 from karat.schedulers.asha import ASHA
-from karat.spacefile import load_space
-from karat.study import Study
+from karat.space.reader import load_space
+from karat.study.description import description
+from karat.study.study import Study
 
 EPOCHS, GRACE, FACTOR = 27, 1, 3
 METRICS = {"max": "val_accuracy", "min": "val_loss"}
@@ -133,7 +133,7 @@ def test_study_opened_anew_before_every_report_decides_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Every epoch that was reported has its checkpoint, as far as the study is concerned.
-    monkeypatch.setattr(karat.study, "last_state", lambda folder, epoch, _: (epoch, []))
+    monkeypatch.setattr(karat.study.study, "last_state", lambda folder, epoch, _: (epoch, []))
     exchanges = (
         ("epochs: 4", f"epochs: {EPOCHS}"),
         ("trials: 6", f"trials: 50, metric: {METRICS[mode]}, mode: {mode}"),

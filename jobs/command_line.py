@@ -1,0 +1,54 @@
+"""The words of a launch elsewhere, and the promise that none of them is a secret."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from karat.errors import InputError
+from karat.system.redact import secrets_in
+
+
+def launch_words(
+    arguments: Sequence[str],
+    space: PurePath,
+    storage: PurePath,
+    module: str = "karat.cli.in_cluster",
+) -> list[str]:
+    """`python -m MODULE ...` with the space file and the storage where they are over there."""
+    own = without_option(without_option(arguments, "--space"), "--storage")
+    places = ["--space", str(space), "--storage", str(storage)]
+    return ["python", "-m", module, *places, *own]
+
+
+def again(arguments: Sequence[str], way: str) -> str:
+    """The command that goes on with a study, as one types it: what `--fresh` says is done."""
+    words = [word for word in arguments if word != "--fresh"]
+    return shlex.join(["python", "launch.py", *words, "--submit", way])
+
+
+def without_option(words: Sequence[str], option: str) -> list[str]:
+    """The words but for an option and its value, in either spelling."""
+    left, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            left.append(word)
+    return left
+
+
+def refuse_secrets(text: str) -> str:
+    """The text, if nothing in it is a secret.
+
+    Raises:
+        InputError: a password or token of this environment, or an address with one, is in it.
+    """
+    if found := secrets_in(text):
+        raise InputError(
+            f"what would be submitted holds a password or token of this environment "
+            f"({', '.join(found)}), which others could read there: give it to the cluster's own "
+            "environment instead (docs/cluster.md)"
+        )
+    return text

@@ -1,0 +1,188 @@
+"""Ray on one node of a Slurm job, for as long as standard input is open.
+
+    srun ... python -m jobs.slurm.node --cpus 8 --gpus 2 --head
+
+Says `ready NODE ADDRESS` when Ray runs, or `failed NODE WHY`. It ends with what it started, by
+process id, and they with it where it is killed. SIGTERM, which `scancel` sends to every process
+of a job, is kept from it and from Ray: the driver needs the workers for a while, to let them write
+checkpoints.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from jobs.slurm import ray_hook
+from karat.execution.engine import prepare_environment
+from karat.execution.local_ray import LOOPBACK, no_api_server
+from karat.system.signals import IGNORES_SIGTERM
+from karat.system.tempdir import make_scratch
+
+_OBJECT_STORE_BYTES = 200_000_000  # of shared memory: nothing large goes through Ray
+_START_S = 120.0
+_DEAF_TO = (signal.SIGTERM, signal.SIGINT)
+_PR_SET_PDEATHSIG = 1
+_SAME_JOB = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURMD_NODENAME")
+_LOOK_S, _HEAD_LOST_S = 2.0, 20.0  # Ray itself waits for a minute, and trials go on meanwhile
+
+
+def main() -> int:
+    """Returns 0 when told to end, 1 when Ray did not start or ended by itself."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cpus", type=int, required=True)
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--storage", type=Path, required=True)
+    part = parser.add_mutually_exclusive_group(required=True)
+    part.add_argument("--head", action="store_true")
+    part.add_argument("--address", help="of the head")
+    parser.add_argument("--alone", action="store_true", help="no other node joins")
+    options = parser.parse_args()
+    for number in _DEAF_TO:
+        signal.signal(number, signal.SIG_IGN)
+    name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    if not os.access(options.storage, os.W_OK):
+        print(f"failed {name} it cannot write the storage {options.storage}", flush=True)
+        return 1
+    end_earlier_starts(os.environ)
+    address = LOOPBACK if options.alone else own_address()
+    prepare_environment(address)
+    os.environ["RAY_START_HOOK"] = ray_hook.NAME
+    os.environ[IGNORES_SIGTERM] = "1"  # for workers: Ray unblocks it in them
+    folder = make_scratch()
+    try:
+        return _serve(name, folder, ray_command(options, address, folder), options.address)
+    finally:
+        _end_children()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_earlier_starts(own: Mapping[str, str]) -> None:
+    """End what an earlier start of this job has left on this node, which Slurm does not always do.
+
+    Where a node was thought to be down, Slurm leaves its steps alone; and when it is back and the job
+    begins again there, they bear the same job's number.
+    """
+    if "SLURM_JOB_ID" not in own:
+        return
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            given = process.environ()
+            if all(given.get(key) == own.get(key) for key in _SAME_JOB) and _start(given) < _start(
+                own
+            ):
+                process.kill()
+
+
+def _start(environment: Mapping[str, str]) -> int:
+    return int(environment.get("SLURM_RESTART_COUNT", "0"))
+
+
+def own_address() -> str:
+    """This machine's address as the one sees it from which the step was launched."""
+    launcher = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((launcher, 9))  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+def ray_command(options: argparse.Namespace, address: str, folder: Path) -> list[str]:
+    """The words of `ray start`."""
+    words = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start"]
+    if address != LOOPBACK:  # Ray takes it by itself, and replaces it where it is given
+        words.append(f"--node-ip-address={address}")
+    if options.head:
+        words += ["--head", "--port=0", "--include-dashboard=false"]
+    else:
+        words.append(f"--address={options.address}")
+    return [
+        *words,
+        f"--num-cpus={options.cpus}",
+        f"--num-gpus={options.gpus}",
+        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        f"--temp-dir={folder / 'r'}",
+        "--dashboard-agent-listen-port=0",
+        "--disable-usage-stats",
+        "--block",
+    ]
+
+
+def _serve(name: str, folder: Path, command: Sequence[str], head: str | None) -> int:
+    log, known = folder / "ray.log", folder / "r" / "ray_current_cluster"
+    with log.open("wb") as output, no_api_server() as port:
+        extra = [f"--dashboard-port={port}"] if "--head" in command else []
+        ray = subprocess.Popen(
+            [*command, *extra],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_become_dependent,
+        )
+        deadline = time.monotonic() + _START_S
+        while not known.exists() and ray.poll() is None and time.monotonic() < deadline:
+            if _told_to_end(0.1):
+                return 0
+    if not known.exists():
+        said = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
+        print(f"failed {name} Ray did not start: {said}", flush=True)
+        return 1
+    print(f"ready {name} {known.read_text().strip()}", flush=True)
+    seen = time.monotonic()
+    while ray.poll() is None:
+        if _told_to_end(_LOOK_S):
+            return 0
+        if head is None or answers(head):
+            seen = time.monotonic()
+        elif time.monotonic() > seen + _HEAD_LOST_S:
+            print(f"failed {name} Ray's head at {head} does not answer any more", flush=True)
+            return 1
+    print(f"failed {name} Ray ended by itself, with status {ray.returncode}", flush=True)
+    return 1
+
+
+def answers(address: str) -> bool:
+    """Whether something listens there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _become_dependent() -> None:
+    """In Ray's first process: all of Ray is deaf, whatever handlers it has, and dies with us."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _told_to_end(wait_s: float) -> bool:
+    """Whether standard input is closed; looks for so long."""
+    readable, _, _ = select.select([sys.stdin], [], [], wait_s)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 1000)
+
+
+def _end_children() -> None:
+    """Everything at once: they were made deaf to anything gentler, and keep nothing of worth."""
+    started = psutil.Process().children(recursive=True)
+    for process in started:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(started, timeout=10)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

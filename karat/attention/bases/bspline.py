@@ -1,0 +1,119 @@
+"""The B-spline basis: `φ(x) = sum_{i<G+k} c_i B_i(x)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from karat.attention.bases import Basis, LinearBasis
+from karat.attention.initialization import fan_in
+from karat.settings import above, at_least
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class BSpline(LinearBasis):
+    """`φ(x) = sum_{i<G+k} c_i B_i(x)`, B-splines of degree k on a uniform grid, with c_i per unit.
+
+    The grid has G intervals on [-extent, extent] and goes on for k more on either side, as in
+    KAN; outside it φ is 0. Coefficients of a unit: `c`, shape (G + k,). Source: arXiv
+    2503.10632, Table 6, and KAN, arXiv 2404.19756, Section 2.4. Start `paper`: KAN's,
+    c_i ~ N(0, 0.1²). Departures: the grid does not follow the inputs; start `fan_in` draws
+    N(0, 1/(M sum_i E[B_i(x)²])), x ~ N(0, 1).
+
+    `refined` is exact on [-extent, extent]. Outside, where the k more intervals get narrower
+    with the grid, so do the tails of φ.
+
+    Args:
+        grid_size: G, the number of intervals, at least 1.
+        degree: k, at least 0.
+        extent: half the grid's width, above 0.
+    """
+
+    grid_size: int = 5
+    degree: int = 3
+    extent: float = 3.0
+
+    def __post_init__(self) -> None:
+        at_least("grid_size", self.grid_size, 1)
+        at_least("degree", self.degree, 0)
+        above("extent", self.extent, 0)
+
+    def coefficient_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {"c": (self.grid_size + self.degree,)}
+
+    def flops_per_unit(self) -> int:
+        """G + k multiply-adds: the weighted sum; the features are shared by all units."""
+        return self.grid_size + self.degree
+
+    def initialise(
+        self, name: str, out: Tensor, start: str, generator: torch.Generator | None
+    ) -> None:
+        std = 0.1 if start == "paper" else fan_in(out.shape[2], self.features)
+        out.normal_(0.0, std, generator=generator)
+
+    def features(self, scores_PML: Tensor) -> Tensor:
+        size, degree = self.grid_size, self.degree
+        # In intervals from the middle: numbers of cells are exact, and so is the place in a cell.
+        place_PML = scores_PML / (2 * self.extent) * size
+        cell_PML = (place_PML.detach() + size / 2).floor()
+        pieces_PKML = self._pieces(place_PML - (cell_PML - size / 2))
+        # In cell c these are the features c ... c + k; those that do not exist land in a margin of
+        # one on either side, which is cut off.
+        steps_K11 = torch.arange(degree + 1, device=scores_PML.device).reshape(-1, 1, 1)
+        numbers_PKML = (cell_PML.long().unsqueeze(1) + steps_K11).clamp_(-1, size + degree)
+        operators, inputs, rows = scores_PML.shape
+        wide_PFML = pieces_PKML.new_zeros(operators, size + degree + 2, inputs, rows)
+        wide_PFML.scatter_(1, numbers_PKML + 1, pieces_PKML)
+        return wide_PFML[:, 1:-1]
+
+    def _pieces(self, t: Tensor) -> Tensor:
+        """The degree + 1 B-splines that are not 0 at place t, between 0 and 1, of a cell.
+
+        By de Boor's recursion (de Boor 1972), a sum of terms of one sign: no cancellation.
+        """
+        pieces = [0 * t + 1]  # for degree 0: a gradient of 0, not none
+        for d in range(1, self.degree + 1):
+            lower = [piece / d for piece in pieces]
+            down = [(r + 1 - t) * piece for r, piece in enumerate(lower)]
+            up = [(t + (d - 1 - r)) * piece for r, piece in enumerate(lower)]
+            inner = [down[r] + up[r - 1] for r in range(1, d)]
+            pieces = [down[0], *inner, up[-1]]
+        return torch.stack(pieces, dim=1)
+
+    def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
+        if not isinstance(finer, BSpline) or replace(finer, grid_size=self.grid_size) != self:
+            return super().refined(coefficients, finer)
+        if finer.grid_size % self.grid_size:
+            return super().refined(coefficients, finer)
+        c = coefficients["c"]
+        matrix = self._two_scale(finer.grid_size // self.grid_size)
+        return {"c": (c.double() @ matrix.to(c.device)).to(c.dtype)}
+
+    def _two_scale(self, parts: int) -> Tensor:
+        """Each B-spline of this grid as a sum of those on a grid with `parts` times its intervals.
+
+        `N(u) = parts^-k sum_j p_j N(parts u - j)`, p_j the coefficients of
+        `(1 + z + ... + z^(parts-1))^(k+1)`. Those that lie outside [-extent, extent] are left out.
+        """
+        degree = self.degree
+        mask = [1]
+        for _ in range(degree + 1):
+            wider = [0] * (len(mask) + parts - 1)
+            for j, p in enumerate(mask):
+                for i in range(parts):
+                    wider[j + i] += p
+            mask = wider
+        rows, columns = self.grid_size + degree, self.grid_size * parts + degree
+        matrix = torch.zeros(rows, columns, dtype=torch.float64)
+        for row in range(rows):
+            for j, p in enumerate(mask):
+                column = row * parts + j - (parts - 1) * degree
+                if 0 <= column < columns:
+                    matrix[row, column] = p / parts**degree
+        return matrix

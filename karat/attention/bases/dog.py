@@ -1,0 +1,36 @@
+"""The derivative-of-Gaussian basis: `φ(x) = -w d/dx exp(-x~²/2) = w x~/s exp(-x~²/2)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from karat.attention.bases._wavelet import Wavelet, clamped, gaussian
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivativeOfGaussian(Wavelet):
+    """`φ(x) = -w d/dx exp(-x~²/2)`, `x~ = (x - tau)/s`, with w, tau, s per unit.
+
+    The derivative is by x, as the paper writes it, so `φ(x) = w x~/s exp(-x~²/2)`; Wav-KAN's
+    code (arXiv 2405.12832) has `-w x~ exp(-x~²/2)`. Source: arXiv 2503.10632, Table 6. Start
+    and departures: see `Wavelet`.
+    """
+
+    def flops_per_unit(self) -> int:
+        """7 multiply-adds and calls: x~ 2, bell 3, product, sum."""
+        return 7
+
+    def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:
+        return coefficients["w"] / clamped(coefficients["s"])
+
+    def psi(self, t: Tensor) -> Tensor:
+        return t * gaussian(t)
+
+    def slope(self, t: Tensor) -> Tensor:
+        square = t.square()
+        return (1.0 - square).mul_((-0.5 * square).exp_())

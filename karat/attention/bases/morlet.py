@@ -1,0 +1,40 @@
+"""The Morlet basis: `φ(x) = w cos(omega0 x~) exp(-x~²/2)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from karat.attention.bases._wavelet import Wavelet, gaussian
+from karat.settings import above
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Morlet(Wavelet):
+    """`φ(x) = w cos(omega0 x~) exp(-x~²/2)`, `x~ = (x - tau)/s`, with w, tau, s per unit.
+
+    Source: arXiv 2503.10632, Table 6. Start and departures: see `Wavelet`.
+
+    Args:
+        omega0: the frequency of the wave under the bell, above 0; the paper's is 5.
+    """
+
+    omega0: float = 5.0
+
+    def __post_init__(self) -> None:
+        above("omega0", self.omega0, 0)
+
+    def flops_per_unit(self) -> int:
+        """9 multiply-adds and calls: x~ 2, bell 3, wave 2, product, sum."""
+        return 9
+
+    def psi(self, t: Tensor) -> Tensor:
+        return (t * self.omega0).cos_().mul_(gaussian(t))
+
+    def slope(self, t: Tensor) -> Tensor:
+        angle = t * self.omega0
+        waves = angle.sin().mul_(-self.omega0).sub_(angle.cos().mul_(t))
+        return waves.mul_(gaussian(t))

@@ -1,0 +1,60 @@
+"""The radial basis: `φ(x) = sum_{i<G} c_i exp(-((x - μ_i)/h)²)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from karat.attention.bases import LinearBasis
+from karat.attention.initialization import fan_in
+from karat.settings import above, at_least
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadialBasis(LinearBasis):
+    """`φ(x) = sum_{i<G} c_i exp(-((x - μ_i)/h)²)`, Gaussian bells on a grid, with c_i per unit.
+
+    The centres μ_i are uniform on [-extent, extent] and h is their distance; for G = 1 the
+    centre is 0 and h = extent. Coefficients of a unit: `c`, shape (G,). Not in the KArAt paper
+    (arXiv 2503.10632); source: FastKAN, arXiv 2405.06721. Start `paper`: c_i ~ N(0, 1), like
+    the KArAt paper's others. Departures: scores are not layer-normed first; start `fan_in` draws
+    N(0, 1/(M sum_i E[bell_i(x)²])), x ~ N(0, 1).
+
+    Args:
+        grid_size: G, the number of bells, at least 1.
+        extent: half the distance of the outer centres, above 0.
+    """
+
+    grid_size: int = 8
+    extent: float = 3.0
+
+    def __post_init__(self) -> None:
+        at_least("grid_size", self.grid_size, 1)
+        above("extent", self.extent, 0)
+
+    def coefficient_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {"c": (self.grid_size,)}
+
+    def flops_per_unit(self) -> int:
+        """G multiply-adds: the weighted sum; the features are shared by all units."""
+        return self.grid_size
+
+    def initialise(
+        self, name: str, out: Tensor, start: str, generator: torch.Generator | None
+    ) -> None:
+        std = 1.0 if start == "paper" else fan_in(out.shape[2], self.features)
+        out.normal_(0.0, std, generator=generator)
+
+    def features(self, scores_PML: Tensor) -> Tensor:
+        # In distances from the middle, where the centres are exact.
+        per_extent = (self.grid_size - 1) / 2 or 1.0
+        places_PML = scores_PML / self.extent * per_extent
+        numbers = torch.arange(self.grid_size, dtype=places_PML.dtype, device=places_PML.device)
+        centres_F11 = (numbers - (self.grid_size - 1) / 2).reshape(-1, 1, 1)
+        return (places_PML.unsqueeze(1) - centres_F11).square().neg_().exp_()

@@ -1,0 +1,173 @@
+"""Attention of which scores and features are not kept: the backward pass computes them again.
+
+Kept are the queries, keys and values as they lie in the host's qkv projection, and the
+parameters. For the Fourier basis on the CPU work goes through a compiled function where there is
+a compiler (`fourier.cpp`), else through torch's own operations. Shapes as in `karat.attention.kernels`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from karat.attention.bases import LinearBasis
+from karat.attention.kernels import QKV, Kernel, Task, Units
+from karat.attention.kernels._operations import (
+    linear_attend,
+    linear_attend_backward,
+    linear_rows,
+    linear_rows_backward,
+    three,
+)
+from karat.attention.kernels.reference import Reference
+
+
+class Recompute(Kernel):
+    """Takes any basis: one of shared features in blocks, any other checkpointed as a whole."""
+
+    def refusal(self, task: Task) -> str | None:
+        return None
+
+    def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
+        if isinstance(units.basis, LinearBasis):
+            parameters = _parameters(units, q_BHND.dtype)
+            rows_BHRN: Tensor = _Rows.apply(scale, units.spec, q_BHND, k_BHMD, *parameters)
+            return rows_BHRN.transpose(-2, -1)
+        # torch.func does without the hooks that a checkpoint needs.
+        if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            return Reference().rows(q_BHND, k_BHMD, scale, units)
+        rows: Tensor = checkpoint(
+            Reference().rows, q_BHND, k_BHMD, scale, units, use_reentrant=False
+        )
+        return rows
+
+    def attend(self, qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor) -> Tensor:
+        if not isinstance(units.basis, LinearBasis):
+            return super().attend(qkv, scale, units, matrix_PMR)
+        tensors = (qkv,) if isinstance(qkv, Tensor) else tuple(qkv)
+        scales_and_coefficients = _parameters(units, tensors[0].dtype)
+        matrix = matrix_PMR.to(scales_and_coefficients[-1].dtype)
+        out: Tensor = _Attend.apply(
+            scale, units.spec, len(tensors), *tensors, matrix, *scales_and_coefficients
+        )
+        return out
+
+
+def _parameters(units: Units, dtype: torch.dtype) -> list[Any]:
+    """Scales of units and of base activation, None if there are none, and the coefficients."""
+    wide = torch.promote_types(dtype, torch.float32)
+    base_scale = None if units.base_activation == "zero" else units.base_scale
+    coefficients = [units.coefficients[name] for name in units.basis.coefficient_shapes()]
+    return [
+        None if each is None else each.to(wide) for each in (units.scale, base_scale, *coefficients)
+    ]
+
+
+class _Rows(torch.autograd.Function):
+    """`linear_rows` with its gradient. Inputs: scale, spec, q, k and `_parameters`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(scale: float, spec: str, q: Tensor, k: Tensor, *parameters: Any) -> Tensor:
+        unit_scale, base_scale, *coefficients = parameters
+        rows: Tensor = linear_rows(q, k, coefficients, unit_scale, base_scale, scale, spec)
+        return rows
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.scale, ctx.spec, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        found = iter(_RowsBackward.apply(ctx.scale, ctx.spec, grad, *ctx.saved_tensors))
+        return None, None, *(None if each is None else next(found) for each in ctx.saved_tensors)
+
+
+class _RowsBackward(torch.autograd.Function):
+    """`linear_rows_backward`, whose own gradient is refused."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        scale: float, spec: str, grad: Tensor, q: Tensor, k: Tensor, *parameters: Any
+    ) -> tuple[Tensor, ...]:
+        unit_scale, base_scale, *coefficients = parameters
+        return tuple(
+            linear_rows_backward(grad, q, k, coefficients, unit_scale, base_scale, scale, spec)
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        raise _no_second_derivative()
+
+
+class _Attend(torch.autograd.Function):
+    """`Φ̂(A) (Wᵀ V)` of which only the inputs are kept: the projection, and the parameters.
+
+    Inputs: scale, spec, how many tensors q, k and v are (1 or 3), these, W and `_parameters`.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(scale: float, spec: str, count: int, *tensors: Any) -> Tensor:
+        matrix, unit_scale, base_scale, *coefficients = tensors[count:]
+        qkv = three(tensors[:count])
+        out: Tensor = linear_attend(*qkv, matrix, coefficients, unit_scale, base_scale, scale, spec)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.scale, ctx.spec, ctx.count, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        kept = ctx.saved_tensors
+        found = iter(_AttendBackward.apply(ctx.scale, ctx.spec, ctx.count, grad, *kept))
+        return None, None, None, *(None if each is None else next(found) for each in kept)
+
+
+class _AttendBackward(torch.autograd.Function):
+    """`linear_attend_backward`, whose own gradient is refused."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        scale: float, spec: str, count: int, grad: Tensor, *tensors: Any
+    ) -> tuple[Tensor, ...]:
+        matrix, unit_scale, base_scale, *coefficients = tensors[count:]
+        qkv = tensors[:count]
+        return tuple(
+            linear_attend_backward(
+                grad, qkv, matrix, coefficients, unit_scale, base_scale, scale, spec
+            )
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        raise _no_second_derivative()
+
+
+def _no_second_derivative() -> RuntimeError:
+    return RuntimeError(
+        "kernel recompute has no second derivative; set attention.kernel: reference"
+    )
+
+
+# Dynamo cannot look into a function of varied length; the passes after it trace it whole.
+for _function in (_Rows, _Attend):
+    torch.compiler.allow_in_graph(_function)  # type: ignore[no-untyped-call]

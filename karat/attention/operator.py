@@ -1,0 +1,242 @@
+"""The learnable operators that stand where softmax stood (KArAt).
+
+Shapes: B batch, H heads, N tokens, D head width, P operators, K = H / P heads that share an
+operator, R rank, M keys (= N), L = B K N rows of scores. Scores and weights are B H N M.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from karat.attention.config import (
+    FULL,
+    AttentionConfig,
+)
+from karat.attention.kernels import AUTO, QKV, Kernel, candidates, choose
+from karat.attention.precision import without_autocast
+from karat.attention.projections import PROJECTIONS
+from karat.attention.units import Units
+from karat.errors import KernelError
+
+REFERENCE = "reference"
+
+
+class Operator(nn.Module):
+    """P operators for the heads of a block: from scores to attention weights, and to the output.
+
+    | order | weights of a row x | W |
+    |---|---|---|
+    | `w_phi` | W Φ̂(x), the paper's modular operator | N x R |
+    | `w_phi`, rank full | Φ(x), the general one | none |
+    | `phi_w` | Φ̂(W x) | R x N |
+    | `phi_phi` | Φ₂(Φ₁(x)) | none |
+
+    Source: arXiv 2503.10632, Section 3, Algorithm 2 and Table 19. Departures: `O = Φ̂(A) (Wᵀ V)`
+    is computed in this order where nothing needs the weights, which gives the same values; all
+    of it in float32 or wider, also under autocast, since a Fourier unit multiplies the rounding
+    error of a score by its frequency. W starts at N(0, 1/(N R)) (`w_phi`) or N(0, 1/N)
+    (`phi_w`), since the paper does not say. With the start `fan_in` the weights start with
+    variance 1/N in every order.
+
+    Args:
+        config: the operator's settings, without values per block or head.
+        num_operators: P.
+        num_tokens: N, queries and keys.
+        generator: where the initial weights come from.
+
+    Raises:
+        CombinationError: a rank above the number of tokens.
+    """
+
+    def __init__(
+        self,
+        config: AttentionConfig,
+        num_operators: int,
+        num_tokens: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        config.check_tokens(num_tokens)
+        self.config, self.num_operators, self.num_tokens = config, num_operators, num_tokens
+        rank = config.outputs(num_tokens)
+        into = (num_operators, rank, num_tokens)
+        back = (num_operators, num_tokens, rank)
+        narrow = 1.0 / math.sqrt(num_tokens)
+        self.phi_2 = self.weight = None
+        if config.rank == FULL:
+            self.phi = Units(config, into, generator, gain=narrow)
+        elif config.operator_order == "w_phi":
+            self.phi = Units(config, into, generator)
+            self.weight = _normal(back, 1.0 / math.sqrt(num_tokens * rank), generator)
+        elif config.operator_order == "phi_w":
+            self.phi = Units(config, back, generator, gain=narrow)
+            self.weight = _normal(into, narrow, generator)
+        else:
+            self.phi = Units(config, into, generator)
+            self.phi_2 = Units(config, back, generator, gain=narrow)
+        self._kernels = candidates(config.kernel)  # loaded here, since torch.compile cannot
+        learned = config.output_scale == "learned"
+        self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
+
+    def attend(self, qkv: QKV, scale: float, dropout: float = 0.0) -> Tensor:
+        """Attention output of shape (B, H, N, D) for queries, keys and values, without a mask.
+
+        The rows come from a kernel (`karat.attention.kernels`), which need not form the scores. Where the
+        weights themselves are needed (other orders, dropout) it is the same as `forward`.
+
+        Raises:
+            KernelError: the kernel named in the settings cannot do this.
+        """
+        q_BHND, k_BHMD, v_BHMD = qkv
+        _, kernel = self.choose_kernel(q_BHND, needs_weights=dropout > 0)
+        if kernel is None:
+            out: Tensor = self(scaled_scores(q_BHND, k_BHMD, scale), v_BHMD, None, dropout)
+            return out
+        with without_autocast(q_BHND.device):
+            projection = PROJECTIONS[self.config.projection]
+            if projection is None and self.weight is not None:
+                out = kernel.attend(qkv, scale, self.phi, self.weight)
+                return self._scale_output(out).to(v_BHMD.dtype)
+            rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, self.phi)
+            if projection is not None:
+                rows_BHNR = projection(rows_BHNR.movedim(-1, 1)).movedim(1, -1)
+            out = self._times_values(rows_BHNR, v_BHMD.to(rows_BHNR.dtype))
+        return out.to(v_BHMD.dtype)
+
+    def choose_kernel(self, q_BHND: Tensor, *, needs_weights: bool) -> tuple[str, Kernel | None]:
+        """The kernel for these queries and its name; None where the weights are formed.
+
+        An exported program is computed by the reference, so that it runs without karat.
+
+        Raises:
+            KernelError: the kernel named in the settings cannot do this.
+        """
+        asked = self.config.kernel
+        if needs_weights or self.config.operator_order != "w_phi":
+            if asked not in (AUTO, REFERENCE):
+                what = "attention weights, for a mask, a bias or dropout"
+                raise KernelError(f"kernel {asked}: never forms {what}; {REFERENCE} can do this")
+            return REFERENCE, None
+        if torch.compiler.is_exporting():
+            return REFERENCE, None
+        return choose(self._kernels, self.phi.task(q_BHND))
+
+    def kernels(self, q_BHND: Tensor, *, needs_weights: bool) -> set[str]:
+        """The name of the kernel; arguments as for `choose_kernel`."""
+        return {self.choose_kernel(q_BHND, needs_weights=needs_weights)[0]}
+
+    def forward(
+        self,
+        scores_BHNM: Tensor,
+        values_BHMD: Tensor,
+        keep: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Attention output of shape (B, H, N, D).
+
+        Args:
+            scores_BHNM: scaled scores.
+            values_BHMD: values.
+            keep: truth values that broadcast to the scores; masked keys count nothing, neither
+                in a row sum nor in the weights. None keeps all.
+            dropout: share of the weights that is dropped, as timm's `attn_drop` does.
+        """
+        dtype = torch.promote_types(scores_BHNM.dtype, torch.float32)
+        with without_autocast(scores_BHNM.device):
+            scores, values = scores_BHNM.to(dtype), values_BHMD.to(dtype)
+            if keep is None and not dropout and self.config.operator_order == "w_phi":
+                out = self._reordered(scores, values)
+            else:
+                out = F.dropout(self.weights(scores, keep), dropout) @ values
+        return out.to(values_BHMD.dtype)
+
+    def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The attention weights (the activated matrix), shape (B, H, N, M)."""
+        keep_PML = None
+        if keep is not None:
+            keep = keep.expand(scores_BHNM.shape)
+            keep_PML = self._as_rows(keep).to(scores_BHNM.dtype)
+        rows_PML = self._as_rows(scores_BHNM)
+        if self.phi_2 is not None:
+            rows_PML = self._projected(self.phi_2(self.phi(rows_PML, keep_PML)), keep_PML)
+        elif self.weight is None:
+            rows_PML = self._projected(self.phi(rows_PML, keep_PML), keep_PML)
+        elif self.config.operator_order == "phi_w":
+            if keep_PML is not None:
+                rows_PML = rows_PML * keep_PML
+            narrow_PRL = self.weight.to(rows_PML.dtype) @ rows_PML
+            rows_PML = self._projected(self.phi(narrow_PRL), keep_PML)
+        else:
+            rows_PML = self.weight.to(rows_PML.dtype) @ self._phi_hat(rows_PML, keep_PML)
+        if keep_PML is not None:
+            rows_PML = rows_PML * keep_PML
+        return self._scale_output(self._as_scores(rows_PML, scores_BHNM))
+
+    def _reordered(self, scores_BHNM: Tensor, values_BHMD: Tensor) -> Tensor:
+        batch, heads, tokens, _ = scores_BHNM.shape
+        sharing = heads // self.num_operators
+        rows_PRL = self._phi_hat(self._as_rows(scores_BHNM), None)
+        rows_PRBKN = rows_PRL.view(*rows_PRL.shape[:2], batch, sharing, tokens)
+        return self._times_values(rows_PRBKN.permute(2, 0, 3, 4, 1).flatten(1, 2), values_BHMD)
+
+    def _times_values(self, rows_BHNR: Tensor, values_BHMD: Tensor) -> Tensor:
+        """Rows times (Wᵀ V), or times V for the full rank."""
+        if self.weight is not None:
+            weight_PRM = self.weight.to(rows_BHNR.dtype).mT
+            sharing = rows_BHNR.shape[1] // self.num_operators
+            values_BHMD = weight_PRM.repeat_interleave(sharing, 0) @ values_BHMD
+        return self._scale_output(rows_BHNR @ values_BHMD)
+
+    def _phi_hat(self, rows_PML: Tensor, keep_PML: Tensor | None) -> Tensor:
+        """Φ̂ or the full-rank Φ, projected."""
+        masked = keep_PML if self.weight is None else None
+        return self._projected(self.phi(rows_PML, keep_PML), masked)
+
+    def _projected(self, rows: Tensor, keep: Tensor | None) -> Tensor:
+        projection = PROJECTIONS[self.config.projection]
+        if projection is None:
+            return rows
+        if keep is not None:  # a finite number, for which no gradient becomes NaN
+            rows = rows.masked_fill(keep == 0, -1e9)
+        return projection(rows)
+
+    def _scale_output(self, out_BHNX: Tensor) -> Tensor:
+        scale = self.config.output_scale
+        if self.output_scale is not None:
+            sharing = out_BHNX.shape[1] // self.num_operators
+            per_head = self.output_scale.to(out_BHNX.dtype).repeat_interleave(sharing)
+            return out_BHNX * per_head.view(-1, 1, 1)
+        if scale == 1:
+            return out_BHNX
+        return out_BHNX / (self.num_tokens if scale == "1/N" else math.sqrt(self.num_tokens))
+
+    def _as_rows(self, scores_BHNM: Tensor) -> Tensor:
+        """(B, H, N, M) to (P, M, L)."""
+        batch, heads, tokens, keys = scores_BHNM.shape
+        operators, sharing = self.num_operators, heads // self.num_operators
+        scores_BPKNM = scores_BHNM.reshape(batch, operators, sharing, tokens, keys)
+        rows = batch * sharing * tokens
+        return scores_BPKNM.permute(1, 4, 0, 2, 3).reshape(operators, keys, rows)
+
+    def _as_scores(self, rows_PML: Tensor, like_BHNM: Tensor) -> Tensor:
+        """(P, M, L) to (B, H, N, M)."""
+        batch, heads, tokens, keys = like_BHNM.shape
+        sharing = heads // self.num_operators
+        rows_PMBKN = rows_PML.reshape(self.num_operators, keys, batch, sharing, tokens)
+        return rows_PMBKN.permute(2, 0, 3, 4, 1).flatten(1, 2)
+
+
+def scaled_scores(q_BHND: Tensor, k_BHMD: Tensor, scale: float) -> Tensor:
+    """`scale q kᵀ` in float32 or wider, shape (B, H, N, M)."""
+    dtype = torch.promote_types(q_BHND.dtype, torch.float32)
+    with without_autocast(q_BHND.device):
+        return (q_BHND.to(dtype) * scale) @ k_BHMD.to(dtype).mT
+
+
+def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator | None) -> nn.Parameter:
+    weights = torch.empty(shape)
+    return nn.Parameter(
+        weights if weights.is_meta else weights.normal_(0.0, std, generator=generator)
+    )

@@ -1,0 +1,99 @@
+"""`python -m karat costs MODEL --basis fourier --grid-size 3`: a price before anything is trained."""
+
+import argparse
+import re
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from karat.attention.config import SOFTMAX, AttentionConfig, settings_of_all
+from karat.cli.command import Command
+from karat.cli.exit_status import OK
+from karat.models.config import ModelConfig
+from karat.models.costs import Costs, costs_of
+from karat.space.yaml_reader import parse_scalar
+
+_NOTE = (
+    "GFLOPs of one picture, forward; one multiply-add is one operation. All: as karat computes "
+    "it. Paper: as arXiv 2503.10632 counts, with A V and without the product with W."
+)
+_SIZE_IN_NAME = re.compile(r"_(\d{2,4})$")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, the data's shape, and one flag for every attention setting."""
+    parser.add_argument("model", help="a size (vit_tiny) or timm's name (vit_tiny_patch16_224)")
+    parser.add_argument("--image-size", type=int, help="pixels; from the name, or 224")
+    parser.add_argument("--channels", type=int, default=3, help="of the picture (3)")
+    parser.add_argument("--classes", type=int, default=10, help="outputs of the head (10)")
+    for key in sorted(settings_of_all()):
+        flag = f"--{key.replace('_', '-')}"
+        of_place = key.endswith(("_per_block", "_per_head"))
+        hint = argparse.SUPPRESS if of_place else f"attention.{key}, as in a search space"
+        parser.add_argument(flag, dest=f"attention.{key}", metavar="VALUE", help=hint)
+
+
+def print_costs(options: argparse.Namespace, console: Console) -> None:
+    """The table for a command line that `add_arguments` has read.
+
+    Raises:
+        InputError: a wrong setting, or settings that do not go together.
+    """
+    settings = {
+        name.removeprefix("attention."): parse_scalar(text, f"--{name.rpartition('.')[2]} {text}")
+        for name, text in vars(options).items()
+        if name.startswith("attention.") and text is not None
+    }
+    attention = AttentionConfig.from_settings(settings)
+    model, size = ModelConfig(name=options.model), options.image_size
+    if size is None:
+        found = _SIZE_IN_NAME.search(options.model)
+        size = int(found.group(1)) if found else 224
+    shape = {"image_size": size, "channels": options.channels, "classes": options.classes}
+    softmax = costs_of(model, AttentionConfig(), **shape)
+    columns = {SOFTMAX: softmax}
+    if not attention.is_softmax:
+        columns[_title(settings)] = costs_of(model, attention, **shape)
+    console.print(
+        f"{options.model}, pictures of {size} x {size} x {options.channels}, "
+        f"{options.classes} classes",
+        highlight=False,
+    )
+    console.print(_table(columns))
+    console.print(_NOTE, style="dim", highlight=False)
+
+
+def _table(columns: dict[str, Costs]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("attention")
+    table.add_column("added", justify="right")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    for title in ("activation\nGFLOPs", "all\nGFLOPs", "paper\nGFLOPs"):
+        table.add_column(title, justify="right")
+    for name, costs in columns.items():
+        table.add_row(
+            name,
+            f"{costs.attention_parameters:,}",
+            f"{costs.parameters:,} ({costs.parameters / 1e6:.2f}M)",
+            *map(_giga, (costs.activation_flops, costs.forward_flops, costs.paper_flops)),
+        )
+    return table
+
+
+def _giga(flops: int) -> str:
+    """Three decimals, as the paper prints, and more where they would show nothing."""
+    return f"{flops / 1e9:.3f}" if flops >= 1e7 or not flops else f"{flops / 1e9:.2g}"
+
+
+def _title(settings: dict[str, object]) -> str:
+    more = [f"{key}={value}" for key, value in settings.items() if key != "basis"]
+    return " ".join([str(settings["basis"]), *more])
+
+
+def _run(options: argparse.Namespace) -> int:
+    print_costs(options, Console())
+    return OK
+
+
+COSTS = Command(add_arguments, _run)

@@ -1,0 +1,65 @@
+"""`python -m karat doctor`: what a study needs of this machine, each asked by a small function of its own.
+
+A check returns what it found, and raises `Unwell` with what is wrong and what to do. A cluster's own
+checks are in `jobs`.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from jobs.site import WAYS
+from karat.cli.command import Command
+from karat.cli.exit_status import FAILED, OK, printable
+from karat.cli.submit import describe, named_site, way_of
+from karat.errors import InputError
+from karat.execution.checks import LEAST_GB, disk, gpus, ports, token, versions, writable
+from karat.space.reader import load_space
+from karat.space.settings import ResourceConfig
+from karat.system.checks import Check, examine
+from karat.tracking.checks import tracking
+
+
+def checks_here(storage: Path, resources: ResourceConfig, *, elsewhere: bool) -> list[Check]:
+    """The checks of this machine.
+
+    Args:
+        storage: folder of all studies.
+        resources: of a trial.
+        elsewhere: trials do not run here, but on a cluster.
+    """
+    return [
+        ("versions", versions),
+        ("gpus", lambda: gpus(0 if elsewhere else resources.gpus_at_most)),
+        ("storage", lambda: writable(storage)),
+        ("disk", lambda: disk(storage, resources.disk_gb or LEAST_GB)),
+        ("ports", ports),
+        ("token", token),
+        ("mlflow", lambda: tracking(os.environ.get("MLFLOW_TRACKING_URI"))),
+    ]
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--space", type=Path, help="the question, for what its trials need")
+    parser.add_argument("--submit", choices=WAYS, help="the cluster too")
+    parser.add_argument("--cluster", metavar="NAME", help="clusters/NAME.yaml")
+    parser.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.submit and options.space is None:
+        raise InputError("--submit: needs --space, whose job is looked at")
+    space = None
+    if options.space is not None:
+        space = load_space(options.space, cluster=named_site(options))
+    resources = ResourceConfig() if space is None else space.resources
+    checks = checks_here(options.storage, resources, elsewhere=options.submit is not None)
+    if options.submit and space is not None:
+        checks += way_of(options.submit).checks(describe(space, options))
+    findings = examine(checks)
+    for each in findings:
+        print(printable(str(each)), flush=True)
+    return OK if all(each.ok for each in findings) else FAILED
+
+
+DOCTOR = Command(_add_arguments, _run)

@@ -1,0 +1,156 @@
+"""`--dry-run`: the plan of a study and its price, without Ray and without training."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from karat.execution.preload import PRELOAD
+from karat.forecast.plan import (
+    EFFICIENCY,
+    GPU_MULTIPLY_ADDS_PER_S,
+    ArmPlan,
+    arm_plans,
+    disk_bytes,
+    forecast,
+    slots_by_place,
+)
+from karat.forecast.schedule import arms_in_order
+from karat.planning.plans.confirmation import contests_of
+from karat.space.space import Space
+
+if TYPE_CHECKING:
+    pass
+
+_SPEEDS = (
+    "the speed of a matrix product on this machine's CPU",
+    f"{EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S:.2g} multiply-adds a second of a GPU; "
+    "resources.probe measures",
+)
+_SHOWN_ARMS = 60
+
+
+def print_plan(space: Space, console: Console, storage: Path) -> None:
+    """Arms, trials, parameters per arm, what was excluded and why, and the price.
+
+    Args:
+        space: the checked question.
+        console: the terminal.
+        storage: folder of all studies, with what was probed.
+
+    Raises:
+        InputError: a trial fits neither this machine nor those of the space's cluster.
+    """
+    slots = slots_by_place(space)
+    plans = arm_plans(space, storage, PRELOAD)
+    schedule = arms_in_order(space, space.seed)
+    counts = Counter(schedule)
+    is_drawn = space.search.allocation == "free"
+    console.print(f"[bold]{space.name}[/bold]: {space.question}\n")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", no_wrap=True)
+    for name in ("parameters", "search trials", "s per epoch", "memory"):
+        table.add_column(name, justify="right", min_width=max(map(len, name.split())))
+    for label in list(space.arms)[:_SHOWN_ARMS]:
+        table.add_row(
+            f"{label} (reference)" if label in space.reference_arms else label,
+            f"{plans[label].parameters:,}",
+            f"{'about ' if is_drawn else ''}{counts[label]}",
+            f"{plans[label].epoch_s:.1f}",
+            plans[label].memory,
+        )
+    console.print(table)
+    console.print(
+        "memory        of one process at its highest; * measured by a probe", highlight=False
+    )
+    if len(plans) > _SHOWN_ARMS:
+        console.print(f"... and {len(plans) - _SHOWN_ARMS} arms more\n")
+    for line in (*_facts(space, counts), *_price(space, plans, schedule, slots)):
+        console.print(line, markup=False, highlight=False)
+
+
+def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
+    for each in space.tuned.values():
+        scale = ", logarithmic" if each.log else ""
+        if each.values is not None:
+            span = ", ".join(map(str, each.values))
+        else:
+            span = f"{each.low:g} to {each.high:g}{scale}"
+        yield f"tuned         {each.name}: {span}"
+    yield (
+        f"search        {counts.total()} trials ({space.search.sampler}) for "
+        f"{space.search.metric}; early stopping: {space.early_stopping['scheduler']}"
+    )
+    cells = contests_of(space)
+    labels = [f"{'the best of ' if cell.reference else ''}{cell.label}" for cell in cells]
+    yield (
+        f"confirmation  {len(cells) * space.confirm.seeds} trials: {len(cells)} cells "
+        f"({', '.join(labels)}) x {space.confirm.seeds} fresh seeds"
+    )
+    for excluded in space.excluded:
+        yield f"excluded      {excluded.label}: {excluded.rule}"
+    if not space.excluded:
+        yield "excluded      nothing"
+
+
+def _price(
+    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], places: Mapping[str, int]
+) -> Iterator[str]:
+    by_place = {place: forecast(space, plans, schedule, n) for place, n in places.items() if n}
+    (_, slots), runs = next(iter(places.items())), next(iter(by_place.values()))
+    full = sum(plans[arm].epochs for arm in schedule)
+    share = np.median([run.search_epochs for run in runs]) / full
+    low, middle, high = quantiles([run.epochs for run in runs])
+    yield (
+        f"epochs        {middle:.0f} (p10 {low:.0f}, p90 {high:.0f}), in {len(runs)} runs of the plan "
+        f"over modelled curves; early stopping leaves about {share:.0%} of the search's"
+    )
+    spent = [space.terms.price(run.slot_s, run.wall_s) for run in runs]
+    for place, each in by_place.items():
+        hours = _spread([run.wall_s / 3600 for run in each], _hours)
+        yield f"time          {hours} {place}, {places[place]} trials at a time"
+    for place in places.keys() - by_place.keys():
+        yield f"time          none {place}: no machine there holds a trial"
+    if space.resources.gpus:
+        yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"
+    if space.resources.gpus == "auto":
+        yield "              at most: with a whole GPU for each trial; a launch may put several on one"
+    yield f"CPU-hours     {_spread([each.cpu_hours for each in spent], '{:.3g}'.format)}"
+    yield f"disk          about {disk_bytes(plans, runs, slots) / 1e6:,.0f} MB of checkpoints"
+    key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
+    price = getattr(space.cluster, key)
+    if price is None:
+        yield f"money         no price (cluster.{key})"
+    else:
+        dollars = _spread([each.usd for each in spent], "{:.2f}".format)
+        yield f"money         US dollars {dollars} at {price:g} an hour ({key})"
+    for limit, value in space.budget.limits.items():
+        need = quantiles([getattr(each, limit) for each in spent])[2]
+        verdict = (
+            "enough" if need <= value else "not enough: the study will leave off when it is spent"
+        )
+        yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
+    if all(plan.is_probed for plan in plans.values()):
+        yield "              from epochs that probes have measured on this machine"
+    else:
+        yield f"              rough: from operations and {_SPEEDS[bool(space.resources.gpus)]}"
+
+
+def quantiles(values: list[float] | list[int]) -> tuple[float, float, float]:
+    """The first decile, the median and the last decile."""
+    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
+    return float(low), float(middle), float(high)
+
+
+def _spread(values: list[float], shown: Callable[[float], str]) -> str:
+    low, middle, high = map(shown, quantiles(values))
+    return f"{middle} (p10 {low}, p90 {high})"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 2 else f"{max(1.0, 60 * hours):.0f} min"

@@ -1,0 +1,147 @@
+"""Commands that look at a study, or mend its views: report, sync, audit, replay, repair."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from karat.cli.command import Command
+from karat.cli.exit_status import FAILED, OK
+from karat.errors import InputError
+
+if TYPE_CHECKING:
+    from karat.journal.state import StudyState
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
+
+
+def _add_sync(parser: argparse.ArgumentParser) -> None:
+    _add_study(parser)
+    parser.add_argument(
+        "--follow", action="store_true", help="until the driver at the other end of stdin is gone"
+    )
+    _add_deleted_runs(parser)
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    _add_study(parser)
+    parser.add_argument(
+        "--no-tracking", action="store_true", help="leave MLflow out, for when it is away"
+    )
+    _add_deleted_runs(parser)
+
+
+def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
+    from karat.space.settings import DeletedRuns
+
+    parser.add_argument(
+        "--deleted-runs",
+        choices=get_args(DeletedRuns),
+        help="what becomes of runs deleted in MLflow, in place of what the space says",
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from karat.report.writer import render_terminal, summarise, write_report
+    from karat.system.symlinks import refuse_links
+
+    state = state_of(options.study)
+    refuse_links(options.study)
+    write_report(options.study, state)
+    render_terminal(summarise(state), Console())
+    return OK
+
+
+def _sync(options: argparse.Namespace) -> int:
+    from karat.system.symlinks import refuse_links
+    from karat.tracking.sync import run_sync
+
+    state_of(options.study)
+    refuse_links(options.study)
+    return run_sync(options.study, follow=options.follow, deleted_runs=options.deleted_runs)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from karat.study.audit import audit
+
+    state = state_of(options.study)
+    found = audit(
+        options.study, tracking=not options.no_tracking, deleted_runs=options.deleted_runs
+    )
+    looked_at = "journal and checkpoints" if options.no_tracking else "journal, checkpoints, MLflow"
+    summary = f"{len(state.trials)} trials; {looked_at}: "
+    return _print_findings(found, summary + "all invariants hold")
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from karat.journal.journal import FILE_NAME, read_events
+    from karat.planning.replay import replay
+    from karat.space.reader import space_of
+
+    path = options.study / FILE_NAME
+    created = state_of(options.study).original
+    if not created:
+        raise InputError(f"{path}: the study has not begun; there is nothing to replay")
+    events = list(read_events(path))
+    found = [
+        str(each) for each in replay(space_of(created["space"], created["name"], str(path)), events)
+    ]
+    return _print_findings(found, f"{len(events)} events: every decision is the same again")
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from karat.journal.journal import FILE_NAME, repair
+    from karat.system.symlinks import refuse_links
+
+    refuse_links(options.study)
+    path = options.study / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{options.study}: not a study (there is no {FILE_NAME} in it)")
+    done = repair(options.study)
+    message = f"{path}: no line is damaged; nothing was changed"
+    if done is not None:
+        left, copy = done
+        message = (
+            f"{path}: the first {left} events are left; the file as it was is {copy}. "
+            "The command that launched the study goes on from there"
+        )
+    Console().print(message, markup=False, highlight=False, soft_wrap=True)
+    return OK
+
+
+def _print_findings(found: Sequence[str], otherwise: str) -> int:
+    """One line each and status 1, or the line for none and status 0."""
+    from rich.console import Console
+
+    console = Console()
+    for line in found or [otherwise]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return FAILED if found else OK
+
+
+def state_of(study: Path) -> "StudyState":
+    """What the journal in a study's folder says.
+
+    Raises:
+        InputError: there is none.
+    """
+    from karat.journal.journal import FILE_NAME, read_events
+    from karat.journal.state import StudyState
+
+    path = study / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{study}: not a study (there is no {FILE_NAME} in it)")
+    return StudyState.of(read_events(path))
+
+
+REPORT = Command(_add_study, _report)
+SYNC = Command(_add_sync, _sync)
+AUDIT = Command(_add_audit, _audit)
+REPLAY = Command(_add_study, _replay)
+REPAIR = Command(_add_study, _repair)

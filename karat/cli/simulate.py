@@ -1,0 +1,133 @@
+"""`python -m karat simulate`: wall time, utilisation, decisions and the driver's load, before any run."""
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from karat.cli.command import Command
+from karat.cli.exit_status import OK
+from karat.cli.inspect import state_of
+from karat.errors import InputError
+from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
+from karat.forecast.simulator import Simulated, simulate
+from karat.journal.state import StudyState
+from karat.space.overrides import read_question
+from karat.space.reader import load_space
+from karat.space.space import Space
+
+MOST_WORKERS = 10_000
+
+
+def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -> None:
+    """Simulate and print.
+
+    Raises:
+        InputError: a wrong number, or a space that is none.
+    """
+    for name, low, high in (("workers", 1, MOST_WORKERS), ("epoch_s", 1e-3, 1e9)):
+        value = getattr(options, name)
+        if not low <= value <= high:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} {value:g}: must be from {low:g} to {high:g}")
+    if not 0 <= options.driver_ms < 1e9:
+        raise InputError(f"--driver-ms {options.driver_ms:g}: must be at least 0")
+    document, overrides = read_question(options.space, options.set, None)
+    space = load_space(options.space, overrides, None, document)
+    curves: Curves = (
+        RecordedCurves(recorded)
+        if recorded is not None
+        else ModelledCurves(
+            options.seed, dict.fromkeys(space.arms, options.epoch_s), space.search.mode
+        )
+    )
+    with tempfile.TemporaryDirectory() as place:
+        found = simulate(
+            space, Path(place) / space.name, options.workers, curves, options.driver_ms / 1e3
+        )
+    data = data_of(space, found)
+    print(json.dumps(data, indent=1) if options.json else text_of(data))
+
+
+def data_of(space: Space, found: Simulated) -> dict[str, Any]:
+    """What `--json` prints."""
+    state = found.state
+    spent = state.spending.until()
+    return {
+        "study": space.name,
+        "workers": found.workers,
+        "status": state.status,
+        "reason": state.reason,
+        "trials": {
+            phase: {
+                status: sum(trial.status == status for trial in state.of_phase(phase))
+                for status in ("completed", "stopped", "waiting")
+            }
+            for phase in ("search", "confirm")
+        },
+        "epochs": len(found.report_s),
+        "wall_hours": spent.wall_hours,
+        "gpu_hours": spent.gpu_hours,
+        "cpu_hours": spent.cpu_hours,
+        "usd": spent.usd,
+        "utilisation": found.utilisation,
+        "driver": {
+            "report_ms": 1e3 * statistics.fmean(found.report_s),
+            "p99_report_ms": 1e3 * float(np.quantile(found.report_s, 0.99)),
+            "slowest_report_ms": 1e3 * max(found.report_s),
+            "ask_ms": 1e3 * statistics.fmean(found.ask_s),
+            "slowest_ask_ms": 1e3 * max(found.ask_s),
+            "load": found.driver_load,
+        },
+        "confirmed": [cell["arm"] for cell in (state.confirmation or {}).get("cells", ())],
+    }
+
+
+def text_of(data: dict[str, Any]) -> str:
+    """What is printed without `--json`."""
+    driver = data["driver"]
+    trials = (
+        f"{phase}: {counts['completed']} completed, {counts['stopped']} stopped"
+        for phase, counts in data["trials"].items()
+    )
+    reason = f" ({data['reason']})" if data["reason"] else ""
+    return "\n".join(
+        [
+            f"{data['study']} on {data['workers']} workers, simulated: {data['status']}{reason}",
+            f"trials        {'; '.join(trials)}",
+            f"epochs        {data['epochs']}",
+            f"wall time     {data['wall_hours']:.2f} h; workers trained {data['utilisation']:.1%} of it",
+            f"resources     {data['gpu_hours']:.2f} GPU-hours, {data['cpu_hours']:.2f} CPU-hours",
+            f"confirmed     {', '.join(data['confirmed']) or 'nothing'}",
+            f"driver        {driver['report_ms']:.2f} ms a report (p99 {driver['p99_report_ms']:.1f}, "
+            f"slowest {driver['slowest_report_ms']:.0f}), {driver['ask_ms']:.1f} ms for a new segment "
+            f"(slowest {driver['slowest_ask_ms']:.0f}): busy {driver['load']:.2%} of the time",
+        ]
+    )
+
+
+def _add_simulation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--space", type=Path, required=True, help="the question, a YAML file")
+    parser.add_argument("--workers", type=int, default=2, help="trials at a time (2), to 10,000")
+    parser.add_argument(
+        "--curves", type=Path, help="take them from this finished study (studies/NAME)"
+    )
+    parser.add_argument("--epoch-s", type=float, default=60, help="of modelled curves (60)")
+    parser.add_argument("--seed", type=int, default=0, help="of modelled curves (0)")
+    parser.add_argument(
+        "--driver-ms", type=float, default=0, help="that the driver needs for a report (0)"
+    )
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="as launch")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    print_simulation(options, state_of(options.curves) if options.curves else None)
+    return OK
+
+
+SIMULATE = Command(_add_simulation, _simulate)

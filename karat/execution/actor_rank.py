@@ -1,0 +1,57 @@
+"""Peers as actors of Ray, each in its own bundle of the trial's placement group."""
+
+from typing import Any
+
+import ray
+from ray.util import get_current_placement_group, get_node_ip_address, placement_group_table
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from karat.training.distributed_worker import Member, PeerLostError
+from karat.training.process_group import LOOPBACK
+from karat.training.segment import Segment
+
+OUT_OF_MEMORY = "out of memory on its machine: Ray's memory monitor ended its process"
+
+
+def bundles_of(segment: Segment) -> list[dict[str, float]]:
+    """What each process of a trial gets, the lead's first."""
+    gpus = segment.gpus / segment.processes
+    bundle = {"CPU": float(segment.threads)} | ({"GPU": gpus} if gpus else {})
+    return [dict(bundle) for _ in range(segment.processes)]
+
+
+class ActorPeer:
+    """An actor that does what its lead calls for; Ray ends it with the lead, which owns it."""
+
+    def __init__(self, rank: int) -> None:
+        group = get_current_placement_group()
+        bundle = group.bundle_specs[rank]
+        self._rank = rank
+        actor: Any = ray.remote(Member)
+        self._actor = actor.options(
+            num_cpus=bundle["CPU"],
+            num_gpus=bundle.get("GPU", 0),
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, rank),
+        ).remote()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return ray.get(getattr(self._actor, method).remote(*arguments))
+        except ray.exceptions.RayActorError as error:
+            raise PeerLostError(f"process {self._rank} of the trial ended") from error
+        except ray.exceptions.OutOfMemoryError as error:
+            raise PeerLostError(OUT_OF_MEMORY, "memory") from error
+
+    def end(self) -> None:
+        ray.kill(self._actor)
+
+
+def start_actor(rank: int) -> ActorPeer:
+    """A peer by its rank."""
+    return ActorPeer(rank)
+
+
+def here() -> str:
+    """This machine's address for the other processes of the trial: loopback if all are on it."""
+    nodes = placement_group_table(get_current_placement_group())["bundles_to_node_id"]
+    return LOOPBACK if len(set(nodes.values())) == 1 else str(get_node_ip_address())

@@ -1,0 +1,63 @@
+"""How much of this machine each trial of a study gets, before its engine starts."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+
+from karat.execution.preload import PRELOAD
+from karat.forecast.predictions import predictions_for
+from karat.journal.state import Trial
+from karat.space.arms import sections_of
+from karat.space.settings import ResourceConfig
+from karat.study.study import Study
+from karat.training.gpu_share import share_of
+from karat.training.segment import Estimate
+
+
+def place(
+    study: Study, console: Console, is_to_stop: Callable[[], bool] = lambda: False
+) -> ResourceConfig:
+    """Probe each shape that the study's arms have, and let it place its trials by what came out.
+
+    Args:
+        study: about to run.
+        console: the terminal.
+        is_to_stop: asked before each probe.
+
+    Returns:
+        The resources by which the engine counts its places: with `gpus: auto` those of the trial
+        that needs least.
+    """
+    resources = study.space.resources
+    if not resources.is_probing:
+        return resources
+    predictions = predictions_for(resources, study.folder.parent, PRELOAD)
+    with console.status("probing memory and time of each arm"):
+        for arm in study.space.arms.values():
+            if not is_to_stop():
+                predictions.try_measure(sections_of(study.space, arm))
+
+    def estimate(trial: Trial) -> Estimate | None:
+        found = predictions.try_of(trial.config, trial.micro_batches)
+        if found is None:
+            return None
+        share = _share(found.memory_bytes) if resources.gpus == "auto" else None
+        return Estimate(memory_bytes=found.memory_bytes, epoch_s=found.epoch_s, gpus=share)
+
+    study.estimate = estimate
+    if resources.gpus != "auto":
+        return resources
+    found = [predictions.try_of(sections_of(study.space, arm)) for arm in study.space.arms.values()]
+    shares = [_share(each.memory_bytes) for each in found if each is not None]
+    return dataclasses.replace(resources, gpus=min(shares, default=1.0))
+
+
+def gpu_bytes() -> int:
+    """Memory of one of this machine's GPUs."""
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def _share(needed_bytes: int) -> float:
+    return share_of(needed_bytes, gpu_bytes())

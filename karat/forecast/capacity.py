@@ -1,0 +1,56 @@
+"""TODO"""
+
+import os
+
+from karat.errors import InputError
+from karat.space.settings import ResourceConfig
+
+
+def check_probing(resources: ResourceConfig) -> None:
+    """Refuse to predict trials on GPUs of a joined cluster by probes on a driver without one.
+
+    Raises:
+        InputError: what to write instead.
+    """
+    if not (resources.is_probing and resources.gpus):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        asked, right = f"probe = {resources.probe}".lower(), "leave resources.probe out"
+        if resources.gpus == "auto":
+            asked, right = (
+                "gpus = auto",
+                "write how much a trial gets, such as resources.gpus = 0.5",
+            )
+        raise InputError(
+            f"resources.{asked}: trials are probed where the study's driver runs, and this machine "
+            f"of the cluster has no GPU; {right}"
+        )
+
+
+def slots_of(resources: ResourceConfig) -> int:
+    """How many trials this machine runs at a time.
+
+    Raises:
+        InputError: it has not enough for one.
+    """
+    cpus, processes = len(os.sched_getaffinity(0)), resources.of_processes
+    if resources.cpus * processes > cpus:
+        together = f" for each of {processes} processes" if processes > 1 else ""
+        raise InputError(
+            f"resources.cpus = {resources.cpus}{together}: this machine has {cpus} CPU cores; "
+            f"at most {cpus} for a trial"
+        )
+    slots = cpus // (resources.cpus * processes)
+    if resources.gpus:
+        import torch
+
+        gpus, wanted = torch.cuda.device_count(), resources.gpus_at_most
+        if wanted > gpus:
+            shown = resources.gpus if resources.gpus == "auto" else f"{wanted:g}"
+            raise InputError(
+                f"resources.gpus = {shown}: this machine has {gpus} GPUs; use 0 to train on the CPU"
+            )
+        slots = min(slots, int(gpus / wanted))
+    return slots

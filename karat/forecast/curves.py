@@ -1,0 +1,114 @@
+"""Learning curves without learning: modelled from a seed, or as a finished study's journal has them."""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from karat.errors import InputError
+from karat.journal.state import StudyState, Trial
+from karat.seeds import derive
+
+START = 0.1
+_NORMALS = 16_411  # a prime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A trial as a curve needs it: its arm, tuned values, number, seed and full length."""
+
+    arm: str
+    tuned: Mapping[str, Any]
+    number: int
+    seed: int
+    epochs: int
+
+
+class Curves(Protocol):
+    """Values and seconds of a trial's epochs; the same trial always has the same."""
+
+    def value(self, trial: Asked, epoch: int) -> float:
+        """The search's metric after `epoch` epochs, from 1."""
+
+    def seconds(self, trial: Asked, epoch: int) -> float:
+        """How long that epoch takes."""
+
+
+class ModelledCurves:
+    """A power law towards a plateau, with noise: v(e) = p - (p - 0.1) e^-d + noise.
+
+    Source: power laws describe learning curves of many models well (Domhan et al. 2015; Viering
+    and Loog 2022, arXiv 2103.10948). The plateau p is drawn for each arm and, around it, for each
+    configuration; the decay d for each trial.
+
+    Args:
+        seed: of all draws.
+        epoch_s: seconds of an epoch, by arm; trials differ by a tenth of it.
+        mode: of the metric; `min` turns the curves round.
+        noise: standard deviation of a value.
+    """
+
+    def __init__(
+        self, seed: int, epoch_s: Mapping[str, float], mode: str = "max", noise: float = 0.01
+    ) -> None:
+        self._epoch_s, self._mode, self._noise = epoch_s, mode, noise
+        draw = random.Random(seed)
+        self._normals = [draw.gauss(0, 1) for _ in range(_NORMALS)]
+        self._plateaus = {arm: derive(seed, "arm", arm) / 2**32 for arm in epoch_s}
+
+    def value(self, trial: Asked, epoch: int) -> float:
+        plateau = 0.6 + 0.3 * self._plateaus[trial.arm] - 0.08 * abs(self._normal(trial, 0))
+        decay = math.exp(-0.2 + 0.3 * self._normal(trial, 1))
+        risen = (plateau - START) * math.pow(epoch, -decay)
+        value = plateau - risen + self._noise * self._normal(trial, 2 + epoch)
+        value = min(1.0, max(0.0, value))
+        return value if self._mode == "max" else 1 - value
+
+    def seconds(self, trial: Asked, epoch: int) -> float:
+        return self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))
+
+    def _normal(self, trial: Asked, place: int) -> float:
+        # From a table, as a generator for each trial would take most of a forecast's time.
+        return self._normals[(7919 * trial.number + 104_729 * place) % _NORMALS]
+
+
+class RecordedCurves:
+    """Those of a study's trials: for each trial one of the same arm, drawn by its number.
+
+    Trials at full length are preferred; beyond the end of a curve its last value stands.
+
+    Args:
+        state: of the study.
+
+    Raises:
+        InputError: it has no reports.
+    """
+
+    def __init__(self, state: StudyState) -> None:
+        self._metric = state.created.get("metric", "val_accuracy")
+        self._of_arm: dict[str, list[Trial]] = defaultdict(list)
+        for trial in state.trials.values():
+            if trial.status == "completed" and trial.reports:
+                self._of_arm[trial.arm].append(trial)
+        self._all = [trial for trials in self._of_arm.values() for trial in trials]
+        if not self._all:
+            raise InputError("--curves: no trial of this study was completed; take another study")
+        self._values: dict[int, list[float]] = {}
+        self._seconds: dict[int, list[float]] = {}
+        for trial in self._all:
+            self._values[trial.number] = [each.metrics[self._metric] for each in trial.reports]
+            self._seconds[trial.number] = [each.seconds for each in trial.reports]
+
+    def value(self, trial: Asked, epoch: int) -> float:
+        values = self._values[self._of(trial)]
+        return values[min(epoch, len(values)) - 1]
+
+    def seconds(self, trial: Asked, epoch: int) -> float:
+        seconds = self._seconds[self._of(trial)]
+        return seconds[min(epoch, len(seconds)) - 1]
+
+    def _of(self, trial: Asked) -> int:
+        known = self._of_arm.get(trial.arm) or self._all
+        return known[derive("curve", trial.number) % len(known)].number

@@ -1,0 +1,160 @@
+"""A short probe: a few steps of a trial in a process of its own, with its peak of memory and times."""
+
+import itertools
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from karat.errors import TrialError
+
+LEAST_STEPS, MOST_STEPS, LONG_ENOUGH_S = 6, 40, 3.0
+LIMIT_S = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a probe found, in bytes and seconds.
+
+    Args:
+        base_bytes: of the process with its data, before it trained.
+        peak_bytes: at the highest.
+        step_s: of one step of training.
+        picture_s: of validating one picture.
+        save_s: of writing a checkpoint.
+        steps, validated: how many of each an epoch has.
+    """
+
+    base_bytes: int
+    peak_bytes: int
+    step_s: float
+    picture_s: float
+    save_s: float
+    steps: int
+    validated: int
+
+    @property
+    def epoch_s(self) -> float:
+        """Of one epoch."""
+        return self.steps * self.step_s + self.validated * self.picture_s + self.save_s
+
+
+def probe(
+    sections: Mapping[str, Any],
+    *,
+    threads: int = 1,
+    micro_batches: int = 1,
+    preload: Sequence[str] = (),
+) -> Measured:
+    """Measure a configuration in a fresh process.
+
+    Args:
+        sections: `data`, `model`, `attention` and `training`.
+        threads: CPU threads.
+        micro_batches: parts in which a batch goes through the model.
+        preload: modules that the process of a trial has loaded.
+
+    Raises:
+        TrialError: it failed; memory may have run out.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    arguments = (theirs, dict(sections), threads, micro_batches, tuple(preload))
+    child = context.Process(target=_measure, args=arguments, daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        found = ours.recv() if ours.poll(LIMIT_S) else f"it took longer than {LIMIT_S:g} s"
+    except EOFError:
+        child.join()
+        found = f"its process ended with {child.exitcode}"
+    child.kill()
+    child.join()
+    if isinstance(found, Measured):
+        return found
+    raise TrialError(f"the probe of a configuration failed: {found}")
+
+
+def _measure(
+    answer: Connection,
+    sections: Mapping[str, Any],
+    threads: int,
+    micro_batches: int,
+    preload: Sequence[str],
+) -> None:
+    import torch
+
+    for name in (*preload, "timm.optim", "timm.scheduler"):
+        import_module(name)
+    torch.set_num_threads(threads)
+    try:
+        answer.send(_steps(sections, micro_batches))
+    except Exception as error:  # noqa: BLE001 - whatever a configuration raises is its answer
+        answer.send(f"{type(error).__name__}: {error}")
+
+
+def _clock() -> Callable[[], float]:
+    """Seconds; on a CPU those of our threads alone, without what other programs take meanwhile."""
+    import torch
+
+    if torch.cuda.is_available():
+        return time.perf_counter
+    return lambda: time.process_time() / torch.get_num_threads()
+
+
+def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
+    from torch.utils.data import Subset
+
+    from karat.datasets import load_splits
+    from karat.system.peak_memory import PeakMemory
+    from karat.training.config import TrialConfig
+    from karat.training.trainer import EVALUATED_TOGETHER, EpochResult, Trainer
+
+    config = TrialConfig.from_sections(sections)
+    splits = load_splits(config.data)
+    memory, clock = PeakMemory(), _clock()
+    moments: list[float] = []
+
+    def is_to_pause() -> bool:
+        moments.append(clock())
+        steps, took = len(moments) - 1, moments[-1] - moments[0]
+        return steps >= LEAST_STEPS and (took > LONG_ENOUGH_S or steps >= MOST_STEPS)
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            config,
+            0,
+            folder=Path(folder),
+            micro_batches=micro_batches,
+            is_to_pause=is_to_pause,
+        )
+        begun, is_whole = clock(), True
+        times: list[float] = []
+        while is_whole and trainer.epoch < config.training.epochs:  # short epochs: some of them
+            moments.clear()
+            is_whole = isinstance(trainer.run_epoch(), EpochResult)
+            rest_s = clock() - moments[-1]  # a checkpoint; after a whole epoch the validation too
+            times += [after - before for before, after in itertools.pairwise(moments)]
+            if clock() - begun > LONG_ENOUGH_S:
+                break
+    size = len(splits.val)  # type: ignore[arg-type]
+    some = Subset(splits.val, range(min(size, EVALUATED_TOGETHER)))
+    trainer.evaluate(some, "val")
+    started = clock()
+    trainer.evaluate(some, "val")
+    picture_s = (clock() - started) / len(some)
+    return Measured(
+        base_bytes=memory.base,
+        peak_bytes=memory.peak() or 0,
+        step_s=statistics.median(times[len(times) // 2 :]),  # the first ones prepare memory
+        picture_s=picture_s,
+        save_s=max(0.0, rest_s - size * picture_s) if is_whole else rest_s,
+        steps=trainer.steps_per_epoch,
+        validated=size,
+    )

@@ -1,0 +1,299 @@
+"""The append-only record of a study: one JSON line per event, on disk before it has any effect.
+
+One process writes (`Journal.open` takes the study's lock, `karat.journal.lock`); anybody may read
+(`read_events`, or a `Follower` where it goes on). A line is
+`{"v": 1, "seq": 3, "time": 1700000000.0, "kind": "reported",
+"data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. A torn last
+line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from karat.errors import JournalError
+from karat.journal.lock import StudyLock
+from karat.system import fault_injection
+
+VERSION = 1
+FILE_NAME = "journal.jsonl"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a journal: its place (from 0), time (seconds since the epoch), kind and data."""
+
+    seq: int
+    time: float
+    kind: str
+    data: Mapping[str, Any]
+
+
+class Past(Collection[Event]):
+    """The first `count` events of a journal, read from its file each time that they are gone through.
+
+    Kept as objects they would fill a resumed driver's memory for as long as it lives.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path, self._count = path, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Event]:
+        return islice(read_events(self._path), self._count)
+
+    def __contains__(self, event: object) -> bool:
+        return any(each == event for each in self)
+
+
+class Journal:
+    """The writer's side; use `Journal.open`, as a context manager.
+
+    Args:
+        path: the journal's file.
+        past: what it held when it was opened.
+        lock: of the study.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, path: Path, past: Collection[Event], lock: StudyLock, clock: Callable[[], float]
+    ) -> None:
+        self.path, self.past = path, past
+        self._next = len(past)
+        self._broken = False
+        self._lock, self._clock = lock, clock
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    @classmethod
+    def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> "Journal":
+        """Take the study's lock and open its journal, creating both where they are missing.
+
+        Raises:
+            StudyLockedError: another process holds the lock; the message names it.
+            JournalError: a line other than the last is damaged.
+        """
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = StudyLock.take(folder)
+        path = folder / FILE_NAME
+        try:
+            path.touch(mode=0o600)
+            _cut_torn_tail(path)
+            return cls(path, Past(path, _count(path)), lock, clock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def append(self, kind: str, **data: Any) -> Event:
+        """Write one event and wait until it is on disk."""
+        if self._broken:
+            raise JournalError(f"{self.path}: is not written any more, since a write failed")
+        event = Event(self._next, self._clock(), kind, data)
+        line = _encode(event)
+        if fault_injection.due("journal.torn"):
+            os.write(self._file, line[: len(line) // 2])
+            fault_injection.happen()
+        try:
+            self._write(line)
+        except OSError as error:
+            self._broken = True
+            raise JournalError(
+                f"{self.path}: could not be written ({error.strerror}). What was written before is "
+                "whole; make room and run the same command again"
+            ) from error
+        self._next += 1
+        return event
+
+    def _write(self, line: bytes) -> None:
+        size = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file)
+        except OSError:
+            # Half a line would stay. Where it does, it is the last, which the next driver cuts off.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+            raise
+
+    def close(self) -> None:
+        """Close the journal and release the lock."""
+        os.close(self._file)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
+    """The events of a journal in order, without a lock; a torn last line is left out.
+
+    Args:
+        path: the journal's file.
+        offset: number of events to pass over.
+
+    Raises:
+        JournalError: a line other than the last is damaged, or a line is missing.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            if not line.endswith(b"\n"):
+                return
+            if number >= offset:
+                yield _decode(line, number, path)
+
+
+class Follower:
+    """Reads a journal on while it is written, each line once; what `read` gives is new.
+
+    Args:
+        path: the journal's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._events = self._offset = 0
+        self._last = b""
+
+    def is_replaced(self) -> bool:
+        """Whether the file does not hold what was read: it is to be read anew, by a new follower.
+
+        Another study may have taken its place, and a write that fails takes its line back.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._offset - len(self._last))
+            return file.read(len(self._last)) != self._last
+
+    def read(self) -> Iterator[Event]:
+        """The events since those that were read; a last line that is not whole comes when it is.
+
+        Raises:
+            JournalError: as `read_events` does.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                event = _decode(line, self._events, self._path)
+                self._last, self._offset = line, self._offset + len(line)
+                self._events += 1
+                yield event
+
+
+def repair(folder: Path) -> tuple[int, Path] | None:
+    """Cut a journal off before its first damaged line; a copy keeps what it was.
+
+    The study then goes on from there: what the lines after it told is done again.
+
+    Args:
+        folder: the study's.
+
+    Returns:
+        How many events are left, and the path of the copy; None if no line is damaged.
+
+    Raises:
+        StudyLockedError: the study is being run.
+    """
+    path = folder / FILE_NAME
+    lock = StudyLock.take(folder)
+    try:
+        good = 0
+        try:
+            for event in read_events(path):
+                good = event.seq + 1
+            return None
+        except JournalError:
+            with path.open("rb") as file:
+                size = sum(len(line) for line, _ in zip(file, range(good), strict=False))
+            copy = path.with_name(f"{FILE_NAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+            shutil.copy2(path, copy)
+            os.truncate(path, size)
+            return good, copy
+    finally:
+        lock.release()
+
+
+def _encode(event: Event) -> bytes:
+    body = {
+        "v": VERSION,
+        "seq": event.seq,
+        "time": round(event.time, 6),
+        "kind": event.kind,
+        "data": event.data,
+    }
+    text = json.dumps(body, separators=(",", ":"), allow_nan=False)
+    return f'{text[:-1]},"crc":"{zlib.crc32(text.encode()):08x}"}}\n'.encode()
+
+
+def _count(path: Path) -> int:
+    """How many events a journal without a torn tail has, each of them whole and in its place."""
+    count = 0
+    with path.open("rb") as file:
+        for line in file:
+            _check(line, count, path)
+            if not line.startswith(b'{"v":%d,"seq":%d,' % (VERSION, count)):
+                _decode(line, count, path)  # says what is wrong
+            count += 1
+    return count
+
+
+def _check(line: bytes, number: int, path: Path) -> bytes:
+    """The line without its checksum and what follows.
+
+    Raises:
+        JournalError: they do not match.
+    """
+    text, _, tail = line.rstrip(b"\n").rpartition(b',"crc":"')
+    if f"{zlib.crc32(text + b'}'):08x}".encode() != tail.removesuffix(b'"}'):
+        raise JournalError(
+            f"{path}:{number + 1}: this line is damaged (its checksum does not match). "
+            f"`python -m karat repair {path.parent}` goes back to the event before it"
+        )
+    return text
+
+
+def _decode(line: bytes, number: int, path: Path) -> Event:
+    text = _check(line, number, path)
+    body = json.loads(text + b"}")
+    if body["v"] != VERSION:
+        raise JournalError(
+            f"{path}:{number + 1}: version {body['v']}; this karat reads version {VERSION}"
+        )
+    if body["seq"] != number:
+        raise JournalError(
+            f"{path}:{number + 1}: event {body['seq']} where {number} was expected; "
+            f"lines are missing or doubled. `python -m karat repair {path.parent}` goes back to "
+            "the event before it"
+        )
+    return Event(body["seq"], body["time"], body["kind"], body["data"])
+
+
+def _cut_torn_tail(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        log.warning("%s: cut off a torn last line of %d bytes", path, len(content) - whole)
+        os.truncate(path, whole)

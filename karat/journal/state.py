@@ -1,0 +1,277 @@
+"""What a journal says: the study's state as a fold over its events.
+
+The driver, the MLflow view and the report all see a study through this class, live or
+afterwards, so they cannot disagree.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from karat.errors import JournalError
+from karat.journal.journal import Event
+from karat.journal.reports import Reports
+from karat.journal.usage import Spending
+from karat.parameters import Level, level_of, levels_of
+
+Status = Literal["running", "waiting", "completed", "stopped", "failed"]
+Phase = Literal["search", "confirm"]
+BACK_OFF_S = (1.0, 5.0, 25.0)  # after the first, second, third lost worker of a trial
+
+
+@dataclass(slots=True)
+class Trial:
+    """One configuration with one seed, and what became of it.
+
+    `waiting` is a trial that runs in no segment now: it was just asked for, its worker was lost, it
+    is to be tried with less memory, or the study was interrupted. `kernels` are those that
+    computed attention in its first segment, None before that has reported. `cause` tells failures
+    apart (`karat.training.worker`), and a waiting trial is not to run before `ready_at`. `set_aside` marks
+    a trial that an extension of the study has made void: shorter than trials are now, or of a
+    cell that is not confirmed any more. `weights_dropped`: for want of room, its best weights
+    are not kept. `lost_detail` is how its worker was lost the last time. `estimate` is what it was
+    to take (`karat.training.segment.Estimate`), and `peak_bytes` the highest memory of its process after
+    the first epoch of its first segment.
+    """
+
+    number: int
+    phase: Phase
+    arm: str
+    factors: Mapping[str, Any]
+    tuned: Mapping[str, Any]
+    config: Mapping[str, Any]
+    seed: int
+    seed_index: int
+    epochs: int
+    asked_at: float
+    status: Status = "waiting"
+    reason: str = ""
+    cause: str = ""
+    segments: int = 0
+    lost_segments: int = 0
+    lost_detail: str = ""
+    micro_batches: int = 1
+    ready_at: float = 0.0
+    set_aside: bool = False
+    weights_dropped: bool = False
+    reports: Reports = field(default_factory=Reports)
+    kernels: tuple[str, ...] | None = None
+    estimate: Mapping[str, Any] | None = None
+    peak_bytes: int | None = None
+    ended_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("completed", "stopped", "failed")
+
+    @property
+    def fingerprint(self) -> str:
+        """Whose a checkpoint is: a hash of the configuration and the seed."""
+        text = json.dumps([self.config, self.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent training, over all its epochs."""
+        return self.reports.total_seconds
+
+    def last(self, metric: str) -> float | None:
+        """The metric at the last epoch that reported it."""
+        return self.reports.last(metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One start of the driver: when, on how many slots (trials at a time), in which environment.
+
+    A cluster may grow: `slots` are those at the start, or as many as had their place at once since.
+    """
+
+    time: float
+    slots: int
+    environment: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """The question was made larger: when, by what, in which settings, and whether it had an answer."""
+
+    time: float
+    by: str
+    changes: tuple[str, ...]
+    was_completed: bool
+
+
+class StudyState:
+    """The fold. `apply` each event once, in order.
+
+    Levels of factors are tuples here where the journal has lists (see `karat.parameters`), but for
+    `created["space"]`, which is the question as it was asked.
+
+    `created` describes the study as it is now, `original` as it began, before any extension;
+    `asked` is the source of the space file that the last launch knew. `search_cut` says why the
+    search ended before all its trials were asked for, where it did.
+    """
+
+    def __init__(self) -> None:
+        self.created: Mapping[str, Any] = {}
+        self.original: Mapping[str, Any] = {}
+        self.asked: Mapping[str, Any] = {}
+        self.extensions: list[Extension] = []
+        self.references: Mapping[Level, str] = {}
+        self.created_at = 0.0
+        self.launches: list[Launch] = []
+        self.trials: dict[int, Trial] = {}
+        self.ended: list[int] = []  # in order, since the study began or was extended
+        self.confirmation: Mapping[str, Any] | None = None
+        self.search_ended_at: float | None = None
+        self.search_cut = ""
+        self.spending = Spending()
+        self.status: Literal["running", "interrupted", "completed", "failed"] = "running"
+        self.reason = ""
+        self.ended_at: float | None = None
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> "StudyState":
+        """The state after `events`."""
+        state = cls()
+        for event in events:
+            state.apply(event)
+        return state
+
+    def apply(self, event: Event) -> None:
+        """Take one event in.
+
+        Raises:
+            JournalError: the event's kind is unknown to this version of karat.
+        """
+        handler = getattr(self, f"_on_{event.kind}", None)
+        if handler is None:
+            raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}")
+        try:
+            handler(event)
+            self.spending.apply(event)
+        except KeyError as error:
+            raise JournalError(
+                f"event {event.seq} ({event.kind}): {error} is missing, or was never begun"
+            ) from error
+
+    def of_phase(self, phase: Phase) -> list[Trial]:
+        """The trials of one phase that count, in the order in which they were asked for."""
+        return [t for t in self.trials.values() if t.phase == phase and not t.set_aside]
+
+    @property
+    def reference_arms(self) -> tuple[str, ...]:
+        """Labels of the reference arms, each once."""
+        return tuple(dict.fromkeys(self.references.values()))
+
+    def _on_study_created(self, event: Event) -> None:
+        self._describe(event.data)
+        self.original, self.asked = self.created, event.data["space"]
+        self.created_at = event.time
+
+    def _on_study_extended(self, event: Event) -> None:
+        data = event.data
+        self.extensions.append(
+            Extension(event.time, data["by"], tuple(data["changes"]), self.status == "completed")
+        )
+        self._describe({**self.original, **data["description"]})
+        self.asked = data["asked"]
+        self._set_aside(data["set_aside"])
+        self.confirmation, self.search_ended_at, self.search_cut = None, None, ""
+        self.status, self.reason, self.ended_at = "running", "", None
+        self.ended.clear()
+
+    def _describe(self, description: Mapping[str, Any]) -> None:
+        arms = [{**arm, "factors": levels_of(arm["factors"])} for arm in description["arms"]]
+        self.created = {**description, "arms": arms}
+        self.references = _references(self.created)
+
+    def _set_aside(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.trials[number].set_aside = True
+
+    def _on_launched(self, event: Event) -> None:
+        data = event.data
+        self.launches.append(Launch(event.time, data["slots"], data["environment"]))
+        self.status = "running"
+
+    def _on_trial_asked(self, event: Event) -> None:
+        data = event.data
+        self.trials[data["trial"]] = Trial(
+            number=data["trial"],
+            asked_at=event.time,
+            factors=levels_of(data["factors"]),
+            **{key: data[key] for key in data if key not in ("trial", "factors")},
+        )
+
+    def _on_segment_started(self, event: Event) -> None:
+        trial = self.trials[event.data["trial"]]
+        trial.status = "running"
+        trial.segments += 1
+        trial.estimate = trial.estimate or event.data.get("estimate")
+        # A segment may start before the last epoch reported, when the newest checkpoint was bad.
+        trial.reports = trial.reports.up_to(event.data["from_epoch"])
+
+    def _on_segment_placed(self, event: Event) -> None:
+        placed = self.spending.running + 1
+        if self.launches and placed > self.launches[-1].slots:
+            self.launches[-1] = replace(self.launches[-1], slots=placed)
+
+    def _on_reported(self, event: Event) -> None:
+        data = event.data
+        trial = self.trials[data["trial"]]
+        trial.reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
+        if trial.kernels is None and "kernels" in data:
+            trial.kernels = tuple(data["kernels"])
+        if trial.peak_bytes is None:
+            trial.peak_bytes = data.get("peak_bytes")
+
+    def _on_segment_ended(self, event: Event) -> None:
+        trial = self.trials[event.data["trial"]]
+        trial.status = "waiting"
+        if event.data["cause"] == "lost":
+            trial.ready_at = event.time + BACK_OFF_S[min(trial.lost_segments, len(BACK_OFF_S) - 1)]
+            trial.lost_segments += 1
+            trial.lost_detail = event.data.get("detail", "")
+        elif event.data["cause"] == "memory":
+            trial.micro_batches *= 2
+
+    def _on_trial_ended(self, event: Event) -> None:
+        trial = self.trials[event.data["trial"]]
+        trial.status, trial.reason = event.data["status"], event.data["reason"]
+        trial.cause = event.data.get("cause", "")
+        trial.ended_at = event.time
+        self.ended.append(trial.number)
+
+    def _on_weights_dropped(self, event: Event) -> None:
+        for number in event.data["trials"]:
+            self.trials[number].weights_dropped = True
+
+    def _on_search_cut(self, event: Event) -> None:
+        self.search_cut = event.data["reason"]
+
+    def _on_confirmation_planned(self, event: Event) -> None:
+        cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]
+        self.confirmation, self.search_ended_at = {**event.data, "cells": cells}, event.time
+        self._set_aside(event.data.get("set_aside", ()))
+
+    def _on_interrupted(self, event: Event) -> None:
+        self.status = "interrupted"
+        self.reason = event.data.get("reason", event.data["signal"])
+
+    def _on_study_ended(self, event: Event) -> None:
+        self.status, self.reason = event.data["status"], event.data["reason"]
+        self.ended_at = event.time
+
+
+def _references(created: Mapping[str, Any]) -> dict[Level, str]:
+    """`Space.references`, from the first event of a study."""
+    if "references" in created:
+        return {level_of(each["level"]): each["arm"] for each in created["references"]}
+    # Studies of the first version have one reference, for all levels.
+    by, label = created["confirm"]["by"], created["reference"]
+    others = [arm["factors"] for arm in created["arms"] if arm["label"] != label]
+    return {factors[by]: label for factors in others if by in factors}

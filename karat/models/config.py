@@ -1,0 +1,107 @@
+"""Which vision transformer: its size or timm's name, its shape, and whether an operator fits."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from karat.errors import CombinationError, SettingError
+from karat.settings import at_least, at_most
+
+# timm's shapes for tiny, small and base; vit_micro is ours, for 8 x 8 pictures.
+SIZES: Mapping[str, Mapping[str, int]] = {
+    "vit_micro": {"patch_size": 2, "embed_dim": 48, "depth": 4, "num_heads": 3},
+    "vit_tiny": {"patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3},
+    "vit_small": {"patch_size": 16, "embed_dim": 384, "depth": 12, "num_heads": 6},
+    "vit_base": {"patch_size": 16, "embed_dim": 768, "depth": 12, "num_heads": 12},
+}
+_TIMM_NAME = re.compile(r"(vit_(?:tiny|small|base))_patch(\d+)_(\d+)")
+_TIMM_MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
+_SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
+# Far above any model; what is above these takes the memory of whoever only looks at the shape.
+_MOST = {"patch_size": 4096, "embed_dim": 65536, "depth": 1000, "num_heads": 1024}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Size and shape of a vision transformer; what is None comes from the size.
+
+    Args:
+        name: a size (`vit_tiny`), or timm's name of a ViT, DeiT, ConViT or Swin
+            (`swin_tiny_patch4_window7_224`); the picture's size comes from the data.
+        patch_size: pixels along an edge of a patch; divides the picture's size.
+        embed_dim: width; a multiple of `num_heads`. As timm's models mean it: ConViT's is per
+            head, Swin's is of its first stage.
+        depth: number of blocks.
+        num_heads: heads per block.
+    """
+
+    name: str = "vit_micro"
+    patch_size: int | None = None
+    embed_dim: int | None = None
+    depth: int | None = None
+    num_heads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.is_plain and self.name not in (known := _timm_names()):
+            raise SettingError("name", f"unknown. {_nearest_model(self.name, known)}", self.name)
+        for key in _SHAPE:
+            at_least(key, getattr(self, key), 1)
+            at_most(key, getattr(self, key), _MOST[key])
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain ViT, whose shape is known without timm."""
+        return self.name in SIZES or _TIMM_NAME.fullmatch(self.name) is not None
+
+    def given(self) -> dict[str, int]:
+        """The parts of the shape that were given."""
+        return {key: value for key in _SHAPE if (value := getattr(self, key)) is not None}
+
+    def shape(self) -> dict[str, int]:
+        """patch_size, embed_dim, depth and num_heads of a plain ViT.
+
+        Raises:
+            CombinationError: the heads do not divide the width.
+        """
+        timm_name = _TIMM_NAME.fullmatch(self.name)
+        shape = dict(SIZES[timm_name.group(1) if timm_name else self.name])
+        if timm_name:
+            shape["patch_size"] = int(timm_name.group(2))
+        shape.update(self.given())
+        if shape["embed_dim"] % shape["num_heads"]:
+            raise CombinationError(
+                ("model.num_heads", "model.embed_dim"),
+                f"model.num_heads = {shape['num_heads']} does not divide "
+                f"model.embed_dim = {shape['embed_dim']}",
+            )
+        return shape
+
+    def grid(self, image_size: int) -> int:
+        """Patches along an edge of the picture, of a plain ViT.
+
+        Raises:
+            CombinationError: the patch does not divide the picture.
+        """
+        patch = self.shape()["patch_size"]
+        if image_size % patch:
+            raise CombinationError(
+                ("model.patch_size", "data.image_size", "model.name"),
+                f"model.patch_size = {patch} does not divide the picture size {image_size}",
+            )
+        return image_size // patch
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    return [name for module in _TIMM_MODULES for name in timm.list_models(module=module)]
+
+
+def _nearest_model(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, [*SIZES, *known], n=3, cutoff=0.5)
+    hint = f"did you mean one of these: {', '.join(close)}? " if close else ""
+    return (
+        f"{hint}Known: {', '.join(SIZES)}, and timm's names of ViT, DeiT, ConViT and Swin "
+        f"({len(known)}, as timm.list_models() gives them)"
+    )

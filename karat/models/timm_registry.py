@@ -1,0 +1,51 @@
+"""timm's models with KArAt attention, by name: `timm.create_model("karat_vit_tiny_patch16_224")`."""
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from karat.attention.config import settings_of_all
+from karat.models.convert import convert
+
+MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
+# Attention and MLP side by side in one block, or differential attention.
+WITHOUT_PLAIN_ATTENTION = {
+    "vit_base_patch16_18x2_224",
+    "vit_base_patch16_xp_224",
+    "vit_dlittle_patch16_reg1_gap_256",
+    "vit_dpwee_patch16_reg1_gap_256",
+    "vit_dwee_patch16_reg1_gap_256",
+    "vit_huge_patch14_xp_224",
+    "vit_large_patch14_xp_224",
+    "vit_pwee_patch16_reg1_gap_256",
+    "vit_small_patch16_18x2_224",
+}
+
+
+def register(timm: ModuleType) -> None:
+    """Put `karat_NAME` beside every host NAME in timm's registry; called after timm's import."""
+    here = sys.modules[__name__]
+    for module in MODULES:
+        for name in timm.list_models(module=module):
+            if name not in WITHOUT_PLAIN_ATTENTION:
+                entry = _entry_point(name, timm.models.model_entrypoint(name))
+                setattr(here, entry.__name__, entry)
+                timm.models.register_model(entry)
+
+
+def _entry_point(name: str, host: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **arguments: Any) -> nn.Module:
+        known = settings_of_all()
+        settings = {key: arguments.pop(key) for key in list(arguments) if key in known}
+        return convert(host(pretrained=pretrained, **arguments), {"basis": "fourier", **settings})
+
+    create.__name__ = create.__qualname__ = f"karat_{name}"
+    create.__module__ = __name__
+    create.__doc__ = (
+        f"timm's `{name}` with KArAt attention: settings of `karat.AttentionConfig` beside timm's "
+        "own arguments; the basis is fourier unless named. `pretrained` weights are the host's."
+    )
+    return create

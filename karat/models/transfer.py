@@ -1,0 +1,299 @@
+"""What one model has learned, carried to another: other resolution, finer grid, less sharing.
+
+Shapes: P operators, N tokens; a token axis holds the prefix tokens, then the patch grid by rows.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from karat.attention.heads import HeadParts
+from karat.attention.operator import Operator
+from karat.attention.units import Units
+from karat.errors import CombinationError, HostError
+from karat.models.convert import is_converted, sites_of
+from karat.models.layers import Site
+
+Writes = list[tuple[Tensor, Tensor]]
+_SAME = (
+    *("rank", "operator_order", "projection", "output_scale"),
+    *("base_activation", "unit_scales"),
+)
+
+
+def transfer(source: nn.Module, target: nn.Module) -> nn.Module:
+    """Fill `target` with what `source` has learned, as far as both have it.
+
+    The host's weights are copied; position embeddings, patch filters and Swin's bias tables are
+    resampled as timm does. Operators are carried over as `OperatorCarrier` says. Where only
+    the target has an operator (weights of a softmax model) it keeps its start, and so does a
+    classifier for another number of classes.
+
+    Args:
+        source: a timm model, converted or not.
+        target: of the same architecture; may have another input size, a finer grid of its
+            basis, or less sharing between blocks and heads.
+
+    Returns:
+        The target.
+
+    Raises:
+        InputError (a ValueError): the two do not fit; nothing in the target has changed then.
+    """
+    sites = list(zip(_sites(source, target), sites_of(target), strict=True))
+    writes = list(_operator_writes(sites)) + list(_host_writes(source, target, sites))
+    with torch.no_grad():
+        for parameter, value in writes:
+            parameter.copy_(value)
+    return target
+
+
+def _sites(source: nn.Module, target: nn.Module) -> list[Site]:
+    found, wanted = sites_of(source), sites_of(target)
+    if type(source) is not type(target) or len(found) != len(wanted):
+        raise HostError(
+            f"a {type(source).__name__} of {len(found)} blocks cannot be carried to a "
+            f"{type(target).__name__} of {len(wanted)}"
+        )
+    for old, new in zip(found, wanted, strict=True):
+        for key in ("num_heads", "head_dim", "prefix_tokens"):
+            before, after = getattr(old, key), getattr(new, key)
+            if before != after:
+                raise HostError(f"{new.name}: {key} is {before} in the source, {after} here")
+    return found
+
+
+# -- operators --------------------------------------------------------------------------------
+
+
+def _operator_writes(sites: list[tuple[Site, Site]]) -> Iterator[tuple[Tensor, Tensor]]:
+    served: dict[int, nn.Module] = {}
+    for old, new in sites:
+        if not (is_converted(old) and is_converted(new)):
+            continue
+        source: Operator | HeadParts = old.block.attn.operator
+        target: Operator | HeadParts = new.block.attn.operator
+        if served.setdefault(id(target), source) is not source:
+            raise CombinationError(
+                ("attention.block_sharing",),
+                f"{new.name}: operators that differ by block cannot be carried to a universal one",
+            )
+        for part, into in _pairs(source, target, new.name):
+            yield from OperatorCarrier(part, into, old, new).writes()
+
+
+def _pairs(
+    source: Operator | HeadParts, target: Operator | HeadParts, name: str
+) -> Iterator[tuple[Operator, Operator]]:
+    if isinstance(source, Operator) and isinstance(target, Operator):
+        yield source, target
+    elif (
+        isinstance(source, HeadParts)
+        and isinstance(target, HeadParts)
+        and source.heads == target.heads
+    ):
+        for part, into in zip(source.operators, target.operators, strict=True):
+            if isinstance(part, Operator) and isinstance(into, Operator):
+                yield part, into
+    else:
+        raise CombinationError(
+            ("attention.heads",), f"{name}: the heads are split into other parts in the target"
+        )
+
+
+@dataclass(frozen=True)
+class OperatorCarrier:
+    """Carries one operator over.
+
+    Exact, the same output before and after: from shared heads to groups or single heads, and to
+    a finer grid where the basis says how (`Basis.refined`). To another number of tokens, all
+    that belongs to a token is interpolated over the patch grid (bilinear, antialiased, prefix
+    tokens apart), and functions and W are multiplied by the ratio of the numbers of patches, so
+    that sums over the tokens of a picture keep their size.
+
+    Args:
+        source, target: the operators.
+        old, new: where they stand.
+    """
+
+    source: Operator
+    target: Operator
+    old: Site
+    new: Site
+
+    def writes(self) -> Writes:
+        """Parameters of the target with their values.
+
+        Raises:
+            CombinationError: operators of different kinds, or a coarser target.
+        """
+        ours, theirs = self.source.config, self.target.config
+        for key in _SAME:
+            before, after = getattr(ours, key), getattr(theirs, key)
+            if before != after:
+                self._refuse(key, f"{before} cannot be carried to {after}")
+        if self.target.num_operators % self.source.num_operators:
+            counts = f"{self.source.num_operators} cannot be carried to {self.target.num_operators}"
+            self._refuse("head_sharing", f"{counts} operators")
+        full, order = ours.rank == "full", ours.operator_order
+        found = self._of_units(
+            self.source.phi,
+            self.target.phi,
+            inputs=order != "phi_w",
+            outputs=full or order == "phi_w",
+        )
+        if self.source.phi_2 is not None and self.target.phi_2 is not None:
+            found += self._of_units(
+                self.source.phi_2, self.target.phi_2, inputs=False, outputs=True
+            )
+        if self.source.weight is not None and self.target.weight is not None:
+            gives_weights = order == "w_phi"
+            axis = 1 if gives_weights else 2
+            weight = self._resampled(self._repeated(self.source.weight), axis)
+            weight = weight * self._along(axis, self._gains(outputs=gives_weights), 3)
+            found.append((self.target.weight, weight))
+        if self.source.output_scale is not None and self.target.output_scale is not None:
+            found.append((self.target.output_scale, self._repeated(self.source.output_scale)))
+        return found
+
+    def _of_units(self, source: Units, target: Units, *, inputs: bool, outputs: bool) -> Writes:
+        coefficients = source.basis.refined(
+            {name: self._repeated(value) for name, value in source.coefficients.items()},
+            target.basis,
+        )
+        scales = {
+            name: self._repeated(value)
+            for name, value in (("scale", source.scale), ("base_scale", source.base_scale))
+            if value is not None
+        }
+        for axis, has_tokens in ((2, inputs), (1, outputs)):
+            if not has_tokens:
+                continue
+            gains = self._along(axis, self._gains(outputs=axis == 1), 3)
+            coefficients = {n: self._resampled(v, axis) for n, v in coefficients.items()}
+            scales = {name: self._resampled(v, axis) * gains for name, v in scales.items()}
+            if not scales:
+                some = next(iter(coefficients.values()))
+                scale = torch.ones_like(some[..., 0] if some.dim() > 3 else some) * gains
+                coefficients = source.basis.scaled(coefficients, scale)
+        of_scales = {"scale": target.scale, "base_scale": target.base_scale}
+        return [(target.coefficients[name], value) for name, value in coefficients.items()] + [
+            (parameter, scales[name])
+            for name, parameter in of_scales.items()
+            if parameter is not None
+        ]
+
+    def _repeated(self, value: Tensor) -> Tensor:
+        times = self.target.num_operators // self.source.num_operators
+        return value.detach().repeat_interleave(times, 0)
+
+    def _resampled(self, value: Tensor, axis: int) -> Tensor:
+        if self.old.grid == self.new.grid:
+            return value
+        return resample_tokens(
+            value, axis, self.old.grid, self.new.grid, prefix=self.old.prefix_tokens
+        )
+
+    def _gains(self, *, outputs: bool) -> Tensor:
+        """Factor of each token, shape (N,): sums over more tokens need smaller terms."""
+        gains = torch.ones(self.new.num_tokens)
+        config = self.source.config
+        projects_weights = config.projection != "none" and (
+            config.rank == "full" or config.operator_order != "w_phi"
+        )
+        if outputs and projects_weights:  # a projected row sums to 1 whatever its length
+            if config.output_scale in ("1/N", "1/sqrt(N)") and self.old.grid != self.new.grid:
+                what = f"{config.output_scale} of a projected row cannot be carried to other tokens"
+                self._refuse("output_scale", what)
+            return gains
+        gains[self.new.prefix_tokens :] = math.prod(self.old.grid) / math.prod(self.new.grid)
+        if outputs:
+            more = self.new.num_tokens / self.old.num_tokens
+            gains *= {"1/N": more, "1/sqrt(N)": math.sqrt(more)}.get(str(config.output_scale), 1.0)
+        return gains
+
+    def _along(self, axis: int, gains: Tensor, dims: int) -> Tensor:
+        weight = self.source.phi.coefficients
+        like = next(iter(weight.values()))
+        return gains.to(like).view([-1 if each == axis else 1 for each in range(dims)])
+
+    def _refuse(self, key: str, what: str) -> None:
+        raise CombinationError((f"attention.{key}",), f"{self.new.name}: attention.{key}: {what}")
+
+
+def resample_tokens(
+    value: Tensor, axis: int, old: tuple[int, int], new: tuple[int, int], prefix: int
+) -> Tensor:
+    """Interpolate a token axis over the patch grid; the prefix tokens stay as they are.
+
+    Args:
+        value: any shape; `axis` has `prefix` + rows x columns entries.
+        axis: the token axis.
+        old, new: rows and columns of patches before and after.
+        prefix: how many tokens stand before the patches.
+    """
+    tokens_last = value.movedim(axis, -1)
+    first, patches = tokens_last[..., :prefix], tokens_last[..., prefix:]
+    pictures = patches.reshape(-1, 1, *old).float()
+    resized = F.interpolate(pictures, size=new, mode="bilinear", antialias=True)
+    resized = resized.to(value.dtype).reshape(*patches.shape[:-1], -1)
+    return torch.cat([first, resized], -1).movedim(-1, axis)
+
+
+# -- the host ---------------------------------------------------------------------------------
+
+
+def _host_writes(
+    source: nn.Module, target: nn.Module, sites: list[tuple[Site, Site]]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    old_state, new_state = source.state_dict(), target.state_dict()
+    by_module = {old.name: (old, new) for old, new in sites}
+    for name in old_state.keys() - new_state.keys():
+        if ".attn.operator." not in name:
+            raise HostError(f"{name}: the target has no such weights")
+    for name, value in new_state.items():
+        if ".attn.operator." in name:
+            continue
+        if name not in old_state:
+            raise HostError(f"{name}: the source has no such weights")
+        old = old_state[name]
+        if old.shape != value.shape:
+            if name.split(".")[0] in ("head", "head_dist"):
+                continue
+            old = _resized(name, old, value, *by_module.get(name.rpartition(".")[0], sites[0]))
+        yield value, old
+
+
+def _resized(name: str, old: Tensor, new: Tensor, before: Site, after: Site) -> Tensor:
+    from timm.layers import (  # takes seconds to import
+        resample_abs_pos_embed,
+        resample_patch_embed,
+        resize_rel_pos_bias_table,
+    )
+
+    resized: Any = None
+    if name == "pos_embed":
+        prefix = old.shape[1] - math.prod(before.grid)
+        resized = resample_abs_pos_embed(
+            old, new_size=list(after.grid), old_size=list(before.grid), num_prefix_tokens=prefix
+        )
+    elif name == "patch_embed.proj.weight" and old.shape[:2] == new.shape[:2]:
+        resized = resample_patch_embed(old, list(new.shape[-2:]))
+    elif name.endswith("relative_position_bias_table") and old.shape[1] == new.shape[1]:
+        resized = resize_rel_pos_bias_table(
+            old,
+            new_window_size=after.grid,
+            new_bias_shape=tuple(new.shape),
+            old_window_size=before.grid,
+        )
+    if resized is None or resized.shape != new.shape:
+        raise HostError(
+            f"{name}: weights of shape {tuple(old.shape)} do not fit {tuple(new.shape)}"
+        )
+    found: Tensor = resized
+    return found

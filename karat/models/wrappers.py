@@ -1,0 +1,226 @@
+"""timm's attention modules with an operator where their softmax stood.
+
+The layers of the module given are taken over as they are, under the names that timm gives them,
+so that their weights are kept bit for bit and checkpoints of the host fit. Hosts are typed
+loosely: their attributes are timm's.
+
+Shapes: B batch, N tokens, C width, H heads, D head width, M keys; W windows of a picture.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from karat.attention.heads import HeadParts
+from karat.attention.kernels import QKV
+from karat.attention.operator import Operator, scaled_scores
+
+
+class HostAttention(nn.Module):
+    """What all hosts share: projection of the output, and scores in float32 or wider.
+
+    Args:
+        attention: the host's module.
+        operator: may be shared with other blocks (universal block sharing).
+    """
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__()
+        self.num_heads, self.scale = attention.num_heads, attention.scale
+        self.attn_drop = attention.attn_drop
+        self.proj, self.proj_drop = attention.proj, attention.proj_drop
+        self.operator = operator
+        self.training = attention.training
+
+    def kernels(self) -> set[str]:
+        """Names of the kernels that compute this module in training, where its weights are now."""
+        weight = self.proj.weight
+        q_BHND = weight.new_empty(1, 1, 1, weight.shape[1] // self.num_heads)
+        return self.operator.kernels(q_BHND, needs_weights=self._needs_weights)
+
+    @property
+    def _needs_weights(self) -> bool:
+        return bool(self.attn_drop.p > 0)
+
+    def _check(self, tokens: int) -> None:
+        if tokens != self.operator.num_tokens:
+            raise ValueError(
+                f"this operator was made for {self.operator.num_tokens} tokens, got {tokens}; "
+                "karat.transfer carries a model to another resolution"
+            )
+
+    def _heads(self, x_BNX: Tensor, count: int) -> Tensor:
+        """Shape (count, B, H, N, D), of what lies side by side in the last dimension."""
+        batch, tokens, _ = x_BNX.shape
+        split = x_BNX.reshape(batch, tokens, count, self.num_heads, -1)
+        return split.permute(2, 0, 3, 1, 4)
+
+    @property
+    def _dropout(self) -> float:
+        return self.attn_drop.p if self.training else 0.0
+
+    def _attend(self, qkv: QKV) -> Tensor:
+        return self.operator.attend(qkv, self.scale, self._dropout)
+
+    def _operate(self, scores_BHNM: Tensor, v_BHND: Tensor, keep: Tensor | None) -> Tensor:
+        out: Tensor = self.operator(scores_BHNM, v_BHND, keep, self._dropout)
+        return out
+
+
+class KArAtAttention(HostAttention):
+    """For timm's `Attention` (ViT, DeiT) and ConViT's plain `MHSA`."""
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__(attention, operator)
+        self.qkv = attention.qkv
+        self.q_norm = getattr(attention, "q_norm", nn.Identity())
+        self.k_norm = getattr(attention, "k_norm", nn.Identity())
+        self.norm = getattr(attention, "norm", nn.Identity())
+        norms = (self.q_norm, self.k_norm)
+        self._normalises = not all(isinstance(norm, nn.Identity) for norm in norms)
+        self.gate = getattr(attention, "gate", None)
+
+    def forward(
+        self, x_BNC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+    ) -> Tensor:
+        """Shape (B, N, C) to (B, N, C).
+
+        Args:
+            x_BNC: tokens.
+            attn_mask: as timm's: truth values, or numbers added to the scores, where -inf (and
+                the dtype's lowest number) masks.
+            is_causal: whether a token sees only those up to itself; goes before `attn_mask`.
+
+        Raises:
+            ValueError: another number of tokens than the operator was made for.
+        """
+        self._check(x_BNC.shape[1])
+        qkv: QKV = self._heads(self.qkv(x_BNC), 3)
+        q_BHND, k_BHND, v_BHND = qkv
+        if self._normalises:
+            q_BHND, k_BHND = self.q_norm(q_BHND), self.k_norm(k_BHND)
+            qkv = q_BHND, k_BHND, v_BHND
+        if attn_mask is None and not is_causal:
+            out_BHND = self._attend(qkv)
+        else:
+            self.operator.kernels(q_BHND, needs_weights=True)  # refuses one that cannot
+            scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale)
+            scores_BHNM, keep = _masked(scores_BHNM, attn_mask, is_causal)
+            out_BHND = self._operate(scores_BHNM, v_BHND, keep)
+        out_BNC = self.norm(out_BHND.transpose(1, 2).flatten(2))
+        if self.gate is not None:
+            out_BNC = out_BNC * self.gate(x_BNC).sigmoid()
+        projected: Tensor = self.proj_drop(self.proj(out_BNC))
+        return projected
+
+
+class KArAtGatedAttention(HostAttention):
+    """For ConViT's gated positional self-attention (`GPSA`).
+
+    `(1 - g) KArAt(scores) V + g softmax(position scores) V`, with the gate g per head. Source:
+    arXiv 2103.10697, equation 7. Departure: the weights are not divided by their sum, which is 1
+    for two softmaxes and may be 0 for an operator.
+    """
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__(attention, operator)
+        self.qk, self.v, self.pos_proj = attention.qk, attention.v, attention.pos_proj
+        self.gating_param = attention.gating_param
+        self._get_rel_indices = type(attention).get_rel_indices
+        self.init_non_persistent_buffers()
+
+    def init_non_persistent_buffers(self) -> None:
+        """Compute the relative positions; timm calls this after loading onto another device."""
+        places = self._get_rel_indices(self, self.operator.num_tokens)
+        self.register_buffer("rel_indices", places, persistent=False)
+
+    def forward(self, x_BNC: Tensor) -> Tensor:
+        """Shape (B, N, C) to (B, N, C).
+
+        Raises:
+            ValueError: another number of tokens than the operator was made for.
+        """
+        self._check(x_BNC.shape[1])
+        q_BHND, k_BHND = self._heads(self.qk(x_BNC), 2)
+        (v_BHND,) = self._heads(self.v(x_BNC), 1)
+        content_BHND = self._attend((q_BHND, k_BHND, v_BHND))
+        position_1HNM = self.pos_proj(self.rel_indices).permute(0, 3, 1, 2).softmax(-1)
+        position_1HNM = self.attn_drop(position_1HNM.to(v_BHND.dtype))
+        gate = self.gating_param.sigmoid().view(1, -1, 1, 1)
+        mixed_BHND = (1 - gate) * content_BHND + gate * (position_1HNM @ v_BHND)
+        projected: Tensor = self.proj_drop(self.proj(mixed_BHND.transpose(1, 2).flatten(2)))
+        return projected
+
+
+class KArAtWindowAttention(HostAttention):
+    """For Swin's `WindowAttention`: inside each window, with its relative position bias.
+
+    Pairs that the shift mask forbids count nothing, neither in a row sum nor in the weights:
+    timm's -100 means nothing to a periodic function.
+    """
+
+    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+        super().__init__(attention, operator)
+        self.qkv = attention.qkv
+        self.window_size, self.window_area = attention.window_size, attention.window_area
+        self.relative_position_bias_table = attention.relative_position_bias_table
+        self.kernels()  # refuses one that cannot
+        self.init_non_persistent_buffers()
+
+    @property
+    def _needs_weights(self) -> bool:
+        return True  # the bias is added to scores
+
+    def init_non_persistent_buffers(self) -> None:
+        """Compute the index of the bias table; timm calls this after loading onto another device."""
+        from timm.models.swin_transformer import get_relative_position_index
+
+        device = self.relative_position_bias_table.device
+        index = get_relative_position_index(*self.window_size, device=device)
+        self.register_buffer("relative_position_index", index, persistent=False)
+
+    def forward(self, x_BNC: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Shape (B W, N, C) to (B W, N, C).
+
+        Args:
+            x_BNC: windows of tokens, those of one picture side by side.
+            mask: shape (W, N, N), 0 where a pair may attend and negative where not.
+
+        Raises:
+            ValueError: another number of tokens than the operator was made for.
+        """
+        self._check(x_BNC.shape[1])
+        q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
+        bias_HNM = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+        scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale) + bias_HNM
+        keep = None
+        if mask is not None:
+            keep = (mask == 0).unsqueeze(1).repeat(x_BNC.shape[0] // mask.shape[0], 1, 1, 1)
+        out_BNC = self._operate(scores_BHNM, v_BHND, keep).transpose(1, 2).flatten(2)
+        projected: Tensor = self.proj_drop(self.proj(out_BNC))
+        return projected
+
+    def set_window_size(self, window_size: tuple[int, int]) -> None:
+        """Refuse another window: the operator was made for this one.
+
+        Raises:
+            ValueError: it is another one.
+        """
+        if tuple(window_size) != tuple(self.window_size):
+            raise ValueError(
+                f"this operator was made for windows of {tuple(self.window_size)}, got "
+                f"{tuple(window_size)}; set the input size before karat.convert"
+            )
+
+
+def _masked(
+    scores_BHNM: Tensor, attn_mask: Tensor | None, is_causal: bool
+) -> tuple[Tensor, Tensor]:
+    """Scores with what a mask of timm's kind adds, and the pairs that count."""
+    if is_causal or attn_mask is None:
+        return scores_BHNM, torch.ones_like(scores_BHNM[:1, :1], dtype=torch.bool).tril()
+    if attn_mask.dtype == torch.bool:
+        return scores_BHNM, attn_mask
+    keep = attn_mask > torch.finfo(attn_mask.dtype).min / 2
+    return scores_BHNM + attn_mask.masked_fill(~keep, 0), keep

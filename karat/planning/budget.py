@@ -1,0 +1,99 @@
+"""When a study has spent its budget, and when its search is to leave the rest to the confirmation."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+
+from karat.journal.state import StudyState
+from karat.planning.plans.confirmation import contests_of
+from karat.space.rates import Spent
+from karat.space.space import Space
+
+
+def first_spent(space: Space, state: StudyState, now: float) -> str | None:
+    """The first limit of the budget that is reached, as a phrase."""
+    spent = dataclasses.asdict(state.spending.until(now))
+    for key, limit in space.budget.limits.items():
+        if spent[key] >= limit:
+            return f"budget.{key} = {limit:g} is spent ({spent[key]:.4g})"
+    return None
+
+
+def too_little_left(space: Space, state: StudyState, now: float) -> str | None:
+    """Why the search is to end now, so that the rest does for the confirmation; None if it is not.
+
+    Never before each contest has a trial that it could confirm. What is still to come is estimated
+    from the seconds an epoch took so far, with all trials at full length, and so from above.
+    """
+    limits = space.budget.limits
+    if not limits or state.confirmation is not None or not state.launches:
+        return None
+    if not _all_have_winners(space, state):
+        return None
+    terms, slots = state.spending.terms, state.launches[-1].slots
+    to_come = _to_come(space, state, now)
+    seconds = [each.seconds for each in to_come]
+    # Tasks in any order on m machines end within their sum / m and the longest (Graham 1966).
+    wall_s = sum(seconds) / slots + max(seconds)
+    needed = terms.price(sum(seconds), wall_s, sum(each.seconds * each.gpus for each in to_come))
+    spent = state.spending.until(now)
+    for key, limit in limits.items():
+        left = limit - _value(spent, key)
+        if _value(needed, key) > left:
+            return (
+                f"of budget.{key} = {limit:g} there are {max(0.0, left):.3g} left, and another "
+                f"search trial and the confirmation may take {_value(needed, key):.3g}"
+            )
+    return None
+
+
+def _all_have_winners(space: Space, state: StudyState) -> bool:
+    done = {trial.arm for trial in state.of_phase("search") if trial.status == "completed"}
+    return all(done & {arm.label for arm in each.arms} for each in contests_of(space))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Coming:
+    """A trial, or what is left of it: seconds, and how many GPUs for so long."""
+
+    seconds: float
+    gpus: float
+
+
+def _most(found: Iterable[_Coming]) -> _Coming:
+    """The longest of some, on the most that one of them takes."""
+    each = list(found)
+    return _Coming(max(one.seconds for one in each), max(one.gpus for one in each))
+
+
+def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
+    """What runs or waits, one more search trial, and each run of the confirmation."""
+    trained: dict[str, float] = defaultdict(float)
+    epochs: dict[str, int] = defaultdict(int)
+    lengths: dict[str, int] = {}
+    gpus: dict[str, float] = defaultdict(float)
+    for trial in state.trials.values():
+        lengths[trial.arm] = trial.epochs
+        gpus[trial.arm] = max(gpus[trial.arm], state.spending.gpus_of(trial.number))
+        trained[trial.arm] += trial.seconds
+        epochs[trial.arm] += len(trial.reports)
+    # Starting, loading, checkpoints and what was lost: seconds of segments for one of training.
+    factor = max(1.0, state.spending.slot_seconds(now) / max(sum(trained.values()), 1e-9))
+    mean = factor * sum(trained.values()) / sum(epochs.values())
+    each = {arm: factor * trained[arm] / n if (n := epochs[arm]) else mean for arm in lengths}
+    full = {arm: _Coming(each[arm] * length, gpus[arm]) for arm, length in lengths.items()}
+    none = _Coming(0.0, 0.0)
+    waiting = [
+        _Coming(each[trial.arm] * (trial.epochs - len(trial.reports)), gpus[trial.arm])
+        for trial in state.trials.values()
+        if not trial.ended
+    ]
+    cells = [
+        _most(full.get(arm.label, none) for arm in contest.arms) for contest in contests_of(space)
+    ]
+    return [*waiting, _most(full.values()), *cells * space.confirm.seeds]
+
+
+def _value(spent: Spent, key: str) -> float:
+    value: float = getattr(spent, key)
+    return value

@@ -1,0 +1,182 @@
+"""What a study decides, as a pure function of the events so far: the same live and in a replay."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from karat.journal.journal import Event
+from karat.journal.state import Phase, StudyState
+from karat.planning.extension import longer
+from karat.planning.plans import Proposal
+from karat.planning.plans.adaptive import Search
+from karat.planning.plans.confirmation import confirmation_proposal, contests_of, plan_confirmation
+from karat.schedulers import make_scheduler
+from karat.space.reader import space_of
+from karat.space.space import Space
+
+MAX_LOST_SEGMENTS = 3
+SAME_ERRORS = 5
+# As `karat.training.worker` writes what a trial raised. The words between may hold what differs by trial.
+_RAISED = re.compile(r"(?P<type>\w+): .*(?P<place>\([^()]+:\d+\))")
+
+
+class Decisions:
+    """A study's state, plan and early stopping, all folds over its events.
+
+    Args:
+        space: the question as it was when the study began; extensions follow from the events.
+        place: where the study is, for messages.
+    """
+
+    def __init__(self, space: Space, place: str) -> None:
+        self.space, self._place = space, place
+        self.state = StudyState()
+        self.search = Search(space)
+        self._early_stopping = make_scheduler(space.early_stopping, space.search.mode)
+        self._verdicts: dict[int, str] = {}
+
+    def observe(self, event: Event) -> None:
+        """Let an event take effect, live or when the journal is folded."""
+        self.state.apply(event)
+        if event.kind == "study_extended":
+            self._grow(event.data["description"])
+        trial = self.state.trials.get(event.data.get("trial", -1))
+        if trial is None:
+            return
+        searching = trial.phase == "search"
+        if event.kind == "trial_asked" and searching:
+            self.search.asked(trial)
+        elif event.kind == "reported":
+            epoch = event.data["epoch"]
+            stop = False
+            if searching:
+                value = event.data["metrics"][self.space.search.metric]
+                self.search.reported(trial.number, epoch, value)
+                stop = self._early_stopping.on_report(trial.arm, trial.number, epoch, value)
+            if epoch >= trial.epochs:
+                self._verdicts[trial.number] = "completed"
+            elif stop:
+                self._verdicts[trial.number] = "stopped"
+        elif event.kind == "trial_ended":
+            self._verdicts.pop(trial.number, None)
+            if searching:
+                self.search.ended(trial)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to run."""
+        return self.state.status in ("completed", "failed")
+
+    @property
+    def search_is_over(self) -> bool:
+        """Whether the search asks for no more trials."""
+        return self.search.all_asked or bool(self.state.search_cut)
+
+    @property
+    def total_trials(self) -> dict[Phase, int]:
+        """How many trials each phase has in all."""
+        cells = len(contests_of(self.space))
+        if self.state.confirmation is not None:
+            cells = len(self.state.confirmation["cells"])
+        total = self.search.total
+        if self.state.search_cut:
+            total = len(self.state.of_phase("search"))
+        return {"search": total, "confirm": cells * self.space.confirm.seeds}
+
+    def totals_of(self, larger: Space) -> dict[str, int]:
+        """How many trials each phase will have once the study is extended, before it is planned."""
+        searched = [trial for trial in self.state.trials.values() if trial.phase == "search"]
+        is_longer = longer(self.space, larger)
+        void = sum(is_longer or trial.set_aside for trial in searched)
+        return {
+            "search": Search(larger, self.search, void).total,
+            "confirm": len(contests_of(larger)) * larger.confirm.seeds,
+        }
+
+    def verdict(self, number: int) -> str | None:
+        """`completed` or `stopped` where a trial's reports have settled it, and it has not ended."""
+        return self._verdicts.get(number)
+
+    def is_tried_again(self, number: int, cause: str) -> bool:
+        """Whether a trial that cannot go on for this cause has another attempt."""
+        trial = self.state.trials[number]
+        if cause == "lost":
+            return trial.lost_segments <= MAX_LOST_SEGMENTS
+        return cause == "memory" and trial.micro_batches == 1
+
+    def proposal(self) -> dict[str, Any] | None:
+        """The next trial, as the journal will hold it; None where there is none to ask for now."""
+        if self.finished or self._hopeless() is not None:
+            return None
+        asked = len(self.state.trials)
+        phase: Phase = "search"
+        if not self.search_is_over:
+            proposal: Proposal | None = self.search.propose()
+        elif self.state.confirmation is None:
+            return None
+        else:
+            phase = "confirm"
+            proposal = confirmation_proposal(self.space, self.state)
+        if proposal is None:
+            return None
+        config = proposal.arm.config(proposal.tuned)
+        return {
+            "trial": asked,
+            "phase": phase,
+            "arm": proposal.arm.label,
+            "factors": dict(proposal.arm.factors),
+            "tuned": dict(proposal.tuned),
+            "config": config,
+            "seed": self.space.seed_of(phase, proposal.seed_index),
+            "seed_index": proposal.seed_index,
+            "epochs": _epochs(config),
+        }
+
+    def turn(self) -> tuple[str, dict[str, Any]] | None:
+        """The end of a phase, as the event that says so, once all of its trials have ended."""
+        if self.finished or not all(trial.ended for trial in self.state.trials.values()):
+            return None
+        if (error := self._hopeless()) is not None:
+            reason = f"{SAME_ERRORS} trials in a row failed with the same error: {error}"
+            return "study_ended", {"status": "failed", "reason": reason}
+        if not self.search_is_over:
+            return None
+        if self.state.confirmation is None:
+            return "confirmation_planned", plan_confirmation(self.space, self.state)
+        if confirmation_proposal(self.space, self.state) is not None:
+            return None
+        confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
+        status, reason = ("completed", "") if confirmed else ("failed", "no trial was completed")
+        return "study_ended", {"status": status, "reason": reason}
+
+    def _hopeless(self) -> str | None:
+        """The error that the last trials to end all failed with, in the words of the last."""
+        last = [self.state.trials[number] for number in self.state.ended[-SAME_ERRORS:]]
+        if len(last) < SAME_ERRORS or any(trial.cause != "error" for trial in last):
+            return None
+        errors = {_without_words(trial.reason) for trial in last}
+        return last[-1].reason if len(errors) == 1 else None
+
+    def _grow(self, description: Mapping[str, Any]) -> None:
+        """Take the larger question in; the same live and when the journal is folded."""
+        before = self.space
+        self.space = space_of(description["space"], before.name, self._place)
+        searched = [t for t in self.state.trials.values() if t.phase == "search"]
+        self.search = self.search.extended(self.space, searched)
+        if longer(before, self.space):  # values at the same epoch do not compare
+            self._early_stopping = make_scheduler(self.space.early_stopping, self.space.search.mode)
+        for trial in self.state.trials.values():
+            if trial.set_aside and not trial.ended:
+                self._verdicts[trial.number] = "stopped"
+
+
+def _without_words(reason: str) -> str:
+    """Type and place of what a trial raised; a reason of another form as it is."""
+    raised = _RAISED.fullmatch(reason)
+    return f"{raised['type']} {raised['place']}" if raised else reason
+
+
+def _epochs(config: Mapping[str, Any]) -> int:
+    from karat.training.config import TrialConfig
+
+    return TrialConfig.from_sections(config).training.epochs

@@ -1,0 +1,223 @@
+"""A study that goes on with a larger question: more trials, more seeds, longer trials, wider ranges.
+
+Whatever else would change what the trials so far mean, and is refused: factors, metric, data,
+model, training, how the search and the confirmation decide. Resources, budget, tracking and the
+wording of the question may change at any time.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from karat.errors import InputError, nearest
+from karat.parameters import Tuned
+from karat.space.arms import ends
+from karat.space.reader import space_of
+from karat.space.space import Arm, Space
+from karat.training.config import TrialConfig
+
+SHORT = {"trials": "search.trials", "seeds": "confirm.seeds", "epochs": "training.epochs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two questions, and whether the trials so far keep their meaning."""
+
+    key: str
+    before: object
+    after: object
+    is_allowed: bool
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether there is more to run than before, or something else than how and where."""
+        return self.key.partition(".")[0] in ("search", "confirm", "training", "tuned")
+
+    def __str__(self) -> str:
+        return f"{self.key} from {_plain(self.before)} to {_plain(self.after)}"
+
+
+def merged(
+    base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `theirs` has changed since `base`, put into `ours`: the sources of spaces.
+
+    A study that was extended from the command line goes on with an unchanged, smaller file.
+    """
+    found: dict[str, Any] = {}
+    for key in {**ours, **theirs}:
+        was, our, their = base.get(key), ours.get(key), theirs.get(key)
+        if was == their:
+            value = our
+        elif isinstance(our, Mapping) and isinstance(their, Mapping):
+            value = merged(was if isinstance(was, Mapping) else {}, our, their)
+        else:
+            value = their
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def extended_source(space: Space, assignments: Sequence[str]) -> dict[str, Any]:
+    """The source of a space with `--extend` put in: `trials=+20`, `seeds=10`, `epochs=+5`.
+
+    Raises:
+        InputError: written wrongly, or nothing that can be extended.
+    """
+    source: dict[str, Any] = {**space.source}
+    now = {
+        "trials": space.search.trials,
+        "seeds": space.confirm.seeds,
+        "epochs": max(full_length(space, arm) for arm in space.arms.values()),
+    }
+    for assignment in assignments:
+        short, equals, text = assignment.partition("=")
+        place = f"--extend {assignment}"
+        if short not in SHORT or not equals:
+            raise InputError(
+                f"{place}: must be one of these, as in trials=+20. {nearest(short, SHORT)}"
+            )
+        before = now[short]
+        if before is None:
+            raise InputError(
+                f"{place}: sampler grid runs its whole grid; widen a tuned list instead"
+            )
+        if not text.removeprefix("+").isdecimal() or len(text) > 9:
+            raise InputError(f"{place}: must be a whole number, or + and how many more")
+        number = int(text)
+        section, _, key = SHORT[short].partition(".")
+        total = before + number if text.startswith("+") else number
+        source[section] = {**source.get(section, {}), key: total}
+    return source
+
+
+def changes_between(old: Space, new: Space) -> list[Change]:
+    """Every difference in what two questions ask for, whether it may be or not."""
+    return [
+        *_of_section("search", old.search, new.search, grows="trials"),
+        *_of_section("confirm", old.confirm, new.confirm, grows="seeds"),
+        *_of_resources(old, new),
+        *_of_wholes(old, new),
+        *_of_arms(old, new),
+        *_of_tuned(old, new),
+    ]
+
+
+def longer(old: Space, new: Space) -> bool:
+    """Whether trials have another full length in the larger question."""
+    return any(
+        full_length(old, old.arms[label]) != full_length(new, arm)
+        for label, arm in new.arms.items()
+    )
+
+
+def full_length(space: Space, arm: Arm) -> int:
+    """Epochs of a trial of an arm that is not stopped."""
+    lows = {key: ends(space.tuned[key])[0] for key in arm.tuned}
+    return TrialConfig.from_sections(arm.config(lows)).training.epochs
+
+
+def larger_space(old: Space, source: Mapping[str, Any], place: str) -> tuple[Space, list[Change]]:
+    """The space of a source that may only be larger than `old`, and in what it is.
+
+    Args:
+        old: the question as it is now.
+        source: of the new one.
+        place: what messages begin with.
+
+    Raises:
+        InputError: it is no space, or changes what the trials so far mean.
+    """
+    new = space_of(source, old.name, place)
+    changes = changes_between(old, new)
+    refused = [str(change) for change in changes if not change.is_allowed]
+    if refused:
+        raise InputError(
+            f"{place}: holds a study of this name with another question ({'; '.join(refused)}). "
+            "It goes on with more trials or seeds, longer trials or wider tuned ranges only; for "
+            "anything else choose another --name, or put the older study aside with --fresh"
+        )
+    return new, changes
+
+
+def _of_section(section: str, old: Any, new: Any, grows: str) -> Iterator[Change]:
+    for field in dataclasses.fields(old):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before != after:
+            allowed = field.name == grows and None not in (before, after) and after > before
+            yield Change(f"{section}.{field.name}", before, after, allowed)
+
+
+def _of_resources(old: Space, new: Space) -> Iterator[Change]:
+    for section in ("resources", "budget", "tracking"):
+        ours, theirs = getattr(old, section), getattr(new, section)
+        for field in dataclasses.fields(ours):
+            before, after = getattr(ours, field.name), getattr(theirs, field.name)
+            if before != after:
+                yield Change(f"{section}.{field.name}", before, after, True)
+
+
+def _of_wholes(old: Space, new: Space) -> Iterator[Change]:
+    for key in ("question", "seed", "data", "early_stopping", "references"):
+        before, after = getattr(old, key), getattr(new, key)
+        if before != after:
+            yield Change(key, before, after, key == "question")
+    for name in {**old.factors, **new.factors}:
+        levels, others = (each.factors.get(name) for each in (old, new))
+        if levels != others:
+            before, after = (each.values if each else "none" for each in (levels, others))
+            yield Change(f"factors.{name}", before, after, False)
+    before, after = ([each.label for each in space.excluded] for space in (old, new))
+    if before != after:
+        yield Change("exclude", before or "nothing", after or "nothing", False)
+
+
+def _of_arms(old: Space, new: Space) -> Iterator[Change]:
+    seen: set[str] = set()
+    for label in old.arms.keys() & new.arms.keys():
+        for name, values in old.arms[label].sections.items():
+            others = new.arms[label].sections[name]
+            for key in {**values, **others}:
+                full, before, after = f"{name}.{key}", values.get(key), others.get(key)
+                if before != after and full not in seen | {"training.epochs"}:
+                    seen.add(full)
+                    yield Change(full, before, after, False)
+        before, after = full_length(old, old.arms[label]), full_length(new, new.arms[label])
+        if before != after and "training.epochs" not in seen:
+            seen.add("training.epochs")
+            yield Change("training.epochs", before, after, after > before)
+
+
+def _of_tuned(old: Space, new: Space) -> Iterator[Change]:
+    for name in {**old.tuned, **new.tuned}:
+        before, after = old.tuned.get(name), new.tuned.get(name)
+        if before != after:
+            allowed = before is not None and after is not None and _is_wider(before, after)
+            yield Change(f"tuned.{name}", _span(before), _span(after), allowed)
+
+
+def _is_wider(old: Tuned, new: Tuned) -> bool:
+    if (old.log, old.when) != (new.log, new.when):
+        return False
+    if old.values is not None and new.values is not None:
+        return set(old.values) <= set(new.values)
+    if old.low is None or old.high is None or new.low is None or new.high is None:
+        return False
+    kinds = [isinstance(each.low, int) and isinstance(each.high, int) for each in (old, new)]
+    return kinds[0] == kinds[1] and new.low <= old.low and new.high >= old.high
+
+
+def _span(tuned: Tuned | None) -> object:
+    if tuned is None:
+        return "none"
+    if tuned.values is not None:
+        return tuned.values
+    return f"{tuned.low:g} to {tuned.high:g}{' (log)' if tuned.log else ''}"
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,16 @@
+"""Which trials to run: the search, then the confirmation of what it found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from karat.space.space import Arm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A cell to be tried: an arm, its tuned parameters, and the index of the seed."""
+
+    arm: Arm
+    tuned: Mapping[str, Any]
+    seed_index: int

@@ -1,0 +1,280 @@
+"""The search: Optuna proposes, arm by arm or over all arms, from what the journal holds."""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+from karat.journal.state import Trial
+from karat.parameters import Tuned, level_of
+from karat.planning.plans import Proposal
+from karat.samplers import SAMPLERS
+from karat.seeds import derive
+from karat.space.space import Arm, Space
+
+JOINT = "all arms"
+_ATTEMPTS = 100
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class Search:
+    """Proposes the search's trials one by one, and learns from their ends.
+
+    Every group of arms has an Optuna study in memory, which is rebuilt by calling `asked`,
+    `reported` and `ended` for what the journal holds. With `allocation: equal` each arm is a
+    group of its own, so that all arms are tuned with the same budget; with `free` there is one
+    group for all arms, from which the sampler chooses, and each reference arm has its share of
+    trials apart, so that it is tuned in any case. To the sampler a factor's level is its place
+    in the file, since Optuna takes no lists.
+
+    Args:
+        space: the question.
+        before: the search of the question before it was extended.
+        void: how many of the trials asked for there do not count any more.
+    """
+
+    def __init__(self, space: Space, before: "Search | None" = None, void: int = 0) -> None:
+        self.space = space
+        self._asked = 0
+        begun = before.schedule[: before._asked] if before else []
+        self.schedule: list[tuple[str, int]] = schedule_of(space, begun, void)
+        self._grids: dict[str, list[dict[str, Any]]] = {}
+        if space.search.sampler == "grid":
+            for label, arm in space.arms.items():
+                known = before._grids[label] if before else []
+                new = [cell for cell in grid_of(arm, space.tuned) if cell not in known]
+                self._grids[label] = [*known, *new]
+        direction = (
+            StudyDirection.MAXIMIZE if space.search.mode == "max" else StudyDirection.MINIMIZE
+        )
+        self._sizes = {group: 0 for group, _ in self.schedule}
+        for group, _ in self.schedule:
+            self._sizes[group] += 1
+        self._studies = {group: optuna.create_study(direction=direction) for group in self._sizes}
+        self._proposed: tuple[optuna.Study, int] | None = None
+        self._numbers: dict[int, tuple[optuna.Study, int]] = {}
+        self._void = void
+
+    @property
+    def total(self) -> int:
+        """How many trials that count the search has in all."""
+        return len(self.schedule) - self._void
+
+    @property
+    def all_asked(self) -> bool:
+        """Whether every trial of the search has been asked for."""
+        return self._asked == len(self.schedule)
+
+    def extended(self, space: Space, trials: Iterable[Trial]) -> "Search":
+        """The search of a larger question, which has learned from all trials so far.
+
+        Args:
+            space: the larger question.
+            trials: of the search, in the order in which they were asked for; those set aside
+                are known to the sampler, but others take their place.
+        """
+        known = list(trials)
+        void = sum(trial.set_aside for trial in known)
+        search = Search(space, self, void)
+        for trial in known:
+            search.asked(trial)
+            for report in trial.reports:
+                value = report.metrics[space.search.metric]
+                search.reported(trial.number, report.epoch, value)
+            if trial.ended:
+                search.ended(trial)
+        return search
+
+    def propose(self) -> Proposal:
+        """The cell of the next trial; the same trials told before give the same proposal."""
+        group, index = self.schedule[self._asked]
+        study = self._studies[group]
+        if group != JOINT:
+            arm = self.space.arms[group]
+            if self._grids:
+                grid = self._grids[group]
+                tuned = grid[index % len(grid)]  # once more in a study that was made longer
+            else:
+                study.sampler = self._sampler(group, index)
+                distributions = {key: distribution(self.space.tuned[key]) for key in arm.tuned}
+                trial = study.ask(distributions)
+                tuned = trial.params
+                self._proposed = (study, trial.number)
+            return Proposal(arm=arm, tuned=tuned, seed_index=index)
+        return self._propose_jointly(study, index)
+
+    def asked(self, trial: Trial) -> None:
+        """The next trial stands in the journal; one that `propose` has not made is put in."""
+        group, _ = self.schedule[self._asked]
+        self._asked += 1
+        if self._grids:
+            return
+        if self._proposed is not None:
+            self._numbers[trial.number], self._proposed = self._proposed, None
+            return
+        study, tuned = self._studies[group], self.space.tuned
+        distributions: dict[str, BaseDistribution] = {
+            key: distribution(tuned[key]) for key in trial.tuned
+        }
+        params = dict(trial.tuned)
+        if group == JOINT:
+            for key, level in trial.factors.items():
+                values = self.space.factors[key].values
+                distributions[key] = CategoricalDistribution(range(len(values)))
+                params[key] = values.index(level)
+        study.add_trial(
+            create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
+        )
+        self._numbers[trial.number] = (study, study.get_trials(deepcopy=False)[-1].number)
+
+    def reported(self, number: int, epoch: int, value: float) -> None:
+        """A trial reported the search's metric; a second report of an epoch changes nothing."""
+        if number in self._numbers:
+            study, place = self._numbers[number]
+            frozen = study.get_trials(deepcopy=False)[place]
+            if epoch not in frozen.intermediate_values:
+                optuna.trial.Trial(study, frozen._trial_id).report(value, epoch)
+
+    def ended(self, trial: Trial) -> None:
+        """A trial ended: completed, stopped early (told as pruned) or failed (told as failed).
+
+        Out of memory is told as a violated constraint: a sampler does not see failed trials, and
+        would go there again and again.
+        """
+        if trial.number not in self._numbers:
+            return
+        study, place = self._numbers[trial.number]
+        if trial.status == "completed" and not trial.set_aside:
+            study.tell(place, trial.last(self.space.search.metric))
+        elif trial.status in ("completed", "stopped"):
+            study.tell(place, state=TrialState.PRUNED)
+        elif trial.cause == "memory":
+            frozen = study.get_trials(deepcopy=False)[place]
+            optuna.trial.Trial(study, frozen._trial_id).set_constraint("memory", 1.0)
+            study.tell(place, state=TrialState.PRUNED)
+        else:
+            study.tell(place, state=TrialState.FAIL)
+
+    def _propose_jointly(self, study: optuna.Study, index: int) -> Proposal:
+        by_levels = {_key(arm.factors): arm for arm in self.space.arms.values()}
+        for attempt in range(_ATTEMPTS):
+            study.sampler = self._sampler(JOINT, index, attempt)
+            trial = study.ask()
+            levels = _suggest_levels(trial, self.space)
+            arm = by_levels.get(_key(levels))
+            if arm is not None:
+                for key in arm.tuned:
+                    _suggest(trial, self.space.tuned[key])
+                tuned = {key: trial.params[key] for key in arm.tuned}
+                self._proposed = (study, trial.number)
+                return Proposal(arm=arm, tuned=tuned, seed_index=index)
+            study.tell(trial, state=TrialState.FAIL)  # an excluded combination
+        raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
+
+    def _sampler(self, group: str, index: int, attempt: int = 0) -> optuna.samplers.BaseSampler:
+        # The seed leaves out the arm: all arms are tuned with the same random draws.
+        seed = derive(self.space.name, self.space.seed, "sampler", index, attempt)
+        return SAMPLERS[self.space.search.sampler].make(seed, self._sizes[group])
+
+
+def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
+    """Every combination of the tuned values of an arm; parameters given as ranges are refused before."""
+    values = [tuned[key].values or () for key in arm.tuned]
+    return [dict(zip(arm.tuned, each, strict=True)) for each in itertools.product(*values)]
+
+
+def distribution(tuned: Tuned) -> BaseDistribution:
+    """The Optuna distribution of a tuned parameter."""
+    if tuned.values is not None:
+        return CategoricalDistribution(tuned.values)
+    assert tuned.low is not None
+    assert tuned.high is not None
+    if isinstance(tuned.low, int) and isinstance(tuned.high, int):
+        return IntDistribution(tuned.low, tuned.high, log=tuned.log)
+    return FloatDistribution(tuned.low, tuned.high, log=tuned.log)
+
+
+def schedule_of(
+    space: Space, begun: Sequence[tuple[str, int]] = (), void: int = 0
+) -> list[tuple[str, int]]:
+    """For each trial of the search its group, and its index within the group.
+
+    What was begun stands at the start, followed by what is missing to the space's numbers.
+    """
+    wanted = _counts(space)
+    counted = Counter(group for group, _ in begun[void:])
+    used = Counter(group for group, _ in begun)
+    missing = {group: max(0, count - counted[group]) for group, count in wanted.items()}
+    rest = list(_interleave(missing, derive(space.name, space.seed, "order"), used))
+    return [*begun, *rest[: sum(wanted.values()) - len(begun) + void]]
+
+
+def _counts(space: Space) -> dict[str, int]:
+    """How many trials each group has."""
+    counts = dict.fromkeys(space.arms, 0)
+    search = space.search
+    if search.sampler == "grid":
+        counts = {label: len(grid_of(arm, space.tuned)) for label, arm in space.arms.items()}
+    else:
+        assert search.trials is not None
+        if search.allocation == "free":
+            assert space.confirm.by is not None
+            references = space.reference_arms
+            contests = len(references) + len(space.factors[space.confirm.by].values)
+            share = max(1, search.trials // contests)
+            counts = dict.fromkeys(references, share)
+            counts[JOINT] = search.trials - share * len(references)
+        else:
+            for index, label in zip(range(search.trials), itertools.cycle(counts), strict=False):
+                assert index >= 0
+                counts[label] += 1
+    return counts
+
+
+def _interleave(
+    counts: Mapping[str, int], seed: int, used: Mapping[str, int]
+) -> Iterator[tuple[str, int]]:
+    """Round by round, in an order drawn anew for each, so that no arm always goes first.
+
+    Args:
+        counts: trials of each group.
+        seed: of the order.
+        used: how many of each group there were before, which its indices go on from.
+    """
+    draw = random.Random(seed)
+    for index in range(max(counts.values())):
+        groups = [group for group, count in counts.items() if index < count]
+        draw.shuffle(groups)
+        yield from ((group, used[group] + index) for group in groups)
+
+
+def _suggest(trial: optuna.Trial, tuned: Tuned) -> None:
+    trial._suggest(tuned.name, distribution(tuned))
+
+
+def _suggest_levels(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+    levels: dict[str, Any] = {}
+    for key, factor in space.factors.items():
+        if all(_level(levels, space, name) in values for name, values in factor.when.items()):
+            levels[key] = factor.values[trial.suggest_categorical(key, range(len(factor.values)))]
+    return levels
+
+
+def _level(levels: Mapping[str, Any], space: Space, name: str) -> Any:
+    section, _, key = name.partition(".")
+    return levels.get(name, level_of(space.source.get(section, {}).get(key)))
+
+
+def _key(levels: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(levels.items()))

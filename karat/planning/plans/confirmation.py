@@ -1,0 +1,99 @@
+"""The confirmation: the best cell of each level in question, and its reference, with fresh seeds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from karat.journal.state import StudyState, Trial
+from karat.parameters import Level, level_text
+from karat.planning.plans import Proposal
+from karat.space.space import Arm, Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """Arms of which the best found is confirmed: a reference, or all others of one level.
+
+    Args:
+        label: short and unique, for tables.
+        level: of the factor in question; None where a reference does not have it.
+        arms: among which the best is found.
+        reference: label of the arm that the best is compared with; None for a reference.
+    """
+
+    label: str
+    level: Level | None
+    arms: tuple[Arm, ...]
+    reference: str | None
+
+
+def contests_of(space: Space) -> list[Contest]:
+    """Each reference, followed by the levels of `confirm.by` that are compared with it."""
+    by = space.confirm.by
+    assert by is not None
+    others = [arm for arm in space.arms.values() if arm.label not in space.reference_arms]
+    contests = []
+    for label in space.reference_arms:
+        arm = space.arms[label]
+        level = arm.factors.get(by)
+        contests.append(Contest(label=label, level=level, arms=(arm,), reference=None))
+        for level in (each for each, name in space.references.items() if name == label):
+            arms = tuple(arm for arm in others if arm.factors.get(by) == level)
+            name = f"{by.rpartition('.')[2]}={level_text(level)}"
+            contests.append(Contest(label=name, level=level, arms=arms, reference=label))
+    return contests
+
+
+def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
+    """The cells to confirm, and what was skipped and why, as the journal keeps them.
+
+    An extended study is planned once more: runs of a cell that is confirmed again count, those
+    of other cells are set aside. The best trial is the one with the best metric at full length; on a tie the one with the
+    lower validation loss. Trials that were stopped early never win.
+    """
+    cells, skipped = [], []
+    for contest in contests_of(space):
+        labels = {arm.label for arm in contest.arms}
+        finished = [
+            trial
+            for trial in state.of_phase("search")
+            if trial.arm in labels and trial.status == "completed"
+        ]
+        if not finished:
+            reason = "no trial of it finished the search"
+            skipped.append({"label": contest.label, "reason": reason})
+            continue
+        best = min(finished, key=lambda trial: rank(trial, space))
+        cells.append(
+            {
+                "arm": best.arm,
+                "level": contest.level,
+                "trial": best.number,
+                "tuned": dict(best.tuned),
+                "config": best.config,
+                "value": best.last(space.search.metric),
+            }
+        )
+    again = {cell["arm"]: cell["config"] for cell in cells}
+    aside = [t.number for t in state.of_phase("confirm") if again.get(t.arm) != t.config]
+    return {"cells": cells, "skipped": skipped, **({"set_aside": aside} if aside else {})}
+
+
+def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
+    """The confirmation's next trial: seed by seed, all cells; None after the last."""
+    assert state.confirmation is not None
+    asked = {(trial.arm, trial.seed_index) for trial in state.of_phase("confirm")}
+    for seed_index in range(space.confirm.seeds):
+        for cell in state.confirmation["cells"]:
+            if (cell["arm"], seed_index) not in asked:
+                arm = space.arms[cell["arm"]]
+                return Proposal(arm=arm, tuned=cell["tuned"], seed_index=seed_index)
+    return None
+
+
+def rank(trial: Trial, space: Space) -> tuple[float, float, int]:
+    """The place of a completed search trial; the lowest is the best."""
+    value = trial.last(space.search.metric)
+    assert value is not None
+    loss = trial.last("val_loss")
+    assert loss is not None
+    return (-value if space.search.mode == "max" else value, loss, trial.number)

@@ -1,0 +1,86 @@
+"""Every decision of a study once more, from its reports alone and without training.
+
+A decision is what the study itself chose: which trial comes next, which is stopped or complete,
+which is tried again, which cells are confirmed, how the study ended. What happened to it (reports,
+lost workers, signals, failures) is taken from the journal.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from karat.journal.journal import Event
+from karat.planning.budget import too_little_left
+from karat.planning.decisions import Decisions
+from karat.space.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A decision that came out differently: the event's number, and both as text."""
+
+    seq: int
+    recorded: str
+    decided: str
+
+    def __str__(self) -> str:
+        return f"event {self.seq}: recorded {self.recorded}; decided again: {self.decided}"
+
+
+def replay(space: Space, events: Sequence[Event]) -> Iterator[Difference]:
+    """The decisions that come out differently; none for a journal of this version of karat.
+
+    Each is compared in the state that the journal tells of. A proposal that differs stays with the
+    sampler, so that those after it may differ too: the first is the one to look at.
+    """
+    decisions = Decisions(space, "replay")
+    for event in events:
+        yield from _compare(decisions, event)
+        decisions.observe(event)
+
+
+def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
+    data = event.data
+    if event.kind == "trial_asked":
+        decided = decisions.proposal()
+        if decided is None:
+            yield Difference(event.seq, f"trial {data['trial']} asked for", "no trial")
+        else:
+            for key in sorted({*data, *decided}):
+                ours, theirs = (_plain(each.get(key)) for each in (decided, data))
+                if ours != theirs:
+                    what = f"trial {data['trial']}: {key} = "
+                    yield Difference(event.seq, f"{what}{theirs}", f"{ours}")
+    elif event.kind == "trial_ended":
+        verdict = decisions.verdict(data["trial"])
+        if (data["status"] == "failed") != (verdict is None) or verdict not in (
+            None,
+            data["status"],
+        ):
+            what = f"trial {data['trial']} {data['status']}"
+            yield Difference(event.seq, what, verdict or "to go on")
+        elif data["status"] == "failed" and decisions.is_tried_again(
+            data["trial"], data.get("cause", "")
+        ):
+            what = f"trial {data['trial']} failed ({data['cause']})"
+            yield Difference(event.seq, what, "to be tried again")
+    elif event.kind == "segment_ended" and data["cause"] in ("memory", "error", "non-finite"):
+        if not decisions.is_tried_again(data["trial"], data["cause"]):
+            what = f"trial {data['trial']} to be tried again ({data['cause']})"
+            yield Difference(event.seq, what, "failed")
+    elif event.kind == "search_cut":
+        if too_little_left(decisions.space, decisions.state, event.time) is None:
+            yield Difference(event.seq, "the search ended early", "to go on")
+    elif event.kind in ("confirmation_planned", "study_ended"):
+        turn = decisions.turn()
+        if _plain(turn) != _plain((event.kind, data)):
+            yield Difference(event.seq, _plain((event.kind, data)), _plain(turn))
+    elif event.kind == "reported" and decisions.verdict(data["trial"]) is not None:
+        what = f"trial {data['trial']} went on to epoch {data['epoch']}"
+        yield Difference(event.seq, what, f"{decisions.verdict(data['trial'])}")
+
+
+def _plain(value: Any) -> str:
+    """As the journal writes it: a tuple and a list are the same there."""
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,89 @@
+"""The pictures of a report, with their captions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from karat.report.formatting import file_name, in_unit
+from karat.report.metric import is_number, text_of
+from karat.report.plots import Level
+from karat.report.statistics import describe
+from karat.report.summary import ConfirmedArm, Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A plot: its file's name, what it shows, and the PNG file."""
+
+    file: str
+    caption: str
+    png: bytes
+
+
+def epoch_picture(summary: Summary) -> Iterable[Picture]:
+    from karat.report import plots
+
+    if summary.curves:
+        dashes = (
+            "; each reference is dashed, in the colour of the arm compared with it"
+            if summary.is_matched
+            else ""
+        )
+        noun = summary.metric.noun
+        axis = f"validation {noun}{in_unit(summary.metric.unit)}"
+        yield Picture(
+            file=f"{noun}_by_epoch.png",
+            caption=(
+                f"Validation {noun} of the confirmed arms by epoch: mean over seeds, and a band "
+                f"of one standard deviation{dashes}."
+            ),
+            png=plots.by_epoch(summary.curves, axis),
+        )
+
+
+def level_picture(summary: Summary) -> Iterable[Picture]:
+    from karat.report import plots
+
+    levels = _levels(summary)
+    if not any(level.values for level in levels):
+        return
+    metric, share = summary.metric, 100 * (1 - summary.rule.alpha)
+    axis = f"test {metric.noun}{in_unit(metric.unit)}"
+    line, label = None, plots.MEAN
+    told = "the dashed line is the reference with the same interval"
+    if summary.is_matched:
+        label = f"{summary.contender}: {plots.MEAN}"
+        told = f"black is {summary.reference_in_words}, in the same way"
+    elif summary.references and summary.references[0].runs:
+        line = _level(summary.references[0], summary)
+    yield Picture(
+        file=f"{metric.noun}_by_{file_name(summary.key)}.png",
+        caption=(
+            f"Test {metric.noun} by {summary.key}: a dot for each seed, the mean with its "
+            f"{share:g} % interval; {told}. "
+            "These intervals are of single means; differences are paired, and the table's "
+            "intervals hold for them."
+        ),
+        png=plots.by_level(levels, line, axis, summary.key, label),
+    )
+
+
+def _levels(summary: Summary) -> list[Level]:
+    """The arms other than references, by level; where levels are matched, each with its reference."""
+    if not summary.is_matched:
+        return [_level(arm, summary) for arm in summary.others if arm.runs]
+    beside = {arm.label: _level(arm, summary) for arm in summary.references if arm.runs}
+    return [
+        replace(_level(arm, summary), beside=beside.get(arm.against or ""))
+        for arm in summary.others
+        if arm.runs or arm.against in beside
+    ]
+
+
+def _level(arm: ConfirmedArm, summary: Summary) -> Level:
+    values = [summary.metric.scaled(value) for _, value in sorted(arm.runs.items())]
+    return Level(
+        name=summary.reference if arm.is_reference else text_of(arm.level),
+        at=float(arm.level) if is_number(arm.level) else None,
+        values=tuple(values),
+        sample=describe(values, summary.rule.alpha),
+    )

@@ -1,0 +1,90 @@
+"""Numbers, names and moments as the report shows them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from karat.report.metric import Metric, short, text_of
+from karat.report.statistics import Comparison, Sample
+
+_BUDGET, _DISK = "budget.", "checkpoints of "  # as `karat.study.study` begins its reasons
+
+
+def interrupted_text(reason: str) -> str:
+    """Why a study left off: a signal's name, the limit of its budget that is spent, or its disk."""
+    is_phrase = reason.startswith((_BUDGET, _DISK))
+    return f"interrupted: {reason}" if is_phrase else f"interrupted by {reason}"
+
+
+def way_on(reason: str) -> str:
+    """How a study goes on that left off for this reason."""
+    if reason.startswith(_BUDGET):
+        return f"with {reason.split()[0]} raised, the same command goes on"
+    if reason.startswith(_DISK):
+        return (
+            "with room made on its disk (or a larger resources.disk_gb, where that is used up), "
+            "the same command goes on"
+        )
+    return "the same command goes on"
+
+
+def in_unit(unit: str) -> str:
+    return f" ({unit.strip()})" if unit else ""
+
+
+def tuned_text(tuned: Mapping[str, Any]) -> str:
+    return ", ".join(f"{short(name)} {text_of(value)}" for name, value in tuned.items()) or "-"
+
+
+def spread_text(sample: Sample, metric: Metric) -> str:
+    """Mean and standard deviation."""
+    if sample.sd is None:
+        return metric.number(sample.mean)
+    return f"{metric.number(sample.mean)} ± {metric.number(sample.sd)}"
+
+
+def interval_text(found: Comparison | None, metric: Metric) -> str:
+    """A difference and its interval; nothing for the reference."""
+    if found is None:
+        return ""
+    if found.low is None or found.high is None:
+        return metric.number(found.difference, "+")
+    ends = f"{metric.number(found.low, '+')} to {metric.number(found.high, '+')}"
+    return f"{metric.number(found.difference, '+')} ({ends})"
+
+
+def p_text(found: Comparison | None) -> str:
+    if found is None:
+        return ""
+    if found.p_holm is None:
+        return "-"
+    return "< 0.001" if found.p_holm < 0.001 else f"{found.p_holm:.3f}"
+
+
+def moment_text(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def file_name(text: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in text)
+
+
+def listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def memory_text(count: float | None) -> str:
+    """Bytes in units of 2^20 or 2^30."""
+    if count is None:
+        return "-"
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Seconds with three digits."""
+    return "-" if seconds is None else f"{seconds:.3g}"
+
+
+def off_text(predicted: float | None, actual: float | None) -> str:
+    """By how much a prediction was too high or too low."""
+    return "-" if predicted is None or not actual else f"{predicted / actual - 1:+.0%}"

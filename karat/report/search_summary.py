@@ -1,0 +1,194 @@
+"""What a study's search did and cost, over all arms and in each."""
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from karat.journal.state import StudyState, Trial
+from karat.report.metric import Metric, short, text_of
+
+EDGE = 0.02  # of a range: a best value this close to an end may lie outside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchedArm:
+    """What the search did in one arm; `best` is over trials at full length, `edges` are warnings."""
+
+    label: str
+    asked: int
+    completed: int
+    stopped: int
+    failed: int
+    epochs: int
+    best: float | None
+    best_tuned: Mapping[str, Any]
+    edges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """Memory of a trial's process and seconds of an epoch, predicted and actual.
+
+    Medians over the trials of an arm for which something was predicted; None where nothing was told.
+    """
+
+    arm: str
+    trials: int
+    memory_predicted: float
+    memory: float | None
+    epoch_predicted: float | None
+    epoch: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFacts:
+    """What the search cost.
+
+    Args:
+        planned, asked, completed, stopped, failed: numbers of trials.
+        epochs_run, epochs_full: of the trials that completed or were stopped: run, and what
+            they would have run without early stopping.
+        training_seconds: over all search trials.
+        engine_seconds: slot time that was not training, for each trial; None without trials.
+        arms: each arm's part.
+        needed: memory and time in each arm, where they were predicted; of all phases.
+    """
+
+    planned: int
+    asked: int
+    completed: int
+    stopped: int
+    failed: int
+    epochs_run: int
+    epochs_full: int
+    training_seconds: float
+    engine_seconds: float | None
+    arms: tuple[SearchedArm, ...]
+    needed: tuple[Needed, ...]
+
+    @property
+    def saved(self) -> float | None:
+        """Share of the epochs that early stopping saved; None without epochs."""
+        return 1 - self.epochs_run / self.epochs_full if self.epochs_full else None
+
+
+def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
+    trials = state.of_phase("search")
+    counted = [trial for trial in trials if trial.status in ("completed", "stopped")]
+    training = sum(trial.seconds for trial in trials)
+    engine = (_slot_seconds(state) - training) / len(trials) if trials else None
+    return SearchFacts(
+        planned=state.created["totals"]["search"],
+        asked=len(trials),
+        completed=_count(trials, "completed"),
+        stopped=_count(trials, "stopped"),
+        failed=_count(trials, "failed"),
+        epochs_run=sum(len(trial.reports) for trial in counted),
+        epochs_full=sum(trial.epochs for trial in counted),
+        training_seconds=training,
+        engine_seconds=engine,
+        arms=tuple(_searched_arm(state, arm, metric) for arm in state.created["arms"]),
+        needed=tuple(_needed(state)),
+    )
+
+
+def _needed(state: StudyState) -> Iterator[Needed]:
+    of_arm: dict[str, list[Trial]] = {}
+    for trial in state.trials.values():
+        if trial.estimate is not None and trial.reports:
+            of_arm.setdefault(trial.arm, []).append(trial)
+    for arm, trials in of_arm.items():
+        estimates = [trial.estimate for trial in trials if trial.estimate is not None]
+        epochs = (trial.seconds / len(trial.reports) for trial in trials)
+        yield Needed(
+            arm=arm,
+            trials=len(trials),
+            memory_predicted=statistics.median(each["memory_bytes"] for each in estimates),
+            memory=_median(trial.peak_bytes for trial in trials),
+            epoch_predicted=_median(each["epoch_s"] for each in estimates),
+            epoch=_median(epochs),
+        )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    told = [value for value in values if value is not None]
+    return statistics.median(told) if told else None
+
+
+def _searched_arm(state: StudyState, arm: Mapping[str, Any], metric: Metric) -> SearchedArm:
+    trials = [trial for trial in state.of_phase("search") if trial.arm == arm["label"]]
+    values = {
+        trial.number: value
+        for trial in trials
+        if trial.status == "completed" and (value := trial.last(metric.name)) is not None
+    }
+    sign = 1 if metric.mode == "max" else -1
+    best = max(values, key=lambda number: sign * values[number], default=None)
+    for cell in state.confirmation["cells"] if state.confirmation else ():
+        if cell["arm"] == arm["label"]:
+            best = cell["trial"]
+    tuned = state.trials[best].tuned if best is not None else {}
+    return SearchedArm(
+        label=arm["label"],
+        asked=len(trials),
+        completed=_count(trials, "completed"),
+        stopped=_count(trials, "stopped"),
+        failed=_count(trials, "failed"),
+        epochs=sum(len(trial.reports) for trial in trials),
+        best=values.get(best) if best is not None else None,
+        best_tuned=tuned,
+        edges=tuple(edges_of(tuned, state.created["space"].get("tuned", {}))),
+    )
+
+
+def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterable[str]:
+    """A phrase for each tuned value that lies within `EDGE` of an end of its range."""
+    for name, value in tuned.items():
+        given = ranges.get(name, {})
+        low, high = given.get("low"), given.get("high")
+        if low is None or high is None:
+            continue
+        ends = (value, low, high)
+        at, start, stop = map(math.log, ends) if given.get("log") else ends
+        place = (at - start) / (stop - start)
+        if not EDGE < place < 1 - EDGE:
+            end = "lower" if place < 0.5 else "upper"
+            yield f"{short(name)} {text_of(value)} at the {end} end of {low:g} to {high:g}"
+
+
+def _slot_seconds(state: StudyState) -> float:
+    """Wall time of the search times slots, summed over launches.
+
+    A launch counts up to the last thing that was recorded before the next one, so the time
+    between launches does not count.
+    """
+    search = state.of_phase("search")
+    begin = search[0].asked_at
+    moments = sorted(time for trial in state.trials.values() for time in _moments(trial))
+    of_search = max(time for trial in search for time in _moments(trial))
+    end = state.search_ended_at or of_search
+    total = 0.0
+    for number, launch in enumerate(state.launches):
+        after = state.launches[number + 1].time if number + 1 < len(state.launches) else math.inf
+        seen = [time for time in moments if launch.time <= time < after]
+        stop = end if end < after else max(seen, default=launch.time)
+        total += max(0.0, min(stop, end) - max(launch.time, begin)) * launch.slots
+    return total
+
+
+def _moments(trial: Trial) -> Iterable[float]:
+    yield trial.asked_at
+    yield from (report.time for report in trial.reports)
+    if trial.ended_at is not None:
+        yield trial.ended_at
+
+
+def _count(trials: Sequence[Trial], status: str) -> int:
+    return sum(trial.status == status for trial in trials)
+
+
+def budget(facts: SearchFacts) -> tuple[int, int]:
+    asked = [arm.asked for arm in facts.arms]
+    return min(asked, default=0), max(asked, default=0)

@@ -1,0 +1,266 @@
+"""A report's sections, in the order in which they are read: tables, with notes and pictures."""
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from karat.report.figures import Picture, epoch_picture, level_picture
+from karat.report.formatting import (
+    in_unit,
+    interval_text,
+    memory_text,
+    moment_text,
+    off_text,
+    p_text,
+    seconds_text,
+    spread_text,
+    tuned_text,
+)
+from karat.report.metric import is_number, text_of
+from karat.report.narrative import result_notes, search_notes, verdict_text
+from karat.report.summary import ConfirmedArm, Summary
+
+T = TypeVar("T")
+Kind = Literal["text", "number", "range"]
+ArmColumn = tuple[str, Kind, Callable[[ConfirmedArm], str]]
+FOLDER_CONTENT = {
+    "journal.jsonl": "every decision, report and end, in order; the only truth",
+    "report.html": "this report, one file that needs nothing else",
+    "report.md": "this report as Markdown",
+    "report": "the pictures",
+    "trials": "checkpoints, one folder for each trial",
+    "sync.log": "what was said while the dashboard was brought up to date",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Columns, and rows of cells as text.
+
+    Args:
+        columns: names.
+        kinds: of the columns: `number` is set flush right, `range` stays on one line.
+        rows: as many cells as there are columns.
+        title: shown above, unless empty.
+        cards: on a narrow screen, show each row as a card.
+    """
+
+    columns: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    cards: bool = False
+
+    @property
+    def folded(self) -> bool:
+        """So long that the reader is to open it."""
+        return len(self.rows) > 30
+
+
+def table_of(
+    items: Iterable[T],
+    *columns: tuple[str, Kind, Callable[[T], str]],
+    title: str = "",
+    cards: bool = False,
+) -> Table:
+    """A table with a row for each item; each column is its name, kind, and what an item shows."""
+    names, kinds, cells = zip(*columns, strict=True)
+    rows = tuple(tuple(cell(item) for cell in cells) for item in items)
+    return Table(columns=names, kinds=kinds, rows=rows, title=title, cards=cards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One part of the report, in the order in which it is read; commands are (use, command)."""
+
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
+def sections(summary: Summary) -> tuple[Section, ...]:
+    """The report after question and answer, in words, tables and pictures."""
+    parts = [
+        result_section(summary),
+        _picture_section(summary),
+        _pair_section(summary),
+        _search_section(summary),
+        _trouble_section(summary),
+        _decision_section(summary),
+        _environment_section(summary),
+    ]
+    return tuple(part for part in parts if part is not None)
+
+
+def result_section(summary: Summary) -> Section | None:
+    if not summary.arms:
+        return None
+    metric = summary.metric
+    share = f"{100 * (1 - summary.rule.alpha):g} % interval"
+    level_kind: Kind = "number" if all(is_number(a.level) for a in summary.others) else "text"
+    of_level: ArmColumn = (summary.key, level_kind, lambda arm: text_of(arm.level))
+    table = table_of(
+        summary.arms,
+        ("arm", "text", lambda arm: arm.label + " (reference)" * arm.is_reference),
+        *(() if _labels_name_levels(summary) else (of_level,)),
+        ("tuned", "text", lambda arm: tuned_text(arm.tuned)),
+        ("parameters", "number", lambda arm: f"{arm.parameters:,}" if arm.parameters else "-"),
+        ("MFLOPs", "number", lambda arm: f"{arm.flops / 1e6:,.1f}" if arm.flops else "-"),
+        (f"validation{in_unit(metric.unit)}", "number", lambda arm: metric.number(arm.validation)),
+        (f"test{in_unit(metric.unit)}", "number", lambda arm: spread_text(arm.test, metric)),
+        (
+            f"difference{in_unit(metric.step)}, {share}",
+            "range",
+            lambda arm: interval_text(arm.comparison, metric),
+        ),
+        ("p (Holm)", "number", lambda arm: p_text(arm.comparison if summary.is_final else None)),
+        ("verdict", "text", lambda arm: verdict_text(arm, summary)),
+        ("s per run", "number", lambda arm: "-" if arm.seconds is None else f"{arm.seconds:.1f}"),
+        cards=True,
+    )
+    return Section(title="Result", paragraphs=tuple(result_notes(summary)), tables=(table,))
+
+
+def _labels_name_levels(summary: Summary) -> bool:
+    return all(isinstance(arm.level, str) and arm.level in arm.label for arm in summary.others)
+
+
+def _picture_section(summary: Summary) -> Section | None:
+    pictures = [*epoch_picture(summary), *level_picture(summary)]
+    return Section(title="Pictures", pictures=tuple(pictures)) if pictures else None
+
+
+def _pair_section(summary: Summary) -> Section | None:
+    if not summary.pairs or not summary.is_final:
+        return None
+    metric = summary.metric
+    levels = {arm.label: text_of(arm.level) for arm in summary.others}
+    table = table_of(
+        summary.pairs,
+        (summary.key, "text", lambda pair: levels[pair.arm]),
+        ("against", "text", lambda pair: levels[pair.against]),
+        (
+            f"difference{in_unit(metric.step)} and interval",
+            "range",
+            lambda pair: interval_text(pair, metric),
+        ),
+        ("p (Holm)", "number", p_text),
+        ("verdict", "text", lambda pair: pair.verdict),
+    )
+    pairs = f"{len(table.rows)} pair{'s' * (len(table.rows) != 1)}"
+    note = (
+        f"A second look: the confirmed arms against each other, {pairs}, corrected by Holm. "
+        "The verdict is on the first against the second."
+    )
+    title = f"Between the levels of {summary.key}"
+    return Section(title=title, paragraphs=(note,), tables=(table,))
+
+
+def _search_section(summary: Summary) -> Section:
+    metric = summary.metric
+    table = table_of(
+        summary.search.arms,
+        ("arm", "text", lambda arm: arm.label),
+        ("trials", "number", lambda arm: str(arm.asked)),
+        ("completed", "number", lambda arm: str(arm.completed)),
+        ("stopped", "number", lambda arm: str(arm.stopped)),
+        ("failed", "number", lambda arm: str(arm.failed)),
+        ("epochs", "number", lambda arm: str(arm.epochs)),
+        (f"best validation{in_unit(metric.unit)}", "number", lambda arm: metric.number(arm.best)),
+        ("tuned to", "text", lambda arm: tuned_text(arm.best_tuned)),
+        ("at an end of its range", "text", lambda arm: "yes" if arm.edges else ""),
+    )
+    tables = (table, _needed_table(summary)) if summary.search.needed else (table,)
+    return Section(title="Search", paragraphs=tuple(search_notes(summary)), tables=tables)
+
+
+def _needed_table(summary: Summary) -> Table:
+    return table_of(
+        summary.search.needed,
+        ("arm", "text", lambda each: each.arm),
+        ("trials", "number", lambda each: str(each.trials)),
+        ("memory, predicted", "number", lambda each: memory_text(each.memory_predicted)),
+        ("memory, highest", "number", lambda each: memory_text(each.memory)),
+        ("memory off by", "number", lambda each: off_text(each.memory_predicted, each.memory)),
+        ("s per epoch, predicted", "number", lambda each: seconds_text(each.epoch_predicted)),
+        ("s per epoch, actual", "number", lambda each: seconds_text(each.epoch)),
+        ("time off by", "number", lambda each: off_text(each.epoch_predicted, each.epoch)),
+        title="Memory of a process and time of an epoch, medians over all trials",
+    )
+
+
+def _trouble_section(summary: Summary) -> Section | None:
+    failed = table_of(
+        summary.failed,
+        ("trial", "number", lambda trial: str(trial.number)),
+        ("phase", "text", lambda trial: trial.phase),
+        ("arm", "text", lambda trial: trial.arm),
+        ("reason", "text", lambda trial: trial.reason),
+        title="Failed trials",
+    )
+    skipped = table_of(
+        summary.skipped,
+        ("level", "text", lambda each: each["label"]),
+        ("reason", "text", lambda each: each["reason"]),
+        title="Not confirmed",
+    )
+    excluded = table_of(
+        summary.excluded,
+        ("combination", "text", lambda each: each["label"]),
+        ("rule", "text", lambda each: each["rule"]),
+        title="Excluded combinations",
+    )
+    tables = tuple(table for table in (failed, skipped, excluded) if table.rows)
+    return Section(title="What is missing", tables=tables) if tables else None
+
+
+def _decision_section(summary: Summary) -> Section:
+    share = f"{100 * (1 - summary.rule.alpha):g} %"
+    note = (
+        "Fixed before the launch, and kept in the journal. Equivalent: the whole "
+        f"{share} interval of the paired difference lies within the smallest difference of "
+        f"interest. Better, worse: not that, and the p value of the paired t test, adjusted by "
+        f"Holm over the arms, is below {summary.rule.alpha:g}. Inconclusive: neither. Each "
+        "interval holds for itself, not for all together."
+    )
+    table = _pairs_table(summary.settings, "", "setting")
+    return Section(title="How it was decided", paragraphs=(note,), tables=(table,))
+
+
+def _environment_section(summary: Summary) -> Section:
+    began = moment_text(summary.began_at)
+    ended = "no end yet" if summary.ended_at is None else f"ended {moment_text(summary.ended_at)}"
+    launches = f"{summary.launches} launch{'es' * (summary.launches != 1)}"
+    note = f"Began {began}, {ended}; {launches}, {summary.slots} trials at a time in the last."
+    table = _pairs_table(summary.environment, "", "in the last launch")
+    return Section(title="Where it ran", paragraphs=(note,), tables=(table,) if table.rows else ())
+
+
+def _pairs_table(pairs: Mapping[str, str], name: str, value: str) -> Table:
+    return table_of(
+        pairs.items(), (name, "text", lambda pair: pair[0]), (value, "text", lambda pair: pair[1])
+    )
+
+
+def folder_section(folder: Path) -> Section:
+    names = {*os.listdir(folder), "report.html", "report.md"} - {"lock"}
+    known = {name: text for name, text in FOLDER_CONTENT.items() if name in names}
+    store = shlex.quote(f"sqlite:///{_as_typed(folder.parent / 'mlflow.db')}")
+    commands = (
+        ("Open the dashboard", f"mlflow ui --backend-store-uri {store}"),
+        ("Write this report anew", f"python -m karat report {shlex.quote(str(_as_typed(folder)))}"),
+    )
+    table = _pairs_table(known, "in the study's folder", "")
+    return Section(title="To look further", tables=(table,), commands=commands)
+
+
+def _as_typed(path: Path) -> Path:
+    """Relative to the working directory if it lies below it."""
+    here = Path.cwd()
+    absolute = path.resolve()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute

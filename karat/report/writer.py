@@ -1,0 +1,127 @@
+"""What a study's journal says, for people: an answer, the numbers behind it, and how they came.
+
+`summarise` finds the facts, `sections` puts them into words and tables, and the terminal, the
+Markdown and the HTML view only lay these out. A study that has not ended gives a report too:
+it says what is missing and gives no verdicts, since looking early would spoil their alpha.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from karat.journal.state import StudyState
+from karat.report.narrative import answer, search_notes, status_text
+from karat.report.sections import Section, Table, folder_section, result_section, sections
+from karat.report.summary import Summary, summarise
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["render_terminal", "summarise", "write_report"]
+
+
+def render_terminal(summary: Summary, console: "Console") -> None:
+    """Print question, answer, main table and warnings; narrow terminals get fewer columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console.print(Text(summary.question, style="italic"))
+    console.print(Text(answer(summary), style="bold"))
+    result = result_section(summary)
+    if result is not None:
+        table = result.tables[0]
+        shown = _columns_for(console.width, table, summary.key)
+        rich = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+        kinds = dict(zip(table.columns, table.kinds, strict=True))
+        for name in shown:
+            flush: Literal["left", "right"] = "right" if kinds[name] == "number" else "left"
+            rich.add_column(Text(name), justify=flush, overflow="fold")
+        for row in table.rows:
+            cells = dict(zip(table.columns, row, strict=True))
+            if cells["verdict"] == "reference":
+                rich.add_section()
+            rich.add_row(*[Text(cells[name]) for name in shown])
+        console.print()
+        console.print(rich)
+    console.print()
+    for note in search_notes(summary):
+        console.print(Text(note, style="dim"))
+    if summary.status != "completed":
+        console.print(Text(f"Study: {status_text(summary)}."))
+
+
+def _columns_for(width: int, table: Table, key: str) -> list[str]:
+    """As many columns as fit, the least telling ones left out first."""
+    wide = {
+        "tuned": 180,
+        key: 155,
+        "parameters": 140,
+        "MFLOPs": 165,
+        "p (Holm)": 110,
+        "s per run": 96,
+    }
+    validation = next(name for name in table.columns if name.startswith("validation"))
+    return [name for name in table.columns if width >= {**wide, validation: 125}.get(name, 0)]
+
+
+def write_report(study_folder: Path, state: StudyState) -> None:
+    """Write `report.md`, `report.html` and the pictures in `report/`; each file whole or not at all.
+
+    Raises:
+        JournalError: the journal is empty.
+        OSError: the folder cannot be written to.
+    """
+    summary = summarise(state)
+    (study_folder / "report").mkdir(exist_ok=True)
+    parts = (*sections(summary), folder_section(study_folder))
+    for part in parts:
+        for picture in part.pictures:
+            _write(study_folder / "report" / picture.file, picture.png)
+    for name in ("report.md", "report.html"):
+        _write(study_folder / name, _render(f"{name}.j2", summary, parts).encode())
+
+
+def _render(template: str, summary: Summary, parts: Sequence[Section]) -> str:
+    import base64
+
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["md"] = markdown
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    return environment.get_template(template).render(
+        summary=summary,
+        answer=answer(summary),
+        status=status_text(summary),
+        sections=parts,
+    )
+
+
+def markdown(text: str) -> str:
+    """Text as one line of Markdown that shows it as it is, also in a table's cell."""
+    for mark in "\\`*[]|#~$":
+        text = text.replace(mark, f"\\{mark}")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(text.split())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file in one step."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

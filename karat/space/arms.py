@@ -1,0 +1,230 @@
+"""The arms of a space: every combination of levels that can be run, and why others cannot."""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from karat.attention.config import nearest_setting, settings_of, settings_of_all
+from karat.errors import CombinationError, InputError, shorten
+from karat.parameters import Factor, Level, Tuned, label_of, level_of, plain
+from karat.space.document import SpaceData
+from karat.space.space import SECTIONS, Arm, Excluded, Space
+from karat.space.yaml_reader import Path_
+from karat.training.config import TrialConfig
+
+BASIS = "attention.basis"
+MAX_ARMS = 1000
+MAX_CHECKS = 20_000  # configurations that are built to see that they can be run
+GENERIC = {"all", "full", "none", "learned"}
+
+
+class Arms:
+    """All combinations of a space's factors; `found` can be run, `excluded` cannot.
+
+    Args:
+        data: of the space.
+        factors, tuned: its parameters.
+
+    Raises:
+        InputError: no combination can be run, or there are too many.
+    """
+
+    def __init__(
+        self, data: SpaceData, factors: Mapping[str, Factor], tuned: Mapping[str, Tuned]
+    ) -> None:
+        self._data, self._factors, self._tuned = data, factors, tuned
+        self._right: set[str] = set()  # parts of configurations, see `check_config`
+        self.excluded: list[Excluded] = []
+        self.found = self.arms()
+
+    def arms(self) -> list[Arm]:
+        """All combinations that can be run; those that cannot, with the rule, go to `excluded`."""
+        self.check_fixed()
+        arms = []
+        labels: set[str] = set()
+        first_problem: CombinationError | None = None
+        combinations = list(itertools.islice(self.combinations(), MAX_ARMS + 1))
+        if len(combinations) > MAX_ARMS:
+            self._data.fail(("factors",), f"more than {MAX_ARMS} combinations; use fewer levels")
+        self.check_size(combinations)
+        for levels in combinations:
+            label = label_of(levels, self.spelled())
+            if label in labels:
+                self._data.fail(
+                    ("factors",), f"two combinations would be called {label!r}; rename a level"
+                )
+            labels.add(label)
+            rule = self.exclusion(levels)
+            if rule is None:
+                arm = self.arm(label, levels)
+                try:
+                    self.check_arm(arm)
+                    arms.append(arm)
+                except CombinationError as error:
+                    first_problem = first_problem or error
+                    rule = error.rule
+            if rule is not None:
+                self.excluded.append(Excluded(label=label, rule=rule))
+        if first_problem is not None and not arms:
+            at = next((k for k in first_problem.keys if self._data.stands(k)), "model")
+            raise InputError(f"{self._data.place(self._data.path_of(at))}: {first_problem}")
+        if not arms:
+            self._data.fail(("exclude",), "leaves no combination to run")
+        return arms
+
+    def check_size(self, combinations: Sequence[Mapping[str, Level]]) -> None:
+        """Refuse more configurations than can be looked at."""
+        checks = 0
+        for levels in combinations:
+            sizes = {
+                k: len(ends(each)) for k, each in self._tuned.items() if self.exists(each, levels)
+            }
+            of_attention = [size - 1 for k, size in sizes.items() if k.startswith("attention.")]
+            pairs = (sum(of_attention) ** 2 - sum(size**2 for size in of_attention)) // 2
+            checks += 1 + sum(sizes.values()) + pairs
+        if checks > MAX_CHECKS:
+            rule = (
+                f"with these factors {checks} configurations must be checked; at most {MAX_CHECKS}"
+            )
+            self._data.fail(("tuned",), f"{rule}; use ranges or fewer values")
+
+    def combinations(self) -> Iterator[dict[str, Level]]:
+        """Every combination of levels, with the factors that exist in it."""
+
+        def extend(rest: list[Factor], levels: dict[str, Level]) -> Iterator[dict[str, Level]]:
+            if not rest:
+                yield levels
+            elif self.exists(rest[0], levels):
+                for value in rest[0].values:
+                    yield from extend(rest[1:], {**levels, rest[0].name: value})
+            else:
+                yield from extend(rest[1:], levels)
+
+        return extend(list(self._factors.values()), {})
+
+    def spelled(self) -> set[str]:
+        """Factors whose levels say nothing without their key: not all text, or `none` and the like."""
+        return {
+            key
+            for key, factor in self._factors.items()
+            if any(not isinstance(v, str) or v in GENERIC for v in factor.values)
+        }
+
+    def exists(self, parameter: Factor | Tuned, levels: Mapping[str, Level]) -> bool:
+        """Whether a parameter exists beside these levels."""
+        for key, values in parameter.when.items():
+            section, _, name = key.partition(".")
+            fixed = level_of(self._data.mapping((section,), {}).get(name))
+            if levels.get(key, fixed) not in values:
+                return False
+        return True
+
+    def exclusion(self, levels: Mapping[str, Level]) -> str | None:
+        """The entry of `exclude` that leaves out this combination, as a phrase."""
+        entries = self._data.data.get("exclude", [])
+        if not isinstance(entries, list):
+            self._data.fail(("exclude",), "must be a list of combinations", entries)
+        for index, entry in enumerate(entries):
+            path: Path_ = ("exclude", index)
+            if not isinstance(entry, dict) or not entry:
+                self._data.fail(path, "must hold `factor: level` lines", entry)
+            self._data.known_keys(entry, tuple(self._data.data["factors"]), path)
+            for key, value in entry.items():
+                if isinstance(value, list) and level_of(value) not in self._factors[key].values:
+                    rule = "is not a level of this factor; for several levels write several entries"
+                    self._data.fail((*path, key), rule, value)
+            if all(levels.get(key) == level_of(value) for key, value in entry.items()):
+                return f"excluded by {self._data.place(path)}"
+        return None
+
+    def arm(self, label: str, levels: dict[str, Level]) -> Arm:
+        """The arm of a combination: fixed values that do not exist in it are left out."""
+        sections = {name: dict(self._data.mapping((name,), {})) for name in SECTIONS}
+        for key, value in levels.items():
+            section, _, name = key.partition(".")
+            sections[section][name] = plain(value)
+        basis = sections["attention"].get("basis", "softmax")
+        fixed = self._data.mapping(("attention",), {})
+        applicable = settings_of(basis)
+        sections["attention"] = {
+            key: value
+            for key, value in sections["attention"].items()
+            if key in applicable or key not in fixed
+        }
+        chosen = tuple(
+            key for key, parameter in self._tuned.items() if self.exists(parameter, levels)
+        )
+        return Arm(label=label, factors=levels, sections=sections, tuned=chosen)
+
+    def check_arm(self, arm: Arm) -> None:
+        """Build the configurations at the ends of every range, of attention settings in pairs."""
+        lows = {key: ends(self._tuned[key])[0] for key in arm.tuned}
+        self.check_config(arm.config(lows))
+        of_attention = [key for key in arm.tuned if key.startswith("attention.")]
+        corners: list[dict[str, Level]] = [
+            {key: value} for key in arm.tuned for value in ends(self._tuned[key])
+        ]
+        for pair in itertools.combinations(of_attention, 2):
+            of_pair = itertools.product(*(ends(self._tuned[key])[1:] for key in pair))
+            corners += [dict(zip(pair, values, strict=True)) for values in of_pair]
+        for corner in corners:
+            try:
+                self.check_config(arm.config({**lows, **corner}))
+            except CombinationError as error:
+                shown = ", ".join(f"{key} = {shorten(value)}" for key, value in corner.items())
+                self._data.fail(("tuned", *list(corner)[:1]), f"{shown} in {arm.label}: {error}")
+
+    def check_config(self, sections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Build a configuration, but for one whose parts all stood in right ones before.
+
+        How a model is trained does not change whether the model can be built, so of a grid over
+        both only a few configurations are built.
+        """
+        training = {"training": sections["training"]}
+        shape = {name: sections[name] for name in SECTIONS if name not in training}
+        parts = {json.dumps(part, sort_keys=True, default=repr) for part in (training, shape)}
+        if not parts <= self._right:
+            TrialConfig.from_sections(sections).check()
+            self._right |= parts
+
+    def check_fixed(self) -> None:
+        """Refuse a fixed attention setting that exists in no arm."""
+        fixed = self._data.mapping(("attention",), {})
+        given = (
+            self._factors[BASIS].values
+            if BASIS in self._factors
+            else (fixed.get("basis", "softmax"),)
+        )
+        bases = tuple(map(str, given))
+        known = set().union(*map(settings_of, bases))
+        for key in fixed:
+            if key not in known:
+                self._data.fail(("attention", key), rule_for_unknown(key, bases))
+
+
+def ends(tuned: Tuned) -> tuple[Level, ...]:
+    """The values at which a tuned parameter is checked."""
+    if tuned.values is not None:
+        return tuned.values
+    assert tuned.low is not None
+    assert tuned.high is not None
+    return (tuned.low, tuned.high)
+
+
+def rule_for_unknown(setting: str, bases: Sequence[str]) -> str:
+    """Why an attention setting is refused that none of the bases has."""
+    if setting in settings_of_all():
+        return f"exists for none of the bases here: {', '.join(bases)}"
+    return f"unknown key. {nearest_setting(setting)}"
+
+
+def trial_config(space: Space, arm: Arm) -> TrialConfig:
+    """A configuration of an arm, with each tuned parameter at its first end."""
+    return TrialConfig.from_sections(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
+
+
+def sections_of(space: Space, arm: Arm) -> dict[str, dict[str, object]]:
+    """A configuration of an arm, with each tuned parameter at its first end."""
+    trial_config(space, arm).check()
+    return arm.config({key: ends(space.tuned[key])[0] for key in arm.tuned})

@@ -1,0 +1,63 @@
+"""What of a launch is refused before anything heavy is loaded: file, `--set` and name as text.
+
+What the settings mean is checked by `karat.space.reader`, which brings torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from karat.errors import InputError, shorten
+from karat.space.names import why_no_name
+from karat.space.yaml_reader import Document, parse_scalar, read_yaml
+
+
+def read_question(
+    path: Path, assignments: Sequence[str], name: str | None
+) -> tuple[Document, dict[str, str]]:
+    """The file's data, and the `--set` assignments as dotted key to YAML text.
+
+    Args:
+        path: the YAML file.
+        assignments: `KEY=VALUE`, as typed.
+        name: in place of the file's `study`.
+
+    Raises:
+        InputError: what is wrong, and where.
+    """
+    overrides = _overrides(assignments)
+    document = read_yaml(path)
+    if not isinstance(document.data, dict):
+        raise InputError(f"{path}: must hold `key: value` lines")
+    _check_name(document, path, overrides, name)
+    return document, overrides
+
+
+def place_of(key: str, text: str) -> str:
+    """How messages call an assignment."""
+    return f"--set {key}={text if len(text) <= 60 else shorten(text)}"
+
+
+def _overrides(assignments: Sequence[str]) -> dict[str, str]:
+    overrides = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            shown = assignment if len(assignment) <= 60 else shorten(assignment)
+            raise InputError(f"--set {shown}: must be KEY=VALUE (training.epochs=3)")
+        parse_scalar(text, place_of(key, text))
+        overrides[key] = text
+    return overrides
+
+
+def _check_name(
+    document: Document, path: Path, overrides: Mapping[str, str], name: str | None
+) -> None:
+    place, given = f"{path}:{document.lines.get(('study',), 1)}", document.data.get("study")
+    if "study" in overrides:
+        place = place_of("study", overrides["study"])
+        given = parse_scalar(overrides["study"], place)
+    if name is not None:
+        place, given = "--name", name
+    rule = why_no_name(given)
+    if rule is not None:
+        raise InputError(f"{place}: study = {shorten(given)}: {rule}")

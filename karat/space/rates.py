@@ -1,0 +1,50 @@
+"""TODO"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Hours of GPUs and CPU cores, of the clock on the wall, and US dollars."""
+
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    wall_hours: float = 0.0
+    usd: float = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        gpu, cpu, wall, usd = (ours + theirs for ours, theirs in pairs)
+        return Spent(gpu_hours=gpu, cpu_hours=cpu, wall_hours=wall, usd=usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a trial takes and what that costs; in the journal with every launch."""
+
+    cpus: int = 0
+    gpus: float = 0.0
+    usd_per_cpu_hour: float | None = None
+    usd_per_gpu_hour: float | None = None
+
+    def price(self, slot_s: float, wall_s: float = 0.0, gpu_s: float | None = None) -> Spent:
+        """Of so many seconds of trials, within so many of the wall's clock.
+
+        Args:
+            slot_s, wall_s: these.
+            gpu_s: seconds of whole GPUs, where the trials do not all take `gpus` of them.
+        """
+        gpu_s = self.gpus * slot_s if gpu_s is None else gpu_s
+        cpu, gpu = self.cpus * slot_s / _HOUR_S, gpu_s / _HOUR_S
+        usd = cpu * (self.usd_per_cpu_hour or 0) + gpu * (self.usd_per_gpu_hour or 0)
+        return Spent(gpu_hours=gpu, cpu_hours=cpu, wall_hours=wall_s / _HOUR_S, usd=usd)
+
+
+def limits_of(source: Mapping[str, Any]) -> dict[str, float]:
+    """The limits that the source of a space sets."""
+    return {key: float(value) for key, value in source.get("budget", {}).items() if value}

@@ -1,0 +1,317 @@
+"""From a YAML file to a checked `Space`: every refusal names file, line, value and rule."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jobs.site import ClusterConfig, cluster_of
+from karat.attention.config import settings_of
+from karat.errors import DataError, InputError, SettingError, nearest
+from karat.parameters import Factor, Level, Scalar, Tuned, level_of, nearest_level, plain
+from karat.samplers import MAX_TRIALS, SAMPLERS, SearchConfig
+from karat.schedulers import make_scheduler
+from karat.settings import build
+from karat.space.arms import BASIS, Arms, ends, rule_for_unknown
+from karat.space.document import KEYS, SpaceData
+from karat.space.names import why_no_name
+from karat.space.overrides import place_of
+from karat.space.references import confirmed_factor, references
+from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
+from karat.space.space import SECTIONS, Arm, Space
+from karat.space.yaml_reader import Document, Path_, parse_scalar, read_yaml
+
+MAX_PARAMETERS = 50  # factors, and tuned parameters
+
+
+def load_space(
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    name: str | None = None,
+    document: Document | None = None,
+    cluster: ClusterConfig | None = None,
+) -> Space:
+    """Read and check a space.
+
+    Args:
+        path: the YAML file.
+        overrides: `--set` assignments, dotted key to YAML text.
+        name: in place of the file's `study`.
+        document: the file's data, if it has been read.
+        cluster: the site in place of the file's.
+
+    Raises:
+        InputError: what is wrong, with file and line, and what would be right.
+    """
+    reader = SpaceFile(read_yaml(path) if document is None else document, str(path))
+    for key, text in (overrides or {}).items():
+        reader.override(key, text)
+    if name is not None:
+        reader.assign(("study",), name, "--name")
+    space = reader.read()
+    if cluster is None:
+        cluster = cluster_of(reader.data.get("cluster"), path)
+    return reader.at_a_site(space, cluster)
+
+
+def space_of(source: Mapping[str, Any], name: str, place: str) -> Space:
+    """The space that a journal tells of.
+
+    Args:
+        source: `Space.source`, as the journal keeps it.
+        name: of the study.
+        place: where the source stands, for messages.
+
+    Raises:
+        InputError: it is no space to this version of karat, or its data is not here.
+    """
+    return SpaceFile(Document({**source, "study": name}, {}), place).read()
+
+
+class SpaceFile(SpaceData):
+    """A space's data while it is read; see `SpaceData` for where every value came from."""
+
+    def __init__(self, document: Document, file: str) -> None:
+        super().__init__(document, file)
+        self._factors: dict[str, Factor] = {}  # or each `when` would read all those above it again
+        self.known_keys(self.data, KEYS, ())
+
+    def override(self, key: str, text: str) -> None:
+        """Put in one `--set key=value`."""
+        place = place_of(key, text)
+        parts = key.split(".")
+        if parts[0] not in KEYS:
+            raise InputError(f"{place}: unknown key {parts[0]!r}. {nearest(parts[0], KEYS)}")
+        path: Path_ = tuple(parts)
+        if parts[0] in ("factors", "tuned", "reference") and len(parts) >= 3:
+            path = (parts[0], ".".join(parts[1:3]), *parts[3:])
+        elif parts[0] in SECTIONS and len(parts) == 2:
+            for group in ("factors", "tuned"):
+                if key in self.mapping((group,), {}):
+                    raise InputError(
+                        f"{place}: {key} is one of the {group} here; use --set {group}.{key}=..."
+                    )
+        self.assign(path, parse_scalar(text, place), place)
+
+    def read(self) -> Space:
+        """The checked space."""
+        name: Any = self.data.get("study")
+        if (rule := why_no_name(name)) is not None:
+            self.fail(("study",), rule, name)
+        question, seed = self.data.get("question", ""), self.data.get("seed", 0)
+        if not isinstance(question, str):
+            self.fail(("question",), "must be text", question)
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            self.fail(("seed",), "must be a whole number, at least 0", seed)
+        try:
+            search = build(SearchConfig, self.mapping(("search",)), "search")
+            confirm = build(ConfirmConfig, self.mapping(("confirm",), {}), "confirm")
+            resources = ResourceConfig.from_settings(self.mapping(("resources",), {}))
+            budget = build(BudgetConfig, self.mapping(("budget",), {}), "budget")
+            tracking = build(TrackingConfig, self.mapping(("tracking",), {}), "tracking")
+            early_stopping = self.mapping(("early_stopping",), {"scheduler": "none"})
+            make_scheduler(early_stopping, search.mode)
+            factors = {key: self.factor(key) for key in self.few("factors")}
+            tuned = {key: self.tuned(key) for key in self.few("tuned")}
+            SAMPLERS[search.sampler].check(search, tuple(tuned.values()))
+            arms = Arms(self, factors, tuned)
+        except SettingError as error:
+            self.refuse(error)
+        except DataError as error:
+            raise InputError(f"{self.place(('data',))}: data: {error}") from error
+        by = confirmed_factor(self, confirm, factors)
+        compared = references(self, arms, factors, by)
+        self.check_search(search, arms.found, set(compared.values()), tuned)
+        return Space(
+            name=name,
+            question=question,
+            seed=seed,
+            data=self.mapping(("data",)),
+            factors=factors,
+            tuned=tuned,
+            arms={arm.label: arm for arm in arms.found},
+            excluded=tuple(arms.excluded),
+            references=compared,
+            search=search,
+            early_stopping=early_stopping,
+            confirm=replace(confirm, by=by),
+            resources=resources,
+            budget=budget,
+            tracking=tracking,
+            source=self.data,
+        )
+
+    def at_a_site(self, space: Space, cluster: ClusterConfig) -> Space:
+        """The space with its site, which must have a price where money is limited."""
+        key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
+        if space.budget.usd is not None and getattr(cluster, key) is None:
+            rule = f"there is no price; say what an hour costs: cluster.{key}"
+            self.fail(("budget", "usd"), rule, space.budget.usd)
+        return replace(space, cluster=cluster)
+
+    def parameter(self, path: Path_) -> None:
+        """Check that the last part of a path names a parameter that is given only once."""
+        group, key = path[0], str(path[-1])
+        section, _, name = key.partition(".")
+        if section not in SECTIONS or not name:
+            self.fail(
+                path, f"must be section.key, with one of these sections: {', '.join(SECTIONS)}"
+            )
+        if name in self.mapping((section,), {}):
+            self.fail(path, f"stands under {section} too ({self.place((section, name))}); keep one")
+        if group == "tuned" and key in self.mapping(("factors",)):
+            self.fail(path, "is a factor too; it can be the one or the other")
+
+    def levels(self, values: Any, path: Path_) -> tuple[Level, ...]:
+        """A factor's levels: each a scalar, or a list of scalars."""
+        for value in self.filled(values, path):
+            items = value if isinstance(value, list) else [value]
+            if not items or not all(map(is_scalar, items)):
+                rule = "each value must be text, a number, true or false, or a list of these"
+                self.fail(path, rule, value)
+        levels = tuple(map(level_of, values))
+        if len(set(levels)) < len(levels):
+            self.fail(path, "a value stands here twice", values)
+        return levels
+
+    def scalars(self, values: Any, path: Path_) -> tuple[Scalar, ...]:
+        """The values of a tuned parameter: distinct scalars."""
+        for value in self.filled(values, path):
+            if isinstance(value, list):
+                self.fail(path, "a tuned value must not be a list; a level of a factor may", value)
+            if not is_scalar(value):
+                self.fail(path, "each value must be text, a number, true or false", value)
+        if len(set(values)) < len(values):
+            self.fail(path, "a value stands here twice", values)
+        return tuple(values)
+
+    def when(self, path: Path_, factors: Mapping[str, Any]) -> dict[str, tuple[Level, ...]]:
+        """The `when:` of a factor or range; it may name factors above it and fixed values."""
+        conditions = {}
+        for key, given in self.mapping((*path, "when"), {}).items():
+            at = (*path, "when", key)
+            section, _, name = key.partition(".")
+            if key in factors:
+                known = self.factor(key).values
+            elif name in self.mapping((section,), {}) if section in SECTIONS else False:
+                known = (level_of(self.data[section][name]),)
+            else:
+                self.fail(at, f"must be a factor listed above. {nearest(key, factors)}")
+            conditions[key] = self.alternatives(given, known, at)
+        return conditions
+
+    def implied(
+        self, key: str, path: Path_, when: dict[str, tuple[Level, ...]]
+    ) -> dict[str, tuple[Level, ...]]:
+        """With the condition that goes without saying: a setting exists where the basis has it."""
+        section, _, name = key.partition(".")
+        if section != "attention" or name == "basis" or BASIS in when:
+            return when
+        bases = self.bases_above(key)
+        having = tuple(basis for basis in bases if name in settings_of(basis))
+        if not having:
+            self.fail(path, rule_for_unknown(name, bases))
+        return when if len(having) == len(bases) else {BASIS: having, **when}
+
+    def bases_above(self, key: str) -> tuple[str, ...]:
+        """The bases beside which a factor or a tuned parameter stands."""
+        factors = self.data["factors"]
+        if BASIS in factors and list(factors).index(BASIS) < [*factors, key].index(key):
+            return tuple(map(str, self.factor(BASIS).values))
+        return (self.mapping(("attention",), {}).get("basis", "softmax"),)
+
+    def alternatives(self, given: Any, known: Sequence[Level], path: Path_) -> tuple[Level, ...]:
+        """The levels that a condition names: one, or a list of several.
+
+        A list that is a level itself is that one level.
+        """
+        several = tuple(map(level_of, given)) if isinstance(given, list) else (given,)
+        strange = [value for value in several if value not in known]
+        if isinstance(given, list) and level_of(given) in known:
+            if not strange:
+                rule = (
+                    f"is a level, and each of its values is one too; for the list write [{given}]"
+                )
+                self.fail(path, rule, given)
+            return (level_of(given),)
+        if strange:
+            self.fail(path, f"is never that. {nearest_level(strange[0], known)}", plain(strange[0]))
+        return several
+
+    def few(self, group: str) -> dict[str, Any]:
+        """The entries under `factors` or `tuned`, of which there are not too many."""
+        entries = self.mapping((group,), None if group == "factors" else {})
+        if len(entries) > MAX_PARAMETERS:
+            self.fail((group,), f"holds {len(entries)} parameters; at most {MAX_PARAMETERS}")
+        return entries
+
+    def factor(self, key: str) -> Factor:
+        """One entry under `factors`."""
+        if key not in self._factors:
+            self._factors[key] = self._read_factor(key)
+        return self._factors[key]
+
+    def _read_factor(self, key: str) -> Factor:
+        path: Path_ = ("factors", key)
+        self.parameter(path)
+        given = self.data["factors"][key]
+        if isinstance(given, dict):
+            self.known_keys(given, ("values", "when"), path)
+            above = list(itertools.takewhile(lambda name: name != key, self.data["factors"]))
+            when = self.when(path, dict.fromkeys(above))
+            values = self.levels(given.get("values"), path)
+        else:
+            when, values = {}, self.levels(given, path)
+        if key == "attention.basis":
+            for value in values:
+                settings_of(plain(value))  # refuses an unknown one before anything refers to it
+        return Factor(name=key, values=values, when=self.implied(key, path, when))
+
+    def tuned(self, key: str) -> Tuned:
+        """One entry under `tuned`."""
+        path: Path_ = ("tuned", key)
+        self.parameter(path)
+        given = self.mapping(path)
+        self.known_keys(given, ("values", "low", "high", "log", "when"), path)
+        when = self.implied(key, path, self.when(path, self.data["factors"]))
+        log = given.get("log", False)
+        if "values" in given:
+            if {"low", "high", "log"} & set(given):
+                self.fail(path, "give either values, or low and high")
+            values = self.scalars(given["values"], path)
+            return Tuned(name=key, values=values, low=None, high=None, log=False, when=when)
+        low, high = (self.number((*path, name), given.get(name)) for name in ("low", "high"))
+        if not isinstance(log, bool):
+            self.fail((*path, "log"), "must be true or false", log)
+        if not low < high:
+            self.fail((*path, "high"), f"must be greater than low, {low:g}", high)
+        if log and low <= 0:
+            self.fail((*path, "low"), "must be greater than 0 on a logarithmic scale", low)
+        return Tuned(name=key, values=None, low=low, high=high, log=log, when=when)
+
+    def check_search(
+        self,
+        search: SearchConfig,
+        arms: list[Arm],
+        references: set[str],
+        tuned: Mapping[str, Tuned],
+    ) -> None:
+        """Refuse a budget that does not reach every arm, and a grid without end."""
+        if search.trials is None:
+            grid = sum(math.prod(len(ends(tuned[k])) for k in arm.tuned) for arm in arms)
+            if grid > MAX_TRIALS:
+                self.fail(("tuned",), f"the grid has {grid} trials; at most {MAX_TRIALS}")
+            return
+        if search.allocation == "equal" and search.trials < len(arms):
+            rule = f"must be at least {len(arms)}, one for each arm"
+            self.fail(("search", "trials"), rule, search.trials)
+        if search.allocation == "free" and search.trials <= len(references):
+            rule = f"must be at least {len(references) + 1}, one for each reference and one for the others"
+            self.fail(("search", "trials"), rule, search.trials)
+
+
+def is_scalar(value: object) -> bool:
+    """Text, a number, true or false."""
+    return isinstance(value, str | int | float)

@@ -1,0 +1,88 @@
+"""Which arms the others are compared with, at each level of the factor that is confirmed."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NoReturn
+
+from karat.errors import nearest
+from karat.parameters import Factor, Level, level_of, level_text, nearest_level, plain
+from karat.space.arms import Arms
+from karat.space.document import SpaceData
+from karat.space.settings import ConfirmConfig
+from karat.space.space import Arm
+
+
+def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[str, Factor]) -> str:
+    """Settle which factor's levels are confirmed."""
+    by = confirm.by
+    if by is None and len(factors) == 1:
+        by = next(iter(factors))
+    if by is None or by not in factors:
+        rule = f"must be the factor whose levels are confirmed. {nearest(by, factors)}"
+        data.fail(("confirm", "by"), rule, by)
+    return by
+
+
+def references(
+    data: SpaceData, arms: Arms, factors: Mapping[str, Factor], by: str
+) -> dict[Level, str]:
+    """For each level of `by` that is confirmed, the arm that it is compared with."""
+    fitting = _fitting(data, arms.found, factors)
+    others = [arm for arm in arms.found if arm not in fitting]
+    contested = [
+        level for level in factors[by].values if any(arm.factors.get(by) == level for arm in others)
+    ]
+    if len(fitting) == 1:
+        if not contested:
+            why = f": {arms.excluded[0].rule}" if arms.excluded else ""
+            data.fail(("confirm", "by"), f"exists in no arm but the reference{why}", by)
+        return dict.fromkeys(contested, fitting[0].label)
+    at_level = Counter(arm.factors.get(by) for arm in fitting)
+    if by in _wanted(data) or at_level != Counter(factors[by].values):
+        _refuse(data, fitting, factors, by)
+    for level in factors[by].values:
+        if level not in contested:
+            rule = f"has no arm but its reference at {level_text(level)}; take that level out"
+            data.fail(("confirm", "by"), rule, by)
+    return {level: arm.label for arm in fitting if (level := arm.factors[by]) in contested}
+
+
+def _wanted(data: SpaceData) -> dict[str, Level]:
+    """The levels that make an arm a reference."""
+    given = data.mapping(("reference",), {"attention.basis": "softmax"})
+    return {key: level_of(value) for key, value in given.items()}
+
+
+def _fitting(data: SpaceData, arms: list[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
+    """The arms that have all levels that `reference` names."""
+    for key, level in _wanted(data).items():
+        if key not in factors:
+            rule = f"must be one of the factors. {nearest(key, factors)}"
+            data.fail(("reference", key), rule)
+        if level not in factors[key].values:
+            rule = f"is not a level of this factor. {nearest_level(level, factors[key].values)}"
+            data.fail(("reference", key), rule, plain(level))
+    wanted = _wanted(data).items()
+    return [arm for arm in arms if all(arm.factors.get(k) == v for k, v in wanted)]
+
+
+def _refuse(
+    data: SpaceData, fitting: list[Arm], factors: Mapping[str, Factor], by: str
+) -> NoReturn:
+    """Say how many arms `reference` fits, and what would make it fit one, or one at each level."""
+    differing = [
+        key for key in factors if key != by and len({arm.factors.get(key) for arm in fitting}) > 1
+    ]
+    found = {arm.factors.get(by) for arm in fitting}
+    missing = [level_text(level) for level in factors[by].values if level not in found]
+    advice = f"it fits none at {', '.join(missing)}"
+    if differing:
+        advice = f"name a level of {', '.join(differing)} too"
+    elif not fitting:
+        advice = "no arm has all of this"
+    shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
+    data.fail(
+        ("reference",),
+        f"must fit one arm, or one at each level of {by}; it fits {len(fitting)}"
+        f"{f' ({shown})' if fitting else ''}: {advice}",
+    )

@@ -1,0 +1,182 @@
+"""What must hold of every study, checked from what is on disk and in MLflow.
+
+| invariant | what is looked at |
+|---|---|
+| trials are as planned, and each is there once | `trial_asked` against the space's totals |
+| a trial runs in one segment at a time, and ends once | segments and ends |
+| its epochs follow each other without gap or repeat | reports, from each segment's start |
+| a segment starts after the last epoch reported, or says which checkpoints were passed over: one for one epoch, both that are kept for more | starts of segments |
+| every checkpoint that is referred to verifies | files below `trials/` |
+| a finished study has finished trials only | the last event |
+| MLflow has one run for each trial, with its configuration, its end, all its epochs and the last value | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.lock import is_locked
+from karat.journal.state import StudyState, Trial
+from karat.space.settings import DeletedRuns
+from karat.tracking.audit import audit_runs
+
+_KINDS_OF_TRIALS = (
+    *("segment_started", "segment_placed", "reported"),
+    *("segment_ended", "trial_ended"),
+)
+
+
+def audit(
+    folder: Path, *, tracking: bool = True, deleted_runs: DeletedRuns | None = None
+) -> list[str]:
+    """What is wrong with a study, each as one line; nothing if all invariants hold.
+
+    Args:
+        folder: the study's.
+        tracking: whether MLflow is looked at too.
+        deleted_runs: what was asked for them, in place of what the space says.
+
+    Raises:
+        JournalError: the journal is damaged, so that nothing can be said.
+    """
+    running = is_locked(folder)
+    events = list(read_events(folder / FILE_NAME))
+    state = StudyState.of(events)
+    found = [*_order(events), *_plan(state), *_ends(state, running)]
+    for trial in state.trials.values():
+        found += _checkpoints(folder, trial)
+    if tracking:
+        found += audit_runs(folder, events, state, running, deleted_runs)
+    return found
+
+
+def _order(events: Sequence[Event]) -> Iterator[str]:
+    """Segments, epochs and ends of each trial, one event after the other."""
+    running: dict[int, int] = {}
+    segments: Counter[int] = Counter()
+    epochs: dict[int, int] = {}
+    ended: set[int] = set()
+    asked: set[int] = set()
+    if not events or events[0].kind != "study_created":
+        yield "the journal does not begin with study_created"
+    for event in events:
+        number = event.data.get("trial", -1)
+        where = f"event {event.seq}: trial {number}"
+        if event.kind == "trial_asked":
+            if number in asked:
+                yield f"{where} was asked for twice"
+            elif number != len(asked):
+                yield f"{where} follows trial {len(asked) - 1}"
+            asked.add(number)
+        if event.kind not in _KINDS_OF_TRIALS:
+            continue
+        if number in ended:
+            yield f"{where}: {event.kind} after its end"
+        if event.kind == "segment_started":
+            if number in running:
+                yield f"{where}: segment {event.data['segment']} started while another one ran"
+            if event.data["segment"] != segments[number]:
+                yield f"{where}: segment {event.data['segment']} where {segments[number]} was due"
+            if event.data["from_epoch"] > epochs.get(number, 0):
+                yield f"{where}: starts after epoch {event.data['from_epoch']}, which was never reported"
+            yield from (f"{where}: {text}" for text in _repeats(event, epochs.get(number, 0)))
+            segments[number] += 1
+            running[number] = event.data["segment"]
+            epochs[number] = event.data["from_epoch"]
+        elif event.kind == "segment_placed":
+            if running.get(number) != event.data["segment"]:
+                yield f"{where}: a place for segment {event.data['segment']}, which does not run"
+        elif event.kind == "reported":
+            if running.get(number) != event.data["segment"]:
+                yield f"{where}: a report from segment {event.data['segment']}, which does not run"
+            if event.data["epoch"] != epochs.get(number, 0) + 1:
+                yield f"{where}: epoch {event.data['epoch']} after epoch {epochs.get(number, 0)}"
+            epochs[number] = event.data["epoch"]
+        elif event.kind == "segment_ended":
+            if running.pop(number, None) != event.data["segment"]:
+                yield f"{where}: segment {event.data['segment']} ended, which did not run"
+        else:
+            running.pop(number, None)
+            ended.add(number)
+
+
+def _repeats(started: Event, last: int) -> Iterator[str]:
+    """Epochs that a segment does again without a reason; `last` is the last one reported."""
+    from karat.training.checkpoint import KEPT  # brings torch
+
+    again, named = last - started.data["from_epoch"], len(started.data.get("passed_over", ()))
+    if min(again, KEPT) > named:
+        yield (
+            f"starts again after epoch {started.data['from_epoch']}, and {last} were reported; "
+            f"checkpoints passed over: {min(again, KEPT)} needed, {named} named"
+        )
+
+
+def _plan(state: StudyState) -> Iterator[str]:
+    """Numbers of trials against the plan."""
+    if not state.created:
+        return
+    confirmed = 0
+    if state.confirmation is not None:
+        confirmed = len(state.confirmation["cells"]) * state.created["confirm"]["seeds"]
+    for phase, planned in (("search", state.created["totals"]["search"]), ("confirm", confirmed)):
+        trials = state.of_phase(phase)  # type: ignore[arg-type]
+        if len(trials) > planned:
+            yield f"{len(trials)} trials of phase {phase}; {planned} were planned"
+        is_cut = phase == "search" and state.search_cut
+        if state.status == "completed" and len(trials) < planned and not is_cut:
+            yield f"the study is complete with {len(trials)} of {planned} trials of phase {phase}"
+    cells = Counter((t.arm, t.seed) for t in state.of_phase("confirm"))
+    for (arm, seed), count in cells.items():
+        if count > 1:
+            yield f"{arm} was confirmed {count} times with seed {seed}"
+    if used := {t.seed for t in state.of_phase("search")} & {seed for _, seed in cells}:
+        yield f"seeds of the search were used again for confirmation: {sorted(used)}"
+
+
+def _ends(state: StudyState, running: bool) -> Iterator[str]:
+    """Who may still be running."""
+    if state.status in ("completed", "failed"):
+        for trial in state.trials.values():
+            if not trial.ended:
+                yield f"the study is {state.status}, and trial {trial.number} has not ended"
+    for trial in state.trials.values():
+        last = trial.reports[-1].epoch if trial.reports else 0
+        if trial.status == "completed" and last != trial.epochs:
+            yield f"trial {trial.number} is complete after epoch {last} of {trial.epochs}"
+        if trial.status == "running" and state.status == "interrupted" and not running:
+            yield f"trial {trial.number} runs, and the study is interrupted"
+
+
+def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
+    """The weights of a completed trial, and what a trial that goes on would go on from."""
+    from karat.errors import CheckpointError
+    from karat.training.checkpoint import (  # brings torch
+        SERIES,
+        epoch_of,
+        load_checkpoint,
+        newest_first,
+    )
+
+    own = folder / "trials" / f"{trial.number:04d}"
+    last = trial.reports[-1].epoch if trial.reports else 0
+    known = {s: [p for p in newest_first(own, s) if epoch_of(p) <= last] for s in SERIES}
+    ahead = max(map(epoch_of, newest_first(own, "epoch")), default=0)
+    if ahead > last + 1:  # a worker reports each epoch before it goes on
+        yield f"trial {trial.number}: a checkpoint after epoch {ahead}, and reports up to {last}"
+    wanted = []
+    kept = trial.status not in ("failed", "stopped") and not trial.weights_dropped
+    if trial.reports and kept:
+        wanted += known["best"][:1]
+        if not known["best"]:
+            yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"
+    if not trial.ended:
+        if trial.reports and not known["epoch"]:
+            yield f"trial {trial.number}: there is no checkpoint to go on from in {own}"
+        wanted += [*known["epoch"], *(p for p in known["within"] if epoch_of(p) == last)]
+    for path in wanted:
+        try:
+            load_checkpoint(path, trial.fingerprint)
+        except CheckpointError as error:
+            yield f"trial {trial.number}: {error}"

@@ -1,0 +1,60 @@
+"""TODO"""
+
+import uuid
+from pathlib import Path
+
+from karat.journal.state import StudyState
+from karat.planning.plans.adaptive import Search
+from karat.planning.plans.confirmation import contests_of
+from karat.settings import fields_of
+from karat.space.arms import trial_config
+from karat.space.reader import space_of
+from karat.space.space import Space
+from karat.training.config import costs_of_trial
+
+
+def original_space(known: StudyState, folder: Path) -> Space:
+    """The question as the journal of a study has it, before any extension."""
+    return space_of(known.original["space"], known.original["name"], str(folder))
+
+
+def description(space: Space, fingerprint: str) -> dict[str, object]:
+    """The first event of a study: the question, settled before anything is run."""
+    arms: list[dict[str, object]] = []
+    classes: tuple[str, ...] = ()
+    for arm in space.arms.values():
+        config = trial_config(space, arm)
+        costs = costs_of_trial(config)
+        classes = config.data.info().classes
+        arms.append(
+            {
+                "label": arm.label,
+                "factors": dict(arm.factors),
+                "tuned": list(arm.tuned),
+                "parameters": costs.parameters,
+                "flops": costs.forward_flops,
+            }
+        )
+    confirm = {key: getattr(space.confirm, key) for key in fields_of(type(space.confirm))}
+    search = {key: getattr(space.search, key) for key in fields_of(type(space.search))}
+    return {
+        "name": space.name,
+        "uid": uuid.uuid4().hex,
+        "question": space.question,
+        "space": space.source,
+        "space_hash": space.hash,
+        "seed": space.seed,
+        "metric": space.search.metric,
+        "mode": space.search.mode,
+        "references": [{"level": level, "arm": arm} for level, arm in space.references.items()],
+        "arms": arms,
+        "excluded": [{"label": each.label, "rule": each.rule} for each in space.excluded],
+        "search": search,
+        "early_stopping": dict(space.early_stopping),
+        "confirm": confirm,
+        "data": {"fingerprint": fingerprint, "classes": list(classes)},
+        "totals": {
+            "search": Search(space).total,
+            "confirm": len(contests_of(space)) * space.confirm.seeds,
+        },
+    }

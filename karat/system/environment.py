@@ -1,0 +1,55 @@
+"""Where a study ran: versions, code and hardware, for the record."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from karat.system.paths import CODE
+
+_PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "numpy", "scikit-learn")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions of what counts, the git commit and whether it was altered, and the hardware."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "git": _git(),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpu": _cpu(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "gpus": gpus,
+    }
+
+
+def _git() -> dict[str, Any]:
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(CODE), *words],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        return {"commit": run("rev-parse", "HEAD"), "altered": bool(run("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": "not a git checkout", "altered": False}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

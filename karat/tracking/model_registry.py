@@ -1,0 +1,201 @@
+"""The best model of a study, in MLflow's model registry.
+
+The model is stored in the format `pt2` (torch.export), MLflow's own choice: it is loaded by
+`mlflow.pytorch.load_model` without pickle, and without karat or timm. Two things make it take
+batches of any size: an example with more than one picture, since the exporter holds a dimension
+of size 1 for a constant, and the signature that MLflow infers from an array, whose first
+dimension is open.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from karat.errors import CheckpointError, KaratError
+from karat.journal.state import StudyState, Trial
+from karat.tracking.runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
+from karat.training.checkpoint import epoch_of, load_checkpoint, newest_first
+
+REQUIREMENTS = ("torch", "torchvision", "timm")
+log = logging.getLogger(__name__)
+
+
+def best_confirmed(state: StudyState) -> tuple[Trial, list[float]] | None:
+    """The best trial of the best confirmed cell, and the metric of each completed seed of the cell.
+
+    The best cell has the best mean of the study's metric at the last epoch, over its completed
+    confirmation trials; None if there is none.
+    """
+    metric, mode = state.created["metric"], state.created["mode"]
+    sign = 1.0 if mode == "max" else -1.0
+    cells: dict[str, list[tuple[float, Trial]]] = defaultdict(list)
+    for trial in state.of_phase("confirm"):
+        value = trial.last(metric)
+        if trial.status == "completed" and value is not None:
+            cells[trial.arm].append((sign * value, trial))
+    if not cells:
+        return None
+    cell = max(cells.values(), key=lambda found: fmean(value for value, _ in found))
+    _, best = max(cell, key=lambda found: found[0])
+    return best, [sign * value for value, _ in cell]
+
+
+def register_best(
+    client: Any, uri: str, state: StudyState, folder: Path, runs: Mapping[int, str]
+) -> None:
+    """Register the best confirmed model under the study's name, once for each best trial.
+
+    A model that cannot be rebuilt or exported is an error in the log, not the end of the view.
+
+    Args:
+        client: an `MlflowClient`.
+        uri: of the tracking server.
+        state: a completed study.
+        folder: the study's.
+        runs: trial number to MLflow run, without deleted ones.
+
+    Raises:
+        MlflowException, SQLAlchemyError, OSError: MLflow failed; the call may be repeated.
+    """
+    name, uid = state.created["name"], state.created["uid"]
+    best = best_confirmed(state)
+    if best is None:
+        return
+    trial, values = best
+    known = client.search_model_versions(f"name = '{name}' and tags.`{UID_TAG}` = '{uid}'")
+    if any(_is_of(trial, each.tags) for each in known):
+        return
+    if trial.number not in runs:
+        log.warning(
+            "the best model (trial %d) is not registered: its run was deleted", trial.number
+        )
+        return
+    try:
+        model_id = _logged_model(client, runs[trial.number]) or _log_model(
+            client, uri, trial, folder, runs[trial.number]
+        )
+    except (KaratError, RuntimeError) as error:  # torch's export errors are RuntimeErrors
+        log.error("the best model (trial %d) is not registered: %s", trial.number, error)
+        return
+    with _fluent(uri):  # an SQL registry looks the model up there, whatever the client's address
+        _create_version(client, state, trial, values, runs[trial.number], model_id)
+
+
+def _is_of(trial: Trial, tags: Mapping[str, str]) -> bool:
+    """Whether a version bears the tags of this trial; those of older versions of karat lack one."""
+    ours = trial.fingerprint
+    return tags.get(TRIAL_TAG) == str(trial.number) and tags.get(FINGERPRINT_TAG, ours) == ours
+
+
+def _logged_model(client: Any, run_id: str) -> str | None:
+    """A whole model that an earlier, unfinished attempt left in the run."""
+    outputs = client.get_run(run_id).outputs
+    for output in outputs.model_outputs if outputs else ():
+        model = client.get_logged_model(output.model_id)
+        if model.status == "READY":
+            return str(model.model_id)
+    return None
+
+
+def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -> str:
+    """Log the model of a trial's best epoch in its run; returns MLflow's id of the model.
+
+    `Model.log` is what `mlflow.pytorch.log_model` calls. That one has no `run_id`, and to open
+    the run with `start_run` would set it running again and change its end. The model is made
+    first, since `Model.log` would put it into MLflow's default experiment.
+
+    Raises:
+        CheckpointError: the trial has no whole checkpoint of its best epoch.
+        InputError: the data set, which says how many classes there are, is gone.
+    """
+    import numpy as np
+    from mlflow import pytorch
+    from mlflow.models import Model
+
+    from karat.training.config import TrialConfig
+
+    paths = newest_first(folder / "trials" / f"{trial.number:04d}", "best")
+    if not paths:
+        raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its best epoch")
+    config = TrialConfig.from_sections(trial.config)
+    model = config.build_model(trial.seed)
+    model.load_state_dict(load_checkpoint(paths[0])["model"])
+    info = config.data.info()
+    # Zeros, since MLflow keeps the example twice, as text.
+    example = np.zeros((2, info.channels, info.image_size, info.image_size), dtype=np.float32)
+    run = client.get_run(run_id)
+    made = client.create_logged_model(
+        run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
+    )
+    with _fluent(uri), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Model.log(
+            artifact_path=None,
+            flavor=pytorch,
+            model_id=made.model_id,
+            run_id=run_id,
+            step=epoch_of(paths[0]),
+            pytorch_model=model.eval(),
+            input_example=example,
+            pip_requirements=[f"{each}=={_version(each)}" for each in REQUIREMENTS],
+        )
+    return str(made.model_id)
+
+
+def _create_version(
+    client: Any,
+    state: StudyState,
+    trial: Trial,
+    values: list[float],
+    run_id: str,
+    model_id: str,
+) -> None:
+    name, metric = state.created["name"], state.created["metric"]
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description=state.created["question"])
+    made = client.create_model_version(
+        name,
+        source=f"models:/{model_id}",
+        run_id=run_id,
+        model_id=model_id,
+        tags={
+            UID_TAG: state.created["uid"],
+            TRIAL_TAG: str(trial.number),
+            FINGERPRINT_TAG: trial.fingerprint,
+            "karat.arm": trial.arm,
+        },
+        description=(
+            f"{trial.arm}: mean {metric} {fmean(values):.4f} over {len(values)} seeds; "
+            f"this is seed {trial.seed_index} (trial {trial.number})"
+        ),
+    )
+    versions = json.dumps([{"name": name, "version": made.version}])
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+
+
+def _version(package: str) -> str:
+    """Without the local part (`+cu130`), which no package index knows."""
+    return version(package).partition("+")[0]
+
+
+@contextlib.contextmanager
+def _fluent(uri: str) -> Iterator[None]:
+    """MLflow's global address, for the one call that takes no other; undone in the environment too."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before

@@ -1,0 +1,375 @@
+"""One trial from configuration to result: a function of the configuration alone."""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from karat.datasets import Pictures, load_splits
+from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
+from karat.models.build import count_parameters
+from karat.models.convert import kernels_of
+from karat.seeds import derive
+from karat.system import fault_injection
+from karat.system.disk_quota import DiskBudget
+from karat.training.batch_sampler import BatchParts
+from karat.training.checkpoint import (
+    drop_after,
+    drop_half_written,
+    keep_newest,
+    load_last_good,
+    save_series,
+)
+from karat.training.config import TrialConfig
+from karat.training.process_group import Group, summed_up
+
+EVALUATED_TOGETHER = 256  # pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What one epoch gave: epochs done (from 1), metrics, and the seconds that it took."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Training left off within an epoch: epochs done, and steps of the next one. A checkpoint is kept."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Within:
+    """Where in an epoch training stands: steps done, the sum of their losses, seconds.
+
+    `random` has the random states of each process of the trial.
+    """
+
+    step: int
+    loss: Tensor
+    seconds: float
+    random: list[list[Tensor]]
+
+
+class Trainer:
+    """Trains one trial, epoch by epoch; resumes from the last good checkpoint in its folder.
+
+    For one seed, all configurations see the same order of the data. In a group of processes each
+    works on its part of every batch, with gradients averaged so that the step is that of the whole
+    batch; rank 0 writes the checkpoints, and all read them.
+
+    Args:
+        config: of the trial.
+        seed: of weights and data order.
+        folder: for checkpoints; None keeps none.
+        test_at_end: whether the test split is evaluated, once, after the last epoch.
+        metric: the validation metric whose best epoch's weights are kept.
+        mode: whether the best `metric` is the highest (`max`) or the lowest (`min`).
+        resume_at_most: epochs that the record of the trial knows; later checkpoints are ignored.
+        micro_batches: parts in which a batch goes through the model, with gradients summed up: the
+            same step in less memory.
+        owner: whose the checkpoints are.
+        budget: of the study's disk.
+        is_to_pause: asked after every step; True makes `run_epoch` write a checkpoint within the
+            epoch and return. In a group it is enough that one is told to.
+        group: the processes that train this trial.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        seed: int,
+        *,
+        folder: Path | None = None,
+        test_at_end: bool = False,
+        metric: str = "val_accuracy",
+        mode: str = "max",
+        resume_at_most: int = 0,
+        micro_batches: int = 1,
+        owner: str = "",
+        budget: DiskBudget | None = None,
+        is_to_pause: Callable[[], bool] = lambda: False,
+        group: Group | None = None,
+    ) -> None:
+        self.group = group or Group()
+        self.micro_batches, self._is_to_pause = micro_batches, is_to_pause
+        self.owner, self.budget = owner, budget
+        self.config, self.seed, self.folder = config, seed, folder
+        self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
+        self.splits = load_splits(config.data)
+        self.model = config.build_model(seed)
+        self.device = self.group.device()
+        self.model.to(self.device)
+        size = len(self.splits.train)  # type: ignore[arg-type]
+        self.batch_size = min(config.training.batch_size, size)
+        self.steps_per_epoch = size // self.batch_size
+        if self.batch_size < self.group.size:
+            rule = f"must be at least the number of the trial's processes, {self.group.size}"
+            raise SettingError("training.batch_size", rule, self.batch_size)
+        self.optimizer, self.scheduler = self._make_optimizer()
+        self.epoch = 0
+        self.best = -math.inf
+        self._within: _Within | None = None
+        if folder is not None:
+            self._resume(folder, resume_at_most)
+        self._parallel = self.group.wrap(self.model)
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.config.training.epochs
+
+    def num_parameters(self) -> int:
+        """Learnable parameters of the model."""
+        return count_parameters(self.model)
+
+    def kernels(self) -> tuple[str, ...]:
+        """Names of the kernels that compute attention here; none for softmax."""
+        return kernels_of(self.model)
+
+    def run_epoch(self) -> EpochResult | Pause:
+        """Train for one epoch, validate, and write a checkpoint; or pause within it.
+
+        Raises:
+            NonFiniteError: the loss or a metric is NaN or infinite.
+            CheckpointError: the checkpoint could not be written; the one before it is whole.
+        """
+        started = time.monotonic() - (self._within.seconds if self._within else 0.0)
+        if not self._train_epoch(started):
+            return self._pause()
+        assert self._within is not None
+        train_loss = self._within.loss.item() / self.steps_per_epoch
+        self._within = None
+        self.epoch += 1
+        metrics = {"train_loss": train_loss, **self.evaluate(self.splits.val, "val")}
+        metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        if self.finished and self.test_at_end:
+            metrics.update(self.evaluate(self.splits.test, "test"))
+        metrics = fault_injection.spoiled("metrics", metrics, self.metric)
+        if self.metric not in metrics:
+            raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise NonFiniteError(f"{name} is {value} at epoch {self.epoch}")
+        self._save(metrics)
+        return EpochResult(epoch=self.epoch, metrics=metrics, seconds=time.monotonic() - started)
+
+    def _make_optimizer(self) -> tuple[torch.optim.Optimizer, Any]:
+        from timm.optim import create_optimizer_v2  # takes seconds to import
+        from timm.scheduler import create_scheduler_v2
+
+        training = self.config.training
+        optimizer = create_optimizer_v2(
+            self.model,
+            opt="adamw",
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            eps=training.adam_eps,
+            fused=True,
+        )
+        scheduler, _ = create_scheduler_v2(
+            optimizer,
+            sched="cosine",
+            num_epochs=training.epochs,
+            warmup_epochs=training.warmup_epochs,
+            warmup_lr=training.warmup_learning_rate,
+            min_lr=training.min_learning_rate,
+            step_on_epochs=False,
+            updates_per_epoch=self.steps_per_epoch,
+        )
+        return optimizer, scheduler
+
+    def _train_epoch(self, started: float) -> bool:
+        """Train to the epoch's end, or to a pause: False; `_within` says how far it came."""
+        training = self.config.training
+        self.model.train()
+        batches = self._training_batches()
+        done, total = 0, torch.zeros((), device=self.device)
+        if self._within is not None:
+            done, total = self._within.step, self._within.loss.to(self.device)
+            for _ in range(done):
+                next(batches)
+            self._draw_on(self._within.random)
+        for step, (pictures, labels) in enumerate(batches, start=done + 1):
+            fault_injection.at(f"rank{self.group.rank}.batch")
+            self.scheduler.step_update(self.epoch * self.steps_per_epoch + step - 1)
+            self.optimizer.zero_grad()
+            loss = self._backward(pictures.to(self.device), labels.to(self.device))
+            if training.clip_grad:
+                nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
+            self.optimizer.step()
+            loss, is_to_pause = self._agree(loss, step)
+            total += loss
+            if not torch.isfinite(total):
+                raise NonFiniteError(
+                    f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {step}"
+                )
+            done = step
+            if is_to_pause:
+                break
+        seconds = time.monotonic() - started
+        self._within = _Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
+        return done == self.steps_per_epoch
+
+    def _agree(self, loss: Tensor, step: int) -> tuple[Tensor, bool]:
+        """The loss of the whole batch, and whether to pause after this step; the same for all."""
+        wish = step < self.steps_per_epoch and self._is_to_pause()
+        if self.group.size == 1:
+            return loss, wish
+        of_all = self.group.sum(torch.stack([loss, loss.new_tensor(float(wish))]))
+        return of_all[0], bool(of_all[1] > 0)
+
+    def _backward(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Gradients of a batch, part by part; returns this process's share of its mean loss."""
+        total = torch.zeros((), device=self.device)
+        parts = list(
+            zip(pictures.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
+        )
+        for number, (some, own) in enumerate(parts, start=1):
+            with summed_up(self._parallel, is_last=number == len(parts)):
+                smoothing = self.config.training.label_smoothing
+                loss = F.cross_entropy(self._parallel(some), own, label_smoothing=smoothing)
+                loss = loss * (len(own) / self.batch_size)
+                # The group averages gradients; the sum is wanted.
+                (loss * self.group.size).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
+        draws = ("draws", self.epoch, *([self.group.rank] if self.group.rank else []))
+        torch.manual_seed(derive(self.seed, *draws))
+        return iter(
+            DataLoader(
+                self.splits.train,
+                batch_sampler=BatchParts(self.splits.train, self.batch_size, generator, self.group),
+                generator=generator,
+                num_workers=self.config.training.workers,
+                worker_init_fn=_begin_loading,
+            )
+        )
+
+    @torch.inference_mode()
+    def evaluate(self, split: Pictures, name: str) -> dict[str, float]:
+        """Loss and accuracy on a split, each process of the trial on its part."""
+        self.model.eval()
+        own = self.group.share(range(len(split)))  # type: ignore[arg-type]
+        size = max(1, EVALUATED_TOGETHER // self.micro_batches)
+        workers = self.config.training.workers
+        loader = DataLoader(split, batch_size=size, sampler=own, num_workers=workers)
+        loss = correct = count = 0.0
+        for pictures, labels in loader:
+            logits, targets = self.model(pictures.to(self.device)), labels.to(self.device)
+            loss += F.cross_entropy(logits, targets, reduction="sum").item()
+            correct += (logits.argmax(-1) == targets).sum().item()
+            count += len(labels)
+        sums = torch.tensor([loss, correct, count], dtype=torch.float64, device=self.device)
+        loss, correct, count = self.group.sum(sums).tolist()
+        return {f"{name}_loss": loss / count, f"{name}_accuracy": correct / count}
+
+    def _pause(self) -> Pause:
+        assert self._within is not None
+        random = self.group.gather(_random_states())
+        self._within = dataclasses.replace(self._within, random=random)
+        if self.folder is not None and self.group.is_lead:
+            state = {**self._state(), "within": dataclasses.asdict(self._within)}
+            with self._writing(f"within epoch {self.epoch + 1}"):
+                save_series(self.folder, "within", self.epoch, state, self.owner, self.budget)
+        return Pause(epoch=self.epoch, step=self._within.step)
+
+    def _save(self, metrics: Mapping[str, float]) -> None:
+        if self.folder is None:
+            return
+        value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
+        is_best, self.best = value > self.best, max(value, self.best)
+        if not self.group.is_lead:
+            return
+        with self._writing(f"after epoch {self.epoch}"):
+            if is_best:
+                weights = {"model": self.model.state_dict()}
+                save_series(self.folder, "best", self.epoch, weights, self.owner, self.budget)
+            state = self._state()
+            save_series(self.folder, "epoch", self.epoch, state, self.owner, self.budget)
+            keep_newest(self.folder, within=0)
+
+    @contextlib.contextmanager
+    def _writing(self, when: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint {when} could not be written "
+                f"({error.strerror or error}); the one before it is whole"
+            ) from error
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+        }
+
+    def _resume(self, folder: Path, at_most: int) -> None:
+        found = load_last_good(folder, "epoch", at_most, self.owner)
+        if found is not None:
+            self.epoch, state = found
+            self._restore(state)
+        within = load_last_good(folder, "within", self.epoch, self.owner)
+        if within is not None and within[0] == self.epoch:
+            self._restore(within[1])
+            self._within = _Within(**within[1]["within"])
+        found_by_all = self.group.gather((self.epoch, self._within.step if self._within else 0))
+        if len(set(found_by_all)) > 1:
+            raise ResumeError(
+                f"{folder}: the trial's processes found different checkpoints there, by rank "
+                f"(epoch, step) = {', '.join(map(str, found_by_all))}; they must see the same folder"
+            )
+        if self.group.is_lead:  # now that all have read
+            drop_after(folder, self.epoch)
+            drop_half_written(folder)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state["best"]
+
+    def _draw_on(self, random: list[list[Tensor]]) -> None:
+        """Go on with the random numbers; in a group of another size they are drawn anew."""
+        if len(random) == self.group.size:
+            _set_random_states(random[self.group.rank])
+
+
+def _begin_loading(_: int) -> None:
+    fault_injection.at("loader")
+
+
+def _random_states() -> list[Tensor]:
+    """Of the CPU, then of each GPU."""
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def _set_random_states(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) == 1 + torch.cuda.device_count():  # elsewhere dropout draws anew
+        torch.cuda.set_rng_state_all(states[1:])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a device or on the CPU."""
+    signs = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    )

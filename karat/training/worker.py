@@ -1,0 +1,177 @@
+"""What a worker does with a segment: trains it, and reports whatever comes of it, also a failure.
+
+Knows no Ray. A report is plain data: `epoch`, `metrics` and `seconds`, with `kernels` and
+`peak_bytes` in the first of a segment; `paused`, with epochs and steps done; or `failed`, the reason, with its `cause`:
+
+| cause | what happened | tried again |
+|---|---|---|
+| `memory` | out of memory | once, in micro-batches |
+| `non-finite` | a loss or a metric is NaN or infinite | no |
+| `checkpoint` | a checkpoint could not be written (a full or read-only disk) | no |
+| `lost` | a process that loads data, or another process of the trial, is gone; or the checkpoint to go on from cannot be read here | as a lost worker |
+| `error` | anything else that the trial raised | no |
+"""
+
+import dataclasses
+import faulthandler
+import re
+import socket
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from karat.errors import CheckpointError, NonFiniteError, ResumeError
+from karat.system import fault_injection
+from karat.system.disk_quota import DiskBudget
+from karat.training import pause
+from karat.training.segment import HANG_FILE, Segment
+
+if TYPE_CHECKING:
+    from karat.system.peak_memory import PeakMemory
+    from karat.training.process_group import Group, Place
+
+_LOADER_DIED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
+
+
+class SegmentWorker:
+    """One segment in this process, epoch by epoch.
+
+    Args:
+        segment: to be run.
+        place: of this process among those of the trial; None where it is alone.
+        listener: of rank 0, where the others meet it.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        place: "Place | None" = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        self.segment, self._place, self._listener = segment, place, listener
+        self._is_to_pause = pause.reader(Path(segment.orders))
+        self._trainer: Any = None
+
+    def step(self) -> dict[str, Any]:
+        """The report of the next epoch.
+
+        A process that does not come to its end within the segment's limit is ended from within,
+        whatever it is doing; where it hung is then written beside the trial's checkpoints.
+        """
+        trace = Path(self.segment.folder) / HANG_FILE
+        try:
+            trace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with trace.open("w") as file:
+                faulthandler.dump_traceback_later(self.segment.limit_s, exit=True, file=file)
+                try:
+                    return self.step_unlimited()
+                finally:
+                    faulthandler.cancel_dump_traceback_later()
+                    trace.unlink(missing_ok=True)
+        except OSError as error:
+            return {
+                "failed": f"{trace}: cannot be written ({error.strerror})",
+                "cause": "checkpoint",
+            }
+
+    def step_unlimited(self) -> dict[str, Any]:
+        """As `step`, for a process that is ended by another one."""
+        try:
+            fault_injection.at("step.before")
+            fault_injection.at(f"trial{self.segment.trial}.step")
+            return self._epoch()
+        except NonFiniteError as error:
+            return {"failed": str(error), "cause": "non-finite"}
+        except ResumeError as error:
+            return {"failed": str(error), "cause": "lost"}
+        except CheckpointError as error:
+            return {"failed": str(error), "cause": "checkpoint"}
+        except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
+            from karat.training.process_group import is_of_group
+            from karat.training.trainer import is_out_of_memory
+
+            first = (str(error).strip() or "no message").splitlines()[0]
+            if is_out_of_memory(error):
+                return {"failed": f"out of memory: {first}", "cause": "memory"}
+            if _LOADER_DIED.match(first) or is_of_group(error):
+                return {"failed": first, "cause": "lost"}
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            return {"failed": f"{type(error).__name__}: {first} ({where})", "cause": "error"}
+
+    def _epoch(self) -> dict[str, Any]:
+        from karat.training.trainer import Pause
+
+        is_first = self._trainer is None
+        if is_first:
+            if not self._rank and self._is_to_pause():  # the others begin when told to
+                return {"paused": {"epoch": self.segment.from_epoch, "step": 0}}
+            self._memory = _memory_of(self.segment)
+            self._trainer = _trainer_of(self.segment, self._is_to_pause, self._join())
+        result = self._trainer.run_epoch()
+        if isinstance(result, Pause):
+            return {"paused": dataclasses.asdict(result)}
+        if not is_first:
+            return dataclasses.asdict(result)
+        found = {"kernels": self._trainer.kernels(), "peak_bytes": self._memory.peak()}
+        return {**dataclasses.asdict(result), **found}
+
+    def forget(self) -> None:
+        """Let go of the trainer, and of what it holds."""
+        self._trainer = None
+
+    @property
+    def _rank(self) -> int:
+        return self._place.rank if self._place else 0
+
+    def _join(self) -> "Group":
+        from karat.training.process_group import Group
+
+        return Group.join(self._place, self._listener) if self._place else Group()
+
+
+def _memory_of(segment: Segment) -> "PeakMemory":
+    """The process's memory from now on, with no more of its GPU than is the segment's."""
+    import torch
+
+    from karat.system.peak_memory import PeakMemory
+    from karat.training.gpu_share import fraction_of
+
+    if torch.cuda.is_available():
+        share = segment.gpus or 1.0  # without a part of its own it is not held to one
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(fraction_of(min(1.0, share), total))
+    return PeakMemory()
+
+
+def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool], group: "Group") -> Any:
+    """The trainer, with the process's threads set to the segment's share."""
+    import torch
+
+    from karat.training.config import TrialConfig
+    from karat.training.trainer import Trainer
+
+    torch.set_num_threads(segment.threads)
+    trainer = Trainer(
+        TrialConfig.from_sections(segment.config),
+        segment.seed,
+        folder=Path(segment.folder),
+        test_at_end=segment.test_at_end,
+        metric=segment.metric,
+        mode=segment.mode,
+        resume_at_most=segment.from_epoch,
+        micro_batches=segment.micro_batches,
+        owner=segment.owner,
+        budget=DiskBudget(Path(segment.folder).parent.parent, segment.disk_gb)
+        if segment.disk_gb
+        else None,
+        is_to_pause=is_to_pause,
+        group=group,
+    )
+    if trainer.epoch != segment.from_epoch:
+        raise ResumeError(
+            f"{segment.folder}: the checkpoint after epoch {segment.from_epoch} is not there "
+            "or is damaged"
+        )
+    return trainer

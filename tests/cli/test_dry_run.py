@@ -1,0 +1,91 @@
+"""The price before the launch: for this machine, and for the machines of a site."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from karat.cli.exit_status import OK, WRONG_INPUT
+from karat.cli.launch import launch
+
+WriteSpace = Callable[..., Path]
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+def at(site: str, resources: str = "") -> tuple[str, str]:
+    """An exchange that puts a site, and what a trial takes, into the small space."""
+    return ("study: small\n", f"study: small\ncluster: {site}\n{resources}\n")
+
+
+def plan(capsys: pytest.CaptureFixture[str], space: Path, *words: str, status: int = OK) -> str:
+    """What `--dry-run` prints, its wrapped lines put together."""
+    assert launch(["--space", str(space), "--dry-run", *words]) == status
+    said = capsys.readouterr()
+    return " ".join((said.out + said.err).split())
+
+
+def test_time_is_told_for_the_site_and_for_this_machine(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = "{slurm: {nodes: 4, cpus_per_node: 16}, kubernetes: {image: i, claim: c, cpus: 4}}"
+    said = plan(capsys, write_space(at(site)))
+    slurm = said.index("on slurm (4 x 16 CPUs, 0 GPUs), 64 trials at a time")
+    kubernetes = said.index("on kubernetes (4 x 4 CPUs, 0 GPUs), 16 trials at a time")
+    assert slurm < kubernetes < said.index("on this machine, ")
+
+
+@NO_GPU
+def test_gpus_of_a_site_are_priced_where_there_are_none(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = "{slurm: {gpus_per_node: 4}, kubernetes: {image: i, claim: c}, usd_per_gpu_hour: 2}"
+    said = plan(capsys, write_space(at(site, "resources: {gpus: 2}")))
+    assert "on slurm (1 x 4 CPUs, 4 GPUs), 2 trials at a time" in said
+    assert "none on kubernetes (4 x 4 CPUs, 0 GPUs): no machine there holds a trial" in said
+    assert "US dollars" in said
+    assert "multiply-adds a second of a GPU" in said
+
+
+@NO_GPU
+def test_plan_with_auto_says_that_it_counts_whole_gpus(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = "{slurm: {gpus_per_node: 2}}"
+    said = plan(capsys, write_space(at(site, "resources: {gpus: auto}")))
+    assert "2 trials at a time" in said
+    assert "at most: with a whole GPU for each trial" in said
+    whole = plan(capsys, write_space(at(site, "resources: {gpus: 1}")))
+    assert "with a whole GPU" not in whole
+
+
+@NO_GPU
+def test_trial_that_fits_nowhere_is_refused(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = write_space(at("{slurm: {gpus_per_node: 1}}", "resources: {gpus: 2}"))
+    assert "this machine has 0 GPUs" in plan(capsys, space, status=WRONG_INPUT)
+
+
+def test_site_can_be_named_for_the_price_alone(
+    write_space: WriteSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clusters").mkdir()
+    (tmp_path / "clusters" / "lab.yaml").write_text("slurm: {nodes: 9}\nusd_per_cpu_hour: 3\n")
+    said = plan(capsys, write_space(), "--cluster", "lab")
+    assert "36 trials at a time" in said
+    assert "at 3 an hour (usd_per_cpu_hour)" in said
+
+
+def test_prices_are_those_of_the_named_site_for_a_budget_too(
+    write_space: WriteSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clusters").mkdir()
+    for name, price in (("dear", 9), ("cheap", 3)):
+        (tmp_path / "clusters" / f"{name}.yaml").write_text(f"usd_per_cpu_hour: {price}\n")
+    money = ("--set", "budget.usd=5")
+    assert "there is no price" in plan(capsys, write_space(), *money, status=WRONG_INPUT)
+    assert "at 3 an hour" in plan(capsys, write_space(), *money, "--cluster", "cheap")
+    space = write_space(at("dear"))
+    assert "at 3 an hour" in plan(capsys, space, *money, "--cluster", "cheap")
+    assert "at 9 an hour" in plan(capsys, space, *money)

@@ -1,0 +1,121 @@
+"""A launch under KubeRay: what is tried again on a new cluster, and what is not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from karat.cli import driver, in_rayjob
+from karat.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_INPUT
+from karat.journal.journal import Journal
+from karat.system.signals import Interruption
+from tests.conftest import ROOT
+
+WriteSpace = Callable[..., Path]
+Ended = Callable[[Callable[[Interruption], int]], int]
+
+
+@pytest.fixture
+def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ended:
+    """The status of a job whose study goes as the given function says."""
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    for name in ("KARAT_RAY_ADDRESS", "KARAT_IF_LOCKED"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+    words = ["--space", str(write_space()), "--storage", str(tmp_path / "studies")]
+    monkeypatch.setattr(sys, "argv", ["in_rayjob.py", *words])
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+
+    def run(study: Callable[[Interruption], int]) -> int:
+        def drive(*_: object, interruption: Interruption, **__: object) -> int:
+            return study(interruption)
+
+        monkeypatch.setattr(driver, "drive", drive)
+        try:
+            return in_rayjob.main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (FAILED, "ended with status 1: it failed; it is not tried again"),
+        (WRONG_INPUT, "ended with status 2: its input is wrong; it is not tried again"),
+        (
+            INTERRUPTED,
+            "ended with status 75: its budget is spent, or its disk is full; it is not tried again",
+        ),
+    ],
+)
+def test_what_another_cluster_would_not_change_is_not_tried_again(
+    ended: Ended, capsys: pytest.CaptureFixture[str], status: int, said: str
+) -> None:
+    assert ended(lambda _: status) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_success_is_told_as_it_is(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(lambda _: OK) == 0
+    assert "tried again" not in capsys.readouterr().out
+
+
+def test_launch_gets_the_signal_and_is_tried_again(ended: Ended) -> None:
+    told: list[str | None] = []
+
+    def interrupted(interruption: Interruption) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        told.append(interruption.signal)
+        return INTERRUPTED
+
+    assert ended(interrupted) == INTERRUPTED
+    assert told == ["SIGTERM"]
+
+
+def test_crash_is_tried_again(ended: Ended) -> None:
+    def crash(_: Interruption) -> int:
+        raise RuntimeError("the head is gone")
+
+    with pytest.raises(RuntimeError):  # of which Python makes status 1
+        ended(crash)
+
+
+def test_study_that_another_driver_still_holds_is_tried_again(
+    ended: Ended, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def locked(_: Interruption) -> int:
+        Journal.open(tmp_path / "held")
+        return OK
+
+    with Journal.open(tmp_path / "held"):
+        assert ended(locked) == os.EX_UNAVAILABLE
+    assert "is being run already" in capsys.readouterr().err
+
+
+def test_wrong_input_of_a_real_job_ends_well_and_plainly(tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("study: small\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "karat.cli.in_rayjob", "--space", str(space)],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": "head:6379"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"error: {space}")
+    assert "ended with status 2" in done.stdout
+
+
+def test_ray_is_closed_before_it_is_imported() -> None:
+    code = "import sys, karat.cli.in_rayjob, json; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert not {"ray", "torch", "mlflow"} & set(json.loads(done.stdout))

@@ -1,0 +1,185 @@
+"""Memory and time of trials, predicted before and measured after, in processes of their own."""
+
+import json
+import multiprocessing
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from karat.errors import TrialError
+from karat.forecast.memory import needs_of
+from karat.forecast.predictions import Predictions
+from karat.forecast.probe import probe
+from karat.training.config import TrialConfig
+from karat.training.gpu_share import CONTEXT_BYTES, MARGIN, fraction_of, share_of
+from karat.training.segment import Segment
+from karat.training.worker import SegmentWorker
+from tests.training.test_process_group import segment
+from tests.training.test_trainer import SECTIONS
+
+GPU = 80 * 2**30
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+def sections(
+    attention: Mapping[str, Any], batch_size: int, **model: Any
+) -> dict[str, dict[str, Any]]:
+    return {
+        "data": {"name": "digits", "val_share": 0.5},
+        "model": {"name": "vit_micro", "patch_size": 2, **model},
+        "attention": dict(attention),
+        "training": {"epochs": 2, "batch_size": batch_size},
+    }
+
+
+FOURIER = {"basis": "fourier", "grid_size": 3, "rank": 8}
+SHAPES = {
+    "softmax": sections({"basis": "softmax"}, 64),
+    "fourier": sections(FOURIER, 128),
+    "reference": sections({**FOURIER, "kernel": "reference"}, 128),
+    "wide": sections({"basis": "softmax"}, 128, embed_dim=384, depth=2),
+}
+
+
+def _train(answer: Connection, segment: Segment) -> None:
+    import timm.optim
+    import timm.scheduler
+
+    assert timm.optim
+    assert timm.scheduler
+    torch.set_num_threads(1)
+    worker = SegmentWorker(segment)
+    peak = worker.step()["peak_bytes"]
+    started = time.process_time()  # other programs take their part of the clock's
+    worker.step()
+    answer.send((peak, time.process_time() - started))
+
+
+def trained(tmp_path: Path, shape: Sections) -> tuple[int, float]:
+    """Peak of memory of a trial in a process of its own, and seconds of the CPU for its second epoch."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    wanted = segment(tmp_path, config=shape, processes=1)
+    child = context.Process(target=_train, args=(theirs, wanted))
+    child.start()
+    theirs.close()
+    found: tuple[int, float] = ours.recv()
+    child.join()
+    return found
+
+
+@pytest.mark.quiet
+@pytest.mark.timeout(400)
+def test_memory_and_time_are_as_predicted(tmp_path: Path) -> None:
+    predictions = Predictions(tmp_path / "probes.json")
+    actual = {}
+    for name, shape in SHAPES.items():
+        actual[name] = trained(tmp_path / name, shape)
+        assert predictions.measure(shape)
+    for name, shape in SHAPES.items():
+        peak, seconds = actual[name]
+        found = predictions.of(shape)
+        assert found.is_probed
+        assert found.memory_bytes == pytest.approx(peak, rel=0.2), name
+        assert found.epoch_s == pytest.approx(seconds, rel=0.2), name
+        others = _without(tmp_path, shape)
+        assert others.of(shape).memory_bytes == pytest.approx(peak, rel=0.2), name
+        assert not others.of(shape).is_probed
+
+
+def _without(folder: Path, shape: Sections) -> Predictions:
+    """Predictions that know all probes but that of a shape."""
+    data = json.loads((folder / "probes.json").read_text())
+    del data["probes"][Predictions(folder / "none")._shape(shape, 1)]
+    (folder / "others.json").write_text(json.dumps(data))
+    return Predictions(folder / "others.json")
+
+
+def test_shape_is_probed_once_and_tuned_values_that_cost_nothing_are_no_other_shape(
+    tmp_path: Path,
+) -> None:
+    shape = SHAPES["softmax"]
+    assert Predictions(tmp_path / "probes.json").measure(shape)
+    again = Predictions(tmp_path / "probes.json")
+    assert not again.measure({**shape, "training": {**shape["training"], "learning_rate": 0.1}})
+    other = {**shape, "training": {**shape["training"], "batch_size": 32}}
+    assert not again.of(other).is_probed
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"version": 1, "probes": {"a": 3}}'])
+def test_spoiled_file_of_probes_is_no_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "probes.json").write_text(text)
+    found = Predictions(tmp_path / "probes.json").of(SHAPES["softmax"])
+    assert found.epoch_s is None
+    assert found.memory_bytes > 2**20
+
+
+def test_weights_gradients_and_moments_follow_from_the_parameters() -> None:
+    config = TrialConfig.from_sections(SECTIONS)
+    parameters = sum(each.numel() for each in config.build_model(0).parameters())
+    needs = needs_of(config)
+    assert needs.weights == needs.gradients == 4 * parameters
+    assert needs.optimizer == 8 * parameters
+
+
+def test_kept_activations_grow_with_the_batch_and_with_a_kernel_that_keeps_more() -> None:
+    def activations(batch_size: int, **attention: Any) -> int:
+        shape = sections({**FOURIER, **attention}, batch_size, depth=4)
+        return needs_of(TrialConfig.from_sections(shape)).activations
+
+    assert activations(512) == pytest.approx(2 * activations(256), rel=0.05)
+    assert activations(512, kernel="reference") > 1.5 * activations(512)
+
+
+@pytest.mark.parametrize("basis", ["rbf", "rational", "morlet"])
+def test_needs_of_every_kind_of_kernel_can_be_counted(basis: str) -> None:
+    assert needs_of(TrialConfig.from_sections(sections({"basis": basis}, 64))).activations > 2**20
+
+
+def test_needs_are_those_that_autograd_keeps() -> None:
+    shape = sections({**FOURIER, "kernel": "recompute"}, 512, depth=3)
+    config = TrialConfig.from_sections(shape)
+    model = config.build_model(0).train()
+    given = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in given:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda each: each):
+        out = model(torch.randn(512, 1, 8, 8))
+    assert out.requires_grad
+    assert 1 <= needs_of(config).activations / sum(kept.values()) < 1.4
+
+
+def test_probe_that_fails_says_why() -> None:
+    shape = sections(FOURIER, 64, embed_dim=13)
+    with pytest.raises(TrialError, match=r"probe of a configuration failed: .*embed_dim"):
+        probe(shape)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "share"), [(1, 1 / 8), (8, 1 / 8), (9, 1 / 4), (30, 1 / 2), (60, 1), (100, 1)]
+)
+def test_placement_takes_the_smallest_share_that_holds_the_trial(
+    gigabytes: float, share: float
+) -> None:
+    assert share_of(gigabytes * 2**30, GPU) == share
+
+
+@pytest.mark.parametrize("share", [1 / 8, 1 / 4, 1 / 2])
+def test_process_may_allocate_its_share_without_its_context(share: float) -> None:
+    allowed = fraction_of(share, GPU) * GPU
+    assert allowed + CONTEXT_BYTES == pytest.approx(share * GPU)
+    most = (share * GPU - CONTEXT_BYTES) / MARGIN
+    assert share_of(most, GPU) == share
+    assert most < allowed
+    assert fraction_of(1, GPU) == 1

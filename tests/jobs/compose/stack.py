@@ -1,0 +1,103 @@
+"""The stack of docker-compose.yml as processes, and studies that are handed to it."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs import Submission, Submitted
+from jobs.ray_jobs.backend import submit
+from jobs.ray_jobs.client import client_of
+from jobs.ray_jobs.settings import RayConfig
+from jobs.site import ClusterConfig
+from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.state import StudyState
+from karat.space.reader import load_space
+from tests.conftest import ROOT
+from tests.jobs.compose.local_postgres import programs
+from tests.jobs.compose.local_stack import LocalStack
+
+
+def missing() -> str | None:
+    """What the stack needs and this machine has not; None for nothing."""
+    if programs() is None:
+        return "PostgreSQL is missing (apt-get install postgresql)"
+    for module in ("psycopg2", "flask_wtf", "aiohttp_cors"):
+        if importlib.util.find_spec(module) is None:
+            return f"the Python package {module} is missing (requirements.txt)"
+    return None
+
+
+@contextmanager
+def running_stack() -> Iterator[LocalStack]:
+    """A stack with two Ray workers of one CPU each, and the environment of one who uses it."""
+    folder = Path(tempfile.mkdtemp(prefix="karat-stack-"))  # PostgreSQL's own user must come there
+    before = dict(os.environ)
+    try:
+        with LocalStack(folder) as stack:
+            os.environ.update(
+                RAY_AUTH_TOKEN=stack.secret("ray_token"),
+                MLFLOW_TRACKING_URI=stack.mlflow,
+                MLFLOW_TRACKING_USERNAME="karat",
+                MLFLOW_TRACKING_PASSWORD=stack.secret("mlflow_karat_password"),
+            )
+            yield stack
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def submission_of(space_file: Path, ray: RayConfig, *, name: str = "small") -> Submission:
+    """A launch of the space under a name."""
+    assert ray.storage is not None
+    return Submission(
+        space=load_space(space_file, (), name),
+        space_file=space_file,
+        arguments=("--space", str(space_file), "--storage", ray.storage, "--name", name),
+        storage=Path(ray.storage),
+        repository=ROOT,
+        cluster=ClusterConfig(ray=ray),
+    )
+
+
+def hand_over(stack: LocalStack, space_file: Path, name: str) -> Submitted:
+    """Submit a study to the stack's Ray."""
+    ray = RayConfig(address=stack.ray, storage=str(stack.studies))
+    return submit(submission_of(space_file, ray, name=name))
+
+
+def state_of(stack: LocalStack, name: str) -> StudyState:
+    """The study as its journal has it now."""
+    path = stack.studies / name / FILE_NAME
+    return StudyState.of(read_events(path) if path.exists() else ())
+
+
+def reports(state: StudyState) -> int:
+    return sum(len(trial.reports) for trial in state.trials.values())
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float, what: str) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {patience_s} s"
+        time.sleep(0.3)
+
+
+def job_status(stack: LocalStack, job: str) -> str:
+    return str(client_of(stack.ray, stack.secret("ray_token")).get_job_status(job).value)
+
+
+def job_logs(stack: LocalStack, job: str) -> str:
+    return str(client_of(stack.ray, stack.secret("ray_token")).get_job_logs(job))
+
+
+def wait_for_job(stack: LocalStack, job: str, patience_s: float = 400) -> str:
+    """The status in which a job ends."""
+    ended = ("SUCCEEDED", "FAILED", "STOPPED")
+    wait_until(lambda: job_status(stack, job) in ended, patience_s, job)
+    return job_status(stack, job)

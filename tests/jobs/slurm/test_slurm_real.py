@@ -1,0 +1,286 @@
+"""Studies on a real Slurm of two nodes: to their end, through everything that Slurm does to jobs."""
+
+import contextlib
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from karat.cli.main import main
+from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.state import StudyState
+from karat.study.audit import audit
+from tests.jobs.slurm.slurm_site import Site, slurm_site, why_not
+
+WriteSpace = Callable[..., Path]
+WHY_NOT = why_not()
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.xdist_group("slurm"),
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm: {WHY_NOT}"),
+]
+
+
+def cluster(time_limit: str = '"00:30:00"') -> tuple[str, str]:
+    """An exchange that puts the site into the small space."""
+    slurm = f"nodes: 2, cpus_per_node: 1, time_limit: {time_limit}"
+    return ("study: small\n", f"study: small\ncluster: {{slurm: {{{slurm}}}}}\n")
+
+
+NOT_AT_AN_END = (
+    "PENDING",
+    "CONFIGURING",
+    "RUNNING",
+    "SIGNALING",
+    "COMPLETING",
+    "REQUEUED",
+    "NODE_FAIL",
+)
+SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"))
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with (
+        tempfile.TemporaryDirectory(prefix="ks-", dir="/tmp") as name,
+        slurm_site(Path(name)) as it,
+    ):
+        yield it
+
+
+class Launched:
+    """A study that is submitted; its command may be given again."""
+
+    def __init__(self, site: Site, space: Path, storage: Path) -> None:
+        self.site, self.storage = site, storage
+        self.words = ("--space", str(space), "--storage", str(storage), "--submit", "slurm")
+        self.job = ""
+        self.submit()
+
+    def submit(self) -> None:
+        said = self.site.launch(*self.words)
+        found = re.search(r"is job (\d+)", said)
+        assert found, said
+        self.job = found[1]
+
+    @property
+    def events(self) -> list[Event]:
+        journal = self.storage / "small" / FILE_NAME
+        return list(read_events(journal)) if journal.exists() else []
+
+    @property
+    def log(self) -> str:
+        files = sorted((self.storage / ".slurm").glob("*.log"))
+        return "\n".join(path.read_text() for path in files)
+
+    def count(self, kind: str) -> int:
+        return sum(event.kind == kind for event in self.events)
+
+    def wait(self, what: str, reached: Callable[[], bool], limit_s: float = 240) -> None:
+        deadline = time.monotonic() + limit_s
+        while not reached():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not in {limit_s:g} s: {what}\n{self.picture()}")
+            time.sleep(0.5)
+
+    def wait_for_reports(self, more: int) -> None:
+        wanted = self.count("reported") + more
+
+        def reached() -> bool:
+            reports = [event.data["trial"] for event in self.events if event.kind == "reported"]
+            return len(reports) >= wanted and len(set(reports)) >= 2  # on both nodes
+
+        self.wait(f"{more} reports of two trials", reached)
+
+    def wait_for_state(self, wanted: str, limit_s: float = 400) -> None:
+        def reached() -> bool:
+            state = self.site.state(self.job)
+            if state and state not in {wanted, *NOT_AT_AN_END}:
+                pytest.fail(f"the job is {state}, not {wanted}\n{self.picture()}")
+            return state == wanted
+
+        self.wait(wanted, reached, limit_s)
+
+    def picture(self) -> str:
+        """What there is to see, the job's processes first; not so long that a log would cut it."""
+        job = self.site.run("scontrol", "--oneliner", "show", "job", self.job, check=False)
+        parts = (job[:600], *left_running(self.site), self.log[-1500:], self.site.logs())
+        return "\n".join(parts)
+
+    def check_end(self) -> StudyState:
+        """The study is complete, and whole; nothing of the job is left."""
+        folder, events = self.storage / "small", self.events
+        state = StudyState.of(events)
+        assert state.status == "completed", self.log
+        assert not any(trial.status == "failed" for trial in state.trials.values())
+        assert {e.data["slots"] for e in events if e.kind == "launched"} == {2}
+        assert audit(folder) == []
+        assert main(["replay", str(folder)]) == 0
+        assert main(["audit", str(folder)]) == 0
+        assert left_running(self.site) == []
+        return state
+
+
+def left_running(site: Site) -> list[str]:
+    """What of jobs still runs: node, start of the job, process, since when, and its words."""
+    found = []
+    for process in processes(site, ""):
+        with contextlib.suppress(psutil.Error):
+            given, since = process.environ(), time.time() - process.create_time()
+            start = f"{given.get('SLURMD_NODENAME')}, start {given.get('SLURM_RESTART_COUNT', 0)}"
+            words = " ".join(process.cmdline())[:150]
+            found.append(f"{start}: {process.status()} for {since:.0f} s: {words}")
+    return found
+
+
+def processes(site: Site, name: str) -> Iterator[psutil.Process]:
+    """What runs in a job of the site, and is called so."""
+    for process in psutil.process_iter():
+        try:
+            given = process.environ()
+            ours = given.get("SLURM_CONF") == site.environment["SLURM_CONF"]
+            if ours and "SLURM_JOB_ID" in given and name in process.name():
+                yield process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def kill_node(site: Site, name: str) -> None:
+    """Kill all there is of a node, as when its machine loses power: slurmd first, which would tell."""
+    site.node(name).kill()
+    ours = [p for p in processes(site, "") if p.environ().get("SLURMD_NODENAME") == name]
+    steps = {each for p in ours for each in p.parents() if each.name() == "slurmstepd"}
+    for process in [*steps, *ours]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def ended(events: list[Event]) -> dict[int, Event]:
+    return {e.data["trial"]: e for e in events if e.kind == "trial_ended"}
+
+
+@pytest.mark.parametrize(
+    ("exchange", "message"),
+    [
+        (("nodes: 2", "nodes: 2, partition: shirt"), "no such partition. did you mean 'short'?"),
+        (("nodes: 2", "nodes: 3"), "slurm.nodes = 3: partition short has 2 nodes"),
+        (("cpus_per_node: 1", "gpus_per_node: 1"), "has 0 nodes with 4 CPUs and 1 GPUs"),
+    ],
+)
+def test_what_the_site_cannot_run_is_refused_and_nothing_submitted(
+    site: Site, write_space: WriteSpace, tmp_path: Path, exchange: tuple[str, str], message: str
+) -> None:
+    space = write_space(cluster(), exchange)
+    words = ("--space", str(space), "--storage", str(tmp_path), "--submit", "slurm", "--dry-run")
+    assert "#SBATCH" in site.launch(*words)
+    said = site.launch(*words[:-1], check=False)
+    assert said.startswith("error: ")
+    assert message in said
+    assert "small" not in site.run("squeue", "--noheader", "--format=%j")
+
+
+def test_storage_that_a_node_cannot_see_is_refused_by_the_nodes_name(
+    site: Site, write_space: WriteSpace
+) -> None:
+    words = ("--space", str(write_space(cluster())), "--storage", str(site.only_on_n1 / "studies"))
+    said = site.launch(*words, "--submit", "slurm", check=False)
+    assert "only-on-n1/studies: n2 cannot read and write it" in said
+    assert "small" not in site.run("squeue", "--noheader", "--format=%j")
+    examined = site.run(
+        sys.executable, "-m", "karat", "doctor", "--submit", "slurm", *words, check=False
+    )
+    assert "ok     nodes     karat runs on n1, n2" in examined
+    assert "FAILS  shared    --storage" in examined
+    assert "ok     clocks" in examined
+
+
+def test_study_on_two_nodes_runs_to_its_end_and_hides_its_token(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    launched.wait_for_reports(2)
+    raylets = list(processes(site, "raylet"))
+    assert len(raylets) == 2
+    token = raylets[0].environ()["RAY_AUTH_TOKEN"]
+    assert len(token) == 64
+    for process in psutil.process_iter(["cmdline"]):
+        assert token not in " ".join(process.info["cmdline"] or [])
+    launched.wait_for_state("COMPLETED")
+    launched.check_end()
+    assert token not in launched.log
+    assert not [
+        p for p in launched.storage.rglob("*") if p.is_file() and token.encode() in p.read_bytes()
+    ]
+
+
+def test_scancel_loses_nothing_and_the_same_command_goes_on(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    launched.wait_for_reports(8)
+    site.run("scancel", launched.job)
+    launched.wait("the end of the job", lambda: launched.job not in site.run("squeue", "-h"))
+    before = launched.events
+    assert before[-1].kind == "interrupted", launched.log
+    assert left_running(site) == []
+    left = [e.data["detail"] for e in before if e.kind == "segment_ended"]
+    assert left
+    assert all(each.startswith("paused ") for each in left), "checkpoints were not written in time"
+    launched.submit()
+    launched.wait_for_state("COMPLETED")
+    launched.check_end()
+    assert launched.events[: len(before)] == before
+
+
+def test_short_jobs_of_an_array_are_one_study(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    space = write_space(cluster('"00:30:00", array: 3'), *SLOWER)
+    launched = Launched(site, space, tmp_path / "studies")
+    launched.wait_for_reports(8)
+    site.run("scancel", f"{launched.job}_1")  # as if its time were over
+    launched.wait("the end of all", lambda: launched.job not in site.run("squeue", "-h"))
+    launched.check_end()
+    assert launched.count("launched") == 2
+    assert launched.count("interrupted") == 1
+    assert "this study is finished" in launched.log  # says the third
+
+
+@pytest.mark.timeout(1800)
+def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    # Slurm gives notice up to half a minute early: a minute or less of each start is for training.
+    longer = ("epochs: 4", "epochs: 100")
+    space = write_space(cluster('"00:02:00", notice_s: 30'), longer, SLOWER[1])
+    launched = Launched(site, space, tmp_path / "studies")
+    launched.wait_for_state("COMPLETED", limit_s=1500)
+    state = launched.check_end()
+    interrupted = [e for e in launched.events if e.kind == "interrupted"]
+    assert interrupted, "the study was over before the time limit"
+    assert {e.data["signal"] for e in interrupted} == {"SIGINT"}
+    assert not sum(trial.lost_segments for trial in state.trials.values())
+    assert "requeued, to go on" in launched.log
+
+
+def test_node_that_goes_down_costs_no_more_than_epochs_and_the_job_goes_on_by_itself(
+    site: Site, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    launched.wait_for_reports(8)
+    kill_node(site, "n2")
+    site.run("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+    launched.wait_for_state("PENDING")
+    before = ended(launched.events)
+    site.start_node("n2")
+    site.run("scontrol", "update", "nodename=n2", "state=resume")
+    launched.wait_for_state("COMPLETED")
+    launched.check_end()
+    after = ended(launched.events)
+    assert {number: after[number] for number in before} == before

@@ -1,0 +1,144 @@
+"""Counts: those of the models that are built, and the paper's tables."""
+
+import re
+from typing import Any
+
+import pytest
+
+from karat.attention.config import AttentionConfig
+from karat.cli.main import main
+from karat.models.build import build_model, count_parameters
+from karat.models.config import ModelConfig
+from karat.models.costs import costs_of
+
+SETTINGS: list[dict[str, Any]] = [
+    {"basis": "softmax"},
+    {"basis": "fourier", "rank": 4},
+    {"basis": "fourier", "block_sharing": "universal", "head_sharing": "shared"},
+    {"basis": "fourier", "unit_scales": False, "grid_size": 7},
+    {"basis": "fourier", "rank": "full", "output_scale": "learned"},
+    {"basis": "fourier", "operator_order": "phi_w", "blocks": "late"},
+    {"basis": "fourier", "operator_order": "phi_phi", "heads": [0, 2]},
+    {"basis": "fourier", "grid_size_per_head": [1, 2, 3], "rank_per_block": [1, 2, 4, 8]},
+]
+SHAPE: dict[str, Any] = {"image_size": 16, "channels": 3, "classes": 7}
+
+
+def check_parameters(model: ModelConfig, settings: dict[str, Any]) -> None:
+    attention = AttentionConfig.from_settings(settings)
+    built = build_model(model, attention, seed=0, **SHAPE)
+    assert costs_of(model, attention, **SHAPE).parameters == count_parameters(built)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_counted_parameters_are_the_models(settings: dict[str, Any]) -> None:
+    check_parameters(ModelConfig(), settings)
+
+
+@pytest.mark.parametrize("basis", [None, "fourier"])
+@pytest.mark.parametrize(
+    "name",
+    ["vit_tiny_patch4_224", "deit_tiny_distilled_patch16_224", "convit_tiny",
+     "swin_tiny_patch4_window7_224"],
+)  # fmt: skip
+def test_counted_parameters_are_those_of_every_host(name: str, basis: str | None) -> None:
+    patch = None if name.startswith(("swin", "vit")) else 4
+    settings = {"basis": basis, "rank": 1} if basis else {}
+    check_parameters(ModelConfig(name=name, patch_size=patch), settings)
+
+
+def test_operations_of_a_plain_vit_are_those_that_torch_counts() -> None:
+    shape: dict[str, Any] = {"image_size": 32, "channels": 3, "classes": 10}
+    by_formula = costs_of(ModelConfig(name="vit_tiny"), AttentionConfig(), **shape)
+    counted = costs_of(ModelConfig(name="deit_tiny_patch16_224"), AttentionConfig(), **shape)
+    assert by_formula == counted
+
+
+def test_operations_of_an_operator_are_those_that_torch_counts() -> None:
+    """All products of the operator in each order; the units' own work is the paper's count."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from karat.attention.heads import make_operator
+
+    shape: dict[str, Any] = {"image_size": 8, "channels": 1, "classes": 10}
+    tokens, heads, width, rank, grid = 17, 3, 16, 5, 2
+    for order in ("w_phi", "phi_w", "phi_phi"):
+        settings = {"basis": "fourier", "operator_order": order, "rank": rank, "grid_size": grid}
+        config = AttentionConfig.from_settings(settings)
+        scores, values = torch.randn(1, heads, tokens, tokens), torch.randn(1, heads, tokens, width)
+        with FlopCounterMode(display=False) as counter:
+            make_operator(config, heads, tokens)(scores, values)
+        units = 2 if order == "phi_phi" else 1
+        of_features = units * heads * tokens * tokens * rank * 2 * grid
+        products = counter.get_total_flops() // 2 - of_features
+        costs = costs_of(ModelConfig(depth=1), config, **shape)
+        host = costs_of(ModelConfig(depth=1), AttentionConfig(), **shape).forward_flops
+        av = heads * tokens * tokens * width
+        assert costs.forward_flops == host - av + products + costs.activation_flops
+
+
+# arXiv 2503.10632, Tables 2 and 3: host, G and sharing (None: softmax), classes; parameters
+# added and in all (millions), activation GFLOPs, GFLOPs in all.
+PAPER_TABLE = [
+    ("vit_base", None, None, 10, 0, 85.81, 0.016, 17.595),
+    ("vit_base", 1, "blockwise", 10, 1.70, 87.51, 0.268, 17.847),
+    ("vit_base", 1, "universal", 10, 0.14, 85.95, 0.268, 17.847),
+    ("vit_small", None, None, 1000, 0, 22.05, 0.008, 4.614),
+    ("vit_small", 3, "blockwise", 1000, 1.53, 23.58, 0.335, 4.941),
+    ("vit_small", 3, "universal", 1000, 0.13, 22.18, 0.335, 4.941),
+    ("vit_tiny", None, None, 10, 0, 5.53, 0.005, 1.262),
+    ("vit_tiny", 3, "blockwise", 10, 0.76, 6.29, 0.168, 1.425),
+    ("vit_tiny", 3, "universal", 10, 0.06, 5.59, 0.168, 1.425),
+]
+LAYERS_HEADS = {"vit_base": (12, 12), "vit_small": (12, 6), "vit_tiny": (12, 3)}
+
+
+@pytest.mark.parametrize(
+    ("host", "grid", "sharing", "classes", "added", "total", "activation", "in_all"), PAPER_TABLE
+)
+def test_the_nine_rows_of_the_papers_table(
+    host: str, grid: int | None, sharing: str | None, classes: int,
+    added: float, total: float, activation: float, in_all: float,
+) -> None:  # fmt: skip
+    settings = {"basis": "fourier", "grid_size": grid, "block_sharing": sharing} if grid else {}
+    attention = AttentionConfig.from_settings(settings)
+    costs = costs_of(ModelConfig(name=host), attention, image_size=224, channels=3, classes=classes)
+    assert f"{costs.parameters / 1e6:.2f}" == f"{total:.2f}"
+    # The paper counts the norms too, and something for softmax.
+    assert costs.paper_flops / 1e9 == pytest.approx(in_all, rel=0.007)
+    if grid is None:
+        return
+    layers, heads = LAYERS_HEADS[host]
+    operators = heads * (layers if sharing == "blockwise" else 1)
+    assert costs.attention_parameters == (2 * grid + 3) * 12 * 197 * operators
+    # Printed as a difference of rounded totals: 0.765936 stands there as 0.76.
+    assert costs.attention_parameters / 1e6 == pytest.approx(added, abs=0.0061)
+    assert f"{costs.activation_flops / 1e9:.3f}" == f"{activation:.3f}"
+
+
+def test_costs_command_prints_the_papers_tiny_row(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["costs", "vit_tiny_patch16_224", "--basis", "fourier", "--grid-size", "3"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    for text in ("765,936", "6,292,282 (6.29M)", "0.168", "1.343"):
+        assert re.search(rf"(?<!\d){re.escape(text)}", printed), printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["vit_tiny", "--basis", "furier"], "attention.basis = 'furier': unknown. did you mean"),
+        (["vit_tiny", "--basis", "fourier", "--grid-size", "0"], "must be at least 1"),
+        (["vit_tiny", "--basis", "fourier", "--rank", "198"], "is above the 197 tokens"),
+        (["vit_tiny", "--image-size", "20"], "does not divide the picture size 20"),
+        (["resnet18"], "name = 'resnet18': unknown"),
+    ],
+)  # fmt: skip
+def test_costs_command_refuses_in_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["costs", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1

@@ -1,0 +1,32 @@
+"""The search spaces that are shipped: each is valid, and of a size to run on a laptop."""
+
+from pathlib import Path
+
+import pytest
+
+from karat.planning.plans.adaptive import Search
+from karat.planning.plans.confirmation import contests_of
+from karat.space.reader import load_space
+from tests.conftest import ROOT
+from tests.datasets.files import write_cifar
+
+SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_shipped_space_is_valid_and_excludes_nothing(path: Path) -> None:
+    space = load_space(path)
+    assert space.name.replace("-", "_") == path.stem
+    assert space.question.endswith((".", "?", ")"))
+    assert not space.excluded
+    assert len(contests_of(space)) >= 3
+    assert Search(space).total <= 120
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_shipped_space_takes_another_data_set(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cifar("cifar10", tmp_path, monkeypatch, train_per_class=5, test=2)
+    overrides = {"data.name": "cifar10", "data.root": str(tmp_path), "model.patch_size": "4"}
+    assert load_space(path, overrides).data["name"] == "cifar10"

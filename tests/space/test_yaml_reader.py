@@ -1,0 +1,79 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from karat.errors import InputError
+from karat.space.yaml_reader import parse_yaml, read_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E5", 1e5),
+        (".5", 0.5),
+        ("-3", -3),
+        ("010", 10),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("12:30", "12:30"),
+        ("2020-01-01", "2020-01-01"),
+        ("~", None),
+        ("'1e-4'", "1e-4"),
+        ("[1, x, {a: b}]", [1, "x", {"a": "b"}]),
+    ],
+)
+def test_scalars_are_what_they_look_like(text: str, value: object) -> None:
+    parsed = parse_yaml(text, "here").data
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3", "here:3: 'a' stands here a second time"),
+        ("a: &x [1]\nb: *x", "here:1: anchors and aliases"),
+        ("a: !!python/object:os.system {}", "here:1: the tag"),
+        ("a: .nan", "here:1: .nan: numbers must be finite"),
+        ("a: [1", "here:1: not valid YAML"),
+        ("a: 1\n\tb: 2", "here:2: not valid YAML"),
+        ("? [1, 2]\n: 3", "here:1: a key must be text"),
+        ("[" * 40 + "]" * 40, "here:1: nested deeper than"),
+    ],
+)
+def test_what_surprises_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_yaml(text, "here")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_alias_bomb_is_refused_at_once() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    started = time.process_time()
+    with pytest.raises(InputError, match="aliases"):
+        parse_yaml("\n".join(lines), "bomb")
+    assert time.process_time() - started < 0.2
+
+
+def test_large_file_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text("a: " + "x" * 300_000)
+    with pytest.raises(InputError, match="larger than"):
+        read_yaml(path)
+
+
+def test_deep_nesting_without_end_is_refused() -> None:
+    with pytest.raises(InputError):
+        parse_yaml("[" * 50_000, "deep")
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.yaml: cannot be read \(No such file"):
+        read_yaml(tmp_path / "gone.yaml")
+    with pytest.raises(InputError, match="is a folder"):
+        read_yaml(tmp_path)

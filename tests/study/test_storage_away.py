@@ -1,0 +1,88 @@
+"""Storage that goes away under a study: its error is told in one line, and no handler raises another."""
+
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karat.cli.main import main
+from karat.errors import JournalError
+from karat.execution import engine
+from karat.execution.engine import Engine
+from karat.execution.tune_adapters import StudySearcher
+from karat.journal import journal
+from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.space.settings import ResourceConfig
+
+
+def fail(number: int) -> Any:
+    def call(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine that runs a study whose folder is not there any more."""
+    monkeypatch.setattr(engine, "GRACE_S", 0.05)
+    monkeypatch.setattr(engine, "make_scratch", lambda: tmp_path)
+    found = Engine(ResourceConfig())
+    found._orders = tmp_path / "gone"
+    return found
+
+
+def test_stop_ends_the_run_after_the_grace_where_no_order_can_be_given(
+    running: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(running, "_end", ended.set)
+    running.stop()
+    assert running.stopped
+    assert ended.wait(10)
+    assert "could not be told to leave off" in caplog.text
+
+
+def test_the_first_error_is_kept_where_the_stop_fails_too(
+    running: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_end", lambda: None)
+    searcher = StudySearcher(None, running)  # type: ignore[arg-type]
+
+    def append() -> None:
+        raise JournalError("journal.jsonl: could not be written (Read-only file system)")
+
+    assert searcher.guard(append) is None
+    assert isinstance(searcher.error, JournalError)
+
+
+@pytest.mark.parametrize("fails", [("fsync", "ftruncate"), ("fstat",)])
+def test_journal_says_that_it_could_not_be_written_where_nothing_can_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...]
+) -> None:
+    with Journal.open(tmp_path) as written:
+        written.append("study_created", number=0)
+        with monkeypatch.context() as away:
+            for name in fails:
+                away.setattr(journal.os, name, fail(errno.ESTALE))
+            with pytest.raises(JournalError, match=r"could not be written \(Stale file handle\)"):
+                written.append("launched", number=1)
+        with pytest.raises(JournalError, match="is not written any more"):
+            written.append("launched", number=2)
+    with Journal.open(tmp_path) as again:
+        again.append("launched", number=3)
+    numbers = [event.data["number"] for event in read_events(tmp_path / FILE_NAME)]
+    assert (numbers[0], numbers[-1]) == (0, 3)
+    assert 2 not in numbers
+
+
+def test_error_of_the_system_is_one_line_and_exit_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / FILE_NAME).touch()
+    monkeypatch.setattr(journal, "read_events", fail(errno.EIO))
+    assert main(["report", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "error: [Errno 5] Input/output error\n"

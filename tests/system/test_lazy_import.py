@@ -1,0 +1,81 @@
+"""A package is loaded when it is used, and torch is not needed for a plan."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from karat.system.lazy_import import import_lazily, load
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package that leaves a file when its code runs."""
+    folder = tmp_path / "slow_package"
+    folder.mkdir()
+    mark = tmp_path / "loaded"
+    (folder / "__init__.py").write_text(f"open({str(mark)!r}, 'x').close()\nanswer = 42\n")
+    (folder / "part.py").write_text("import slow_package\nhalf = slow_package.answer // 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield mark
+    for name in [name for name in sys.modules if name.startswith("slow_package")]:
+        del sys.modules[name]
+
+
+def test_package_is_loaded_once_and_when_it_is_used(package: Path) -> None:
+    import_lazily("slow_package")
+    import slow_package  # type: ignore[import-not-found]
+    import slow_package as again
+
+    assert not package.exists()
+    assert slow_package.answer == again.answer == 42
+    assert package.exists()
+    import_lazily("slow_package")
+    assert sys.modules["slow_package"] is slow_package
+
+
+def test_part_of_a_package_loads_it(package: Path) -> None:
+    import_lazily("slow_package")
+    from slow_package.part import half  # type: ignore[import-not-found]
+
+    assert half == 21
+    assert package.exists()
+
+
+def test_package_can_be_loaded_at_once(package: Path) -> None:
+    import_lazily("slow_package")
+    load("slow_package")
+    assert package.exists()
+
+
+def test_package_that_fails_is_forgotten(package: Path) -> None:
+    package.touch()
+    import_lazily("slow_package")
+    with pytest.raises(FileExistsError):
+        load("slow_package")
+    assert "slow_package" not in sys.modules
+
+
+def test_missing_package_is_missing_when_it_is_imported() -> None:
+    import_lazily("no_such_package")
+    with pytest.raises(ModuleNotFoundError):
+        load("no_such_package")
+
+
+def test_checking_a_space_loads_no_torch(write_space: Callable[..., Path]) -> None:
+    code = f"""
+import sys
+from karat.system.lazy_import import import_lazily
+import_lazily("torch")
+from karat.space.reader import load_space
+import karat.cli.dry_run, karat.execution.engine
+load_space(__import__("pathlib").Path({str(write_space())!r}))
+print("torch._C" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,43 @@
+"""Temporary folders of killed launches are cleaned up by the next; nobody else's are touched."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from karat.system import tempdir
+from karat.system.processes import ProcessIdentity
+from tests.journal.test_lock import dead_process
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempdir, "_parent", lambda: str(tmp_path))
+    return tmp_path
+
+
+def leave(folder: Path, owner: ProcessIdentity | None) -> Path:
+    folder.mkdir()
+    if owner is not None:
+        (folder / "owner").write_text(json.dumps(dataclasses.asdict(owner)))
+    return folder
+
+
+def test_folder_of_a_killed_launch_goes_and_others_stay(temporary: Path) -> None:
+    dead = leave(temporary / "karat-dead", dead_process())
+    living = leave(temporary / "karat-living", ProcessIdentity.own())
+    elsewhere = leave(temporary / "karat-node7", ProcessIdentity("node7", 1, "x"))
+    unknown = leave(temporary / "karat-unknown", None)
+    link = temporary / "karat-link"
+    link.symlink_to(leave(temporary / "other", dead_process()))
+    made = tempdir.make_scratch()
+    assert not dead.exists()
+    for folder in (living, elsewhere, unknown, link, temporary / "other", made):
+        assert folder.exists()
+    assert made.stat().st_mode & 0o777 == 0o700
+
+
+def test_long_path_for_temporary_files_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempdir.tempfile, "gettempdir", lambda: "/tmp/" + "x" * 60)
+    assert tempdir._parent() == "/tmp"

@@ -1,0 +1,95 @@
+"""What the MLflow view reads of a journal that does not only grow."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from karat.journal.journal import FILE_NAME, Event, Journal
+from karat.tracking.view import Point, Record, View
+from tests import journals
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+
+
+def write(folder: Path, events: list[Event]) -> None:
+    with Journal.open(folder, clock=lambda: 5.0) as journal:
+        for event in events:
+            journal.append(event.kind, **event.data)
+
+
+def told(record: Record) -> tuple[object, ...]:
+    trials = record.state.trials
+    points = [record.points(number, 0) for number in trials]
+    return len(trials), record.state.status, points, record.study_points, record.time
+
+
+def anew(path: Path) -> Record:
+    record = Record(path)
+    record.read()
+    return record
+
+
+def test_record_read_on_is_the_record_read_anew(tmp_path: Path) -> None:
+    events, path = journals.study().events, tmp_path / FILE_NAME
+    path.touch()
+    record = Record(path)
+    for start in range(0, len(events), 100):
+        write(tmp_path, events[start : start + 100])
+        record.read()
+    assert told(record) == told(anew(path))
+
+
+def test_points_stay_where_a_segment_starts_again_from_an_earlier_epoch(tmp_path: Path) -> None:
+    events = journals.study().events
+    first = next(place for place, e in enumerate(events) if e.kind == "reported")
+    trial = events[first].data["trial"]
+    again = {"trial": trial, "segment": 1, "from_epoch": 0}
+    write(tmp_path, [*events[: first + 2], Event(0, 0.0, "segment_started", again)])
+    record = anew(tmp_path / FILE_NAME)
+    assert len(record.state.trials[trial].reports) == 0
+    assert record.count(trial) == 2
+    data = events[first + 1].data
+    metrics = {**data["metrics"], "epoch_seconds": data["seconds"]}
+    assert record.points(trial, 1) == [Point(5.0, 2, metrics)]
+
+
+def test_journal_cut_by_a_line_or_put_in_place_of_another_is_read_anew(tmp_path: Path) -> None:
+    events, path = journals.study().events, tmp_path / FILE_NAME
+    write(tmp_path, events[:60])
+    record = anew(path)
+    before = record.state
+    os.truncate(path, path.read_bytes()[:-1].rindex(b"\n") + 1)
+    write(tmp_path, events[60:62])
+    record.read()
+    assert record.state is not before
+    assert told(record) == told(anew(path))
+    path.unlink()
+    write(tmp_path, events[:30])
+    record.read()
+    assert told(record) == told(anew(path))
+
+
+def runs_of(view: View) -> dict[int, str]:
+    assert view._runs is not None
+    return {number: known.id for number, known in view._runs.items()}
+
+
+def test_view_of_a_journal_read_anew_sends_what_is_there_now(tmp_path: Path) -> None:
+    events, path = journals.study().events, tmp_path / FILE_NAME
+    write(tmp_path, events[:60])
+    record, view = anew(path), View(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    view.find_experiment(record)
+    view.update(record, alive=True)
+    before = runs_of(view)
+    os.truncate(path, path.read_bytes()[:-1].rindex(b"\n") + 1)
+    write(tmp_path, events[60:80])
+    record.read()
+    view.update(record, alive=True)
+    after = runs_of(view)
+    assert before.items() <= after.items()
+    for number, run in after.items():
+        history = view.client.get_metric_history(run, "val_loss")
+        sent = {point.step: point.value for point in history}
+        there = {point.step: point.metrics["val_loss"] for point in record.points(number, 0)}
+        assert sent.items() >= there.items()
