@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from karat.errors import SettingError, nearest
+from karat.errors import PluginError, SettingError, nearest
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Catalog(Mapping[str, type[T]]):
 
     def __init__(self, base: type[T], key: str) -> None:
         self._base, self._key = base, key
-        folder = Path(inspect.getfile(base)).parent
+        self._folder = folder = Path(inspect.getfile(base)).parent
         self._names = sorted(
             module.name
             for module in pkgutil.iter_modules([str(folder)])
@@ -45,6 +45,8 @@ class Catalog(Mapping[str, type[T]]):
 
         Raises:
             SettingError: no such name; the message lists the known ones, the nearest first.
+            PluginError: its file does not hold one class of the family, or is there twice.
+            Exception: whatever its file raises while it is imported.
         """
         if name not in self._known:
             self._known[name] = self._load(name)
@@ -53,6 +55,9 @@ class Catalog(Mapping[str, type[T]]):
     def _load(self, name: str) -> type[T]:
         if name not in self._names:
             raise SettingError(self._key, f"unknown. {nearest(name, self._names)}", name)
+        file, folder = self._folder / f"{name}.py", self._folder / name
+        if file.exists() and (folder / "__init__.py").exists():
+            raise PluginError(f"{file} and {folder} are both called {name}: rename one")
         module = importlib.import_module(f"{self._base.__module__}.{name}")
         found = [
             member
@@ -62,7 +67,12 @@ class Catalog(Mapping[str, type[T]]):
             and member.__module__ == module.__name__
             and not member.__name__.startswith("_")
         ]
-        assert len(found) == 1, f"{module.__name__} must define one {self._base.__name__}"
+        if len(found) != 1:
+            classes = ", ".join(each.__name__ for each in found) or "none"
+            raise PluginError(
+                f"{module.__file__}: must define one public subclass of {self._base.__name__}, "
+                f"and defines {classes}"
+            )
         plugin: type[T] = found[0]
         return plugin
 

@@ -10,6 +10,7 @@ KaratError
  +- StudyError                  the study cannot go on: exit status 1
  |   +- StudyLockedError        another process is running this study
  |   +- JournalError            the journal cannot be read or written
+ +- PluginError                 a file of plug-ins that does not hold one of its family
  +- CheckpointError             a checkpoint that is missing or does not verify
  |   +- ResumeError             a worker does not find what the driver found; another one may
  +- TrialError                  one trial ended badly; the study goes on
@@ -73,6 +74,10 @@ class StudyLockedError(StudyError):
 
 class JournalError(StudyError):
     """The journal cannot be read or written."""
+
+
+class PluginError(KaratError):
+    """A file in a folder of plug-ins that does not hold one plug-in of its family."""
 
 
 class CheckpointError(KaratError):

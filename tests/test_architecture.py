@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 import subprocess
 import sys
 from collections import Counter
@@ -116,6 +117,33 @@ def test_folders_and_files_can_be_taken_in_at_a_glance() -> None:
         if (lines := len(path.read_text().splitlines())) > MOST_LINES and ".kernels." not in name
     }
     assert not long, f"more than {MOST_LINES} lines"
+
+
+PACKAGES = sorted(
+    name
+    for name, path in FILES.items()
+    if path.name == "__init__.py" and name.count(".") == 1 and name.startswith("karat.")
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_says_what_it_knows_and_exports_what_it_names(package: str) -> None:
+    module = importlib.import_module(package)
+    first, *_ = str(module.__doc__).splitlines()
+    assert first.endswith("."), f"{package} says in a sentence what it knows"
+    inside = {name.rpartition(".")[2] for name in FILES if name.rpartition(".")[0] == package}
+    assert len(set(module.__all__)) == len(module.__all__) > 0
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+        assert name not in inside, f"{package}.{name} is a module too, and would be hidden by it"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_name_that_a_package_does_not_export_is_refused(package: str) -> None:
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'no_such_name'"):
+        getattr(importlib.import_module(package), "no_such_name")  # noqa: B009
+    with pytest.raises(ImportError, match="no_such_name"):
+        exec(f"from {package} import no_such_name")
 
 
 @pytest.mark.parametrize("package", LIGHT)

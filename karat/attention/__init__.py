@@ -1,0 +1,18 @@
+"""The attention operator alone: scores in, attention weights or output rows out; no model, no training."""
+
+from karat.system.lazy_import import exports
+
+_FROM = {
+    "AttentionConfig": "config",
+    "BASE_ACTIVATIONS": "base_activations",
+    "HeadParts": "heads",
+    "Operator": "operator",
+    "PROJECTIONS": "projections",
+    "SOFTMAX": "config",
+    "Units": "units",
+    "make_operator": "heads",
+    "scaled_scores": "operator",
+    "settings_of": "config",
+}
+__all__ = list(_FROM)
+__getattr__ = exports(__name__, _FROM)

@@ -1,4 +1,4 @@
-"""TODO"""
+"""What one block needs: one operator, or one for each part of heads that differ."""
 
 import math
 from collections.abc import Sequence

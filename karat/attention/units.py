@@ -1,4 +1,4 @@
-"""TODO"""
+"""Units: tables of learnable one-variable functions, summed over their inputs."""
 
 import json
 import math

@@ -14,6 +14,18 @@ from karat.settings import above, below, build
 if TYPE_CHECKING:
     from torch.utils.data import Dataset as TorchDataset
 
+__all__ = [
+    "DATASETS",
+    "DataInfo",
+    "Dataset",
+    "Pictures",
+    "Splits",
+    "load_splits",
+    "make_dataset",
+    "rest_size",
+    "stratified_split",
+]
+
 Pictures: TypeAlias = "TorchDataset[Any]"
 
 

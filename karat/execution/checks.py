@@ -1,4 +1,4 @@
-"""TODO"""
+"""What a study needs of a machine: versions, GPUs, storage, disk, ports, token."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""TODO"""
+"""How many trials this machine runs at a time, and whether it can probe them."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""TODO"""
+"""What a plan will take: time and memory of each arm, trials at a time, disk."""
 
 import json
 import time

@@ -1,0 +1,14 @@
+"""The record of a study: one line for each event, and what a study's state is, folded from them."""
+
+from karat.system.lazy_import import exports
+
+_FROM = {
+    "Event": "journal",
+    "Follower": "journal",
+    "Journal": "journal",
+    "StudyState": "state",
+    "Trial": "state",
+    "read_events": "journal",
+}
+__all__ = list(_FROM)
+__getattr__ = exports(__name__, _FROM)

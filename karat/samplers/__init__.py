@@ -12,6 +12,8 @@ from karat.errors import SettingError
 from karat.parameters import Tuned
 from karat.settings import at_least, at_most
 
+__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "SearchConfig"]
+
 MAX_TRIALS = 100_000
 
 

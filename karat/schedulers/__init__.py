@@ -9,6 +9,8 @@ from karat.catalog import Catalog
 from karat.errors import SettingError
 from karat.settings import build
 
+__all__ = ["SCHEDULERS", "Scheduler", "make_scheduler"]
+
 
 @dataclass(kw_only=True)
 class Scheduler(abc.ABC):

@@ -3,12 +3,16 @@
 What the settings mean is checked by `karat.space.reader`, which brings torch.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from karat.errors import InputError, shorten
-from karat.space.names import why_no_name
 from karat.space.yaml_reader import Document, parse_scalar, read_yaml
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_RULE = "must be lower-case letters, digits, - and _, at most 63, not starting with - or _"
+_TAKEN = {"mlruns"}  # a folder beside those of the studies
 
 
 def read_question(
@@ -61,3 +65,14 @@ def _check_name(
     rule = why_no_name(given)
     if rule is not None:
         raise InputError(f"{place}: study = {shorten(given)}: {rule}")
+
+
+def why_no_name(name: object) -> str | None:
+    """The rule that a study's name breaks, as a phrase that follows it; None if it is one."""
+    if isinstance(name, str) and name in _TAKEN:
+        return "stands for MLflow's files in the folder of all studies; choose another"
+    if isinstance(name, str) and NAME.fullmatch(name):
+        return None
+    if isinstance(name, str) and (strange := [c for c in name if c.isalnum() and not c.isascii()]):
+        return f"{_RULE}; {strange[0]!r} is U+{ord(strange[0]):04X} and not one of a to z, 0 to 9"
+    return _RULE

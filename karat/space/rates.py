@@ -1,4 +1,4 @@
-"""TODO"""
+"""What trials take and cost: resources, prices, and sums of both."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -16,8 +16,7 @@ from karat.schedulers import make_scheduler
 from karat.settings import build
 from karat.space.arms import BASIS, Arms, ends, rule_for_unknown
 from karat.space.document import KEYS, SpaceData
-from karat.space.names import why_no_name
-from karat.space.overrides import place_of
+from karat.space.overrides import place_of, why_no_name
 from karat.space.references import confirmed_factor, references
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.space import SECTIONS, Arm, Space

@@ -1,4 +1,4 @@
-"""TODO"""
+"""The sections of a space beside its parameters: confirmation, resources, budget, tracking."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -8,8 +8,6 @@ from karat.errors import SettingError
 from karat.settings import above, at_least, at_most, below, build
 
 MAX_SEEDS, MAX_MINUTES, MAX_PROCESSES = 1000, 100_000, 1024
-
-
 DeletedRuns = Literal["recreate", "leave"]
 
 

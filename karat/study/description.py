@@ -1,4 +1,4 @@
-"""TODO"""
+"""The first event of a study: the question, settled before anything is run."""
 
 import uuid
 from pathlib import Path

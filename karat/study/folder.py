@@ -1,4 +1,4 @@
-"""TODO"""
+"""The folder of a study as a whole."""
 
 import time
 from pathlib import Path

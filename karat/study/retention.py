@@ -1,4 +1,4 @@
-"""TODO"""
+"""Which weights a study keeps on disk, and which it drops to make room."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,16 @@
+"""Facts of the operating system and of this process: files, signals, secrets, memory, imports."""
+
+from karat.system.lazy_import import exports
+
+_FROM = {
+    "DiskBudget": "disk_quota",
+    "Interruption": "signals",
+    "PeakMemory": "peak_memory",
+    "ProcessIdentity": "processes",
+    "describe_environment": "environment",
+    "make_scratch": "tempdir",
+    "refuse_links": "symlinks",
+    "without_secrets": "redact",
+}
+__all__ = list(_FROM)
+__getattr__ = exports(__name__, _FROM)

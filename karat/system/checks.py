@@ -1,4 +1,4 @@
-"""TODO"""
+"""Checks that `karat doctor` makes: each returns what it found, or raises `Unwell` with what to do."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,0 +1,12 @@
+"""The view of a study in MLflow, written from the journal by a process of its own."""
+
+from karat.system.lazy_import import exports
+
+_FROM = {
+    "TrackingError": "client",
+    "View": "view",
+    "run_sync": "sync",
+    "runs_of_study": "sync",
+}
+__all__ = list(_FROM)
+__getattr__ = exports(__name__, _FROM)

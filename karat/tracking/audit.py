@@ -1,4 +1,4 @@
-"""TODO"""
+"""What must hold of a study's runs in MLflow."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Whether an MLflow server takes runs."""
 
 from karat.system.checks import Unwell
 from karat.system.redact import shown_address, without_secrets

@@ -1,0 +1,15 @@
+"""One trial, trained: a function of its configuration and seed; ignorant of Ray, Optuna and MLflow."""
+
+from karat.system.lazy_import import exports
+
+_FROM = {
+    "EpochResult": "trainer",
+    "Segment": "segment",
+    "SegmentWorker": "worker",
+    "Trainer": "trainer",
+    "TrainingConfig": "config",
+    "TrialConfig": "config",
+    "costs_of_trial": "config",
+}
+__all__ = list(_FROM)
+__getattr__ = exports(__name__, _FROM)

@@ -1,11 +1,7 @@
-"""TODO"""
+"""How much of a GPU a trial gets, and what of it torch may allocate."""
 
 SHARES = (8, 4, 2, 1)  # of a GPU: Ray places these without gaps
-
-
 CONTEXT_BYTES = 600 * 2**20  # of CUDA, for each process
-
-
 MARGIN = 1.15  # for what the allocator cannot use
 
 

@@ -18,6 +18,8 @@ from karat.errors import CombinationError
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = ["BASES", "Basis", "LinearBasis", "UnitBasis"]
+
 
 class Basis(abc.ABC):
     """A family of one-variable functions φ, one for each output r and input m of an operator.

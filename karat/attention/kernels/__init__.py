@@ -19,6 +19,18 @@ from karat.errors import KernelError
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = [
+    "AUTO",
+    "KERNELS",
+    "QKV",
+    "Kernel",
+    "Task",
+    "Units",
+    "candidates",
+    "choose",
+    "kernel_for",
+]
+
 
 AUTO = "auto"
 QKV: TypeAlias = "Tensor | tuple[Tensor, Tensor, Tensor]"

@@ -6,6 +6,8 @@ from typing import Any
 
 from karat.space.space import Arm
 
+__all__ = ["Proposal"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:

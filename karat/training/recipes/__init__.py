@@ -8,6 +8,8 @@ import yaml
 
 from karat.errors import SettingError, nearest
 
+__all__ = ["load_recipe", "recipe_names"]
+
 
 @functools.cache
 def recipe_names() -> tuple[str, ...]:
