@@ -13,7 +13,7 @@ WORKDIR /karat
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 
-COPY --chown=karat:karat launch.py ./
+COPY --chown=karat:karat launch.py pyproject.toml ./
 COPY --chown=karat:karat karat karat
 COPY --chown=karat:karat jobs jobs
 COPY --chown=karat:karat docker docker

@@ -1,5 +1,5 @@
 # The same commands that .ci/run uses. Every target sets the environment up by itself.
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 STAMP := $(VENV)/.complete
 
@@ -36,8 +36,8 @@ chaos: $(STAMP)
 
 # Bytecode is compiled here, once, instead of by every worker process at its start.
 $(STAMP): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "karat needs Python 3.11; name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "karat needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@echo "setting up $(VENV): about a minute, 7 GB"
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv=uv; \
@@ -47,9 +47,10 @@ $(STAMP): requirements.txt
 	@$(VENV)/bin/python -m karat.attention.kernels._compiled
 	@touch $@
 
-# Only when a dependency in pyproject.toml changes.
+# Only when a dependency in pyproject.toml changes. For every Python from 3.11: by markers, where they differ.
 requirements:
-	uv pip compile pyproject.toml --extra dev --no-emit-index-url --no-header --quiet -o requirements.txt
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --quiet -o requirements.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -5,8 +5,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from karat import __version__
 from karat.cli.command import Command
-from karat.cli.exit_status import guarded
+from karat.cli.exit_status import WRONG_INPUT, guarded
+from karat.errors import nearest
 
 # Name to help text and to where the command is: only the one that is asked for is loaded.
 COMMANDS = {
@@ -28,16 +30,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: in place of the process's.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         prog="karat", description="Ask which attention is better, and look at the answers."
     )
+    parser.add_argument("--version", action="version", version=f"karat {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (text, place) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if given[:1] == [name]:
-            found = _load(place)
-            found.add_arguments(command)
+    parsers = {
+        name: commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        for name, (text, _) in COMMANDS.items()
+    }
+    if not given:
+        parser.print_help(sys.stderr)
+        return WRONG_INPUT
+    if given[0] in ("-h", "--help", "--version"):
+        parser.parse_args(given)
+    if given[0] not in COMMANDS:
+        parser.error(f"unknown command {given[0]!r}. {nearest(given[0], COMMANDS)}")
+    found = _load(COMMANDS[given[0]][1])
+    found.add_arguments(parsers[given[0]])
     options = parser.parse_args(given)
     return guarded(lambda: found.run(options))
 

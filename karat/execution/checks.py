@@ -2,54 +2,46 @@
 
 import importlib.metadata
 import os
+import platform
 import shutil
 import socket
 import stat
-import sys
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 from karat.execution.local_ray import LOOPBACK
 from karat.system.checks import Unwell
+from karat.system.dependencies import declared
 from karat.system.disk_quota import GB
-from karat.system.paths import CODE
-
-_PINNED = CODE / "requirements.txt"
-
-
-_CHECKED = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
-
 
 LEAST_GB = 2.0
-
-
+_CHECKED = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
+_MISSING = "missing"
 _CONTAINER_SECRETS = Path("/run/secrets")  # read-only, with modes that nobody inside can change
 
 
 def versions() -> str:
     """Python and the packages are those that karat is tested with."""
-    if sys.version_info[:2] != (3, 11):
-        raise Unwell(f"this is Python {sys.version.split()[0]}; karat needs 3.11")
-    lines = (line.split(";")[0].strip() for line in _PINNED.read_text().splitlines())
-    pinned = dict(line.split("==", 1) for line in lines if "==" in line and line[0] != "#")
-    wrong = []
-    for name in _CHECKED:
-        wanted = _pinned(pinned, name)
-        try:
-            there = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            there = "missing"
-        if there.partition("+")[0] != wanted:
-            wrong.append(f"{name} is {there}, not {wanted}")
+    needs = declared()
+    python = platform.python_version()
+    if not needs.python.contains(python, prereleases=True):
+        raise Unwell(f"this is Python {python}; karat needs {needs.python}")
+    there = {name: _version(name) for name in _CHECKED}
+    wrong = [
+        f"{name} is {version}, not {str(needs.packages[name]).removeprefix('==')}"
+        for name, version in there.items()
+        if version == _MISSING or not needs.packages[name].contains(version, prereleases=True)
+    ]
     if wrong:
         raise Unwell(f"{'; '.join(wrong)}: run `make`, or install requirements.txt")
-    return ", ".join(["Python 3.11", *(f"{name} {_pinned(pinned, name)}" for name in _CHECKED)])
+    return ", ".join([f"Python {python}", *(f"{name} {there[name]}" for name in _CHECKED)])
 
 
-def _pinned(pinned: Mapping[str, str], package: str) -> str:
-    """The version that is wanted; the list may name extras, as in `ray[tune]`."""
-    return next(version for name, version in pinned.items() if name.split("[")[0] == package)
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return _MISSING
 
 
 def gpus(wanted: float) -> str:

@@ -19,7 +19,7 @@ from karat.execution.local_ray import LOOPBACK, close_environment, end_ray, join
 from karat.forecast.capacity import slots_of
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
-from karat.system.paths import CODE
+from karat.system.paths import add_to_python_path
 from karat.system.tempdir import make_scratch
 from karat.training import pause
 
@@ -211,9 +211,7 @@ def prepare_environment(address: str) -> None:
     """
     os.environ.update(_ENVIRONMENT)
     close_environment(address)
-    # Workers find karat by this wherever the study was launched from.
-    paths = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    add_to_python_path(os.environ)
 
 
 @contextlib.contextmanager

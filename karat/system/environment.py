@@ -7,19 +7,22 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from karat import __version__
 from karat.system.paths import CODE
 
 _PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "numpy", "scikit-learn")
+_NO_CHECKOUT = {"commit": "not a git checkout", "altered": False}
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions of what counts, the git commit and whether it was altered, and the hardware."""
+    """Versions of what counts, karat's own commit and whether it was altered, and the hardware."""
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "karat": __version__,
         "git": _git(),
         "host": platform.node(),
         "system": platform.platform(),
@@ -40,10 +43,13 @@ def _git() -> dict[str, Any]:
         )
         return done.stdout.strip()
 
+    # Packages may lie within somebody else's checkout, whose commit says nothing of karat.
+    if not (CODE / ".git").exists():
+        return _NO_CHECKOUT
     try:
         return {"commit": run("rev-parse", "HEAD"), "altered": bool(run("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
-        return {"commit": "not a git checkout", "altered": False}
+        return _NO_CHECKOUT
 
 
 def _cpu() -> str:

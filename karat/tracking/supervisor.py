@@ -11,7 +11,7 @@ from rich.console import Console
 
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
-from karat.system.paths import CODE
+from karat.system.paths import add_to_python_path
 
 START_AFTER_S = 10.0  # in which the first workers have the CPU to themselves
 _PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0  # before the view is started anew, doubled each time
@@ -21,8 +21,11 @@ log = logging.getLogger(__name__)
 
 
 def view_command(folder: Path) -> list[str]:
-    """What runs as the view of the study in `folder`."""
-    return [sys.executable, "-m", "karat", "sync", str(folder), "--follow"]
+    """What runs as the view of the study in `folder`.
+
+    `-P`: it starts in the user's folder, from which no code is to be taken.
+    """
+    return [sys.executable, "-P", "-m", "karat", "sync", str(folder), "--follow"]
 
 
 class Dashboard:
@@ -41,6 +44,7 @@ class Dashboard:
         self._folder, self._console = folder, console
         self._log = folder / "sync.log"
         self._environment = dict(os.environ)  # the engine takes credentials out of ours
+        add_to_python_path(self._environment)
         self._view: subprocess.Popen[bytes] | None = None
         self._begun, self._due, self._closing = (threading.Event() for _ in range(3))
         self._keeper = threading.Thread(target=self._keep, name="dashboard", daemon=True)
@@ -103,7 +107,6 @@ class Dashboard:
                     stdin=subprocess.PIPE,
                     stdout=out,
                     stderr=out,
-                    cwd=CODE,
                     env=self._environment,
                     start_new_session=True,  # Ctrl-C is for the driver; the view drains the journal
                 )

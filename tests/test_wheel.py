@@ -1,0 +1,141 @@
+"""The distribution as users have it: built from a checkout, installed, run far from the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from karat import __version__
+from tests.conftest import ROOT
+
+NOT_OURS = (".venv/lib/module.py", "studies/small/journal.jsonl", "karat/__pycache__/old.pyc")
+
+
+def call(words: list[str], folder: Path) -> str:
+    """What a command prints, in an environment that knows nothing of the checkout."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def files_of(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a clone holds, and beside it what a machine that is used leaves there."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():  # and not removed, or a link to a folder
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    for name in NOT_OURS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    call([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)], checkout)
+    return next(out.glob(f"karat_attention-{__version__}-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that holds the wheel alone, and finds what it needs in the one of the tests."""
+    folder = tmp_path_factory.mktemp("environment") / "env"
+    making = [sys.executable, "-m", "virtualenv", "-q", "--no-periodic-update", str(folder)]
+    call(making, folder.parent)
+    scheme = {"base": str(folder), "platbase": str(folder)}
+    packages = Path(sysconfig.get_path("purelib", "venv", scheme))
+    others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (packages / "what_it_needs.pth").write_text("\n".join(others))
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+    call([*pip, str(wheel)], folder.parent)
+    return folder
+
+
+def test_wheel_holds_the_two_packages_with_their_data_and_nothing_else(
+    checkout: Path, wheel: Path
+) -> None:
+    ours = {
+        str(path.relative_to(checkout))
+        for top in ("karat", "jobs")
+        for path in (checkout / top).rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+    assert "karat/attention/kernels/fourier.cpp" in ours
+    assert files_of(wheel) == ours
+
+
+def test_source_distribution_makes_the_same_wheel(
+    checkout: Path, wheel: Path, tmp_path: Path
+) -> None:
+    call([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)], checkout)
+    with tarfile.open(next(tmp_path.glob("karat_attention-*.tar.gz"))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / f"karat_attention-{__version__}"
+    assert not any((source / name).exists() for name in NOT_OURS)
+    assert (source / "search_spaces" / "fourier_grid.yaml").is_file()
+    call([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], source)
+    assert files_of(next(tmp_path.glob("*.whl"))) == files_of(wheel)
+
+
+def test_installed_command_answers_outside_the_checkout(
+    installed: Path, tmp_path: Path, write_space: Callable[..., Path]
+) -> None:
+    before = sorted(installed.rglob("*"))
+    karat, python = str(installed / "bin" / "karat"), str(installed / "bin" / "python")
+    places = call(
+        [python, "-c", "import karat, jobs; print(karat.__file__, jobs.__file__)"], tmp_path
+    )
+    assert all(Path(place).is_relative_to(installed) for place in places.split())
+    assert call([karat, "--version"], tmp_path) == f"karat {__version__}\n"
+    assert "fourier" in call(
+        [karat, "costs", "vit_tiny_patch16_224", "--basis", "fourier", "--grid-size", "3"], tmp_path
+    )
+    plan = call([karat, "launch", "--space", str(write_space()), "--dry-run"], tmp_path)
+    assert "fourier grid_size=2" in plan
+    assert sorted(installed.rglob("*")) == before, "something was written into the environment"
+
+
+def test_installed_code_knows_what_it_needs_and_is_found_without_help(
+    installed: Path, tmp_path: Path
+) -> None:
+    code = """
+import os
+from karat.execution.checks import versions
+from karat.system.environment import describe_environment
+from karat.system.paths import add_to_python_path
+print(versions())
+print(describe_environment()["git"]["commit"])
+environment = {}
+add_to_python_path(environment)
+print(environment)
+"""
+    python = str(installed / "bin" / "python")
+    needs, commit, path = call([python, "-c", code], tmp_path).splitlines()
+    assert "torch 2." in needs
+    assert commit == "not a git checkout"
+    assert path == "{}"
