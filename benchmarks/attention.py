@@ -28,7 +28,7 @@ from benchmarks.attention_subjects import (
 from benchmarks.measuring import in_turns, machine, peak_bytes, quartiles, ratio, saved_bytes
 from karat.errors import InputError
 
-TOKENS = {17: (32, 8), 65: (32, 4), 197: (224, 16)}  # by pixels of picture and patch
+TOKENS = {17: (32, 8), 65: (32, 4), 197: (224, 16)}  # by pixels of image and patch
 GRIDS = (1, 3, 5, 11)
 
 
@@ -37,7 +37,7 @@ class Result:
     """One implementation: medians in milliseconds with their quartiles, bytes, ratios to softmax.
 
     A step is forward and backward. `saved_bytes` are those that autograd keeps for the backward
-    pass of one step, the parameters and the pictures left out; `peak_bytes` is the highest memory
+    pass of one step, the parameters and the images left out; `peak_bytes` is the highest memory
     of a step above that before it, None where the system does not tell.
     """
 
@@ -123,7 +123,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default=plain.model, help="a size, or timm's name (vit_tiny)")
     parser.add_argument("--image-size", type=int, default=plain.image_size, help="pixels (224)")
     parser.add_argument("--patch-size", type=int, help="pixels; that of the model")
-    parser.add_argument("--batch-size", type=int, default=plain.batch_size, help="pictures (8)")
+    parser.add_argument("--batch-size", type=int, default=plain.batch_size, help="images (8)")
     parser.add_argument("--grid-size", type=int, default=plain.grid_size, help="G, Fourier (3)")
     parser.add_argument("--rank", type=int, default=plain.rank, help="R (12)")
     parser.add_argument("--dtype", default=plain.dtype, choices=("float32", "bfloat16"))

@@ -12,7 +12,7 @@ COLOURS = {
 
 
 def plot(data: Mapping[str, Any], path: Path) -> None:
-    """Write a picture of four parts: step and bytes kept, against N and against G.
+    """Write an image of four parts: step and bytes kept, against N and against G.
 
     Args:
         data: what `python -m benchmarks.attention --sweep ... --json` prints.

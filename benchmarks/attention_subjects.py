@@ -1,6 +1,6 @@
 """What the attention benchmark measures: an implementation in a whole model, or alone.
 
-Shapes: B pictures, N tokens, H heads, D head width, G frequencies, R outputs, P = H operators.
+Shapes: B images, N tokens, H heads, D head width, G frequencies, R outputs, P = H operators.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Setting:
             the next.
         model: a size, or timm's name of a ViT.
         image_size, patch_size: pixels along an edge; None for the model's patch.
-        batch_size: pictures in a step.
+        batch_size: images in a step.
         grid_size, rank: G and R of the Fourier operator.
         dtype: `float32`, or `bfloat16` under autocast.
     """

@@ -1,7 +1,7 @@
 """Where one driver stops being enough: a plan on 1 to 10,000 workers of a virtual clock.
 
     python -m benchmarks.scaling                                # a table
-    python -m benchmarks.scaling --out docs/scaling.png         # and its picture
+    python -m benchmarks.scaling --out docs/scaling.png         # and its image
 
 The driver takes reports one after the other and needs `--driver-ms` for each, with all that comes
 with it (Ray Tune's part, the journal, the next trial). Plan and early stopping are the real ones,
@@ -38,7 +38,7 @@ def speed_ups(
 
 
 def draw(found: dict[float, list[tuple[int, float]]], driver_s: float, path: Path) -> None:
-    """The picture: speed-up against workers, and where the driver is full."""
+    """The image: speed-up against workers, and where the driver is full."""
     import matplotlib as mpl
 
     mpl.use("Agg")

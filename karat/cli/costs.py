@@ -15,7 +15,7 @@ from karat.models.costs import Costs, costs_of
 from karat.space.yaml_reader import parse_scalar
 
 _NOTE = (
-    "GFLOPs of one picture, forward; one multiply-add is one operation. All: as karat computes "
+    "GFLOPs of one image, forward; one multiply-add is one operation. All: as karat computes "
     "it. Paper: as arXiv 2503.10632 counts, with A V and without the product with W."
 )
 _SIZE_IN_NAME = re.compile(r"_(\d{2,4})$")
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, the data's shape, and one flag for every attention setting."""
     parser.add_argument("model", help="a size (vit_tiny) or timm's name (vit_tiny_patch16_224)")
     parser.add_argument("--image-size", type=int, help="pixels; from the name, or 224")
-    parser.add_argument("--channels", type=int, default=3, help="of the picture (3)")
+    parser.add_argument("--channels", type=int, default=3, help="of the image (3)")
     parser.add_argument("--classes", type=int, default=10, help="outputs of the head (10)")
     for key in sorted(settings_of_all()):
         flag = f"--{key.replace('_', '-')}"
@@ -56,7 +56,7 @@ def print_costs(options: argparse.Namespace, console: Console) -> None:
     if not attention.is_softmax:
         columns[_title(settings)] = costs_of(model, attention, **shape)
     console.print(
-        f"{options.model}, pictures of {size} x {size} x {options.channels}, "
+        f"{options.model}, images of {size} x {size} x {options.channels}, "
         f"{options.classes} classes",
         highlight=False,
     )

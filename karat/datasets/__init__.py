@@ -18,7 +18,7 @@ __all__ = [
     "DATASETS",
     "DataInfo",
     "Dataset",
-    "Pictures",
+    "Images",
     "Splits",
     "load_splits",
     "make_dataset",
@@ -26,14 +26,14 @@ __all__ = [
     "stratified_split",
 ]
 
-Pictures: TypeAlias = "TorchDataset[Any]"
+Images: TypeAlias = "TorchDataset[Any]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """What a model must know of a data set: picture edge in pixels, channels, class names.
+    """What a model must know of a data set: image edge in pixels, channels, class names.
 
-    `train_size` is the number of training pictures, the validation split left out.
+    `train_size` is the number of training images, the validation split left out.
     """
 
     image_size: int
@@ -44,11 +44,11 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """Three disjoint parts of (picture, label): float32 (channels, size, size), 0..classes-1."""
+    """Three disjoint parts of (image, label): float32 (channels, size, size), 0..classes-1."""
 
-    train: "Pictures"
-    val: "Pictures"
-    test: "Pictures"
+    train: "Images"
+    val: "Images"
+    test: "Images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
     """Indices of the rest and of a stratified `share`, each in ascending order.
 
     Raises:
-        DataError: too few pictures for one of each class on both sides.
+        DataError: too few images for one of each class on both sides.
     """
     of_class: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
@@ -129,7 +129,7 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
         count = _cut_of(len(members), share)
         if count >= len(members):
             raise DataError(
-                f"class {label} has {len(members)} pictures, too few to split off {share:g} of them"
+                f"class {label} has {len(members)} images, too few to split off {share:g} of them"
             )
         draw.shuffle(members)
         cut += members[:count]
@@ -138,7 +138,7 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
 
 
 def rest_size(counts: Iterable[int], share: float) -> int:
-    """Pictures that `stratified_split` leaves of classes that have so many each."""
+    """Images that `stratified_split` leaves of classes that have so many each."""
     return sum(count - _cut_of(count, share) for count in counts)
 
 

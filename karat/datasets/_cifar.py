@@ -35,7 +35,7 @@ class Cifar(OnDisk):
         root: the folder that holds, or gets, the folder of the unpacked archive.
         download: whether files that are missing are downloaded, before the study begins.
         image_size: edge in pixels; other than 32 by scaling (bilinear, antialiased).
-        limit_per_class: pictures used of each class, 0 for all; in training and test alike.
+        limit_per_class: images used of each class, 0 for all; in training and test alike.
     """
 
     download: bool = False
@@ -127,24 +127,24 @@ class Cifar(OnDisk):
 
 
 class _Bytes(TorchDataset[tuple[Tensor, int]]):
-    """Pictures kept as bytes, a quarter of their size as numbers, and normalised when asked for.
+    """Images kept as bytes, a quarter of their size as numbers, and normalised when asked for.
 
     Args:
-        pictures_NHWC: uint8.
-        targets: label of each picture.
+        images_NHWC: uint8.
+        targets: label of each image.
         size: edge to scale to, in pixels.
         mean, std: of each channel, for pixels of 0 to 1.
     """
 
     def __init__(
         self,
-        pictures_NHWC: np.ndarray,
+        images_NHWC: np.ndarray,
         targets: list[int],
         size: int,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        self.pictures_NCHW = torch.from_numpy(pictures_NHWC).permute(0, 3, 1, 2).contiguous()
+        self.images_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
         self.targets, self.size = targets, size
         self.mean, self.std = (torch.tensor(each).reshape(3, 1, 1) for each in (mean, std))
 
@@ -152,9 +152,9 @@ class _Bytes(TorchDataset[tuple[Tensor, int]]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture = self.pictures_NCHW[index] / 255
+        image = self.images_NCHW[index] / 255
         if self.size != _EDGE:
-            picture = F.interpolate(
-                picture[None], (self.size, self.size), mode="bilinear", antialias=True
+            image = F.interpolate(
+                image[None], (self.size, self.size), mode="bilinear", antialias=True
             )[0]
-        return (picture - self.mean) / self.std, self.targets[index]
+        return (image - self.mean) / self.std, self.targets[index]

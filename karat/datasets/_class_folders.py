@@ -1,4 +1,4 @@
-"""Pictures in a folder for each class, as torchvision's ImageFolder reads them."""
+"""Images in a folder for each class, as torchvision's ImageFolder reads them."""
 
 import abc
 import hashlib
@@ -23,7 +23,7 @@ class ClassFolders(OnDisk):
     """`<part>/<class>/*` under one root.
 
     A subclass names the two parts, says in `layout` what is expected where, and gives the
-    pictures' transform and fingerprint.
+    images' transform and fingerprint.
     """
 
     train_part: ClassVar[str] = "train"
@@ -32,14 +32,14 @@ class ClassFolders(OnDisk):
 
     @abc.abstractmethod
     def transform(self) -> Any:
-        """From a picture to float32 (3, image_size, image_size)."""
+        """From an image to float32 (3, image_size, image_size)."""
 
     @abc.abstractmethod
     def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
-        """What the fingerprint holds of each picture, class by class.
+        """What the fingerprint holds of each image, class by class.
 
         Raises:
-            DataError: a picture is empty or unreadable.
+            DataError: an image is empty or unreadable.
         """
 
     def info(self) -> DataInfo:
@@ -88,13 +88,11 @@ class ClassFolders(OnDisk):
         filled = set(part.targets)
         for label, each in enumerate(part.classes):
             if label not in filled:
-                raise DataError(
-                    f"{folder / each}: this class folder holds no picture; {self.layout}"
-                )
+                raise DataError(f"{folder / each}: this class folder holds no image; {self.layout}")
         return part
 
 
-def picture_transform(
+def image_transform(
     size: int, mean: Sequence[float], std: Sequence[float], crop_ratio: float = 1.0
 ) -> transforms.Compose:
     """Scale the shorter edge to `size / crop_ratio`, crop `size` at the centre, normalise.
@@ -111,16 +109,14 @@ def picture_transform(
     )
 
 
-def read_picture(path: Path) -> None:
-    """Decode a picture, to see that it can be.
+def read_image(path: Path) -> None:
+    """Decode an image, to see that it can be.
 
     Raises:
         DataError: it cannot.
     """
     try:
-        with Image.open(path) as picture:
-            picture.convert("RGB")
+        with Image.open(path) as image:
+            image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: not a readable picture ({error}); replace or remove it"
-        ) from error
+        raise DataError(f"{path}: not a readable image ({error}); replace or remove it") from error

@@ -1,4 +1,4 @@
-"""Training and test pictures that lie in a folder of the user's."""
+"""Training and test images that lie in a folder of the user's."""
 
 import abc
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ class OnDisk(Dataset):
 
     Args:
         root: the folder that holds the data; `~` is the home folder.
-        image_size: edge of the pictures that the model gets, in pixels.
-        limit_per_class: pictures used of each class, 0 for all; in training and test alike.
+        image_size: edge of the images that the model gets, in pixels.
+        limit_per_class: images used of each class, 0 for all; in training and test alike.
     """
 
     root: str
@@ -42,7 +42,7 @@ class OnDisk(Dataset):
 
     @abc.abstractmethod
     def parts(self) -> tuple[Any, Any]:
-        """The training and the test pictures, whole; the list `targets` of each holds the labels.
+        """The training and the test images, whole; the list `targets` of each holds the labels.
 
         Raises:
             DataError: something is missing, empty or broken.
@@ -55,7 +55,7 @@ class OnDisk(Dataset):
         """The splits of the two parts, limited.
 
         Raises:
-            DataError: too few pictures of a class.
+            DataError: too few images of a class.
         """
         chosen = first_of_each(train.targets, self.limit_per_class)
         rest, val = stratified_split(
@@ -69,7 +69,7 @@ class OnDisk(Dataset):
 
 
 def first_of_each(labels: Sequence[int], limit: int) -> list[int]:
-    """Indices of the first `limit` pictures of each class, ascending; of all pictures for 0."""
+    """Indices of the first `limit` images of each class, ascending; of all images for 0."""
     if not limit:
         return list(range(len(labels)))
     seen: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 pictures of 32 x 32 pixels in ten classes."""
+"""CIFAR-10: 60,000 images of 32 x 32 pixels in ten classes."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from karat.datasets._cifar import Cifar
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10(Cifar):
-    """5,000 training and 1,000 test pictures of each class."""
+    """5,000 training and 1,000 test images of each class."""
 
     source: ClassVar[Any] = CIFAR10
     title: ClassVar[str] = "CIFAR-10"

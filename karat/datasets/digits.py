@@ -11,7 +11,7 @@ import torch
 from karat.datasets import DataInfo, Dataset, Splits, stratified_split
 from karat.settings import above, below
 
-PICTURES = 1797
+IMAGES = 1797
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Digits(Dataset):
     Pixels of 0 to 16 become -1 to 1.
 
     Args:
-        test_share: share of all pictures cut off as test split, stratified.
+        test_share: share of all images cut off as test split, stratified.
     """
 
     test_share: float = 0.2
@@ -32,7 +32,7 @@ class Digits(Dataset):
         below("test_share", self.test_share, 1)
 
     def info(self) -> DataInfo:
-        train_size = round(PICTURES * (1 - self.test_share) * (1 - self.val_share))
+        train_size = round(IMAGES * (1 - self.test_share) * (1 - self.val_share))
         return DataInfo(
             image_size=8, channels=1, classes=tuple("0123456789"), train_size=train_size
         )
@@ -44,12 +44,12 @@ class Digits(Dataset):
         of_rest, of_val = stratified_split(
             [labels[i] for i in rest], self.val_share, self.split_seed
         )
-        pictures = torch.from_numpy(table[:, :-1]).reshape(-1, 1, 8, 8) / 8 - 1
+        images = torch.from_numpy(table[:, :-1]).reshape(-1, 1, 8, 8) / 8 - 1
         targets = torch.tensor(labels)
         from torch.utils.data import TensorDataset  # brings torch, which `info` does not need
 
         parts = ([rest[i] for i in of_rest], [rest[i] for i in of_val], test)
-        train, val, held_out = (TensorDataset(pictures[part], targets[part]) for part in parts)
+        train, val, held_out = (TensorDataset(images[part], targets[part]) for part in parts)
         return Splits(train=train, val=val, test=held_out)
 
     def check(self) -> str:

@@ -1,4 +1,4 @@
-"""A folder of pictures: `train/<class>/*` and `test/<class>/*`, as torchvision's ImageFolder reads it."""
+"""A folder of images: `train/<class>/*` and `test/<class>/*`, as torchvision's ImageFolder reads it."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from karat.datasets._class_folders import ClassFolders, picture_transform, read_picture
+from karat.datasets._class_folders import ClassFolders, image_transform, read_image
 from karat.settings import above, below
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(ClassFolders):
-    """Your own pictures, in a folder for each class.
+    """Your own images, in a folder for each class.
 
     Args:
         root: the folder that holds `train` and `test`.
-        image_size: pictures are scaled and cropped at the centre to this edge, in pixels.
-        limit_per_class: pictures used of each class, 0 for all; in training and test alike.
+        image_size: images are scaled and cropped at the centre to this edge, in pixels.
+        limit_per_class: images used of each class, 0 for all; in training and test alike.
         mean, std: by which each channel is normalised, for pixels of 0 to 1.
     """
 
@@ -34,14 +34,14 @@ class ImageFolder(ClassFolders):
         below("mean", self.mean, 1)
 
     def transform(self) -> Any:
-        return picture_transform(self.image_size, [self.mean] * 3, [self.std] * 3)
+        return image_transform(self.image_size, [self.mean] * 3, [self.std] * 3)
 
     def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
         with ThreadPoolExecutor() as pool:
             for files in classes:
-                yield list(pool.map(_hash_picture, files))
+                yield list(pool.map(_hash_image, files))
 
 
-def _hash_picture(path: Path) -> str:
-    read_picture(path)
+def _hash_image(path: Path) -> str:
+    read_image(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -11,7 +11,7 @@ from torchvision.datasets import ImageFolder as TorchImageFolder
 from torchvision.datasets.folder import is_image_file
 
 from karat.datasets import DataInfo
-from karat.datasets._class_folders import ClassFolders, picture_transform, read_picture
+from karat.datasets._class_folders import ClassFolders, image_transform, read_image
 from karat.errors import DataError
 
 _MEAN = (0.485, 0.456, 0.406)
@@ -27,13 +27,13 @@ class ImageNet1k(ClassFolders):
     shorter edge is scaled to `image_size` / 0.9 and `image_size` is cropped at the centre.
     `info` is worked out once in a process, since listing 1.3 million files takes seconds.
 
-    `check` reads the size of every file and decodes one picture of each class, the smallest
+    `check` reads the size of every file and decodes one image of each class, the smallest
     file, since decoding 1.3 million takes hours; its sha256 is over names and sizes.
 
     Args:
         root: the folder that holds `train` and `val`.
-        image_size: edge of the pictures that the model gets, in pixels.
-        limit_per_class: pictures used of each class, 0 for all; in training and test alike.
+        image_size: edge of the images that the model gets, in pixels.
+        limit_per_class: images used of each class, 0 for all; in training and test alike.
     """
 
     image_size: int = 224
@@ -41,14 +41,14 @@ class ImageNet1k(ClassFolders):
     test_part: ClassVar[str] = "val"
     layout: ClassVar[str] = (
         "expected train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, "
-        "the unpacked ILSVRC 2012 pictures from https://www.image-net.org/download.php"
+        "the unpacked ILSVRC 2012 images from https://www.image-net.org/download.php"
     )
 
     def info(self) -> DataInfo:
         return _info(self)
 
     def transform(self) -> Any:
-        return picture_transform(self.image_size, _MEAN, _STD, _CROP_RATIO)
+        return image_transform(self.image_size, _MEAN, _STD, _CROP_RATIO)
 
     def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
         val = self.place / self.test_part
@@ -57,7 +57,7 @@ class ImageNet1k(ClassFolders):
             flat = any(is_image_file(entry.name) for entry in entries)
             if flat and not any(entry.is_dir() for entry in entries):
                 raise DataError(
-                    f"{val}: holds pictures but no class folders; move each picture into a folder "
+                    f"{val}: holds images but no class folders; move each image into a folder "
                     "of its class (val/<wnid>/*.JPEG), as valprep.sh does for PyTorch's examples"
                 )
         return super().parts()
@@ -73,10 +73,10 @@ def _info(data: ImageNet1k) -> DataInfo:
 
 
 def _sizes(files: Sequence[Path]) -> list[str]:
-    """The size of each picture of a class in bytes; decodes the smallest."""
+    """The size of each image of a class in bytes; decodes the smallest."""
     sizes = [file.stat().st_size for file in files]
     smallest = files[sizes.index(min(sizes))]
     if not min(sizes):
         raise DataError(f"{smallest}: is an empty file; replace or remove it")
-    read_picture(smallest)
+    read_image(smallest)
     return [str(size) for size in sizes]

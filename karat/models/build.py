@@ -27,8 +27,8 @@ def build_model(
     Args:
         model: size and shape.
         attention: the operator.
-        image_size: pixels along an edge of the (square) picture.
-        channels: of the picture.
+        image_size: pixels along an edge of the (square) image.
+        channels: of the image.
         classes: outputs of the head.
         seed: of the initial weights.
 
@@ -53,7 +53,7 @@ def build_host(
     """The model with its own attention.
 
     Raises:
-        CombinationError: a shape or picture size that this model cannot have.
+        CombinationError: a shape or image size that this model cannot have.
     """
     arguments = {"img_size": image_size, "in_chans": channels, "num_classes": classes}
     host: nn.Module
@@ -73,7 +73,7 @@ def build_host(
     except (AssertionError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CombinationError(
             ("model.name", "data.image_size"),
-            f"model.name = {model.name} cannot be built for pictures of {image_size} pixels"
+            f"model.name = {model.name} cannot be built for images of {image_size} pixels"
             f"{''.join(f', {key} = {value}' for key, value in model.given().items())}: {error}",
         ) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from karat.errors import CombinationError, SettingError
 from karat.settings import at_least, at_most
 
-# timm's shapes for tiny, small and base; vit_micro is ours, for 8 x 8 pictures.
+# timm's shapes for tiny, small and base; vit_micro is ours, for 8 x 8 images.
 SIZES: Mapping[str, Mapping[str, int]] = {
     "vit_micro": {"patch_size": 2, "embed_dim": 48, "depth": 4, "num_heads": 3},
     "vit_tiny": {"patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3},
@@ -28,8 +28,8 @@ class ModelConfig:
 
     Args:
         name: a size (`vit_tiny`), or timm's name of a ViT, DeiT, ConViT or Swin
-            (`swin_tiny_patch4_window7_224`); the picture's size comes from the data.
-        patch_size: pixels along an edge of a patch; divides the picture's size.
+            (`swin_tiny_patch4_window7_224`); the image's size comes from the data.
+        patch_size: pixels along an edge of a patch; divides the image's size.
         embed_dim: width; a multiple of `num_heads`. As timm's models mean it: ConViT's is per
             head, Swin's is of its first stage.
         depth: number of blocks.
@@ -78,16 +78,16 @@ class ModelConfig:
         return shape
 
     def grid(self, image_size: int) -> int:
-        """Patches along an edge of the picture, of a plain ViT.
+        """Patches along an edge of the image, of a plain ViT.
 
         Raises:
-            CombinationError: the patch does not divide the picture.
+            CombinationError: the patch does not divide the image.
         """
         patch = self.shape()["patch_size"]
         if image_size % patch:
             raise CombinationError(
                 ("model.patch_size", "data.image_size", "model.name"),
-                f"model.patch_size = {patch} does not divide the picture size {image_size}",
+                f"model.patch_size = {patch} does not divide the image size {image_size}",
             )
         return image_size // patch
 

@@ -21,7 +21,7 @@ class Costs:
     Args:
         parameters: in all.
         attention_parameters: those of the KArAt operators among them.
-        forward_flops: multiply-adds of one forward pass of one picture, as karat computes it.
+        forward_flops: multiply-adds of one forward pass of one image, as karat computes it.
         activation_flops: those of the KArAt activation among them.
         paper_flops: the same pass in the paper's counting: the host's multiply-adds, with `A V`
             though it may not be computed and without the product with W, and the activation.

@@ -18,7 +18,7 @@ class Site:
         head_dim: D.
         grid: rows and columns of patches.
         prefix_tokens: tokens before the patches (class, distillation, registers).
-        windows: how many times it is applied to one picture.
+        windows: how many times it is applied to one image.
         is_masked: whether some pairs of tokens are masked (Swin's shifted windows).
         kind: of attention: plain, gated (ConViT's positional layers) or in windows (Swin).
         block: the module that holds it as `attn`; None for a shape.

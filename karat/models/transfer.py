@@ -114,7 +114,7 @@ class OperatorCarrier:
     a finer grid where the basis says how (`Basis.refined`). To another number of tokens, all
     that belongs to a token is interpolated over the patch grid (bilinear, antialiased, prefix
     tokens apart), and functions and W are multiplied by the ratio of the numbers of patches, so
-    that sums over the tokens of a picture keep their size.
+    that sums over the tokens of an image keep their size.
 
     Args:
         source, target: the operators.
@@ -239,8 +239,8 @@ def resample_tokens(
     """
     tokens_last = value.movedim(axis, -1)
     first, patches = tokens_last[..., :prefix], tokens_last[..., prefix:]
-    pictures = patches.reshape(-1, 1, *old).float()
-    resized = F.interpolate(pictures, size=new, mode="bilinear", antialias=True)
+    images = patches.reshape(-1, 1, *old).float()
+    resized = F.interpolate(images, size=new, mode="bilinear", antialias=True)
     resized = resized.to(value.dtype).reshape(*patches.shape[:-1], -1)
     return torch.cat([first, resized], -1).movedim(-1, axis)
 

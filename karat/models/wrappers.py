@@ -4,7 +4,7 @@ The layers of the module given are taken over as they are, under the names that 
 so that their weights are kept bit for bit and checkpoints of the host fit. Hosts are typed
 loosely: their attributes are timm's.
 
-Shapes: B batch, N tokens, C width, H heads, D head width, M keys; W windows of a picture.
+Shapes: B batch, N tokens, C width, H heads, D head width, M keys; W windows of an image.
 """
 
 from typing import Any
@@ -184,7 +184,7 @@ class KArAtWindowAttention(HostAttention):
         """Shape (B W, N, C) to (B W, N, C).
 
         Args:
-            x_BNC: windows of tokens, those of one picture side by side.
+            x_BNC: windows of tokens, those of one image side by side.
             mask: shape (W, N, N), 0 where a pair may attend and negative where not.
 
         Raises:

@@ -1,11 +1,11 @@
-"""Which pictures a process of a trial sees: its part of every batch, in the order of the whole."""
+"""Which images a process of a trial sees: its part of every batch, in the order of the whole."""
 
 from collections.abc import Iterator
 
 import torch
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
-from karat.datasets import Pictures
+from karat.datasets import Images
 from karat.training.process_group import Group
 
 
@@ -16,7 +16,7 @@ class BatchParts(Sampler[list[int]]):
     """
 
     def __init__(
-        self, data: Pictures, batch_size: int, generator: torch.Generator, group: Group
+        self, data: Images, batch_size: int, generator: torch.Generator, group: Group
     ) -> None:
         order = RandomSampler(data, generator=generator)  # type: ignore[arg-type]
         self._batches = BatchSampler(order, batch_size, drop_last=True)

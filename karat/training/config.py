@@ -22,7 +22,7 @@ class TrainingConfig:
 
     Args:
         epochs: full length.
-        batch_size: pictures per step; the last, smaller batch of an epoch is left out.
+        batch_size: images per step; the last, smaller batch of an epoch is left out.
         learning_rate: the highest, reached at the end of the warm-up.
         weight_decay: AdamW's; not for biases and norms (timm's rule).
         adam_eps: AdamW's epsilon.
@@ -99,9 +99,9 @@ class TrialConfig:
         """The untrained model."""
         from karat.models.build import build_model  # brings torch
 
-        return build_model(self.model, self.attention, seed=seed, **self.pictures())
+        return build_model(self.model, self.attention, seed=seed, **self.data_shape())
 
-    def pictures(self) -> dict[str, int]:
+    def data_shape(self) -> dict[str, int]:
         """What a model must know of its data, as `karat.models.build.build_model` names it."""
         info = self.data.info()
         return {
@@ -117,4 +117,4 @@ def costs_of_trial(config: TrialConfig) -> Costs:
     Raises:
         InputError: settings that do not go together.
     """
-    return costs_of(config.model, config.attention, **config.pictures())
+    return costs_of(config.model, config.attention, **config.data_shape())

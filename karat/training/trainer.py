@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from karat.datasets import Pictures, load_splits
+from karat.datasets import Images, load_splits
 from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
 from karat.models.build import count_parameters
 from karat.models.convert import kernels_of
@@ -32,7 +32,7 @@ from karat.training.checkpoint import (
 from karat.training.config import TrialConfig
 from karat.training.process_group import Group, summed_up
 
-EVALUATED_TOGETHER = 256  # pictures
+EVALUATED_TOGETHER = 256  # images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,11 +203,11 @@ class Trainer:
             for _ in range(done):
                 next(batches)
             self._draw_on(self._within.random)
-        for step, (pictures, labels) in enumerate(batches, start=done + 1):
+        for step, (images, labels) in enumerate(batches, start=done + 1):
             fault_injection.at(f"rank{self.group.rank}.batch")
             self.scheduler.step_update(self.epoch * self.steps_per_epoch + step - 1)
             self.optimizer.zero_grad()
-            loss = self._backward(pictures.to(self.device), labels.to(self.device))
+            loss = self._backward(images.to(self.device), labels.to(self.device))
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
@@ -232,11 +232,11 @@ class Trainer:
         of_all = self.group.sum(torch.stack([loss, loss.new_tensor(float(wish))]))
         return of_all[0], bool(of_all[1] > 0)
 
-    def _backward(self, pictures: Tensor, labels: Tensor) -> Tensor:
+    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Gradients of a batch, part by part; returns this process's share of its mean loss."""
         total = torch.zeros((), device=self.device)
         parts = list(
-            zip(pictures.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
+            zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
         )
         for number, (some, own) in enumerate(parts, start=1):
             with summed_up(self._parallel, is_last=number == len(parts)):
@@ -263,7 +263,7 @@ class Trainer:
         )
 
     @torch.inference_mode()
-    def evaluate(self, split: Pictures, name: str) -> dict[str, float]:
+    def evaluate(self, split: Images, name: str) -> dict[str, float]:
         """Loss and accuracy on a split, each process of the trial on its part."""
         self.model.eval()
         own = self.group.share(range(len(split)))  # type: ignore[arg-type]
@@ -271,8 +271,8 @@ class Trainer:
         workers = self.config.training.workers
         loader = DataLoader(split, batch_size=size, sampler=own, num_workers=workers)
         loss = correct = count = 0.0
-        for pictures, labels in loader:
-            logits, targets = self.model(pictures.to(self.device)), labels.to(self.device)
+        for images, labels in loader:
+            logits, targets = self.model(images.to(self.device)), labels.to(self.device)
             loss += F.cross_entropy(logits, targets, reduction="sum").item()
             correct += (logits.argmax(-1) == targets).sum().item()
             count += len(labels)

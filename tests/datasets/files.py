@@ -32,7 +32,7 @@ def write_cifar(
 ) -> None:
     """Batches of the data set `name`, whose md5 sums torchvision then takes for the published ones.
 
-    The pictures are noise; `train_per_class` and `test` are how many there are of each class.
+    The images are noise; `train_per_class` and `test` are how many there are of each class.
     """
     plugin: Any = DATASETS[name]
     source, classes = plugin.source, len(plugin.classes)
@@ -66,15 +66,13 @@ def write_cifar(
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, list[int]]:
-    """Pictures (N, 3, 32, 32) of bytes, and labels, as the data set's home page says to read them."""
+    """Images (N, 3, 32, 32) of bytes, and labels, as the data set's home page says to read them."""
     content = pickle.loads(path.read_bytes(), encoding="bytes")
     labels = content[b"fine_labels"] if b"fine_labels" in content else content[b"labels"]
     return content[b"data"].reshape(-1, 3, 32, 32), labels
 
 
-def write_pictures(
-    root: Path, parts: dict[str, int], classes: tuple[str, ...], ending: str
-) -> None:
+def write_images(root: Path, parts: dict[str, int], classes: tuple[str, ...], ending: str) -> None:
     """`<part>/<class>/<class>_<number><ending>` of noise, 20 x 16 pixels, so many of each class."""
     draw = np.random.default_rng(0)
     for part, count in parts.items():

@@ -15,7 +15,7 @@ from karat.datasets import DATASETS, Dataset, make_dataset
 from karat.errors import DataError, SettingError
 from tests.datasets.files import read_batch, write_cifar
 
-TRAIN, TEST = 20, 4  # pictures of each class
+TRAIN, TEST = 20, 4  # images of each class
 
 
 @pytest.fixture
@@ -50,23 +50,23 @@ def labels_of(part: Any) -> list[int]:
     return [label for _, label in part]
 
 
-def test_pictures_and_labels_are_those_of_the_files(root: Path) -> None:
-    pictures, labels = read_batch(root / "cifar-10-batches-py" / "test_batch")
+def test_images_and_labels_are_those_of_the_files(root: Path) -> None:
+    images, labels = read_batch(root / "cifar-10-batches-py" / "test_batch")
     test: Any = cifar10(root).splits().test
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).reshape(3, 1, 1)
     std = torch.tensor([0.2470, 0.2435, 0.2616]).reshape(3, 1, 1)
     assert labels_of(test) == labels
-    for (picture, _), expected in zip(test, pictures, strict=True):
-        torch.testing.assert_close(picture, (torch.tensor(expected) / 255 - mean) / std)
+    for (image, _), expected in zip(test, images, strict=True):
+        torch.testing.assert_close(image, (torch.tensor(expected) / 255 - mean) / std)
 
 
 def test_cifar100_reads_the_fine_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar("cifar100", tmp_path, monkeypatch, 3, 1)
     data = make_dataset({"name": "cifar100", "root": str(tmp_path)})
-    pictures, labels = read_batch(tmp_path / "cifar-100-python" / "test")
+    images, labels = read_batch(tmp_path / "cifar-100-python" / "test")
     test: Any = data.splits().test
     assert labels_of(test) == labels
-    blue = (pictures[0, 2, 31, 0] / 255 - 0.4409) / 0.2762
+    blue = (images[0, 2, 31, 0] / 255 - 0.4409) / 0.2762
     assert test[0][0][2, 31, 0].item() == pytest.approx(blue, abs=1e-5)
     assert data.info().train_size == 200
 
@@ -97,19 +97,19 @@ def test_published_sizes_are_known_without_reading(
 
 
 def test_splits_are_apart_stratified_and_fixed_by_the_split_seed(root: Path) -> None:
-    def pictures(part: Any) -> list[bytes]:
-        return [picture.numpy().tobytes() for picture, _ in part]
+    def images(part: Any) -> list[bytes]:
+        return [image.numpy().tobytes() for image, _ in part]
 
     data = cifar10(root, val_share=0.25)
     splits, again = data.splits(), data.splits()
     assert Counter(labels_of(splits.train)) == dict.fromkeys(range(10), 15)
     assert Counter(labels_of(splits.val)) == dict.fromkeys(range(10), 5)
-    parts = [pictures(part) for part in (splits.train, splits.val, splits.test)]
+    parts = [images(part) for part in (splits.train, splits.val, splits.test)]
     assert len(set().union(*parts)) == 10 * (TRAIN + TEST)
-    assert pictures(again.val) == parts[1]
+    assert images(again.val) == parts[1]
     other = cifar10(root, val_share=0.25, split_seed=1).splits()
-    assert pictures(other.val) != parts[1]
-    assert pictures(other.test) == parts[2]
+    assert images(other.val) != parts[1]
+    assert images(other.test) == parts[2]
 
 
 def test_limit_takes_so_many_of_each_class(root: Path) -> None:
@@ -122,22 +122,22 @@ def test_limit_takes_so_many_of_each_class(root: Path) -> None:
 
 @pytest.mark.parametrize("size", [16, 48])
 def test_other_sizes_are_scaled(root: Path, size: int) -> None:
-    pictures, _ = read_batch(root / "cifar-10-batches-py" / "test_batch")
+    images, _ = read_batch(root / "cifar-10-batches-py" / "test_batch")
     data = cifar10(root, image_size=size)
     assert data.info().image_size == size
-    picture: torch.Tensor = data.splits().test[0][0]
+    image: torch.Tensor = data.splits().test[0][0]
     expected = vision.normalize(
-        vision.resize(torch.tensor(pictures[0]) / 255, [size, size], antialias=True),
+        vision.resize(torch.tensor(images[0]) / 255, [size, size], antialias=True),
         [0.4914, 0.4822, 0.4465],
         [0.2470, 0.2435, 0.2616],
     )
-    torch.testing.assert_close(picture, expected)
+    torch.testing.assert_close(image, expected)
 
 
 def test_splits_travel_to_loading_processes(root: Path) -> None:
     train = pickle.loads(pickle.dumps(cifar10(root).splits().train))
-    pictures, labels = next(iter(DataLoader(train, batch_size=7, num_workers=1)))
-    assert pictures.shape == (7, 3, 32, 32)
+    images, labels = next(iter(DataLoader(train, batch_size=7, num_workers=1)))
+    assert images.shape == (7, 3, 32, 32)
     assert labels.dtype == torch.int64
 
 
@@ -242,5 +242,5 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
 
 
 def test_too_few_of_a_class_to_split_are_found_by_check(root: Path) -> None:
-    with pytest.raises(DataError, match="class 0 has 1 pictures, too few"):
+    with pytest.raises(DataError, match="class 0 has 1 images, too few"):
         cifar10(root, limit_per_class=1).check()

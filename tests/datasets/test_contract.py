@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from karat.datasets import DATASETS, Dataset, make_dataset
-from tests.datasets.files import write_cifar, write_pictures
+from tests.datasets.files import write_cifar, write_images
 
 
 def settings_for(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def settings_for(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
         write_cifar(name, folder, monkeypatch, 5, 2)
         return {"name": name, "root": str(folder)}
     test = "val" if name == "imagenet1k" else "test"
-    write_pictures(folder, {"train": 20, test: 20}, ("a", "b", "c"), ".png")
+    write_images(folder, {"train": 20, test: 20}, ("a", "b", "c"), ".png")
     return {"name": name, "root": str(folder), "image_size": 8}
 
 
@@ -33,21 +33,21 @@ def test_splits_hold_what_info_says(dataset: Dataset) -> None:
     assert abs(len(splits.train) - info.train_size) <= 1  # type: ignore[arg-type]
     for part in (splits.train, splits.val, splits.test):
         labels = set()
-        for picture, label in part:  # type: ignore[attr-defined]
-            assert picture.shape == (info.channels, info.image_size, info.image_size)
-            assert picture.dtype == torch.float32
-            assert torch.isfinite(picture).all()
+        for image, label in part:  # type: ignore[attr-defined]
+            assert image.shape == (info.channels, info.image_size, info.image_size)
+            assert image.dtype == torch.float32
+            assert torch.isfinite(image).all()
             labels.add(int(label))
         assert labels == set(range(len(info.classes)))  # stratified: every class everywhere
 
 
 def test_splits_are_apart_and_fixed_by_their_seed(dataset: Dataset) -> None:
-    def pictures(part: Any) -> list[bytes]:
-        return [picture.numpy().tobytes() + bytes([int(label)]) for picture, label in part]
+    def images(part: Any) -> list[bytes]:
+        return [image.numpy().tobytes() + bytes([int(label)]) for image, label in part]
 
     first, again = dataset.splits(), dataset.splits()
-    assert pictures(first.val) == pictures(again.val)
-    assert not set(pictures(first.train)) & set(pictures(first.val))
+    assert images(first.val) == images(again.val)
+    assert not set(images(first.train)) & set(images(first.val))
 
 
 def test_check_gives_the_same_fingerprint_twice(dataset: Dataset) -> None:

@@ -14,24 +14,24 @@ from karat.space.reader import load_space
 def folder(tmp_path: Path) -> Path:
     for part, count in (("train", 12), ("test", 4)):
         for label, name in enumerate(("cat", "dog")):
-            (tmp_path / "pictures" / part / name).mkdir(parents=True)
+            (tmp_path / "images" / part / name).mkdir(parents=True)
             for index in range(count):
-                picture = Image.new("RGB", (10, 12), (100 * label, 10 * index, 50))
-                picture.save(tmp_path / "pictures" / part / name / f"{index}.png")
-    return tmp_path / "pictures"
+                image = Image.new("RGB", (10, 12), (100 * label, 10 * index, 50))
+                image.save(tmp_path / "images" / part / name / f"{index}.png")
+    return tmp_path / "images"
 
 
-def test_pictures_are_scaled_and_split_by_class(folder: Path) -> None:
+def test_images_are_scaled_and_split_by_class(folder: Path) -> None:
     data = make_dataset({"name": "image_folder", "root": str(folder), "image_size": 8})
     assert data.info().classes == ("cat", "dog")
     splits = data.splits()
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [20, 4, 8]  # type: ignore[arg-type]
-    picture, _ = splits.train[0]
-    assert picture.shape == (3, 8, 8)
-    assert picture.dtype == torch.float32
+    image, _ = splits.train[0]
+    assert image.shape == (3, 8, 8)
+    assert image.dtype == torch.float32
 
 
-def test_fingerprint_changes_with_a_picture(folder: Path) -> None:
+def test_fingerprint_changes_with_a_image(folder: Path) -> None:
     data = make_dataset({"name": "image_folder", "root": str(folder), "image_size": 8})
     before = data.check()
     assert data.check() == before
@@ -46,16 +46,16 @@ def test_limit_takes_so_many_of_each_class(folder: Path) -> None:
     assert len(data.splits().train) == 12  # type: ignore[arg-type]
 
 
-def test_corrupt_picture_is_named(folder: Path) -> None:
+def test_corrupt_image_is_named(folder: Path) -> None:
     bad = folder / "test" / "dog" / "2.png"
     bad.write_bytes(bad.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"test/dog/2\.png: not a readable picture"):
+    with pytest.raises(DataError, match=r"test/dog/2\.png: not a readable image"):
         make_dataset({"name": "image_folder", "root": str(folder)}).check()
 
 
 def test_empty_class_folder_is_named(folder: Path) -> None:
     (folder / "train" / "emu").mkdir()
-    with pytest.raises(DataError, match="train/emu: this class folder holds no picture"):
+    with pytest.raises(DataError, match="train/emu: this class folder holds no image"):
         make_dataset({"name": "image_folder", "root": str(folder)}).check()
 
 

@@ -11,15 +11,15 @@ from torch.utils.data import DataLoader
 
 from karat.datasets import Dataset, make_dataset
 from karat.errors import DataError, SettingError
-from tests.datasets.files import write_pictures
+from tests.datasets.files import write_images
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
-TRAIN, VAL = 8, 3  # pictures of each class
+TRAIN, VAL = 8, 3  # images of each class
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write_pictures(tmp_path, {"train": TRAIN, "val": VAL}, WNIDS, ".JPEG")
+    write_images(tmp_path, {"train": TRAIN, "val": VAL}, WNIDS, ".JPEG")
     return tmp_path
 
 
@@ -47,11 +47,11 @@ def test_usual_size_is_224(root: Path) -> None:
     assert data.splits().test[0][0].shape == (3, 224, 224)
 
 
-def test_pictures_are_normalised_by_the_channels(root: Path) -> None:
+def test_images_are_normalised_by_the_channels(root: Path) -> None:
     file = root / "val" / WNIDS[1] / f"{WNIDS[1]}_0.JPEG"
     Image.new("RGB", (30, 20), (200, 100, 50)).save(file, quality=100)
-    with Image.open(file) as picture:
-        pixel: Any = picture.getpixel((15, 10))
+    with Image.open(file) as image:
+        pixel: Any = image.getpixel((15, 10))
     shown = imagenet(root).splits().test[VAL][0]
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     expected = [(p / 255 - m) / s for p, m, s in zip(pixel, mean, std, strict=True)]
@@ -60,23 +60,23 @@ def test_pictures_are_normalised_by_the_channels(root: Path) -> None:
 
 
 def test_nine_tenths_of_the_shorter_edge_are_kept_at_the_centre(root: Path) -> None:
-    picture = Image.new("RGB", (40, 20))
-    picture.paste((255, 255, 255), (11, 1, 29, 19))  # the central 18 x 18
-    picture.save(root / "val" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG", quality=100)
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 255, 255), (11, 1, 29, 19))  # the central 18 x 18
+    image.save(root / "val" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG", quality=100)
     shown = imagenet(root, image_size=18).splits().test[0][0]
     assert (shown > 1).all()
     assert shown.shape == (3, 18, 18)
 
 
 def test_splits_are_apart_and_fixed_by_the_split_seed(root: Path) -> None:
-    def pictures(part: Any) -> list[bytes]:
-        return [picture.numpy().tobytes() for picture, _ in part]
+    def images(part: Any) -> list[bytes]:
+        return [image.numpy().tobytes() for image, _ in part]
 
     first = imagenet(root).splits()
     again, other = imagenet(root).splits(), imagenet(root, split_seed=1).splits()
-    assert pictures(first.val) == pictures(again.val) != pictures(other.val)
-    assert pictures(first.test) == pictures(other.test)
-    parts = [pictures(part) for part in (first.train, first.val, first.test)]
+    assert images(first.val) == images(again.val) != images(other.val)
+    assert images(first.test) == images(other.test)
+    parts = [images(part) for part in (first.train, first.val, first.test)]
     assert len(set().union(*parts)) == sum(map(len, parts)) == 3 * (TRAIN + VAL)
 
 
@@ -89,8 +89,8 @@ def test_limit_takes_so_many_of_each_class(root: Path) -> None:
 
 def test_splits_travel_to_loading_processes(root: Path) -> None:
     train = pickle.loads(pickle.dumps(imagenet(root).splits().train))
-    pictures, labels = next(iter(DataLoader(train, batch_size=4, num_workers=1)))
-    assert pictures.shape == (4, 3, 9, 9)
+    images, labels = next(iter(DataLoader(train, batch_size=4, num_workers=1)))
+    assert images.shape == (4, 3, 9, 9)
     assert labels.dtype == torch.int64
 
 
@@ -101,7 +101,7 @@ def test_missing_folder_says_what_to_put_where(root: Path, part: str) -> None:
         imagenet(root).info()
     assert str(caught.value) == (
         f"{root}/{part}: there is no such folder; expected train/<wnid>/*.JPEG and "
-        "val/<wnid>/*.JPEG, the unpacked ILSVRC 2012 pictures from "
+        "val/<wnid>/*.JPEG, the unpacked ILSVRC 2012 images from "
         "https://www.image-net.org/download.php"
     )
 
@@ -114,13 +114,13 @@ def test_flat_val_says_that_it_must_be_sorted(root: Path) -> None:
     with pytest.raises(DataError) as caught:
         imagenet(root).info()
     assert str(caught.value) == (
-        f"{root}/val: holds pictures but no class folders; move each picture into a folder of its "
+        f"{root}/val: holds images but no class folders; move each image into a folder of its "
         "class (val/<wnid>/*.JPEG), as valprep.sh does for PyTorch's examples"
     )
 
 
 def test_classes_that_differ_are_named_but_not_by_the_hundred(root: Path) -> None:
-    write_pictures(root, {"val": 1}, tuple(f"n0{i}" for i in range(9)), ".JPEG")
+    write_images(root, {"val": 1}, tuple(f"n0{i}" for i in range(9)), ".JPEG")
     message = "train and val must have the same classes; only in one of them: n00, .*, n04 and 4 "
     with pytest.raises(DataError, match=message):
         imagenet(root).info()
@@ -134,10 +134,10 @@ def test_empty_file_is_named(root: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_truncated_picture_is_found_as_the_smallest_of_its_class(root: Path, part: str) -> None:
+def test_truncated_image_is_found_as_the_smallest_of_its_class(root: Path, part: str) -> None:
     file = root / part / WNIDS[1] / f"{WNIDS[1]}_2.JPEG"
     file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(DataError, match=re.escape(f"{file}: not a readable picture")):
+    with pytest.raises(DataError, match=re.escape(f"{file}: not a readable image")):
         imagenet(root).check()
 
 

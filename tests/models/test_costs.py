@@ -131,7 +131,7 @@ def test_costs_command_prints_the_papers_tiny_row(capsys: pytest.CaptureFixture[
         (["vit_tiny", "--basis", "furier"], "attention.basis = 'furier': unknown. did you mean"),
         (["vit_tiny", "--basis", "fourier", "--grid-size", "0"], "must be at least 1"),
         (["vit_tiny", "--basis", "fourier", "--rank", "198"], "is above the 197 tokens"),
-        (["vit_tiny", "--image-size", "20"], "does not divide the picture size 20"),
+        (["vit_tiny", "--image-size", "20"], "does not divide the image size 20"),
         (["resnet18"], "name = 'resnet18': unknown"),
     ],
 )  # fmt: skip

@@ -69,7 +69,7 @@ def shared_names(model: nn.Module) -> dict[str, Tensor]:
     return {k: v for k, v in model.state_dict().items() if ".attn.operator." not in k}
 
 
-def pictures(count: int = 2) -> Tensor:
+def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -86,13 +86,13 @@ def test_weights_of_all_that_is_kept_are_kept_bit_for_bit(host: str) -> None:
     after = shared_names(model)
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
-    assert model(pictures()).shape == (2, 5)
+    assert model(images()).shape == (2, 5)
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_gradients_reach_every_parameter_that_learns(host: str) -> None:
     model = convert(HOSTS[host](), {**FOURIER, "gated_blocks": True, "base_activation": "silu"})
-    model(pictures()).square().sum().backward()
+    model(images()).square().sum().backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -138,7 +138,7 @@ def test_universal_sharing_is_one_operator_for_all_blocks(host: str) -> None:
 def test_universal_operator_with_shared_heads_serves_blocks_of_other_head_counts() -> None:
     model = convert(swin(), {**FOURIER, "block_sharing": "universal", "head_sharing": "shared"})
     assert len({id(m) for m in model.modules() if isinstance(m, Operator)}) == 1
-    assert model(pictures()).shape == (2, 5)
+    assert model(images()).shape == (2, 5)
 
 
 def test_rank_and_grid_size_differ_by_block_and_by_head() -> None:
@@ -158,7 +158,7 @@ def test_rank_and_grid_size_differ_by_block_and_by_head() -> None:
 
 def test_swin_window_attention_is_softmax_where_its_operator_would_be() -> None:
     """Bias, scale and layout are Swin's own: with softmax in the operator's place nothing changes."""
-    model, x = swin().eval(), pictures()
+    model, x = swin().eval(), images()
     wanted = model(x)
     convert(model, {**FOURIER, "heads": [0]})
     for site in sites_of(model):
@@ -185,7 +185,7 @@ def test_shifted_windows_do_not_see_across_the_border() -> None:
 
 def test_dropout_of_the_host_stays_in_force() -> None:
     model = convert(vit(attn_drop_rate=0.5), FOURIER)
-    x = pictures()
+    x = images()
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
@@ -205,19 +205,19 @@ def test_kernel_by_name_is_refused_where_the_weights_are_needed() -> None:
 def test_copy_and_state_dict_give_the_same_output(host: str) -> None:
     model = convert(HOSTS[host](), {**FOURIER, "gated_blocks": True}).eval()
     again = convert(HOSTS[host](), {**FOURIER, "gated_blocks": True}).eval()
-    wanted = model(pictures())
-    assert not torch.equal(again(pictures()), wanted)
+    wanted = model(images())
+    assert not torch.equal(again(images()), wanted)
     assert again.load_state_dict(model.state_dict()) is not None
-    assert torch.equal(again(pictures()), wanted)
-    assert torch.equal(copy.deepcopy(model)(pictures()), wanted)
+    assert torch.equal(again(images()), wanted)
+    assert torch.equal(copy.deepcopy(model)(images()), wanted)
 
 
 @pytest.mark.parametrize("host", ["vit", "convit", "swin"])
 def test_export_gives_the_same_output_for_any_batch(host: str) -> None:
     model = convert(HOSTS[host](), {**FOURIER, "gated_blocks": True}).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(model, (pictures(2),), dynamic_shapes=({0: batch},))
-    torch.testing.assert_close(program.module()(pictures(5)), model(pictures(5)))
+    program = torch.export.export(model, (images(2),), dynamic_shapes=({0: batch},))
+    torch.testing.assert_close(program.module()(images(5)), model(images(5)))
 
 
 @pytest.mark.timeout(300)
@@ -244,8 +244,8 @@ def test_compiled_model_gives_the_same_output_and_gradients() -> None:
     model = convert(vit(depth=1), {**FOURIER, "projection": "simplex"})
     compiled = torch.compile(copy.deepcopy(model), backend="aot_eager", fullgraph=True)
     for each in (model, compiled):
-        each(pictures()).square().sum().backward()
-    torch.testing.assert_close(compiled(pictures()), model(pictures()))
+        each(images()).square().sum().backward()
+    torch.testing.assert_close(compiled(images()), model(images()))
     for ours, theirs in zip(model.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
@@ -288,7 +288,7 @@ def test_model_made_without_memory_is_the_same_after_loading() -> None:
         for name, buffer in wanted.named_buffers():  # timm's own, which it fills when it loads
             if ".attn." not in name:
                 loaded.get_buffer(name).copy_(buffer)
-        torch.testing.assert_close(loaded(pictures()), wanted(pictures()))
+        torch.testing.assert_close(loaded(images()), wanted(images()))
 
 
 # -- through timm -----------------------------------------------------------------------------
@@ -399,9 +399,9 @@ def test_shapes_known_beforehand_are_the_models(name: str) -> None:
     ]
 
 
-def test_picture_that_a_host_cannot_take_is_refused() -> None:
+def test_image_that_a_host_cannot_take_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"model.patch_size = 16 does not divide the picture size 20"
+        InputError, match=r"model.patch_size = 16 does not divide the image size 20"
     ):
         check_model(ModelConfig(name="vit_tiny"), AttentionConfig(), 20)
     with pytest.raises(InputError, match=r"model.name = swin_.* cannot be built .* depth = 3"):

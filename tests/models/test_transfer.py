@@ -15,7 +15,7 @@ from karat.models.transfer import resample_tokens, transfer
 from tests.models.test_models import FOURIER, convit, deit, swin, vit
 
 
-def pictures(size: int = 32) -> Tensor:
+def images(size: int = 32) -> Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
@@ -54,25 +54,25 @@ def test_finer_grid_and_less_sharing_give_exactly_the_same_output(
     if make is convit and before.get("block_sharing") == "universal":
         before, after = ({**each, "gated_blocks": False} for each in (before, after))
     source, target = made(make, 0, **before), made(make, 1, **after)
-    wanted = source(pictures())
-    assert not torch.allclose(target(pictures()), wanted)
+    wanted = source(images())
+    assert not torch.allclose(target(images()), wanted)
     assert transfer(source, target) is target
-    torch.testing.assert_close(target(pictures()), wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(target(images()), wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [vit, deit, convit, swin], ids=lambda make: make.__name__)
 def test_same_resolution_is_a_copy_bit_for_bit(make: Callable[[], nn.Module]) -> None:
     source, target = made(make, 0), made(make, 1)
     transfer(source, target)
-    assert torch.equal(target(pictures()), source(pictures()))
+    assert torch.equal(target(images()), source(images()))
 
 
 @pytest.mark.parametrize("order", ["w_phi", "phi_w", "phi_phi", "full"])
 @pytest.mark.parametrize("output_scale", [1, "1/N", "1/sqrt(N)"])
-def test_smooth_picture_gives_nearly_the_same_output_at_twice_the_resolution(
+def test_smooth_image_gives_nearly_the_same_output_at_twice_the_resolution(
     order: str, output_scale: object
 ) -> None:
-    """Tokens that are alike in a picture and in its enlargement see sums of the same size."""
+    """Tokens that are alike in an image and in its enlargement see sums of the same size."""
     settings = {"rank": "full"} if order == "full" else {"operator_order": order, "rank": 4}
     settings |= {"output_scale": output_scale, "base_activation": "silu"}
 
@@ -94,7 +94,7 @@ def test_swin_is_carried_to_other_windows_stage_by_stage() -> None:
     tokens = [site.num_tokens for site in sites_of(target)]
     assert [site.num_tokens for site in sites_of(source)] == [16] * 4
     assert tokens == [64] * 4
-    target(pictures(64)).square().sum().backward()
+    target(images(64)).square().sum().backward()
     same = made(functools.partial(swin, img_size=64), 1)  # more windows of the same size
     transfer(source, same)
     for old, new in zip(sites_of(source), sites_of(same), strict=True):
@@ -112,7 +112,7 @@ def test_model_trained_at_32_pixels_runs_and_learns_at_64(make: Callable[..., nn
         assert torch.equal(before[:, :, :prefix], after[:, :, :prefix])
         assert after.shape[2] == prefix + 64
     target.train()
-    target(pictures(64)).square().sum().backward()
+    target(images(64)).square().sum().backward()
 
 
 def test_weights_of_a_softmax_model_are_taken_and_the_operators_keep_their_start() -> None:

@@ -1,4 +1,4 @@
-"""Rows and their gradients in torch operations, some pictures at a time.
+"""Rows and their gradients in torch operations, some images at a time.
 
 The buffers of a block stay in the cache of a CPU, or in a part of a device's memory, and are
 used again by the next. Shapes as in `karat.attention.kernels`; scores are M N, keys first.
@@ -22,13 +22,13 @@ def rows_in_blocks(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: st
     rows = weights.new_empty(*q.shape[:2], weights.shape[1], q.shape[2])
     weights_PRX = weights.flatten(2)
     buffers = _Buffers(weights)
-    for pictures, queries in _parts(q, k, weights):
-        some_q = q[pictures, :, queries]
-        scores_PML = _scores(some_q, k[pictures], scale, operators, buffers)
+    for images, queries in _parts(q, k, weights):
+        some_q = q[images, :, queries]
+        scores_PML = _scores(some_q, k[images], scale, operators, buffers)
         features_PFML = buffers.features(scores_PML)
         features.write(scores_PML, features_PFML)
         rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
-        rows[pictures, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
+        rows[images, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
     return rows
 
 
@@ -43,35 +43,35 @@ def rows_backward_in_blocks(
     grad_weights_PRX = torch.zeros_like(weights_PRX)
     slopes_PXR = features.slope_weights(weights).flatten(2).transpose(1, 2)
     buffers = _Buffers(weights)
-    for pictures, queries in _parts(q, k, weights):
-        some_q, some_k = q[pictures, :, queries], k[pictures]
+    for images, queries in _parts(q, k, weights):
+        some_q, some_k = q[images, :, queries], k[images]
         scores_PML = _scores(some_q, some_k, scale, operators, buffers)
         features_PFML = buffers.features(scores_PML)
         features.write(scores_PML, features_PFML)
         rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
-        rows[pictures, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
-        grad_PRL = _to_columns(grad[pictures, :, :, queries], operators)
+        rows[images, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
+        grad_PRL = _to_columns(grad[images, :, :, queries], operators)
         grad_weights_PRX.baddbmm_(grad_PRL, features_PFML.flatten(1, 2).transpose(1, 2))
         pulled_PFML = buffers.pulled(features_PFML)
         torch.bmm(slopes_PXR, grad_PRL, out=pulled_PFML.flatten(1, 2))
         features.pull_back(scores_PML, features_PFML, pulled_PFML)
         grad_scores_IMN = _from_columns(scores_PML, some_q.shape).flatten(0, 1)
         of_q, of_k = (x.flatten(0, 1).to(weights.dtype) for x in (some_q, some_k))
-        grad_q[pictures, :, queries] = _product(grad_scores_IMN.mT, of_k, scale).view(some_q.shape)
-        grad_k[pictures] += _product(grad_scores_IMN, of_q, scale).view(some_k.shape)
+        grad_q[images, :, queries] = _product(grad_scores_IMN.mT, of_k, scale).view(some_q.shape)
+        grad_k[images] += _product(grad_scores_IMN, of_q, scale).view(some_k.shape)
     return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_weights_PRX.view_as(weights), rows
 
 
 def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Runs of pictures, or of queries of one picture, whose features fit the buffer."""
+    """Runs of images, or of queries of one image, whose features fit the buffer."""
     batch, heads, tokens, _ = q.shape
     of_query = max(1, heads * k.shape[2] * weights.shape[2])
     numbers = CACHE_NUMBERS if q.device.type == "cpu" else DEVICE_NUMBERS
     queries = max(1, min(tokens, max(LEAST_QUERIES, numbers // of_query)))
-    pictures = max(1, numbers // (of_query * max(1, tokens))) if queries == tokens else 1
-    for picture in range(0, batch, pictures):
+    images = max(1, numbers // (of_query * max(1, tokens))) if queries == tokens else 1
+    for image in range(0, batch, images):
         for query in range(0, tokens, queries):
-            yield slice(picture, picture + pictures), slice(query, query + queries)
+            yield slice(image, image + images), slice(query, query + queries)
 
 
 class _Buffers:
@@ -109,7 +109,7 @@ def _product(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> T
 
 
 def _to_columns(x_BHXN: Tensor, operators: int) -> Tensor:
-    """(B, H, X, N) to (P, X, L): a view of one picture whose heads share nothing."""
+    """(B, H, X, N) to (P, X, L): a view of one image whose heads share nothing."""
     batch, heads, size, tokens = x_BHXN.shape
     x_BPKXN = x_BHXN.reshape(batch, operators, heads // operators, size, tokens)
     return x_BPKXN.permute(1, 3, 0, 2, 4).reshape(operators, size, -1)

@@ -1,12 +1,12 @@
 // Fourier units on the CPU, and their gradients, without scores or features in memory: the rows
 // Φ̂(A), and all of attention, Φ̂(A) (Wᵀ V), whose operands lie as the host's projection has them.
 //
-// For one picture and head, a tile of queries at a time: scores, then all features of a score in
+// For one image and head, a tile of queries at a time: scores, then all features of a score in
 // one pass over them (one sine and cosine, the rest by angle addition), then their products with
 // the weights, whose sums stay in registers. The tile stays in the second-level cache. Threads
-// share pictures and heads.
+// share images and heads.
 //
-// Shapes: B pictures, H heads, N queries, M keys, D head width, P operators, R outputs,
+// Shapes: B images, H heads, N queries, M keys, D head width, P operators, R outputs,
 // F = 2 G features, X = F M; T queries in a tile, a multiple of the lanes of a vector. Everything
 // is float32; each head of a tensor must be a row-major matrix, the heads may lie anywhere.
 
@@ -157,7 +157,7 @@ constexpr auto kWriters = writers(std::make_integer_sequence<int, kLargestGrid>(
 constexpr auto kSummers = summers(std::make_integer_sequence<int, kOutputs>());
 constexpr auto kPullers = pullers(std::make_integer_sequence<int, kOutputs>());
 
-// A row-major matrix: what one head of one picture has of a tensor (B, H, N, D).
+// A row-major matrix: what one head of one image has of a tensor (B, H, N, D).
 template <typename T>
 struct Matrix {
   T* start;
@@ -173,19 +173,19 @@ int64_t row_stride(const at::Tensor& x) {
   return x.size(2) == 1 ? x.size(3) : x.stride(2);
 }
 
-Matrix<const float> of_head(const at::Tensor& x, int64_t picture, int64_t head) {
-  return {x.const_data_ptr<float>() + picture * x.stride(0) + head * x.stride(1), row_stride(x)};
+Matrix<const float> of_head(const at::Tensor& x, int64_t image, int64_t head) {
+  return {x.const_data_ptr<float>() + image * x.stride(0) + head * x.stride(1), row_stride(x)};
 }
 
-Matrix<float> into_head(const at::Tensor& x, int64_t picture, int64_t head) {
-  return {x.mutable_data_ptr<float>() + picture * x.stride(0) + head * x.stride(1), row_stride(x)};
+Matrix<float> into_head(const at::Tensor& x, int64_t image, int64_t head) {
+  return {x.mutable_data_ptr<float>() + image * x.stride(0) + head * x.stride(1), row_stride(x)};
 }
 
 struct Shape {
-  int64_t pictures, heads, queries, keys, width, operators, outputs, features, tile;
+  int64_t images, heads, queries, keys, width, operators, outputs, features, tile;
 
   Shape(const at::Tensor& q, const at::Tensor& k, const at::Tensor& cosines)
-      : pictures(q.size(0)),
+      : images(q.size(0)),
         heads(q.size(1)),
         queries(q.size(2)),
         keys(k.size(2)),
@@ -206,9 +206,9 @@ struct Shape {
   static int64_t whole_vectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
   // Refuse a tensor that is not (B, H, rows, columns).
   void check(const at::Tensor& x, const char* name, int64_t rows, int64_t columns) const {
-    TORCH_CHECK(x.dim() == 4 && x.size(0) == pictures && x.size(1) == heads &&
+    TORCH_CHECK(x.dim() == 4 && x.size(0) == images && x.size(1) == heads &&
                     x.size(2) == rows && x.size(3) == columns,
-                name, " has shape ", x.sizes(), "; expected [", pictures, ", ", heads, ", ", rows,
+                name, " has shape ", x.sizes(), "; expected [", images, ", ", heads, ", ", rows,
                 ", ", columns, "]");
   }
 
@@ -303,7 +303,7 @@ float* scratch(size_t numbers) {
   return memory.data();
 }
 
-// One head of one picture. Scores and features are those of the tile whose rows came last; what
+// One head of one image. Scores and features are those of the tile whose rows came last; what
 // is beyond its last query counts nothing.
 struct Head {
   const Shape& s;
@@ -313,10 +313,10 @@ struct Head {
   float *scores, *features;  // M x T, X x T
 
   Head(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights_PXR,
-       double scale, int64_t picture, int64_t head, float* memory)
+       double scale, int64_t image, int64_t head, float* memory)
       : s(s),
-        q(of_head(q, picture, head)),
-        k(of_head(k, picture, head)),
+        q(of_head(q, image, head)),
+        k(of_head(k, image, head)),
         weights(weights_PXR.const_data_ptr<float>() + s.operator_of(head) * s.of_operator()),
         scale(scale),
         scores(memory),
@@ -376,14 +376,14 @@ void for_each_tile(const Shape& s, int64_t begin, int64_t end, const Work& work)
 // How many threads may work: no more than there are heads and tiles.
 int64_t parts_for(const Shape& s) {
   const int64_t tiles = (s.queries + s.tile - 1) / s.tile;
-  return std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), s.pictures * s.heads * tiles));
+  return std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), s.images * s.heads * tiles));
 }
 
-// `work(picture, head, thread, memory, begin, end)` for the queries of every head; those of one
+// `work(image, head, thread, memory, begin, end)` for the queries of every head; those of one
 // head may be shared out to several threads where there are fewer heads than threads.
 template <typename Work>
 void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& work) {
-  const int64_t threads = at::get_num_threads(), heads = s.pictures * s.heads;
+  const int64_t threads = at::get_num_threads(), heads = s.images * s.heads;
   const int64_t tiles = (s.queries + s.tile - 1) / s.tile;
   const int64_t wanted = may_split && heads ? (threads + heads - 1) / heads : 1;
   const int64_t part = (tiles + wanted - 1) / std::max(int64_t{1}, wanted) * s.tile;
@@ -413,11 +413,11 @@ at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tens
                         double scale) {
   const Shape s(q, k, a);
   const at::Tensor weights = Units(s, a, b, scales).weights();
-  at::Tensor rows = at::empty({s.pictures, s.heads, s.outputs, s.queries}, q.options());
-  for_each_head(s, s.numbers(), true, [&](int64_t picture, int64_t head, int64_t, float* memory,
+  at::Tensor rows = at::empty({s.images, s.heads, s.outputs, s.queries}, q.options());
+  for_each_head(s, s.numbers(), true, [&](int64_t image, int64_t head, int64_t, float* memory,
                                           int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
-    const auto into = into_head(rows, picture, head);
+    const Head own(s, q, k, weights, scale, image, head, memory);
+    const auto into = into_head(rows, image, head);
     for_each_tile(s, begin, end,
                   [&](int64_t first, int64_t n) { own.rows(first, n, into.columns(first)); });
   });
@@ -436,17 +436,17 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_r
   at::Tensor of_k = at::empty(k.sizes(), k.options());
   at::Tensor of_weights = parts_of(s, {s.operators, s.of_operator()}, a);
   const size_t numbers = s.numbers() + s.outputs * s.tile;
-  for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
+  for_each_head(s, numbers, false, [&](int64_t image, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Head own(s, q, k, weights, scale, image, head, memory);
     const Matrix<float> unused{memory + s.numbers(), s.tile};
-    const auto of_rows = of_head(grad, picture, head);
+    const auto of_rows = of_head(grad, image, head);
     const int64_t at = s.operator_of(head) * s.of_operator();
     float* into = of_weights.mutable_data_ptr<float>() + thread * weights.numel() + at;
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, unused);
       own.backward(first, n, of_rows.columns(first), slopes.const_data_ptr<float>() + at, into,
-                   into_head(of_q, picture, head), into_head(of_k, picture, head));
+                   into_head(of_q, image, head), into_head(of_k, image, head));
     });
   });
   return std::tuple_cat(std::tuple{of_q, of_k}, units.backward(of_weights));
@@ -473,17 +473,17 @@ at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Te
   check_values(s, v, matrix);
   const at::Tensor weights = Units(s, a, b, scales).weights();
   at::Tensor out =
-      at::empty({s.pictures, s.queries, s.heads, s.width}, q.options()).transpose(1, 2);
+      at::empty({s.images, s.queries, s.heads, s.width}, q.options()).transpose(1, 2);
   const size_t numbers = s.numbers() + s.outputs * (s.width + s.tile);
-  for_each_head(s, numbers, true, [&](int64_t picture, int64_t head, int64_t, float* memory,
+  for_each_head(s, numbers, true, [&](int64_t image, int64_t head, int64_t, float* memory,
                                       int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Head own(s, q, k, weights, scale, image, head, memory);
     float* narrow = memory + s.numbers();
     float* rows = narrow + s.outputs * s.width;
-    narrow_values(s, of_head(v, picture, head),
+    narrow_values(s, of_head(v, image, head),
                   matrix.const_data_ptr<float>() + s.operator_of(head) * s.keys * s.outputs,
                   narrow);
-    const auto into = into_head(out, picture, head);
+    const auto into = into_head(out, image, head);
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, {rows, n});
       gemm('T', 'N', n, s.width, s.outputs, 1, rows, n, narrow, s.width, 0, into.row(first),
@@ -507,15 +507,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_attend_backwa
   at::Tensor of_weights = parts_of(s, {s.operators, s.of_operator()}, a);
   at::Tensor of_matrix = parts_of(s, {s.operators, s.keys, s.outputs}, a);
   const size_t numbers = s.numbers() + 2 * s.outputs * (s.width + s.queries);
-  for_each_head(s, numbers, false, [&](int64_t picture, int64_t head, int64_t thread,
+  for_each_head(s, numbers, false, [&](int64_t image, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
-    const Head own(s, q, k, weights, scale, picture, head, memory);
+    const Head own(s, q, k, weights, scale, image, head, memory);
     float* narrow = memory + s.numbers();
     float* of_narrow = narrow + s.outputs * s.width;
     float* rows = of_narrow + s.outputs * s.width;
     float* of_rows = rows + s.outputs * s.queries;
-    const auto values = of_head(v, picture, head), above = of_head(grad, picture, head);
-    const auto into_v = into_head(of_v, picture, head);
+    const auto values = of_head(v, image, head), above = of_head(grad, image, head);
+    const auto into_v = into_head(of_v, image, head);
     const int64_t of_operator = s.operator_of(head) * s.of_operator();
     const int64_t of_product = s.operator_of(head) * s.keys * s.outputs;
     const float* w = matrix.const_data_ptr<float>() + of_product;
@@ -530,7 +530,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_attend_backwa
       own.rows(first, n, {rows + first, s.queries});
       own.backward(first, n, {of_rows + first, s.queries},
                    slopes.const_data_ptr<float>() + of_operator, into_weights,
-                   into_head(of_q, picture, head), into_head(of_k, picture, head));
+                   into_head(of_q, image, head), into_head(of_k, image, head));
     });
     gemm('N', 'N', s.outputs, s.width, s.queries, 1, rows, s.queries, above.start, above.stride, 0,
          of_narrow, s.width);

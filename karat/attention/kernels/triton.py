@@ -9,7 +9,7 @@ and sine each, the other frequencies by angle addition, and their product with t
 
 Backward, nothing but q, k and weights being kept, features are computed again for each of three
 gradients: that of q in programs for a block of queries, that of k and that of the weights in
-programs for a block of keys, of which the last go over the queries of all their pictures and so
+programs for a block of keys, of which the last go over the queries of all their images and so
 sum the gradients of their weights in registers. Few programs share a weight: each writes a part, and the parts are
 summed afterwards. There are no atomics, so the same call gives the same bits.
 """
@@ -279,20 +279,20 @@ class _Launch:
         """Gradient of the weights.
 
         A program has a block of keys, some of the frequencies (as many as its registers hold)
-        and every s-th picture and head of an operator.
+        and every s-th image and head of an operator.
         """
         block: int = self.constants["BLOCK_OWN"]
         group = _group(self.grid_size, block, self.constants["BLOCK_R"])
         groups = _ceil(self.grid_size, group)
-        tiles, pictures = groups * _ceil(self.keys, block), self.batch * self.sharing
-        splits = max(1, min(PROGRAMS // (tiles * self.operators), pictures))
+        tiles, images = groups * _ceil(self.keys, block), self.batch * self.sharing
+        splits = max(1, min(PROGRAMS // (tiles * self.operators), images))
         parts = self.weights.new_empty((splits, *self.weights.shape))
         tensors = (grad, self.q, self.k, parts)
         _weights_kernel[(tiles, self.operators, splits)](
             *tensors,
             self.scale,
             *(each.stride() for each in tensors),
-            pictures,
+            images,
             self.sharing,
             self.tokens,
             self.keys,
@@ -530,7 +530,7 @@ def _weights_kernel(  # type: ignore[no-untyped-def]
     q_strides,
     k_strides,
     parts_strides,
-    pictures,
+    images,
     sharing,
     tokens,
     keys,
@@ -545,7 +545,7 @@ def _weights_kernel(  # type: ignore[no-untyped-def]
     PRECISION: constexpr,
     WIDEN: constexpr,
 ):
-    """What a share of the pictures gives to GROUP frequencies' weights of a block of keys."""
+    """What a share of the images gives to GROUP frequencies' weights of a block of keys."""
     blocks = tl.cdiv(keys, BLOCK_OWN)
     block, first = tl.program_id(0) % blocks, tl.program_id(0) // blocks * GROUP
     p, split = tl.program_id(1).to(tl.int64), tl.program_id(2)
@@ -556,8 +556,8 @@ def _weights_kernel(  # type: ignore[no-untyped-def]
     sums = ()
     for _i in tl.static_range(2 * GROUP):
         sums += (tl.zeros((BLOCK_OWN, BLOCK_R), tl.float32),)  # type: ignore[assignment]
-    for picture in range(split, pictures, tl.num_programs(2)):
-        b, h = (picture // sharing).to(tl.int64), p * sharing + picture % sharing
+    for image in range(split, images, tl.num_programs(2)):
+        b, h = (image // sharing).to(tl.int64), p * sharing + image % sharing
         q_bh = q + b * q_strides[0] + h * q_strides[1]
         k_bh = k + b * k_strides[0] + h * k_strides[1]
         grad_bh = grad + b * grad_strides[0] + h * grad_strides[1]

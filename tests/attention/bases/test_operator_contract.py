@@ -100,10 +100,10 @@ def test_small_training_run_lowers_the_loss(
     model = convert(vit, {"basis": basis, "block_sharing": block_sharing, **order})
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     labels = torch.arange(32) % 2
-    pictures = torch.randn(32, 1, 8, 8) + labels.view(-1, 1, 1, 1)
+    images = torch.randn(32, 1, 8, 8) + labels.view(-1, 1, 1, 1)
     losses = []
     for _ in range(15):
-        loss = torch.nn.functional.cross_entropy(model(pictures), labels)
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -265,13 +265,13 @@ def test_strides_that_no_matrix_has_are_taken(engine: str) -> None:
 @pytest.mark.parametrize("basis", ["fourier", "chebyshev", "morlet"])
 def test_gradients_through_torch_func_are_the_same(engine: str, basis: str) -> None:
     operators = [operator_of(kernel, basis=basis) for kernel in ("recompute", "reference")]
-    pictures = packed(3)
+    images = packed(3)
 
     def loss(operator: Operator, qkv: Tensor) -> Tensor:
         return operator.attend(qkv, 0.5).square().sum()
 
     for transform in (torch.func.grad, lambda f: torch.func.vmap(torch.func.grad(f))):
-        inputs = pictures[0] if transform is torch.func.grad else pictures
+        inputs = images[0] if transform is torch.func.grad else images
         found = [transform(functools.partial(loss, each))(inputs) for each in operators]
         torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
@@ -507,10 +507,10 @@ def test_model_keeps_no_more_for_its_backward_pass_than_softmax(size: int) -> No
     from karat.models.config import ModelConfig
 
     shape: dict[str, Any] = {"image_size": size, "channels": 3, "classes": 10, "seed": 0}
-    pictures = torch.randn(4, 3, size, size)
+    images = torch.randn(4, 3, size, size)
     kept = []
     for attention in (AttentionConfig(basis="fourier"), AttentionConfig()):
         model = build_model(ModelConfig(patch_size=4), attention, **shape).train()
-        given = [pictures, *model.parameters()]
-        kept.append(saved_bytes(lambda model=model: model(pictures), given))
+        given = [images, *model.parameters()]
+        kept.append(saved_bytes(lambda model=model: model(images), given))
     assert kept[0] <= kept[1]

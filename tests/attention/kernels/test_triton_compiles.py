@@ -13,7 +13,7 @@ from triton.compiler import ASTSource  # noqa: E402
 from karat.attention.kernels import triton as kernels  # noqa: E402
 
 LARGEST_SHARED = 99 * 1024  # bytes; of the devices since Ampere, the smallest limit
-NUMBERS = {"heads", "sharing", "tokens", "keys", "owns", "others", "pictures"}
+NUMBERS = {"heads", "sharing", "tokens", "keys", "owns", "others", "images"}
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "rows": (kernels._rows_kernel, {}),
     "gradient of queries": (kernels._side_kernel, {"OWN_KEYS": False}),

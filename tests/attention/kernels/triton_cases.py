@@ -15,7 +15,7 @@ from torch import Tensor
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PLAIN: dict[str, Any] = {
-    "pictures": 2, "heads": 2, "operators": 2, "queries": 17, "outputs": 3, "grid": 2,
+    "images": 2, "heads": 2, "operators": 2, "queries": 17, "outputs": 3, "grid": 2,
     "width": 16, "dtype": "float32", "asked": "qkw", "layout": "timm",
 }  # fmt: skip
 CASES: dict[str, dict[str, Any]] = {
@@ -23,17 +23,17 @@ CASES: dict[str, dict[str, Any]] = {
     "bfloat16": {"dtype": "bfloat16"},
     "one token": {"queries": 1},
     "fewer tokens than a block": {"queries": 5},
-    "more tokens than a block": {"queries": 65, "pictures": 1, "heads": 1, "operators": 1},
+    "more tokens than a block": {"queries": 65, "images": 1, "heads": 1, "operators": 1},
     "shared heads": {"operators": 1},
     "one output": {"outputs": 1},
     "rank 12": {"outputs": 12, "grid": 3},
     "rank 33": {"outputs": 33, "grid": 1},
     "rank 64": {"outputs": 64, "grid": 1},
     "grid 1": {"grid": 1},
-    "grid 16": {"grid": 16, "pictures": 1},
-    "grid 16 in bfloat16": {"grid": 16, "pictures": 1, "dtype": "bfloat16"},
+    "grid 16": {"grid": 16, "images": 1},
+    "grid 16 in bfloat16": {"grid": 16, "images": 1, "dtype": "bfloat16"},
     "width that is no power of two": {"width": 20},
-    "no picture": {"pictures": 0},
+    "no image": {"images": 0},
     "other strides": {"layout": "transposed"},
     "gradient of queries only": {"asked": "q"},
     "gradient of keys only": {"asked": "k"},
@@ -44,7 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
 def inputs(case: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     """Queries and keys as views of one projection, and weights."""
     draw = torch.Generator().manual_seed(0)
-    batch, heads, tokens, width = (case[k] for k in ("pictures", "heads", "queries", "width"))
+    batch, heads, tokens, width = (case[k] for k in ("images", "heads", "queries", "width"))
     if case["layout"] == "timm":
         qkv = torch.randn(batch, tokens, 3, heads, width, generator=draw).permute(2, 0, 3, 1, 4)
     else:
@@ -111,7 +111,7 @@ def rows(q: Tensor, k: Tensor, weights: Tensor) -> Tensor:
 
 
 def transforms() -> Iterator[float]:
-    """Gradients by torch.func, and by torch.vmap of it over three sets of pictures."""
+    """Gradients by torch.func, and by torch.vmap of it over three sets of images."""
     q, k, weights = inputs(PLAIN)
 
     def gradient(of_rows: Any, k: Tensor, weights: Tensor) -> Any:
