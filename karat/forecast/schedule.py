@@ -3,15 +3,14 @@
 No proposals, no journal: a forecast of a thousand arms takes a fraction of a second.
 """
 
-import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from karat.forecast.curves import Asked, Curves
+from karat.forecast.event_loop import EventLoop
 from karat.planning.plans.adaptive import JOINT, schedule_of
 from karat.planning.plans.confirmation import contests_of
-from karat.schedulers import make_scheduler
+from karat.schedulers import Scheduler, make_scheduler
 from karat.seeds import derive
 from karat.space.space import Space
 
@@ -36,42 +35,38 @@ class Run:
 
 
 @dataclass(slots=True)
-class _Slots:
-    """Trials at a time, on a virtual clock; `slot_s` are seconds in which one ran.
+class _Phase:
+    """Trials of a plan, which begin in this order.
 
-    The driver takes one report after the other, and needs `driver_s` for each.
+    Args:
+        trials: all.
+        curves: of the trials.
+        rule: may stop one early; None stops nothing.
+        epochs: how far each has come.
     """
 
-    count: int
-    driver_s: float
-    now: float = 0.0
-    slot_s: float = 0.0
+    trials: Sequence[Asked]
+    curves: Curves
+    rule: Scheduler | None
+    epochs: list[int]
+    is_over: bool = False
+    _begun: int = 0
 
-    def run(
-        self, trials: Sequence[Asked], curves: Curves, stops: Callable[[Asked, int, float], bool]
-    ) -> list[int]:
-        """All trials, in order; returns the epochs of each."""
-        epochs = [0] * len(trials)
-        coming = iter(range(len(trials)))
-        running = [
-            self._next(trials[place], place, 1, curves) for place in islice(coming, self.count)
-        ]
-        heapq.heapify(running)
-        while running:
-            at, place, epoch = heapq.heappop(running)
-            self.now = max(at, self.now) + self.driver_s
-            trial, epochs[place] = trials[place], epoch
-            is_stopped = stops(trial, epoch, curves.value(trial, epoch))
-            if epoch < trial.epochs and not is_stopped:
-                heapq.heappush(running, self._next(trial, place, epoch + 1, curves))
-            elif (following := next(coming, None)) is not None:
-                heapq.heappush(running, self._next(trials[following], following, 1, curves))
-        return epochs
+    def begin(self) -> int | None:
+        if self._begun == len(self.trials):
+            return None
+        self._begun += 1
+        return self._begun - 1
 
-    def _next(self, trial: Asked, place: int, epoch: int, curves: Curves) -> tuple[float, int, int]:
-        seconds = curves.seconds(trial, epoch)
-        self.slot_s += seconds
-        return self.now + seconds, place, epoch
+    def seconds(self, trial: int, epoch: int) -> float:
+        return self.curves.seconds(self.trials[trial], epoch)
+
+    def report(self, trial: int, epoch: int) -> bool:
+        asked, self.epochs[trial] = self.trials[trial], epoch
+        is_stopped = self.rule is not None and self.rule.on_report(
+            asked.arm, asked.number, epoch, self.curves.value(asked, epoch)
+        )
+        return is_stopped or epoch == asked.epochs
 
 
 def times_for(reports: int) -> int:
@@ -98,9 +93,9 @@ def run_plan(
         driver_s: that the driver needs for a report.
     """
     rule = make_scheduler(space.early_stopping, space.search.mode)
-    clock = _Slots(slots, driver_s)
+    loop = EventLoop(slots, driver_s)
     trials = [_asked(number, arm, lengths) for number, arm in enumerate(schedule)]
-    done = clock.run(trials, curves, lambda t, e, v: rule.on_report(t.arm, t.number, e, v))
+    done = _run(loop, trials, curves, rule)
     cells = [
         max(each.arms, key=lambda arm: lengths[arm.label]).label for each in contests_of(space)
     ]
@@ -108,15 +103,24 @@ def run_plan(
         _asked(len(trials) + number, arm, lengths)
         for number, arm in enumerate(cells * space.confirm.seeds)
     ]
-    epochs = clock.run(confirmed, curves, lambda *_: False)
+    epochs = _run(loop, confirmed, curves, None)
     return Run(
         search_epochs=sum(done),
         confirm_epochs=sum(epochs),
-        slot_s=clock.slot_s,
-        wall_s=clock.now,
+        slot_s=loop.busy_s,
+        wall_s=loop.now,
         completed=sum(n == trial.epochs for n, trial in zip(done, trials, strict=True)),
         confirmed=len(confirmed),
     )
+
+
+def _run(
+    loop: EventLoop, trials: Sequence[Asked], curves: Curves, rule: Scheduler | None
+) -> list[int]:
+    """The epochs of each."""
+    phase = _Phase(trials, curves, rule, [0] * len(trials))
+    loop.run(phase)
+    return phase.epochs
 
 
 def arms_in_order(space: Space, seed: int) -> list[str]:

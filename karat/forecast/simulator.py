@@ -6,12 +6,12 @@ with `driver_s`, the seconds that it needs for one, a report waits until those b
 and so does the worker that sent it.
 """
 
-import heapq
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from karat.forecast.curves import Asked, Curves
+from karat.forecast.event_loop import EventLoop
 from karat.journal.journal import Journal
 from karat.journal.state import StudyState, Trial
 from karat.space.space import Space
@@ -63,86 +63,67 @@ def simulate(
         curves: of its trials.
         driver_s: seconds of the virtual clock that the driver needs for a report.
     """
-    clock = _Clock()
-    with Journal.open(folder, clock) as journal:
-        study = Study(space, journal, folder, clock)
+    loop = EventLoop(workers, driver_s, BEGAN)
+    with Journal.open(folder, loop.time) as journal:
+        study = Study(space, journal, folder, loop.time)
         study.record("study_created", **description(space, "simulated"))
         terms = asdict(space.terms)
         study.record("launched", slots=workers, environment={}, terms=terms)
-        cluster = _Cluster(study, clock, workers, curves, driver_s)
-        cluster.run()
+        simulated = _SimulatedStudy(study, curves)
+        loop.run(simulated)
         if not study.finished:
             study.on_interrupted("budget")
         return Simulated(
             state=study.state,
-            wall_s=clock.now - BEGAN,
-            busy_s=cluster.busy_s,
+            wall_s=loop.now - BEGAN,
+            busy_s=loop.busy_s,
             workers=workers,
-            report_s=cluster.report_s,
-            ask_s=cluster.ask_s,
+            report_s=simulated.report_s,
+            ask_s=simulated.ask_s,
         )
 
 
 @dataclass
-class _Clock:
-    now: float = BEGAN
+class _SimulatedStudy:
+    """A study whose trials report what curves say; measures the driver's real work.
 
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class _Cluster:
-    """Workers that come to an end of an epoch one after the other, and the one driver."""
+    Args:
+        study: the real one.
+        curves: of its trials.
+        report_s, ask_s: seconds that each report and each new segment took.
+    """
 
     study: Study
-    clock: _Clock
-    workers: int
     curves: Curves
-    driver_s: float
-    busy_s: float = 0.0
     report_s: list[float] = field(default_factory=list)
     ask_s: list[float] = field(default_factory=list)
-    _ends: list[tuple[float, int, int]] = field(default_factory=list)
-    _driver_free_at: float = BEGAN
 
-    def run(self) -> None:
-        """Until nothing runs any more."""
-        self._fill()
-        while self._ends and self.study.spent() is None:
-            at, number, epoch = heapq.heappop(self._ends)
-            self.clock.now = self._driver_free_at = max(at, self._driver_free_at) + self.driver_s
-            if self._report(self.study.state.trials[number], epoch):
-                self._fill()
-            else:
-                self._begin(number, epoch + 1)
+    @property
+    def is_over(self) -> bool:
+        return self.study.spent() is not None
 
-    def _fill(self) -> None:
-        while len(self._ends) < self.workers:
-            started = time.perf_counter()
-            segment = self.study.next_segment()
-            self.ask_s.append(time.perf_counter() - started)
-            if segment is None:
-                return
-            self._begin(segment.trial, 1)
+    def begin(self) -> int | None:
+        started = time.perf_counter()
+        segment = self.study.next_segment()
+        self.ask_s.append(time.perf_counter() - started)
+        return None if segment is None else segment.trial
 
-    def _begin(self, number: int, epoch: int) -> None:
-        seconds = self.curves.seconds(_asked(self.study.state.trials[number]), epoch)
-        self.busy_s += seconds
-        heapq.heappush(self._ends, (self.clock.now + seconds, number, epoch))
+    def seconds(self, trial: int, epoch: int) -> float:
+        return self.curves.seconds(_asked(self.study.state.trials[trial]), epoch)
 
-    def _report(self, trial: Trial, epoch: int) -> bool:
-        asked = _asked(trial)
+    def report(self, trial: int, epoch: int) -> bool:
+        reporting = self.study.state.trials[trial]
+        asked = _asked(reporting)
         value = self.curves.value(asked, epoch)
         loss = value if self.study.space.search.metric == "val_loss" else 1 - value
         metrics = {"val_accuracy": 1 - loss, "val_loss": loss}
-        if trial.phase == "confirm" and epoch == trial.epochs:
+        if reporting.phase == "confirm" and epoch == reporting.epochs:
             metrics |= {key.replace("val_", "test_"): each for key, each in metrics.items()}
         seconds = self.curves.seconds(asked, epoch)
         started = time.perf_counter()
-        done = self.study.on_report(trial.number, epoch, metrics, seconds)
+        is_done = self.study.on_report(trial, epoch, metrics, seconds)
         self.report_s.append(time.perf_counter() - started)
-        return done
+        return is_done
 
 
 def _asked(trial: Trial) -> Asked:

@@ -36,10 +36,6 @@ class Scheduler(abc.ABC):
             value: of the search's metric.
         """
 
-    def expected_epochs(self, trials: int, epochs: int) -> float:
-        """Epochs that `trials` trials of one arm are expected to run; for estimates."""
-        return float(trials * epochs)
-
 
 SCHEDULERS = Catalog(Scheduler, "early_stopping.scheduler")  # type: ignore[type-abstract]
 

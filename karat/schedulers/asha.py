@@ -58,16 +58,6 @@ class ASHA(Scheduler):
         bisect.insort(before, signed)
         return stop
 
-    def expected_epochs(self, trials: int, epochs: int) -> float:
-        """With trials in random order, the i-th of a rung survives with probability about 1/f or 1/i."""
-        total, alive, last = 0.0, float(trials), 0
-        for epoch in range(1, epochs + 1):
-            if self.is_rung(epoch) and epoch < epochs:
-                total, last = total + alive * (epoch - last), epoch
-                whole = max(1, round(alive))
-                alive = sum(max(1 / self.reduction_factor, 1 / i) for i in range(1, whole + 1))
-        return total + alive * (epochs - last)
-
 
 def quantile(ordered: Sequence[float], share: float) -> float:
     """What `numpy.quantile` gives, to the last bit, at a fiftieth of its time for a few values."""

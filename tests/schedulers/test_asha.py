@@ -1,7 +1,6 @@
 import random
 
 import numpy as np
-import pytest
 
 from karat.schedulers import make_scheduler
 from karat.schedulers.asha import ASHA, quantile
@@ -36,12 +35,6 @@ def test_report_repeated_after_a_resume_is_not_compared_with_itself() -> None:
     rule = ASHA()
     assert not rule.on_report("a", 0, 1, 0.5)
     assert not rule.on_report("a", 0, 1, 0.4)
-
-
-def test_expected_epochs_lie_between_the_grace_and_full_length() -> None:
-    expected = ASHA(grace_epochs=1, reduction_factor=3).expected_epochs(4, 10)
-    assert 4 < expected < 40
-    assert make_scheduler({"scheduler": "none"}, "max").expected_epochs(4, 10) == pytest.approx(40)
 
 
 def test_quantile_is_that_of_numpy_to_the_last_bit() -> None:
