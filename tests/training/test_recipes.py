@@ -20,5 +20,5 @@ def test_recipe_is_whole_and_right(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["quik", "../quick", None, 3])
 def test_unknown_recipe_lists_the_known_ones(name: object) -> None:
-    with pytest.raises(SettingError, match="Known: .*quick"):
+    with pytest.raises(SettingError, match=r"Known: .*quick"):
         load_recipe(name)
