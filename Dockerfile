@@ -1,8 +1,8 @@
-# karat with everything that it needs, for every service of docker-compose.yml and for Kubernetes.
-# The driver for PostgreSQL is in requirements.txt: MLflow's own image has none.
+# karat with all its dependencies, for every service of docker-compose.yml and for Kubernetes.
+# The PostgreSQL driver is in requirements.txt: MLflow's image does not contain one.
 FROM python:3.11.13-slim-bookworm
 
-# The compiled attention kernel is built once, here. KubeRay's probes of a pod run bash and wget.
+# g++ compiles the attention kernel below, once. KubeRay's health probes of a pod run bash and wget.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ wget \
     && rm -rf /var/lib/apt/lists/* \

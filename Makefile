@@ -1,4 +1,4 @@
-# The same commands that .ci/run uses. Every target sets the environment up by itself.
+# The same commands that .ci/run uses. Every target sets up the environment first.
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 STAMP := $(VENV)/.complete
@@ -8,13 +8,13 @@ STAMP := $(VENV)/.complete
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
-# Two at a time, but for the tests that start Ray (group "ray"), which take the machine's cores.
-# `make test CLUSTER=1` has a real Slurm of two nodes too, and a real Ray cluster with PostgreSQL and
-# MLflow: root, slurm-wlm, munge, iproute2 and postgresql; what cannot run without them fails.
+# Two tests at a time, except those that start Ray (group "ray"), which use all cores of the machine.
+# `make test CLUSTER=1` also runs tests on a real Slurm of two nodes and on a real Ray cluster with PostgreSQL
+# and MLflow. They need root, slurm-wlm, munge, iproute2 and postgresql, and fail without them.
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rsfE -m "not quiet$(if $(CLUSTER),, and not cluster)"
 
-# These alone, in ten minutes, then what measures and wants the machine for itself.
+# Only the cluster tests, in ten minutes, then the tests that measure and need an idle machine.
 test-cluster: $(STAMP)
 	$(VENV)/bin/python -m pytest -m cluster -rsfE
 	$(VENV)/bin/python -m pytest -m quiet
@@ -25,16 +25,16 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest tests/test_architecture.py
 
-# Kernels beside softmax, then engines beside each other: under five minutes, of a quiet machine.
+# Compares kernels with softmax, then the engines: under five minutes on an idle machine.
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
 	$(VENV)/bin/python -m benchmarks.search --ray-trials 4 --optuna-trials 20
 
-# Ten minutes of a real study in which something is killed again and again.
+# A real study whose processes are killed again and again: ten minutes.
 chaos: $(STAMP)
 	$(VENV)/bin/python -m tests.faults.chaos --kills 20 --seed 0
 
-# Bytecode is compiled here, once, instead of by every worker process at its start.
+# Bytecode is compiled here once, instead of by every worker process when it starts.
 $(STAMP): requirements.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "karat needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -47,7 +47,7 @@ $(STAMP): requirements.txt
 	@$(VENV)/bin/python -m karat.attention.kernels._compiled
 	@touch $@
 
-# Only when a dependency in pyproject.toml changes. For every Python from 3.11: by markers, where they differ.
+# Only when a dependency in pyproject.toml changes. Markers cover all Python versions from 3.11.
 requirements:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --quiet -o requirements.txt

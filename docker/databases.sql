@@ -1,5 +1,5 @@
--- One database and one role each for MLflow, its users and Optuna: MLflow and Optuna both own a
--- table `alembic_version`, and nobody needs to read what another keeps. Passwords come from files.
+-- One database and one role each for MLflow, its users and Optuna: MLflow and Optuna both need a table
+-- `alembic_version`, and no role needs to read the data of another. Passwords come from files.
 \set ON_ERROR_STOP on
 \set mlflow `cat "$SECRETS/mlflow_db_password"`
 \set mlflow_users `cat "$SECRETS/mlflow_users_db_password"`

@@ -1,4 +1,4 @@
-"""Health checks that really write: `health.py mlflow|ray-head|ray-worker`; status 0 is healthy."""
+"""Health checks that really write: `health.py mlflow|ray-head|ray-worker`; exit status 0 means healthy."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def mlflow() -> None:
-    """Write to the database and to the artifacts, under the name and as the user of others."""
+    """Write to the database and the artifacts, under the host name that other services use."""
     found = ask_mlflow(
         "POST", "experiments/search", {"filter": "name = 'health'", "max_results": 1}
     )
@@ -37,7 +37,7 @@ def mlflow() -> None:
 
 
 def ray_head() -> None:
-    """Write to the storage and to Ray's own memory; a stranger without the token is refused."""
+    """Write to the storage and to Ray's package store; check that a request without the token is refused."""
     write_file()
     ask_agent()
     address = os.environ["HEALTH_RAY"]
@@ -50,17 +50,17 @@ def ray_head() -> None:
         if error.code in (401, 403):
             return
         raise
-    sys.exit("Ray answers whoever asks: its token is off")
+    sys.exit("Ray answers a request without a token: token authentication is off")
 
 
 def ray_worker() -> None:
-    """Write to the storage; the raylet answers, and the head knows it."""
+    """Write to the storage; check that the raylet answers and that the head knows it."""
     write_file()
     ask_agent()
 
 
 def ask_agent() -> None:
-    """The process of a node that starts jobs and speaks for its raylet."""
+    """Ask the node's agent, the process that starts jobs, for the health of its raylet."""
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
     port = os.environ["RAY_AGENT_PORT"]
     url = f"http://127.0.0.1:{port}/api/local_raylet_healthz"
@@ -74,7 +74,7 @@ def write_file() -> None:
 
 
 def ask_mlflow(method: str, path: str, data: dict[str, object] | bytes) -> dict[str, Any]:
-    """What MLflow answers to its admin."""
+    """Call MLflow's REST API as the admin, and return the answer."""
     user = f"{os.environ['MLFLOW_AUTH_ADMIN_USERNAME']}:{os.environ['MLFLOW_AUTH_ADMIN_PASSWORD']}"
     headers = {
         "Authorization": f"Basic {base64.b64encode(user.encode()).decode()}",
@@ -87,7 +87,11 @@ def ask_mlflow(method: str, path: str, data: dict[str, object] | bytes) -> dict[
 
 
 def ask(method: str, url: str, headers: dict[str, str], content: bytes | None = None) -> bytes:
-    """The answer, or HTTPError."""
+    """Send a request and return the body of the answer.
+
+    Raises:
+        HTTPError: the server answered with an error status.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(url, content, headers, method=method)
     with opener.open(request, timeout=15) as answer:

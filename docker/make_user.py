@@ -1,4 +1,4 @@
-"""Make the user that studies are tracked as, unless there is one: `make_user.py NAME`."""
+"""Create the MLflow user of the studies if it does not exist: `make_user.py NAME`."""
 
 import os
 import sys
@@ -15,9 +15,9 @@ def main() -> None:
     except urllib.error.HTTPError as error:
         if b"RESOURCE_ALREADY_EXISTS" not in error.read():
             raise
-        print(f"{name}: there already")
+        print(f"{name}: exists already")
         return
-    print(f"{name}: made")
+    print(f"{name}: created")
 
 
 if __name__ == "__main__":

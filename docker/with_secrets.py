@@ -1,7 +1,7 @@
-"""Run a command with secrets that lie in files: `with_secrets.py COMMAND...`.
+"""Run a command with secrets from files: `with_secrets.py COMMAND...`.
 
-`FILE__NAME=path` becomes the variable NAME with the file's content; `PGPASS__role=path` becomes a
-line of libpq's password file, `PGPASSFILE`. Nothing of it comes to a command line.
+`FILE__NAME=path` sets the variable NAME to the content of the file; `PGPASS__role=path` adds a line to
+libpq's password file, `PGPASSFILE`. No secret appears on a command line.
 """
 
 import os
@@ -12,7 +12,7 @@ VARIABLE, PASSWORD = "FILE__", "PGPASS__"
 
 
 def content(path: str) -> str:
-    """A secret, without the newline that editors leave at its end."""
+    """The secret in a file, without the newline that editors add at the end."""
     try:
         found = Path(path).read_text().strip()
     except OSError as error:
