@@ -103,10 +103,10 @@ def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
     """`Tuner` with `OptunaSearch`; in a local Ray as closed as karat's."""
     started = time.time()
     from karat.execution.local_ray import close_environment, start_ray
-    from karat.system.tempdir import make_scratch
+    from karat.system.tempdir import make_tempdir
 
     close_environment()
-    scratch = make_scratch()
+    scratch = make_tempdir()
     start_ray(scratch, cpus=slots)
     import ray
     from ray import tune

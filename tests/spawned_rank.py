@@ -10,12 +10,12 @@ from typing import Any
 
 import torch.multiprocessing as multiprocessing
 
-from karat.training.distributed_worker import Member, PeerLostError
+from karat.training.distributed_worker import RankLostError, RankWorker
 
 END_S = 5.0
 
 
-class ProcessPeer:
+class SpawnedRank:
     """A process that does what its lead calls for, and ends with it."""
 
     def __init__(self, rank: int) -> None:
@@ -40,7 +40,7 @@ class ProcessPeer:
         except (EOFError, OSError) as error:
             self._process.join(END_S)
             status = self._process.exitcode
-            raise PeerLostError(f"process {self._rank} of the trial ended ({status})") from error
+            raise RankLostError(f"process {self._rank} of the trial ended ({status})") from error
 
     def end(self) -> None:
         self._process.kill()
@@ -50,7 +50,7 @@ class ProcessPeer:
 
 def _serve(calls: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    member = Member()
+    member = RankWorker()
     with contextlib.suppress(EOFError):
         while True:
             method, arguments = calls.recv()

@@ -62,13 +62,13 @@ def check_cluster(submission: Submission) -> None:
         InputError: which, and what would be right.
     """
     from jobs.kubernetes.checks import claim, secret
-    from karat.system.checks import Unwell
+    from karat.system.checks import CheckFailed
 
     config = config_of(submission)
     for check in (claim, secret):
         try:
             check(config)
-        except Unwell as error:
+        except CheckFailed as error:
             # Whoever may make jobs may not be allowed to look at everything that these need.
             if "(Forbidden)" not in str(error):
                 raise InputError(str(error)) from error

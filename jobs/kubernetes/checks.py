@@ -9,7 +9,7 @@ from jobs import Submission
 from jobs.kubernetes.kubectl import kubectl
 from jobs.kubernetes.manifest import config_of, text
 from jobs.kubernetes.settings import KubernetesConfig
-from karat.system.checks import Check, Unwell
+from karat.system.checks import Check, CheckFailed
 
 _SHARED = "ReadWriteMany"
 
@@ -36,13 +36,13 @@ def asked(what: str, words: list[str], given: str = "") -> str:
     """What `kubectl` prints.
 
     Raises:
-        Unwell: it is not there, or refuses.
+        CheckFailed: it is not there, or refuses.
     """
     if shutil.which("kubectl") is None:
-        raise Unwell("kubectl is missing: install it, and point KUBECONFIG at the cluster")
+        raise CheckFailed("kubectl is missing: install it, and point KUBECONFIG at the cluster")
     refused, said = kubectl(words, given)
     if refused:
-        raise Unwell(f"{what}: {refused}")
+        raise CheckFailed(f"{what}: {refused}")
     return said
 
 
@@ -58,7 +58,7 @@ def kuberay() -> str:
     words = ["get", "crd", "rayjobs.ray.io", *served]
     said = asked("there is no KubeRay (install its operator with Helm)", words)
     if "v1" not in said.split():
-        raise Unwell(f"KubeRay here has RayJob {said}, not v1: update its operator")
+        raise CheckFailed(f"KubeRay here has RayJob {said}, not v1: update its operator")
     return "RayJob v1"
 
 
@@ -80,7 +80,7 @@ def claim(config: KubernetesConfig) -> str:
     said = json.loads(asked(f"cluster.kubernetes.claim = {name}", [*words, "-o", "json"]))
     modes = said["spec"].get("accessModes", [])
     if _SHARED not in modes:
-        raise Unwell(
+        raise CheckFailed(
             f"claim {name} is {', '.join(modes)}: pods on several nodes need one that is "
             f"{_SHARED} (NFS, CephFS, Filestore, EFS)"
         )
@@ -102,7 +102,7 @@ def nodes(config: KubernetesConfig) -> str:
     rooms = [each["status"]["allocatable"] for each in said["items"]]
     fitting = [room for room in rooms if fits(room, config)]
     if not fitting:
-        raise Unwell(
+        raise CheckFailed(
             f"none of {len(rooms)} nodes has {config.cpus} CPUs, {config.memory_gb:g} GB and "
             f"{config.gpus} GPUs for a worker (an autoscaler may add one); ask for less in "
             "cluster.kubernetes"
@@ -127,7 +127,7 @@ def quantity(text: str) -> float:
     """A number as Kubernetes writes it: `3920m`, `16Gi`."""
     found = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", text)
     if found is None or found[2] not in _UNITS:
-        raise Unwell(f"the cluster says {text!r} where a quantity is meant")
+        raise CheckFailed(f"the cluster says {text!r} where a quantity is meant")
     return float(found[1]) * _UNITS[found[2]]
 
 

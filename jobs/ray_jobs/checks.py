@@ -8,7 +8,7 @@ from jobs import Submission
 from jobs.ray_jobs.client import check_nodes, check_version, examine_nodes, storage_of, token_of
 from jobs.ray_jobs.settings import RayConfig
 from karat.execution.checks import LEAST_GB
-from karat.system.checks import Check, Unwell, clocks_agree
+from karat.system.checks import Check, CheckFailed, check_clocks
 from karat.system.redact import shown_address
 
 
@@ -36,7 +36,7 @@ def checks(submission: Submission) -> list[Check]:
             if not each.get("versions", [True])[0]
         ]
         if wrong:
-            raise Unwell("; ".join(wrong))
+            raise CheckFailed("; ".join(wrong))
         return "as pinned on every node"
 
     def shared() -> str:
@@ -45,11 +45,11 @@ def checks(submission: Submission) -> list[Check]:
 
     def clocks() -> str:
         apart = {each["node"]: each.get("apart_s", 0.0) for each in known()}
-        return clocks_agree(apart, "the head")
+        return check_clocks(apart, "the head")
 
     def known() -> list[dict[str, Any]]:
         if not found:
-            raise Unwell("the nodes could not be asked; see above")
+            raise CheckFailed("the nodes could not be asked; see above")
         nodes: list[dict[str, Any]] = found["nodes"]
         return nodes
 
@@ -58,7 +58,7 @@ def checks(submission: Submission) -> list[Check]:
             known()
             ok, said = found["head"][name]
             if not ok:
-                raise Unwell(f"on the head: {said}")
+                raise CheckFailed(f"on the head: {said}")
             return f"on the head: {said}"
 
         return look

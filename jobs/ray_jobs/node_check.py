@@ -48,7 +48,7 @@ def examined(storage: str, token: str, data: list[str]) -> dict[str, Any]:
 
     (found,) = examine([("versions", versions)])
     wrong = looked_at(storage, token, data)
-    return {"wrong": wrong, "clock": time.time(), "versions": [found.ok, found.said]}
+    return {"wrong": wrong, "clock": time.time(), "versions": [found.ok, found.message]}
 
 
 def ask_nodes(storage: str, data: list[str], *, examine: bool = False) -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ def of_the_head(storage: str, disk_gb: float) -> dict[str, tuple[bool, str]]:
     found = examine(
         [("disk", lambda: disk(Path(storage), disk_gb)), ("mlflow", lambda: tracking(uri))]
     )
-    return {each.name: (each.ok, each.said) for each in found}
+    return {each.name: (each.ok, each.message) for each in found}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from jobs.slurm.script import data_of, runner, setup_of
 from jobs.slurm.settings import SlurmConfig
 from jobs.slurm.site import check_settings, check_site, nodes_of_site
 from karat.errors import InputError
-from karat.system.checks import Check, Unwell, clocks_agree
+from karat.system.checks import Check, CheckFailed, check_clocks
 
 _LOOK = """
 eval "$KARAT_SETUP"
@@ -60,10 +60,10 @@ def checks(submission: Submission) -> list[Check]:
         try:
             looks.extend(look(submission, config, wait_s=60))
         except Busy as busy:
-            raise Unwell(f"no nodes are free to be asked ({busy}): try again later") from busy
+            raise CheckFailed(f"no nodes are free to be asked ({busy}): try again later") from busy
         wrong = [each.node for each in looks if not each.runs_karat]
         if wrong:
-            raise Unwell(
+            raise CheckFailed(
                 f"karat does not run on {', '.join(wrong)}: put it and its Python on storage that "
                 "all nodes see, or name an image"
             )
@@ -80,7 +80,7 @@ def checks(submission: Submission) -> list[Check]:
 
     def known() -> list[Look]:
         if not looks:
-            raise Unwell("the nodes could not be asked; see above")
+            raise CheckFailed("the nodes could not be asked; see above")
         return looks
 
     return [
@@ -88,7 +88,7 @@ def checks(submission: Submission) -> list[Check]:
         ("nodes", nodes),
         ("shared", storage),
         ("data", data),
-        ("clocks", lambda: clocks_agree({e.node: e.apart_s for e in known()})),
+        ("clocks", lambda: check_clocks({e.node: e.apart_s for e in known()})),
     ]
 
 

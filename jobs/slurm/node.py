@@ -28,7 +28,7 @@ from jobs.slurm import ray_hook
 from karat.execution.engine import prepare_environment
 from karat.execution.local_ray import LOOPBACK, no_api_server
 from karat.system.signals import IGNORES_SIGTERM
-from karat.system.tempdir import make_scratch
+from karat.system.tempdir import make_tempdir
 
 _OBJECT_STORE_BYTES = 200_000_000  # of shared memory: nothing large goes through Ray
 _START_S = 120.0
@@ -60,7 +60,7 @@ def main() -> int:
     prepare_environment(address)
     os.environ["RAY_START_HOOK"] = ray_hook.NAME
     os.environ[IGNORES_SIGTERM] = "1"  # for workers: Ray unblocks it in them
-    folder = make_scratch()
+    folder = make_tempdir()
     try:
         return _serve(name, folder, ray_command(options, address, folder), options.address)
     finally:

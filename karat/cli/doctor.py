@@ -1,6 +1,6 @@
 """`python -m karat doctor`: what a study needs of this machine, each asked by a small function of its own.
 
-A check returns what it found, and raises `Unwell` with what is wrong and what to do. A cluster's own
+A check returns what it found, and raises `CheckFailed` with what is wrong and what to do. A cluster's own
 checks are in `jobs`.
 """
 

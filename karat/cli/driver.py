@@ -25,7 +25,7 @@ from karat.study.folder import put_aside
 from karat.study.study import Study
 from karat.system.environment import describe_environment
 from karat.system.signals import Interruption
-from karat.system.symlinks import refuse_links
+from karat.system.symlinks import refuse_symlinks
 from karat.tracking.supervisor import Dashboard
 
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
@@ -59,7 +59,7 @@ def drive(
         StudyLockedError: another process runs this study.
     """
     folder = storage.resolve() / space.name
-    refuse_links(folder)
+    refuse_symlinks(folder)
     fingerprint = trial_config(space, next(iter(space.arms.values()))).data.check()
     if fresh:
         put_aside(folder, console)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from karat.errors import InputError, KaratError, StudyLockedError
-from karat.system.offline import switch_off_calls
+from karat.system.offline import go_offline
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
 # Of several short jobs that are one study: whoever runs it needs no help. Of a job that is tried
@@ -19,7 +19,7 @@ _IF_LOCKED = {"leave": OK, "try-again": os.EX_UNAVAILABLE}
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; errors of ours and of the system become one line and an exit status."""
     os.umask(0o077)
-    switch_off_calls()
+    go_offline()
     try:
         return command()
     except InputError as error:

@@ -47,21 +47,21 @@ def _report(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from karat.report.writer import render_terminal, summarise, write_report
-    from karat.system.symlinks import refuse_links
+    from karat.system.symlinks import refuse_symlinks
 
     state = state_of(options.study)
-    refuse_links(options.study)
+    refuse_symlinks(options.study)
     write_report(options.study, state)
     render_terminal(summarise(state), Console())
     return OK
 
 
 def _sync(options: argparse.Namespace) -> int:
-    from karat.system.symlinks import refuse_links
+    from karat.system.symlinks import refuse_symlinks
     from karat.tracking.sync import run_sync
 
     state_of(options.study)
-    refuse_links(options.study)
+    refuse_symlinks(options.study)
     return run_sync(options.study, follow=options.follow, deleted_runs=options.deleted_runs)
 
 
@@ -97,9 +97,9 @@ def _repair(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from karat.journal.journal import FILE_NAME, repair
-    from karat.system.symlinks import refuse_links
+    from karat.system.symlinks import refuse_symlinks
 
-    refuse_links(options.study)
+    refuse_symlinks(options.study)
     path = options.study / FILE_NAME
     if not path.is_file():
         raise InputError(f"{options.study}: not a study (there is no {FILE_NAME} in it)")

@@ -6,7 +6,7 @@ import ray
 from ray.util import get_current_placement_group, get_node_ip_address, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from karat.training.distributed_worker import Member, PeerLostError
+from karat.training.distributed_worker import RankLostError, RankWorker
 from karat.training.process_group import LOOPBACK
 from karat.training.segment import Segment
 
@@ -20,14 +20,14 @@ def bundles_of(segment: Segment) -> list[dict[str, float]]:
     return [dict(bundle) for _ in range(segment.processes)]
 
 
-class ActorPeer:
+class ActorRank:
     """An actor that does what its lead calls for; Ray ends it with the lead, which owns it."""
 
     def __init__(self, rank: int) -> None:
         group = get_current_placement_group()
         bundle = group.bundle_specs[rank]
         self._rank = rank
-        actor: Any = ray.remote(Member)
+        actor: Any = ray.remote(RankWorker)
         self._actor = actor.options(
             num_cpus=bundle["CPU"],
             num_gpus=bundle.get("GPU", 0),
@@ -38,17 +38,17 @@ class ActorPeer:
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments))
         except ray.exceptions.RayActorError as error:
-            raise PeerLostError(f"process {self._rank} of the trial ended") from error
+            raise RankLostError(f"process {self._rank} of the trial ended") from error
         except ray.exceptions.OutOfMemoryError as error:
-            raise PeerLostError(OUT_OF_MEMORY, "memory") from error
+            raise RankLostError(OUT_OF_MEMORY, "memory") from error
 
     def end(self) -> None:
         ray.kill(self._actor)
 
 
-def start_actor(rank: int) -> ActorPeer:
+def start_actor(rank: int) -> ActorRank:
     """A peer by its rank."""
-    return ActorPeer(rank)
+    return ActorRank(rank)
 
 
 def here() -> str:

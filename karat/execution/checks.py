@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 from karat.execution.local_ray import LOOPBACK
-from karat.system.checks import Unwell
+from karat.system.checks import CheckFailed
 from karat.system.dependencies import declared
 from karat.system.disk_quota import GB
 
@@ -25,7 +25,7 @@ def versions() -> str:
     needs = declared()
     python = platform.python_version()
     if not needs.python.contains(python, prereleases=True):
-        raise Unwell(f"this is Python {python}; karat needs {needs.python}")
+        raise CheckFailed(f"this is Python {python}; karat needs {needs.python}")
     there = {name: _version(name) for name in _CHECKED}
     wrong = [
         f"{name} is {version}, not {str(needs.packages[name]).removeprefix('==')}"
@@ -33,7 +33,7 @@ def versions() -> str:
         if version == _MISSING or not needs.packages[name].contains(version, prereleases=True)
     ]
     if wrong:
-        raise Unwell(f"{'; '.join(wrong)}: run `make`, or install requirements.txt")
+        raise CheckFailed(f"{'; '.join(wrong)}: run `make`, or install requirements.txt")
     return ", ".join([f"Python {python}", *(f"{name} {there[name]}" for name in _CHECKED)])
 
 
@@ -50,7 +50,7 @@ def gpus(wanted: float) -> str:
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if wanted > len(names):
-        raise Unwell(
+        raise CheckFailed(
             f"resources.gpus = {wanted:g}, and torch sees {len(names)}: look at nvidia-smi and "
             "CUDA_VISIBLE_DEVICES, or use 0"
         )
@@ -68,14 +68,14 @@ def writable(storage: Path) -> str:
                 os.fsync(file.fileno())
             first.rename(second)
             if second.read_bytes() != b"karat":
-                raise Unwell(
+                raise CheckFailed(
                     f"{storage} does not give back what was written; use another --storage"
                 )
         finally:
             first.unlink(missing_ok=True)
             second.unlink(missing_ok=True)
     except OSError as error:
-        raise Unwell(
+        raise CheckFailed(
             f"{storage} cannot be written ({error.strerror}): mend that, or use another --storage"
         ) from error
     return f"{storage.resolve()} can be written"
@@ -86,7 +86,7 @@ def disk(storage: Path, least_gb: float) -> str:
     there = next(path for path in (storage.resolve(), *storage.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free / GB
     if free < least_gb:
-        raise Unwell(f"{free:.1f} GB are free in {there}, below {least_gb:g}: make room")
+        raise CheckFailed(f"{free:.1f} GB are free in {there}, below {least_gb:g}: make room")
     return f"{free:.0f} GB free"
 
 
@@ -97,7 +97,7 @@ def ports() -> str:
             one.bind((LOOPBACK, 0))
             other.bind((LOOPBACK, 0))
     except OSError as error:
-        raise Unwell(
+        raise CheckFailed(
             f"no port of {LOOPBACK} can be had ({error.strerror}); Ray needs some"
         ) from error
     return f"free ports on {LOOPBACK}"
@@ -112,11 +112,11 @@ def token() -> str:
         return "drawn anew by every launch"
     path = Path(given)
     if not path.is_file() or not path.read_text().strip():
-        raise Unwell(f"RAY_AUTH_TOKEN_PATH: {path} holds no token; write one, or unset it")
+        raise CheckFailed(f"RAY_AUTH_TOKEN_PATH: {path} holds no token; write one, or unset it")
     if not stat.S_IMODE(path.stat().st_mode) & 0o077:
         return f"{path}, readable by you alone"
     if not stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
         return f"{path}, in a folder that is yours alone"
     if path.is_relative_to(_CONTAINER_SECRETS) and not os.access(path, os.W_OK):
         return f"{path}, given to this container"
-    raise Unwell(f"RAY_AUTH_TOKEN_PATH: others may read {path}: chmod 600 {path}")
+    raise CheckFailed(f"RAY_AUTH_TOKEN_PATH: others may read {path}: chmod 600 {path}")

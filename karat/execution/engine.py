@@ -20,7 +20,7 @@ from karat.forecast.capacity import slots_of
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
 from karat.system.paths import add_to_python_path
-from karat.system.tempdir import make_scratch
+from karat.system.tempdir import make_tempdir
 from karat.training import pause
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Engine:
     ) -> None:
         self.resources, self.address, self.most_slots = resources, address, most_slots
         self.slots = slots_of(resources) if address is None else 0
-        self._folder = make_scratch()
+        self._folder = make_tempdir()
         self._own_handler = signal.getsignal(signal.SIGUSR1)
         self._tunes_handler: Callable[[int, FrameType | None], object] | None = None
         self._orders: Path | None = None  # the folder of the study that runs
@@ -114,7 +114,7 @@ class Engine:
         timer.daemon = True
         timer.start()
         try:
-            pause.give(self._orders, pause.PAUSE)
+            pause.write(self._orders, pause.PAUSE)
         except OSError as error:
             logging.getLogger(__name__).warning(
                 "the trials could not be told to leave off (%s); they are ended in %g seconds",
@@ -186,10 +186,10 @@ class Engine:
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         self._own_handler = signal.getsignal(signal.SIGUSR1)
-        pause.give(study.folder, pause.GO)
+        pause.write(study.folder, pause.GO)
         self._orders = study.folder
         if self.stopped:  # meanwhile
-            pause.give(study.folder, pause.PAUSE)
+            pause.write(study.folder, pause.PAUSE)
         ended = threading.Event()
         threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from karat.errors import InputError, StudyError
 from karat.space.settings import ResourceConfig
-from karat.system.offline import switch_off_calls
+from karat.system.offline import go_offline
 
 LOOPBACK = "127.0.0.1"
 # The name is history: off, it binds Ray's sockets to 127.0.0.1, where they else take [::].
@@ -26,7 +26,7 @@ def close_environment(address: str = LOOPBACK) -> None:
     Args:
         address: of the head, with a port or without; any but 127.0.0.1 is reached from other machines.
     """
-    switch_off_calls()
+    go_offline()
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ[_SEVERAL_MACHINES] = "0" if address.partition(":")[0] == LOOPBACK else "1"
     if not os.environ.get("RAY_AUTH_TOKEN_PATH"):

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from ray.tune import Trainable
 
 from karat.execution.actor_rank import here, start_actor
-from karat.system.signals import ignore_if_told
-from karat.training.distributed_worker import GroupWorker
+from karat.system.signals import ignore_sigterm_if_set
+from karat.training.distributed_worker import DistributedWorker
 from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
 
@@ -27,14 +27,14 @@ class SegmentTrainable(Trainable):
     """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        ignore_if_told()
+        ignore_sigterm_if_set()
         self._worker = self.worker(Segment(**json.loads(config["segment"])))
 
     def worker(self, segment: Segment) -> Worker:
         """What carries the segment out; benchmarks have another."""
         if segment.processes == 1:
             return SegmentWorker(segment)
-        return GroupWorker(segment, start_actor, here())
+        return DistributedWorker(segment, start_actor, here())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -42,7 +42,7 @@ class SegmentTrainable(Trainable):
         return True
 
     def cleanup(self) -> None:
-        if isinstance(self._worker, GroupWorker):
+        if isinstance(self._worker, DistributedWorker):
             self._worker.end()
 
     def step(self) -> dict[str, Any]:

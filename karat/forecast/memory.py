@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from karat.training.config import TrialConfig
-from karat.training.trainer import EVALUATED_TOGETHER
+from karat.training.trainer import EVAL_BATCH_SIZE
 
 FEW, MORE = 2, 4  # one picture alone is a special case of some operations
 FLOAT_BYTES = 4
@@ -73,7 +73,7 @@ def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1)
         model(torch.randn(count, *shape, device=device))
 
     training = _peak(model.train(), step, pictures)
-    evaluation = _peak(model.eval(), evaluate, max(1, EVALUATED_TOGETHER // micro_batches))
+    evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
     moments = 2 * weights
     return Needs(
         weights=weights,

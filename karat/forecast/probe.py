@@ -114,14 +114,14 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
     from karat.datasets import load_splits
     from karat.system.peak_memory import PeakMemory
     from karat.training.config import TrialConfig
-    from karat.training.trainer import EVALUATED_TOGETHER, EpochResult, Trainer
+    from karat.training.trainer import EVAL_BATCH_SIZE, EpochResult, Trainer
 
     config = TrialConfig.from_sections(sections)
     splits = load_splits(config.data)
     memory, clock = PeakMemory(), _clock()
     moments: list[float] = []
 
-    def is_to_pause() -> bool:
+    def should_pause() -> bool:
         moments.append(clock())
         steps, took = len(moments) - 1, moments[-1] - moments[0]
         return steps >= LEAST_STEPS and (took > LONG_ENOUGH_S or steps >= MOST_STEPS)
@@ -132,7 +132,7 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
             0,
             folder=Path(folder),
             micro_batches=micro_batches,
-            is_to_pause=is_to_pause,
+            should_pause=should_pause,
         )
         begun, is_whole = clock(), True
         times: list[float] = []
@@ -144,7 +144,7 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
             if clock() - begun > LONG_ENOUGH_S:
                 break
     size = len(splits.val)  # type: ignore[arg-type]
-    some = Subset(splits.val, range(min(size, EVALUATED_TOGETHER)))
+    some = Subset(splits.val, range(min(size, EVAL_BATCH_SIZE)))
     trainer.evaluate(some, "val")
     started = clock()
     trainer.evaluate(some, "val")

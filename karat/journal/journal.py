@@ -104,9 +104,9 @@ class Journal:
             raise JournalError(f"{self.path}: is not written any more, since a write failed")
         event = Event(self._next, self._clock(), kind, data)
         line = _encode(event)
-        if fault_injection.due("journal.torn"):
+        if fault_injection.is_due("journal.torn"):
             os.write(self._file, line[: len(line) // 2])
-            fault_injection.happen()
+            fault_injection.trigger()
         try:
             self._write(line)
         except OSError as error:

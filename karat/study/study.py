@@ -126,7 +126,7 @@ class Study:
             seed=trial.seed,
             folder=str(self._trial_folder(trial)),
             owner=trial.fingerprint,
-            orders=str(self.folder / pause.FILE_NAME),
+            pause_file=str(self.folder / pause.FILE_NAME),
             from_epoch=from_epoch,
             test_at_end=trial.phase == "confirm",
             metric=self.space.search.metric,

@@ -8,8 +8,8 @@ _FROM = {
     "PeakMemory": "peak_memory",
     "ProcessIdentity": "processes",
     "describe_environment": "environment",
-    "make_scratch": "tempdir",
-    "refuse_links": "symlinks",
+    "make_tempdir": "tempdir",
+    "refuse_symlinks": "symlinks",
     "without_secrets": "redact",
 }
 __all__ = list(_FROM)

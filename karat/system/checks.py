@@ -1,4 +1,4 @@
-"""Checks that `karat doctor` makes: each returns what it found, or raises `Unwell` with what to do."""
+"""Checks that `karat doctor` makes: each returns what it found, or raises `CheckFailed` with what to do."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _CLOCKS_APART_S = 5.0
 Check = tuple[str, Callable[[], str]]
 
 
-class Unwell(KaratError):
+class CheckFailed(KaratError):
     """A check that fails: what is wrong, and what to do."""
 
 
@@ -21,10 +21,10 @@ class Finding:
 
     name: str
     ok: bool
-    said: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{'ok   ' if self.ok else 'FAILS'}  {self.name:9} {self.said}"
+        return f"{'ok   ' if self.ok else 'FAILS'}  {self.name:9} {self.message}"
 
 
 def examine(checks: Iterable[Check]) -> list[Finding]:
@@ -39,7 +39,7 @@ def _made(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, False, without_secrets(" ".join(str(error).split())))
 
 
-def clocks_agree(apart_s: Mapping[str, float], than: str = "here") -> str:
+def check_clocks(apart_s: Mapping[str, float], than: str = "here") -> str:
     """Clocks of nodes agree, so that times in a study can be read.
 
     Args:
@@ -48,5 +48,5 @@ def clocks_agree(apart_s: Mapping[str, float], than: str = "here") -> str:
     """
     wrong = [f"{n} by {s:+.0f} s" for n, s in apart_s.items() if abs(s) > _CLOCKS_APART_S]
     if wrong:
-        raise Unwell(f"clocks differ from {than}: {', '.join(wrong)}; have NTP set up there")
+        raise CheckFailed(f"clocks differ from {than}: {', '.join(wrong)}; have NTP set up there")
     return f"within {_CLOCKS_APART_S:.0f} s of {than}"

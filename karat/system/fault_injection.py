@@ -44,11 +44,11 @@ def use(text: str) -> None:
 
 def at(place: str) -> None:
     """Let the fault happen if it belongs here and now."""
-    if due(place):
-        happen()
+    if is_due(place):
+        trigger()
 
 
-def due(place: str) -> bool:
+def is_due(place: str) -> bool:
     """Whether the fault is to happen here and now; counts the visit."""
     if _fault is None or _fault["place"] != place:
         return False
@@ -64,9 +64,9 @@ def due(place: str) -> bool:
     return False
 
 
-def spoiled(place: str, metrics: dict[str, float], metric: str) -> dict[str, float]:
+def corrupt_metric(place: str, metrics: dict[str, float], metric: str) -> dict[str, float]:
     """Metrics of an epoch, in which the fault may have spoiled `metric`."""
-    if not due(place):
+    if not is_due(place):
         return metrics
     assert _fault is not None
     others = {name: value for name, value in metrics.items() if name != metric}
@@ -75,7 +75,7 @@ def spoiled(place: str, metrics: dict[str, float], metric: str) -> dict[str, flo
     return {**others, metric: float(_fault["action"])}
 
 
-def happen() -> None:
+def trigger() -> None:
     """The fault itself."""
     assert _fault is not None
     action = _fault["action"]

@@ -15,7 +15,7 @@ SWITCHES = {
 }
 
 
-def switch_off_calls() -> None:
+def go_offline() -> None:
     """Put the switches into the environment; before ray, mlflow and timm are imported."""
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)

@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 IGNORES_SIGTERM = "KARAT_IGNORES_SIGTERM"
 
 
-def ignore_if_told() -> None:
+def ignore_sigterm_if_set() -> None:
     """In a worker: leave SIGTERM to the driver where a scheduler sends it to every process of a job.
 
     Ray unblocks it in its workers, and would end them before they have written a checkpoint.

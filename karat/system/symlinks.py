@@ -7,7 +7,7 @@ from pathlib import Path
 from karat.errors import InputError
 
 
-def refuse_links(study_folder: Path) -> None:
+def refuse_symlinks(study_folder: Path) -> None:
     """Refuse a study of which a part is a link, before anything is written.
 
     The storage folder itself may be one; that is the user's own choice.

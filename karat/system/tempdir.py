@@ -16,7 +16,7 @@ _OWNER = "owner"
 _ROOM_FOR_SOCKETS = 28
 
 
-def make_scratch() -> Path:
+def make_tempdir() -> Path:
     """A new folder of ours alone, in the folder for temporary files."""
     parent = Path(_parent())
     for left in _left_behind(parent):

@@ -1,6 +1,6 @@
 """Whether an MLflow server takes runs."""
 
-from karat.system.checks import Unwell
+from karat.system.checks import CheckFailed
 from karat.system.redact import shown_address, without_secrets
 from karat.tracking.client import open_client, patience
 
@@ -21,7 +21,7 @@ def tracking(uri: str | None) -> str:
             client.delete_run(run)
     except Exception as error:
         said = " ".join(without_secrets(str(error)).split())[:200]
-        raise Unwell(
+        raise CheckFailed(
             f"{shown_address(uri)} takes no run ({said}): check address, user and password "
             "(MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
         ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.errors import StudyError
-from karat.system.offline import switch_off_calls
+from karat.system.offline import go_offline
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -36,7 +36,7 @@ def prepare_mlflow() -> None:
     Its own second attempts would keep a server's `Retry-After`, however long, and could make a
     run twice.
     """
-    switch_off_calls()
+    go_offline()
     os.environ.update(
         MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
         MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER="false",

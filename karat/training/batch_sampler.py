@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
 from karat.datasets import Images
-from karat.training.process_group import Group
+from karat.training.process_group import ProcessGroup
 
 
 class BatchParts(Sampler[list[int]]):
@@ -16,7 +16,7 @@ class BatchParts(Sampler[list[int]]):
     """
 
     def __init__(
-        self, data: Images, batch_size: int, generator: torch.Generator, group: Group
+        self, data: Images, batch_size: int, generator: torch.Generator, group: ProcessGroup
     ) -> None:
         order = RandomSampler(data, generator=generator)  # type: ignore[arg-type]
         self._batches = BatchSampler(order, batch_size, drop_last=True)
@@ -27,5 +27,5 @@ class BatchParts(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self._batches:
-            own = self._group.share(range(len(batch)))
+            own = self._group.shard(range(len(batch)))
             yield batch[own.start : own.stop]

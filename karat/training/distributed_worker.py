@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
-from karat.training.process_group import Backend, Place, abort, leave, meeting_place
+from karat.training.process_group import Backend, RankInfo, abort, leave, open_rendezvous
 from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
 
@@ -17,7 +17,7 @@ Report = dict[str, Any]
 GRACE_S = 1.0  # for peers to say why, when the lead has failed
 
 
-class PeerLostError(Exception):
+class RankLostError(Exception):
     """A peer's process is gone: `lost`, or ended for want of `memory`."""
 
     def __init__(self, reason: str, cause: str = "lost") -> None:
@@ -25,10 +25,10 @@ class PeerLostError(Exception):
         self.cause = cause
 
 
-class Member:
+class RankWorker:
     """In a peer's process: what the lead makes it do."""
 
-    def begin(self, segment: Segment, place: Place) -> None:
+    def begin(self, segment: Segment, place: RankInfo) -> None:
         """Take a segment; the group is joined at the first step."""
         import karat.training.trainer  # noqa: F401 - takes seconds, and the others wait for it
 
@@ -39,21 +39,21 @@ class Member:
         return self._worker.step_unlimited()
 
 
-class Peer(Protocol):
+class RankHandle(Protocol):
     """A peer, as the lead sees it."""
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """The answer of its `Member`.
+        """The answer of its `RankWorker`.
 
         Raises:
-            PeerLostError: the process is gone.
+            RankLostError: the process is gone.
         """
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
 
 
-class GroupWorker:
+class DistributedWorker:
     """As `karat.training.worker.SegmentWorker`, with as many processes as the segment wants.
 
     Args:
@@ -62,12 +62,12 @@ class GroupWorker:
         host: this machine's address, where the peers can reach it.
     """
 
-    def __init__(self, segment: Segment, start: Callable[[int], Peer], host: str) -> None:
+    def __init__(self, segment: Segment, start: Callable[[int], RankHandle], host: str) -> None:
         self.segment = segment
-        self._listener, port = meeting_place(host)
+        self._listener, port = open_rendezvous(host)
         backend: Backend = "nccl" if segment.gpus >= segment.processes else "gloo"
         places = [
-            Place(rank=rank, size=segment.processes, host=host, port=port, backend=backend)
+            RankInfo(rank=rank, world_size=segment.processes, host=host, port=port, backend=backend)
             for rank in range(segment.processes)
         ]
         self._lead = SegmentWorker(segment, places[0], self._listener)
@@ -111,17 +111,17 @@ class GroupWorker:
             return self._first
         return own
 
-    def _begin(self, place: Place, peer: Peer) -> None:
+    def _begin(self, place: RankInfo, peer: RankHandle) -> None:
         try:
             peer.call("begin", self.segment, place)
-        except PeerLostError as error:
+        except RankLostError as error:
             self._fail({"failed": str(error), "cause": error.cause})
 
-    def _watch(self, place: Place, peer: Peer) -> None:
+    def _watch(self, place: RankInfo, peer: RankHandle) -> None:
         """Let a peer do an epoch; if it fails, nobody is left waiting for it."""
         try:
             report = peer.call("step")
-        except PeerLostError as error:
+        except RankLostError as error:
             report = {"failed": str(error), "cause": error.cause}
         if "failed" in report:
             self._fail({**report, "failed": f"process {place.rank}: {report['failed']}"})

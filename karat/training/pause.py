@@ -15,7 +15,7 @@ GO, PAUSE = "go", "pause"
 LOOK_EVERY_S = 0.5
 
 
-def give(folder: Path, order: str) -> None:
+def write(folder: Path, order: str) -> None:
     """Tell the workers of a study to `GO` or to `PAUSE`; safe in a signal's handler."""
     file = os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -34,7 +34,7 @@ def reader(path: Path, clock: Callable[[], float] = time.monotonic) -> Callable[
     """
     last, answer = -LOOK_EVERY_S, False
 
-    def is_to_pause() -> bool:
+    def should_pause() -> bool:
         nonlocal last, answer
         now = clock()
         if now - last >= LOOK_EVERY_S:
@@ -45,4 +45,4 @@ def reader(path: Path, clock: Callable[[], float] = time.monotonic) -> Callable[
                 answer = False
         return answer
 
-    return is_to_pause
+    return should_pause

@@ -26,7 +26,7 @@ Backend = Literal["gloo", "nccl"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RankInfo:
     """Where a process stands in its group, as plain data.
 
     Args:
@@ -37,20 +37,20 @@ class Place:
     """
 
     rank: int
-    size: int
+    world_size: int
     host: str
     port: int
     backend: Backend
 
 
-class Group:
-    """This process's side of its group; `Group()` is alone."""
+class ProcessGroup:
+    """This process's side of its group; `ProcessGroup()` is alone."""
 
-    def __init__(self, place: Place | None = None) -> None:
-        self.rank, self.size = (place.rank, place.size) if place else (0, 1)
+    def __init__(self, place: RankInfo | None = None) -> None:
+        self.rank, self.world_size = (place.rank, place.world_size) if place else (0, 1)
 
     @classmethod
-    def join(cls, place: Place, listener: socket.socket | None = None) -> "Group":
+    def join(cls, place: RankInfo, listener: socket.socket | None = None) -> "ProcessGroup":
         """Meet the others; returns when all are there.
 
         Args:
@@ -66,7 +66,7 @@ class Group:
         store = TCPStore(
             place.host,
             place.port,
-            place.size,
+            place.world_size,
             is_master=listener is not None,
             timeout=datetime.timedelta(seconds=RENDEZVOUS_S),
             wait_for_workers=False,
@@ -79,13 +79,13 @@ class Group:
             place.backend,
             store=store,
             rank=place.rank,
-            world_size=place.size,
+            world_size=place.world_size,
             timeout=datetime.timedelta(seconds=COLLECTIVE_S),
         )
         return group
 
     @property
-    def is_lead(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process writes and reports."""
         return self.rank == 0
 
@@ -93,40 +93,40 @@ class Group:
         """This process's; under Ray it sees no GPU but its own."""
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        if self.size == 1:
+        if self.world_size == 1:
             return torch.device("cuda")
         return torch.device("cuda", self.rank % torch.cuda.device_count())
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model, with the gradients of all averaged in its backward pass."""
-        if self.size == 1:
+        if self.world_size == 1:
             return model
         # Buffers hold tables, which training does not change.
         return DistributedDataParallel(
             model, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
 
-    def sum(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """Over all, the same in each."""
-        if self.size > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """What each has, by rank."""
-        if self.size == 1:
+        if self.world_size == 1:
             return [value]
-        found: list[Any] = [None] * self.size
+        found: list[Any] = [None] * self.world_size
         dist.all_gather_object(found, value)
         return found
 
-    def share(self, rows: range) -> range:
+    def shard(self, rows: range) -> range:
         """This process's part of some rows, as equal as can be."""
-        first, last = (len(rows) * part // self.size for part in (self.rank, self.rank + 1))
+        first, last = (len(rows) * part // self.world_size for part in (self.rank, self.rank + 1))
         return rows[first:last]
 
 
-def meeting_place(host: str) -> tuple[socket.socket, int]:
+def open_rendezvous(host: str) -> tuple[socket.socket, int]:
     """A listening socket on a free port of one address, and the port."""
     listener = socket.create_server((host, 0))
     return listener, listener.getsockname()[1]
@@ -149,7 +149,7 @@ def abort() -> None:
 
 
 @contextlib.contextmanager
-def summed_up(model: nn.Module, is_last: bool) -> Iterator[None]:
+def gradient_sync(model: nn.Module, is_last: bool) -> Iterator[None]:
     """Around a backward pass: only the last part of a batch sends its gradients."""
     if is_last or not isinstance(model, DistributedDataParallel):
         yield
@@ -158,7 +158,7 @@ def summed_up(model: nn.Module, is_last: bool) -> Iterator[None]:
             yield
 
 
-def is_of_group(error: BaseException) -> bool:
+def is_process_group_error(error: BaseException) -> bool:
     """Whether an error means that another process of the group is gone, or did not come."""
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)

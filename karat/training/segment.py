@@ -32,7 +32,7 @@ class Segment:
         seed: of the trial.
         folder: where its checkpoints lie.
         owner: whose these are.
-        orders: path of what the driver tells its workers (`karat.training.pause`).
+        pause_file: path of what the driver tells its workers (`karat.training.pause`).
         from_epoch: epochs done before; 0 starts anew.
         test_at_end: whether the test split is evaluated after the last epoch.
         metric, mode: by which the best epoch's weights are kept.
@@ -49,7 +49,7 @@ class Segment:
     seed: int
     folder: str
     owner: str
-    orders: str
+    pause_file: str
     from_epoch: int
     test_at_end: bool
     metric: str

@@ -30,9 +30,9 @@ from karat.training.checkpoint import (
     save_series,
 )
 from karat.training.config import TrialConfig
-from karat.training.process_group import Group, summed_up
+from karat.training.process_group import ProcessGroup, gradient_sync
 
-EVALUATED_TOGETHER = 256  # images
+EVAL_BATCH_SIZE = 256  # images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Trainer:
             same step in less memory.
         owner: whose the checkpoints are.
         budget: of the study's disk.
-        is_to_pause: asked after every step; True makes `run_epoch` write a checkpoint within the
+        should_pause: asked after every step; True makes `run_epoch` write a checkpoint within the
             epoch and return. In a group it is enough that one is told to.
         group: the processes that train this trial.
     """
@@ -102,11 +102,11 @@ class Trainer:
         micro_batches: int = 1,
         owner: str = "",
         budget: DiskBudget | None = None,
-        is_to_pause: Callable[[], bool] = lambda: False,
-        group: Group | None = None,
+        should_pause: Callable[[], bool] = lambda: False,
+        group: ProcessGroup | None = None,
     ) -> None:
-        self.group = group or Group()
-        self.micro_batches, self._is_to_pause = micro_batches, is_to_pause
+        self.group = group or ProcessGroup()
+        self.micro_batches, self._should_pause = micro_batches, should_pause
         self.owner, self.budget = owner, budget
         self.config, self.seed, self.folder = config, seed, folder
         self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
@@ -117,8 +117,8 @@ class Trainer:
         size = len(self.splits.train)  # type: ignore[arg-type]
         self.batch_size = min(config.training.batch_size, size)
         self.steps_per_epoch = size // self.batch_size
-        if self.batch_size < self.group.size:
-            rule = f"must be at least the number of the trial's processes, {self.group.size}"
+        if self.batch_size < self.group.world_size:
+            rule = f"must be at least the number of the trial's processes, {self.group.world_size}"
             raise SettingError("training.batch_size", rule, self.batch_size)
         self.optimizer, self.scheduler = self._make_optimizer()
         self.epoch = 0
@@ -158,7 +158,7 @@ class Trainer:
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if self.finished and self.test_at_end:
             metrics.update(self.evaluate(self.splits.test, "test"))
-        metrics = fault_injection.spoiled("metrics", metrics, self.metric)
+        metrics = fault_injection.corrupt_metric("metrics", metrics, self.metric)
         if self.metric not in metrics:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
         for name, value in metrics.items():
@@ -211,14 +211,14 @@ class Trainer:
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
-            loss, is_to_pause = self._agree(loss, step)
+            loss, should_pause = self._agree(loss, step)
             total += loss
             if not torch.isfinite(total):
                 raise NonFiniteError(
                     f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {step}"
                 )
             done = step
-            if is_to_pause:
+            if should_pause:
                 break
         seconds = time.monotonic() - started
         self._within = _Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
@@ -226,10 +226,10 @@ class Trainer:
 
     def _agree(self, loss: Tensor, step: int) -> tuple[Tensor, bool]:
         """The loss of the whole batch, and whether to pause after this step; the same for all."""
-        wish = step < self.steps_per_epoch and self._is_to_pause()
-        if self.group.size == 1:
+        wish = step < self.steps_per_epoch and self._should_pause()
+        if self.group.world_size == 1:
             return loss, wish
-        of_all = self.group.sum(torch.stack([loss, loss.new_tensor(float(wish))]))
+        of_all = self.group.all_reduce(torch.stack([loss, loss.new_tensor(float(wish))]))
         return of_all[0], bool(of_all[1] > 0)
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -239,12 +239,12 @@ class Trainer:
             zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
         )
         for number, (some, own) in enumerate(parts, start=1):
-            with summed_up(self._parallel, is_last=number == len(parts)):
+            with gradient_sync(self._parallel, is_last=number == len(parts)):
                 smoothing = self.config.training.label_smoothing
                 loss = F.cross_entropy(self._parallel(some), own, label_smoothing=smoothing)
                 loss = loss * (len(own) / self.batch_size)
                 # The group averages gradients; the sum is wanted.
-                (loss * self.group.size).backward()  # type: ignore[no-untyped-call]
+                (loss * self.group.world_size).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
 
@@ -266,8 +266,8 @@ class Trainer:
     def evaluate(self, split: Images, name: str) -> dict[str, float]:
         """Loss and accuracy on a split, each process of the trial on its part."""
         self.model.eval()
-        own = self.group.share(range(len(split)))  # type: ignore[arg-type]
-        size = max(1, EVALUATED_TOGETHER // self.micro_batches)
+        own = self.group.shard(range(len(split)))  # type: ignore[arg-type]
+        size = max(1, EVAL_BATCH_SIZE // self.micro_batches)
         workers = self.config.training.workers
         loader = DataLoader(split, batch_size=size, sampler=own, num_workers=workers)
         loss = correct = count = 0.0
@@ -277,14 +277,14 @@ class Trainer:
             correct += (logits.argmax(-1) == targets).sum().item()
             count += len(labels)
         sums = torch.tensor([loss, correct, count], dtype=torch.float64, device=self.device)
-        loss, correct, count = self.group.sum(sums).tolist()
+        loss, correct, count = self.group.all_reduce(sums).tolist()
         return {f"{name}_loss": loss / count, f"{name}_accuracy": correct / count}
 
     def _pause(self) -> Pause:
         assert self._within is not None
-        random = self.group.gather(_random_states())
+        random = self.group.all_gather(_random_states())
         self._within = dataclasses.replace(self._within, random=random)
-        if self.folder is not None and self.group.is_lead:
+        if self.folder is not None and self.group.is_rank_zero:
             state = {**self._state(), "within": dataclasses.asdict(self._within)}
             with self._writing(f"within epoch {self.epoch + 1}"):
                 save_series(self.folder, "within", self.epoch, state, self.owner, self.budget)
@@ -295,7 +295,7 @@ class Trainer:
             return
         value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
         is_best, self.best = value > self.best, max(value, self.best)
-        if not self.group.is_lead:
+        if not self.group.is_rank_zero:
             return
         with self._writing(f"after epoch {self.epoch}"):
             if is_best:
@@ -331,13 +331,13 @@ class Trainer:
         if within is not None and within[0] == self.epoch:
             self._restore(within[1])
             self._within = _Within(**within[1]["within"])
-        found_by_all = self.group.gather((self.epoch, self._within.step if self._within else 0))
+        found_by_all = self.group.all_gather((self.epoch, self._within.step if self._within else 0))
         if len(set(found_by_all)) > 1:
             raise ResumeError(
                 f"{folder}: the trial's processes found different checkpoints there, by rank "
                 f"(epoch, step) = {', '.join(map(str, found_by_all))}; they must see the same folder"
             )
-        if self.group.is_lead:  # now that all have read
+        if self.group.is_rank_zero:  # now that all have read
             drop_after(folder, self.epoch)
             drop_half_written(folder)
 
@@ -348,7 +348,7 @@ class Trainer:
 
     def _draw_on(self, random: list[list[Tensor]]) -> None:
         """Go on with the random numbers; in a group of another size they are drawn anew."""
-        if len(random) == self.group.size:
+        if len(random) == self.group.world_size:
             _set_random_states(random[self.group.rank])
 
 

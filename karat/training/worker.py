@@ -29,7 +29,7 @@ from karat.training.segment import HANG_FILE, Segment
 
 if TYPE_CHECKING:
     from karat.system.peak_memory import PeakMemory
-    from karat.training.process_group import Group, Place
+    from karat.training.process_group import ProcessGroup, RankInfo
 
 _LOADER_DIED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
@@ -46,11 +46,11 @@ class SegmentWorker:
     def __init__(
         self,
         segment: Segment,
-        place: "Place | None" = None,
+        place: "RankInfo | None" = None,
         listener: socket.socket | None = None,
     ) -> None:
         self.segment, self._place, self._listener = segment, place, listener
-        self._is_to_pause = pause.reader(Path(segment.orders))
+        self._should_pause = pause.reader(Path(segment.pause_file))
         self._trainer: Any = None
 
     def step(self) -> dict[str, Any]:
@@ -88,13 +88,13 @@ class SegmentWorker:
         except CheckpointError as error:
             return {"failed": str(error), "cause": "checkpoint"}
         except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
-            from karat.training.process_group import is_of_group
+            from karat.training.process_group import is_process_group_error
             from karat.training.trainer import is_out_of_memory
 
             first = (str(error).strip() or "no message").splitlines()[0]
             if is_out_of_memory(error):
                 return {"failed": f"out of memory: {first}", "cause": "memory"}
-            if _LOADER_DIED.match(first) or is_of_group(error):
+            if _LOADER_DIED.match(first) or is_process_group_error(error):
                 return {"failed": first, "cause": "lost"}
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
@@ -105,10 +105,10 @@ class SegmentWorker:
 
         is_first = self._trainer is None
         if is_first:
-            if not self._rank and self._is_to_pause():  # the others begin when told to
+            if not self._rank and self._should_pause():  # the others begin when told to
                 return {"paused": {"epoch": self.segment.from_epoch, "step": 0}}
             self._memory = _memory_of(self.segment)
-            self._trainer = _trainer_of(self.segment, self._is_to_pause, self._join())
+            self._trainer = _trainer_of(self.segment, self._should_pause, self._join())
         result = self._trainer.run_epoch()
         if isinstance(result, Pause):
             return {"paused": dataclasses.asdict(result)}
@@ -125,10 +125,10 @@ class SegmentWorker:
     def _rank(self) -> int:
         return self._place.rank if self._place else 0
 
-    def _join(self) -> "Group":
-        from karat.training.process_group import Group
+    def _join(self) -> "ProcessGroup":
+        from karat.training.process_group import ProcessGroup
 
-        return Group.join(self._place, self._listener) if self._place else Group()
+        return ProcessGroup.join(self._place, self._listener) if self._place else ProcessGroup()
 
 
 def _memory_of(segment: Segment) -> "PeakMemory":
@@ -145,7 +145,7 @@ def _memory_of(segment: Segment) -> "PeakMemory":
     return PeakMemory()
 
 
-def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool], group: "Group") -> Any:
+def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "ProcessGroup") -> Any:
     """The trainer, with the process's threads set to the segment's share."""
     import torch
 
@@ -166,7 +166,7 @@ def _trainer_of(segment: Segment, is_to_pause: Callable[[], bool], group: "Group
         budget=DiskBudget(Path(segment.folder).parent.parent, segment.disk_gb)
         if segment.disk_gb
         else None,
-        is_to_pause=is_to_pause,
+        should_pause=should_pause,
         group=group,
     )
     if trainer.epoch != segment.from_epoch:

@@ -12,7 +12,7 @@ from karat.cli import doctor
 from karat.cli.exit_status import FAILED, OK, WRONG_INPUT
 from karat.cli.main import main
 from karat.execution import checks
-from karat.system.checks import Unwell, examine
+from karat.system.checks import CheckFailed, examine
 
 
 @pytest.fixture(autouse=True)
@@ -81,19 +81,19 @@ def test_other_version_than_the_pinned_one_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         checks.importlib.metadata, "version", lambda name: "1.0" if name == "ray" else real(name)
     )
-    with pytest.raises(Unwell, match=r"^ray is 1.0, not 2\.\d+\.\d+: run `make`"):
+    with pytest.raises(CheckFailed, match=r"^ray is 1.0, not 2\.\d+\.\d+: run `make`"):
         checks.versions()
 
 
 def test_token_that_others_can_read_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "token"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
-    with pytest.raises(Unwell, match="holds no token"):
+    with pytest.raises(CheckFailed, match="holds no token"):
         checks.token()
     path.write_text("a" * 64)
     path.chmod(0o644)
     tmp_path.chmod(0o755)
-    with pytest.raises(Unwell, match="chmod 600"):
+    with pytest.raises(CheckFailed, match="chmod 600"):
         checks.token()
     path.chmod(0o600)
     assert "readable by you alone" in checks.token()
@@ -107,7 +107,7 @@ def test_token_of_the_local_stack_is_safe_in_its_closed_folder(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "ray_token"))
     assert "in a folder that is yours alone" in checks.token()
     folder.chmod(0o755)
-    with pytest.raises(Unwell, match="others may read"):
+    with pytest.raises(CheckFailed, match="others may read"):
         checks.token()
 
 
@@ -123,14 +123,14 @@ def test_token_that_a_container_was_given_is_safe_where_nobody_inside_can_change
     monkeypatch.setattr(checks.os, "access", lambda *_: False)  # root may write everything
     assert "given to this container" in checks.token()
     monkeypatch.setattr(checks.os, "access", lambda *_: True)
-    with pytest.raises(Unwell, match="chmod 600"):
+    with pytest.raises(CheckFailed, match="chmod 600"):
         checks.token()
 
 
 def test_missing_gpus_and_room_are_said() -> None:
-    with pytest.raises(Unwell, match="torch sees 0"):
+    with pytest.raises(CheckFailed, match="torch sees 0"):
         checks.gpus(1)
-    with pytest.raises(Unwell, match="make room"):
+    with pytest.raises(CheckFailed, match="make room"):
         checks.disk(Path.cwd(), 1e9)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from karat.system.offline import SWITCHES, switch_off_calls
+from karat.system.offline import SWITCHES, go_offline
 from tests.conftest import ROOT
 
 SPACE = """\
@@ -193,7 +193,7 @@ def test_telemetry_is_off_in_what_is_started(launched: Launched) -> None:
 def test_switch_that_the_user_has_set_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in SWITCHES:
         monkeypatch.setenv(key, "mine")
-    switch_off_calls()
+    go_offline()
     assert {os.environ[key] for key in SWITCHES} == {"mine"}
 
 

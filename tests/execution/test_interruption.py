@@ -177,7 +177,7 @@ def test_engine_that_does_not_start_leaves_no_scratch(
 
     folder = tmp_path / "scratch"
     folder.mkdir()
-    monkeypatch.setattr(engine, "make_scratch", lambda: folder)
+    monkeypatch.setattr(engine, "make_tempdir", lambda: folder)
     monkeypatch.setattr(engine, "start_ray", refuse)
     monkeypatch.setattr(engine, "prepare_environment", lambda _: None)
     with pytest.raises(StudyError, match="no"), Engine(ResourceConfig()):

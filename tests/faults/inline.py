@@ -68,7 +68,7 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
         study.record("study_created", **driver.description(space, "fingerprint"))
     if not study.finished:
         study.record("launched", slots=1, environment={})
-    pause.give(study.folder, pause.GO)
+    pause.write(study.folder, pause.GO)
     left = reports or 10**9
     while not study.finished:
         segment = study.next_segment()
@@ -82,7 +82,7 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
         while not study.on_worker_report(segment.trial, worker.step()):
             left -= 1
             if left == 0:
-                pause.give(study.folder, pause.PAUSE)
+                pause.write(study.folder, pause.PAUSE)
                 time.sleep(pause.LOOK_EVERY_S)
         if left <= 0:
             study.on_interrupted("SIGTERM")

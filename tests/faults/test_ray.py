@@ -137,7 +137,7 @@ def test_hanging_trial_is_ended_and_says_where_it_hung(
     assert failed.cause == "hung"
     assert "reported nothing for 1 minutes; where it hung: " in failed.reason
     trace = Path(failed.reason.partition("where it hung: ")[2]).read_text()
-    assert "in happen" in trace
+    assert "in trigger" in trace
     assert main(["audit", str(storage / "small")]) == 0
 
 

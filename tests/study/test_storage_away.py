@@ -29,7 +29,7 @@ def fail(number: int) -> Any:
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine that runs a study whose folder is not there any more."""
     monkeypatch.setattr(engine, "GRACE_S", 0.05)
-    monkeypatch.setattr(engine, "make_scratch", lambda: tmp_path)
+    monkeypatch.setattr(engine, "make_tempdir", lambda: tmp_path)
     found = Engine(ResourceConfig())
     found._orders = tmp_path / "gone"
     return found

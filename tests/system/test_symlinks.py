@@ -9,7 +9,7 @@ import pytest
 from karat.cli.launch import launch
 from karat.cli.main import main
 from karat.errors import InputError
-from karat.system.symlinks import refuse_links
+from karat.system.symlinks import refuse_symlinks
 from tests.journals import study, write
 
 WriteSpace = Callable[..., Path]
@@ -85,7 +85,7 @@ def test_dangling_link_is_refused_too(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "small").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"small: is a link to .*gone"):
-        refuse_links(tmp_path / "studies" / "small")
+        refuse_symlinks(tmp_path / "studies" / "small")
     assert not (tmp_path / "gone").exists()
 
 
@@ -104,4 +104,4 @@ def test_study_is_seen_from_within_its_folder(
     put_link(tmp_path / "studies" / "mlflow.db", outside)
     monkeypatch.chdir(tmp_path / "studies" / "small")
     with pytest.raises(InputError, match=r"mlflow\.db: is a link"):
-        refuse_links(Path(os.curdir))
+        refuse_symlinks(Path(os.curdir))

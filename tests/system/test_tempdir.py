@@ -31,7 +31,7 @@ def test_folder_of_a_killed_launch_goes_and_others_stay(temporary: Path) -> None
     unknown = leave(temporary / "karat-unknown", None)
     link = temporary / "karat-link"
     link.symlink_to(leave(temporary / "other", dead_process()))
-    made = tempdir.make_scratch()
+    made = tempdir.make_tempdir()
     assert not dead.exists()
     for folder in (living, elsewhere, unknown, link, temporary / "other", made):
         assert folder.exists()

@@ -10,15 +10,15 @@ from tests.study.test_study import open_study
 
 def test_orders_are_read_anew_after_a_while(tmp_path: Path) -> None:
     now = [0.0]
-    is_to_pause = pause.reader(tmp_path / pause.FILE_NAME, clock=lambda: now[0])
-    assert not is_to_pause()
-    pause.give(tmp_path, pause.GO)
+    should_pause = pause.reader(tmp_path / pause.FILE_NAME, clock=lambda: now[0])
+    assert not should_pause()
+    pause.write(tmp_path, pause.GO)
     now[0] += pause.LOOK_EVERY_S
-    assert not is_to_pause()
-    pause.give(tmp_path, pause.PAUSE)
-    assert not is_to_pause()
+    assert not should_pause()
+    pause.write(tmp_path, pause.PAUSE)
+    assert not should_pause()
     now[0] += pause.LOOK_EVERY_S
-    assert is_to_pause()
+    assert should_pause()
 
 
 def test_worker_that_is_told_to_leave_off_trains_nothing(
@@ -28,10 +28,10 @@ def test_worker_that_is_told_to_leave_off_trains_nothing(
     with journal:
         segment = study.next_segment()
         assert segment is not None
-        pause.give(tmp_path / "s", pause.PAUSE)
+        pause.write(tmp_path / "s", pause.PAUSE)
         report = SegmentWorker(segment).step()
         assert report == {"paused": {"epoch": 0, "step": 0}}
         assert study.on_worker_report(0, report)
         assert study.state.trials[0].status == "waiting"
-        pause.give(tmp_path / "s", pause.GO)
+        pause.write(tmp_path / "s", pause.GO)
         assert SegmentWorker(segment).step()["epoch"] == 1

@@ -15,11 +15,11 @@ import torch
 
 from karat.system import fault_injection
 from karat.training import distributed_worker, pause
-from karat.training.distributed_worker import GroupWorker, Peer, PeerLostError
+from karat.training.distributed_worker import DistributedWorker, RankHandle, RankLostError
 from karat.training.process_group import LOOPBACK
 from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
-from tests.spawned_rank import ProcessPeer
+from tests.spawned_rank import SpawnedRank
 from tests.training.test_trainer import SECTIONS
 
 pytestmark = pytest.mark.timeout(180)
@@ -32,7 +32,7 @@ def segment(folder: Path, **changes: Any) -> Segment:
         "seed": 1,
         "folder": str(folder / "trials" / "0000"),
         "owner": "me",
-        "orders": str(folder / pause.FILE_NAME),
+        "pause_file": str(folder / pause.FILE_NAME),
         "from_epoch": 0,
         "test_at_end": True,
         "metric": "val_accuracy",
@@ -51,15 +51,15 @@ class Groups:
     """Makes groups, remembers their peers, and ends them."""
 
     def __init__(self) -> None:
-        self.peers: list[ProcessPeer] = []
-        self.made: list[GroupWorker] = []
+        self.peers: list[SpawnedRank] = []
+        self.made: list[DistributedWorker] = []
 
-    def __call__(self, segment: Segment) -> GroupWorker:
-        self.made.append(GroupWorker(segment, self.start, LOOPBACK))
+    def __call__(self, segment: Segment) -> DistributedWorker:
+        self.made.append(DistributedWorker(segment, self.start, LOOPBACK))
         return self.made[-1]
 
-    def start(self, rank: int) -> Peer:
-        self.peers.append(ProcessPeer(rank))
+    def start(self, rank: int) -> RankHandle:
+        self.peers.append(SpawnedRank(rank))
         return self.peers[-1]
 
 
@@ -122,10 +122,10 @@ def test_all_processes_pause_within_an_epoch_and_go_on(
 ) -> None:
     first = groups(segment(tmp_path))
     first.step()
-    pause.give(tmp_path, pause.PAUSE)
+    pause.write(tmp_path, pause.PAUSE)
     time.sleep(pause.LOOK_EVERY_S)
     assert first.step() == {"paused": {"epoch": 1, "step": 1}}
-    pause.give(tmp_path, pause.GO)
+    pause.write(tmp_path, pause.GO)
     again = groups(segment(tmp_path, from_epoch=1))
     assert same(again.step(), alone[1])
 
@@ -133,7 +133,7 @@ def test_all_processes_pause_within_an_epoch_and_go_on(
 def test_group_that_is_told_to_pause_before_it_begins_does_not_wait(
     groups: Groups, tmp_path: Path
 ) -> None:
-    pause.give(tmp_path, pause.PAUSE)
+    pause.write(tmp_path, pause.PAUSE)
     assert groups(segment(tmp_path)).step() == {"paused": {"epoch": 0, "step": 0}}
 
 
@@ -163,12 +163,12 @@ def test_what_ends_one_process_ends_all_and_is_named(
 def test_peer_that_is_gone_says_of_what(tmp_path: Path, cause: str) -> None:
     class Gone:
         def call(self, method: str, *arguments: Any) -> Any:
-            raise PeerLostError("process 1 is gone", cause)
+            raise RankLostError("process 1 is gone", cause)
 
         def end(self) -> None:
             pass
 
-    group = GroupWorker(segment(tmp_path), lambda _: Gone(), LOOPBACK)
+    group = DistributedWorker(segment(tmp_path), lambda _: Gone(), LOOPBACK)
     assert group.step() == {"failed": "process 1 is gone", "cause": cause}
 
 

@@ -72,10 +72,10 @@ def test_trial_paused_within_an_epoch_ends_with_the_numbers_of_an_unbroken_one(
     whole = train(with_dropout(Trainer(settings, seed=1)))
     steps = itertools.count(1)
 
-    def is_to_pause() -> bool:
+    def should_pause() -> bool:
         return trainer.epoch == 1 and next(steps) == step
 
-    trainer = with_dropout(Trainer(settings, seed=1, folder=tmp_path, is_to_pause=is_to_pause))
+    trainer = with_dropout(Trainer(settings, seed=1, folder=tmp_path, should_pause=should_pause))
     first = trainer.run_epoch()
     assert isinstance(first, EpochResult)
     assert trainer.run_epoch() == Pause(epoch=1, step=step)
@@ -88,9 +88,9 @@ def test_trial_paused_within_an_epoch_ends_with_the_numbers_of_an_unbroken_one(
 
 def test_trial_paused_within_its_first_epoch_does_not_begin_anew(tmp_path: Path) -> None:
     whole = train(Trainer(config(), seed=1))
-    trainer = Trainer(config(), seed=1, folder=tmp_path, is_to_pause=lambda: True)
+    trainer = Trainer(config(), seed=1, folder=tmp_path, should_pause=lambda: True)
     assert [trainer.run_epoch()] == [Pause(epoch=0, step=1)]
-    trainer = Trainer(config(), seed=1, folder=tmp_path, is_to_pause=lambda: True)
+    trainer = Trainer(config(), seed=1, folder=tmp_path, should_pause=lambda: True)
     assert [trainer.run_epoch()] == [Pause(epoch=0, step=2)]
     results = train(Trainer(config(), seed=1, folder=tmp_path))
     assert [each.metrics for each in results] == [each.metrics for each in whole]
@@ -98,7 +98,7 @@ def test_trial_paused_within_its_first_epoch_does_not_begin_anew(tmp_path: Path)
 
 def test_damaged_checkpoint_within_an_epoch_costs_the_epoch_only(tmp_path: Path) -> None:
     whole = train(Trainer(config(), seed=1))
-    trainer = Trainer(config(), seed=1, folder=tmp_path, is_to_pause=lambda: trainer.epoch == 1)
+    trainer = Trainer(config(), seed=1, folder=tmp_path, should_pause=lambda: trainer.epoch == 1)
     trainer.run_epoch()
     assert isinstance(trainer.run_epoch(), Pause)
     with (tmp_path / "within-00001.pt").open("r+b") as file:
