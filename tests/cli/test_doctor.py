@@ -139,7 +139,7 @@ def test_every_check_is_made_whatever_fails_before() -> None:
         raise OSError("no luck")
 
     found = examine([("first", broken), ("second", lambda: "fine")])
-    assert [(each.ok, each.said) for each in found] == [(False, "no luck"), (True, "fine")]
+    assert [(each.ok, each.message) for each in found] == [(False, "no luck"), (True, "fine")]
 
 
 def test_cluster_needs_a_question(capsys: pytest.CaptureFixture[str]) -> None:
