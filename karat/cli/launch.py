@@ -10,7 +10,6 @@ from pathlib import Path
 from jobs.site import WAYS, told_site
 from karat.cli.command import Command
 from karat.cli.exit_status import OK, guarded
-from karat.cli.submit import named_site
 from karat.errors import InputError
 from karat.system.lazy_import import import_lazily, load
 from karat.system.signals import Interruption
@@ -80,6 +79,7 @@ def _launch(options: argparse.Namespace, interruption: Interruption) -> int:
     import_lazily("torch")  # two seconds that a plan without it need not wait
     from rich.console import Console
 
+    from karat.cli.submit import named_site
     from karat.forecast.capacity import check_probing, slots_of
     from karat.space.reader import load_space
 

@@ -1,17 +1,17 @@
 """The simulator runs the real plan, early stopping and journal, on a clock of its own."""
 
+import io
 import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
+from karat.cli.dry_run import print_plan
 from karat.cli.main import main
 from karat.errors import InputError
 from karat.forecast.curves import Asked, ModelledCurves, RecordedCurves
@@ -21,7 +21,9 @@ from karat.journal.state import StudyState
 from karat.planning.replay import replay
 from karat.space.reader import load_space
 from karat.space.space import Space
+from karat.study.study import Study
 from tests.conftest import ROOT
+from tests.costs import calls_of, finished
 
 FOURIER = ROOT / "search_spaces" / "fourier_grid.yaml"
 WriteSpace = Callable[..., Path]
@@ -68,11 +70,27 @@ def test_slow_driver_keeps_its_workers_waiting(small_space: Space, tmp_path: Pat
     assert slow.utilisation < free.utilisation
 
 
-def test_driver_is_under_50_ms_a_report_with_64_trials_at_once(tmp_path: Path) -> None:
-    space = load_space(FOURIER, {"search.trials": "180"})
-    found = run(space, tmp_path / "s", 64)
-    assert statistics.median(found.report_s) < 0.05
-    assert len(found.report_s) > 500
+def test_report_costs_the_driver_no_more_with_64_trials_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, on_report = load_space(FOURIER, {"search.trials": "180"}), Study.on_report
+    calls: list[int] = []
+
+    def counted(*arguments: Any) -> bool:
+        answers = []
+        calls.append(calls_of(lambda: answers.append(on_report(*arguments))))
+        return answers[0]
+
+    monkeypatch.setattr(Study, "on_report", counted)
+    found = []
+    for workers in (4, 64):
+        calls.clear()
+        run(space, tmp_path / str(workers), workers)
+        assert len(calls) > 500
+        found.append((statistics.median(calls), statistics.fmean(calls)))
+    (few, few_mean), (many, many_mean) = found
+    assert many < 1.1 * few
+    assert many_mean < 1.1 * few_mean
 
 
 def test_recorded_curves_are_those_of_the_study(small_space: Space, tmp_path: Path) -> None:
@@ -131,29 +149,35 @@ THOUSAND = (
     ("trials: 6", "trials: 1000"),
 )  # fmt: skip
 
+# Of these a fifth.
+FEWER = ("{values: [0.01, 0.02, 0.03, 0.04, 0.05]}", "{values: [0.01]}")
 
-def test_dry_run_of_a_thousand_arms_is_quick_and_gives_the_price(
-    write_space: WriteSpace, tmp_path: Path
+
+def test_dry_run_of_a_thousand_arms_needs_no_torch_and_gives_the_price(
+    write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = write_space(*THOUSAND[::-1])
     assert len(load_space(space).arms) == 980
-    seconds = []  # of the processor, since a busy machine's clock says little
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [sys.executable, "launch.py", "--space", str(space), "--dry-run"],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT,
-            env={**os.environ, "COLUMNS": "200"},
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if seconds[-1] < 2:
-            break
-    assert min(seconds) < 2
-    text = done.stdout
+    monkeypatch.setenv("COLUMNS", "200")
+    found = finished("launch.py", "--space", str(space), "--dry-run")
+    assert found.status == 0
+    assert not {"torch", "ray", "mlflow"} & found.packages
     for part in ("1000 trials", "epochs", "p10", "p90", "CPU-hours", "disk", "no price"):
-        assert part in text
-    assert "... and 920 arms more" in text
+        assert part in found.output
+    assert "... and 920 arms more" in found.output
+
+
+def test_dry_run_costs_no_more_for_each_of_many_arms(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    calls = {}
+    for exchanges in (THOUSAND, (FEWER, *THOUSAND)):
+        path = write_space(*exchanges[::-1])
+
+        def plan(path: Path = path) -> None:
+            print_plan(load_space(path), Console(file=io.StringIO()), tmp_path)
+
+        calls[len(load_space(path).arms)] = calls_of(plan)
+    assert calls.keys() == {196, 980}
+    assert calls[980] / 980 < calls[196] / 196
+    assert calls[980] < 2 * 2_600_000  # measured; under a second
