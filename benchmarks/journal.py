@@ -21,7 +21,8 @@ from typing import Any
 
 from benchmarks.journal_drive import MIB, Drive, Size, Times, drive, resident_bytes
 from benchmarks.measuring import machine
-from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.journal import Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.study import Study
 
@@ -42,7 +43,7 @@ def resume(folder: Path, size: Size) -> Resumed:
     with Journal.open(folder) as journal:
         study = Study(space, journal, folder)
         opened, grown = time.perf_counter(), resident_bytes() - before
-        state = StudyState.of(read_events(folder / FILE_NAME))
+        state = StudyState.of(read_events(folder / JOURNAL))
         folded = time.perf_counter()
     assert len(state.trials) == len(study.state.trials) == size.trials
     return Resumed(fold_s=folded - opened, study_s=opened - started, grown_bytes=grown)
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place) / "study"
         done = drive(folder, size)
-        data = data_of(size, done, resume_anew(folder, size), (folder / FILE_NAME).stat().st_size)
+        data = data_of(size, done, resume_anew(folder, size), (folder / JOURNAL).stat().st_size)
     print(json.dumps(data, indent=1) if options.json else text_of(data))
     return 0
 

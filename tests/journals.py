@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from karat.journal.journal import FILE_NAME, Event, Journal
+from karat.journal.journal import Event, Journal
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.parameters import label_of
 
@@ -105,7 +106,7 @@ def write(folder: Path, script: Script) -> Path:
     with Journal.open(folder, clock=lambda: next(times)) as journal:
         for event in script.events:
             journal.append(event.kind, **event.data)
-    assert (folder / FILE_NAME).is_file()
+    assert (folder / JOURNAL).is_file()
     return folder
 
 

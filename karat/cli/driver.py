@@ -12,6 +12,7 @@ from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
 from karat.journal.journal import Journal
+from karat.journal.layout import REPORT_HTML
 from karat.journal.state import StudyState
 from karat.planning.extension import extended_source, larger_space, merged
 from karat.report.formatting import interrupted_text, way_on
@@ -21,11 +22,10 @@ from karat.space.rates import Terms
 from karat.space.reader import space_of
 from karat.space.space import Space
 from karat.study.description import description, original_space
-from karat.study.folder import put_aside
+from karat.study.folder import put_aside, refuse_symlinks
 from karat.study.study import Study
 from karat.system.environment import describe_environment
 from karat.system.signals import Interruption
-from karat.system.symlinks import refuse_symlinks
 from karat.tracking.supervisor import Dashboard
 
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
@@ -178,6 +178,6 @@ def _most_slots() -> int:
 def _show_end(state: StudyState, folder: Path, console: Console) -> int:
     render_terminal(summarise(state), console)
     console.print(
-        f"\nreport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
+        f"\nreport: {folder / REPORT_HTML}", markup=False, highlight=False, soft_wrap=True
     )
     return COMPLETE if state.status == "completed" else FAILED

@@ -47,7 +47,7 @@ def _report(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from karat.report.writer import render_terminal, summarise, write_report
-    from karat.system.symlinks import refuse_symlinks
+    from karat.study.folder import refuse_symlinks
 
     state = state_of(options.study)
     refuse_symlinks(options.study)
@@ -57,7 +57,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    from karat.system.symlinks import refuse_symlinks
+    from karat.study.folder import refuse_symlinks
     from karat.tracking.sync import run_sync
 
     state_of(options.study)
@@ -78,11 +78,12 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from karat.journal.journal import FILE_NAME, read_events
+    from karat.journal.journal import read_events
+    from karat.journal.layout import JOURNAL
     from karat.planning.replay import replay
     from karat.space.reader import space_of
 
-    path = options.study / FILE_NAME
+    path = options.study / JOURNAL
     created = state_of(options.study).original
     if not created:
         raise InputError(f"{path}: the study has not begun; there is nothing to replay")
@@ -96,13 +97,14 @@ def _replay(options: argparse.Namespace) -> int:
 def _repair(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from karat.journal.journal import FILE_NAME, repair
-    from karat.system.symlinks import refuse_symlinks
+    from karat.journal.journal import repair
+    from karat.journal.layout import JOURNAL
+    from karat.study.folder import refuse_symlinks
 
     refuse_symlinks(options.study)
-    path = options.study / FILE_NAME
+    path = options.study / JOURNAL
     if not path.is_file():
-        raise InputError(f"{options.study}: not a study (there is no {FILE_NAME} in it)")
+        raise InputError(f"{options.study}: not a study (there is no {JOURNAL} in it)")
     done = repair(options.study)
     message = f"{path}: no line is damaged; nothing was changed"
     if done is not None:
@@ -131,12 +133,13 @@ def state_of(study: Path) -> "StudyState":
     Raises:
         InputError: there is none.
     """
-    from karat.journal.journal import FILE_NAME, read_events
+    from karat.journal.journal import read_events
+    from karat.journal.layout import JOURNAL
     from karat.journal.state import StudyState
 
-    path = study / FILE_NAME
+    path = study / JOURNAL
     if not path.is_file():
-        raise InputError(f"{study}: not a study (there is no {FILE_NAME} in it)")
+        raise InputError(f"{study}: not a study (there is no {JOURNAL} in it)")
     return StudyState.of(read_events(path))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from karat.execution.local_ray import LOOPBACK, close_environment, end_ray, join_ray, start_ray
 from karat.forecast.capacity import slots_of
+from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
 from karat.system.paths import add_to_python_path
@@ -66,7 +67,7 @@ class Engine:
         self._folder = make_tempdir()
         self._own_handler = signal.getsignal(signal.SIGUSR1)
         self._tunes_handler: Callable[[int, FrameType | None], object] | None = None
-        self._orders: Path | None = None  # the folder of the study that runs
+        self._pause_file: Path | None = None  # of the study that runs
         self.stopped = False
 
     def __enter__(self) -> "Engine":
@@ -107,14 +108,14 @@ class Engine:
         written to: no error leaves this.
         """
         self.stopped = True
-        if self._orders is None:
+        if self._pause_file is None:
             self._end()
             return
         timer = threading.Timer(GRACE_S, self._end)
         timer.daemon = True
         timer.start()
         try:
-            pause.write(self._orders, pause.PAUSE)
+            pause.write(self._pause_file, pause.PAUSE)
         except OSError as error:
             logging.getLogger(__name__).warning(
                 "the trials could not be told to leave off (%s); they are ended in %g seconds",
@@ -186,10 +187,11 @@ class Engine:
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         self._own_handler = signal.getsignal(signal.SIGUSR1)
-        pause.write(study.folder, pause.GO)
-        self._orders = study.folder
+        pause_file = study.folder / PAUSE_FILE
+        pause.write(pause_file, pause.GO)
+        self._pause_file = pause_file
         if self.stopped:  # meanwhile
-            pause.write(study.folder, pause.PAUSE)
+            pause.write(pause_file, pause.PAUSE)
         ended = threading.Event()
         threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:
@@ -197,7 +199,7 @@ class Engine:
                 tuner.fit()
         finally:
             ended.set()
-            self._orders = self._tunes_handler = None
+            self._pause_file = self._tunes_handler = None
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ import torch
 from karat.errors import KaratError, TrialError
 from karat.forecast.memory import needs_of
 from karat.forecast.probe import Measured, probe
+from karat.journal.layout import PROBES
 from karat.space.settings import ResourceConfig
+from karat.system.files import replace_file
 from karat.training.config import TrialConfig, costs_of_trial
 
-FILE_NAME = "probes.json"
 VERSION = 1
 MAX_BYTES = 10 * 2**20
 # Of a process on a CPU, with torch and Ray loaded, and of its first steps: before any probe.
@@ -203,10 +203,7 @@ def _read(path: Path) -> dict[str, _Known]:
 def _write(path: Path, known: Mapping[str, _Known]) -> None:
     probes = {shape: dataclasses.asdict(each) for shape, each in known.items()}
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump({"version": VERSION, "probes": probes}, file, indent=1)
-    temporary.replace(path)
+    replace_file(path, json.dumps({"version": VERSION, "probes": probes}, indent=1).encode())
 
 
 def predictions_for(
@@ -220,7 +217,7 @@ def predictions_for(
         preload: modules that a trial's process has loaded.
     """
     return Predictions(
-        storage / FILE_NAME,
+        storage / PROBES,
         threads=resources.cpus,
         processes=resources.of_processes,
         preload=preload,

@@ -23,11 +23,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from karat.errors import JournalError
+from karat.journal.layout import JOURNAL
 from karat.journal.lock import StudyLock
 from karat.system import fault_injection
 
 VERSION = 1
-FILE_NAME = "journal.jsonl"
 log = logging.getLogger(__name__)
 
 
@@ -89,7 +89,7 @@ class Journal:
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = StudyLock.take(folder)
-        path = folder / FILE_NAME
+        path = folder / JOURNAL
         try:
             path.touch(mode=0o600)
             _cut_torn_tail(path)
@@ -217,7 +217,7 @@ def repair(folder: Path) -> tuple[int, Path] | None:
     Raises:
         StudyLockedError: the study is being run.
     """
-    path = folder / FILE_NAME
+    path = folder / JOURNAL
     lock = StudyLock.take(folder)
     try:
         good = 0
@@ -228,7 +228,7 @@ def repair(folder: Path) -> tuple[int, Path] | None:
         except JournalError:
             with path.open("rb") as file:
                 size = sum(len(line) for line, _ in zip(file, range(good), strict=False))
-            copy = path.with_name(f"{FILE_NAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+            copy = path.with_name(f"{JOURNAL}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
             shutil.copy2(path, copy)
             os.truncate(path, size)
             return good, copy

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from karat.errors import StudyError, StudyLockedError
+from karat.journal.layout import LOCK
 from karat.system.processes import ProcessIdentity
 
-LOCK_NAME = "lock"
 SIGN_OF_LIFE_S = 5.0
 WATCH_S = 20.0  # file systems of other machines show a new time up to some seconds late
 SETTLE_S = 0.5  # for a name to be seen by who came at the same moment
@@ -56,13 +56,13 @@ class StudyLock:
             StudyError: the folder cannot be written to.
         """
         try:
-            file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+            file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StudyError(f"{folder}: cannot be written to ({error.strerror})") from error
         try:
             if not _locked(file):
                 raise StudyLockedError(_refusal(folder, _owner(file)))
-            if not _is_at(folder / LOCK_NAME, file):
+            if not _is_at(folder / LOCK, file):
                 raise StudyLockedError(
                     f"{folder}: another launcher has put this study aside at this moment. "
                     "Run the command again, if that one is not to go on"
@@ -97,7 +97,7 @@ class StudyLock:
 
 def is_locked(folder: Path) -> bool:
     """Whether a living process is running the study in `folder`; its owner on this machine is looked up."""
-    path = folder / LOCK_NAME
+    path = folder / LOCK
     if not path.exists():
         return False
     file = os.open(path, os.O_RDWR)
@@ -135,7 +135,7 @@ def _locked(file: int) -> bool:
     for attempt in range(3):
         try:
             if not flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                log.warning("this file system has no locks; the name in %r decides", LOCK_NAME)
+                log.warning("this file system has no locks; the name in %r decides", LOCK)
             return True
         except BlockingIOError:
             time.sleep(0.05 * (attempt + 1))
@@ -159,7 +159,7 @@ def _claim(folder: Path, file: int, sleep: Callable[[float], None]) -> None:
     own = json.dumps(dataclasses.asdict(ProcessIdentity.own()))
     _write(file, own)
     sleep(SETTLE_S)
-    path = folder / LOCK_NAME
+    path = folder / LOCK
     # Opened anew, since network file systems promise a fresh answer for that alone.
     if not _is_at(path, file) or path.read_text(errors="replace") != own:
         raise StudyLockedError(_refusal(folder, _owner(file)))

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from karat.journal.layout import (
+    FIGURES,
+    JOURNAL,
+    MLFLOW_DATABASE,
+    REPORT_HTML,
+    REPORT_MARKDOWN,
+    SYNC_LOG,
+    TRIALS,
+)
 from karat.report.figures import Picture, epoch_picture, level_picture
 from karat.report.formatting import (
     in_unit,
@@ -27,12 +36,12 @@ T = TypeVar("T")
 Kind = Literal["text", "number", "range"]
 ArmColumn = tuple[str, Kind, Callable[[ConfirmedArm], str]]
 FOLDER_CONTENT = {
-    "journal.jsonl": "every decision, report and end, in order; the only truth",
-    "report.html": "this report, one file that needs nothing else",
-    "report.md": "this report as Markdown",
-    "report": "the pictures",
-    "trials": "checkpoints, one folder for each trial",
-    "sync.log": "what was said while the dashboard was brought up to date",
+    JOURNAL: "every decision, report and end, in order; the only truth",
+    REPORT_HTML: "this report, one file that needs nothing else",
+    REPORT_MARKDOWN: "this report as Markdown",
+    FIGURES: "the pictures",
+    TRIALS: "checkpoints, one folder for each trial",
+    SYNC_LOG: "what was said while the dashboard was brought up to date",
 }
 
 
@@ -248,9 +257,9 @@ def _pairs_table(pairs: Mapping[str, str], name: str, value: str) -> Table:
 
 
 def folder_section(folder: Path) -> Section:
-    names = {*os.listdir(folder), "report.html", "report.md"} - {"lock"}
+    names = {*os.listdir(folder), REPORT_HTML, REPORT_MARKDOWN}
     known = {name: text for name, text in FOLDER_CONTENT.items() if name in names}
-    store = shlex.quote(f"sqlite:///{_as_typed(folder.parent / 'mlflow.db')}")
+    store = shlex.quote(f"sqlite:///{_as_typed(folder.parent / MLFLOW_DATABASE)}")
     commands = (
         ("Open the dashboard", f"mlflow ui --backend-store-uri {store}"),
         ("Write this report anew", f"python -m karat report {shlex.quote(str(_as_typed(folder)))}"),

@@ -5,16 +5,16 @@ Markdown and the HTML view only lay these out. A study that has not ended gives 
 it says what is missing and gives no verdicts, since looking early would spoil their alpha.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN
 from karat.journal.state import StudyState
 from karat.report.narrative import answer, search_notes, status_text
 from karat.report.sections import Section, Table, folder_section, result_section, sections
 from karat.report.summary import Summary, summarise
+from karat.system.files import replace_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,13 +75,13 @@ def write_report(study_folder: Path, state: StudyState) -> None:
         OSError: the folder cannot be written to.
     """
     summary = summarise(state)
-    (study_folder / "report").mkdir(exist_ok=True)
+    (study_folder / FIGURES).mkdir(exist_ok=True)
     parts = (*sections(summary), folder_section(study_folder))
     for part in parts:
         for picture in part.pictures:
-            _write(study_folder / "report" / picture.file, picture.png)
-    for name in ("report.md", "report.html"):
-        _write(study_folder / name, _render(f"{name}.j2", summary, parts).encode())
+            replace_file(study_folder / FIGURES / picture.file, picture.png)
+    for name in (REPORT_MARKDOWN, REPORT_HTML):
+        replace_file(study_folder / name, _render(f"{name}.j2", summary, parts).encode())
 
 
 def _render(template: str, summary: Summary, parts: Sequence[Section]) -> str:
@@ -113,15 +113,3 @@ def markdown(text: str) -> str:
         text = text.replace(mark, f"\\{mark}")
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(text.split())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file in one step."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

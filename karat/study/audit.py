@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.journal import Event, read_events
+from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.lock import is_locked
 from karat.journal.state import StudyState, Trial
 from karat.space.settings import DeletedRuns
@@ -41,7 +42,7 @@ def audit(
         JournalError: the journal is damaged, so that nothing can be said.
     """
     running = is_locked(folder)
-    events = list(read_events(folder / FILE_NAME))
+    events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
     found = [*_order(events), *_plan(state), *_ends(state, running)]
     for trial in state.trials.values():
@@ -159,7 +160,7 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
         newest_first,
     )
 
-    own = folder / "trials" / f"{trial.number:04d}"
+    own = trial_folder(folder, trial.number)
     last = trial.reports[-1].epoch if trial.reports else 0
     known = {s: [p for p in newest_first(own, s) if epoch_of(p) <= last] for s in SERIES}
     ahead = max(map(epoch_of, newest_first(own, "epoch")), default=0)

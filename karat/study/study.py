@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.journal.journal import Event, Journal
+from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState, Trial
 from karat.journal.usage import DRIVER_GONE
 from karat.planning.budget import first_spent, too_little_left
@@ -24,9 +25,8 @@ from karat.space.space import Space
 from karat.study.retention import ROOM, by_arm
 from karat.system import fault_injection
 from karat.system.disk_quota import GB, DiskBudget
-from karat.training import pause
 from karat.training.checkpoint import drop_half_written, keep_newest, last_state
-from karat.training.segment import HANG_FILE, Estimate, Segment
+from karat.training.segment import Estimate, Segment
 
 MAX_UNWRITTEN = 2  # trials in a row; more of them would only fail too
 WORKER_DIED = "its worker process died"
@@ -103,9 +103,11 @@ class Study:
             trial = self._ask()
         if trial is None:
             return None
-        (self._trial_folder(trial) / HANG_FILE).unlink(missing_ok=True)
+        folder = trial_folder(self.folder, trial.number)
+        hang_trace = folder / HANG_TRACE
+        hang_trace.unlink(missing_ok=True)
         reported = trial.reports[-1].epoch if trial.reports else 0
-        from_epoch, passed_over = last_state(self._trial_folder(trial), reported, trial.fingerprint)
+        from_epoch, passed_over = last_state(folder, reported, trial.fingerprint)
         resources, estimate = self.space.resources, self.estimate(trial)
         gpus = estimate.gpus if estimate else None
         self.record(
@@ -124,9 +126,10 @@ class Study:
             trial=trial.number,
             config=trial.config,
             seed=trial.seed,
-            folder=str(self._trial_folder(trial)),
+            folder=str(folder),
             owner=trial.fingerprint,
-            pause_file=str(self.folder / pause.FILE_NAME),
+            pause_file=str(self.folder / PAUSE_FILE),
+            hang_trace=str(hang_trace),
             from_epoch=from_epoch,
             test_at_end=trial.phase == "confirm",
             metric=self.space.search.metric,
@@ -136,6 +139,7 @@ class Study:
             gpus=resources.gpus_at_most if gpus is None else gpus,
             micro_batches=trial.micro_batches,
             limit_s=60 * resources.minutes_per_epoch,
+            disk_folder=str(self.folder),
             disk_gb=resources.disk_gb,
         )
 
@@ -231,7 +235,7 @@ class Study:
 
     def on_worker_died(self, number: int) -> None:
         """A worker is gone: it ended itself, having hung too long, or something else ended it."""
-        trace = self._trial_folder(self.state.trials[number]) / HANG_FILE
+        trace = trial_folder(self.folder, number) / HANG_TRACE
         if trace.is_file() and trace.stat().st_size:
             minutes = f"{self.space.resources.minutes_per_epoch:g} minutes"
             reason = f"reported nothing for {minutes}; where it hung: {trace}"
@@ -323,12 +327,13 @@ class Study:
 
     def _tidy(self, trial: Trial) -> None:
         """Keep the best weights of a completed trial, none of a stopped one, all of a failed one."""
-        drop_half_written(self._trial_folder(trial))
+        folder = trial_folder(self.folder, trial.number)
+        drop_half_written(folder)
         if trial.status == "completed":
             best = 0 if trial.weights_dropped else 1
-            keep_newest(self._trial_folder(trial), epoch=0, within=0, best=best)
+            keep_newest(folder, epoch=0, within=0, best=best)
         elif trial.status == "stopped":
-            keep_newest(self._trial_folder(trial), epoch=0, within=0, best=0)
+            keep_newest(folder, epoch=0, within=0, best=0)
 
     def _make_room(self) -> None:
         """With half of the disk budget used, drop weights of search trials that cannot be confirmed."""
@@ -388,6 +393,3 @@ class Study:
         while (turn := self.decisions.turn()) is not None:
             kind, data = turn
             self.record(kind, **data)
-
-    def _trial_folder(self, trial: Trial) -> Path:
-        return self.folder / "trials" / f"{trial.number:04d}"

@@ -9,7 +9,7 @@ _FROM = {
     "ProcessIdentity": "processes",
     "describe_environment": "environment",
     "make_tempdir": "tempdir",
-    "refuse_symlinks": "symlinks",
+    "replace_file": "files",
     "without_secrets": "redact",
 }
 __all__ = list(_FROM)

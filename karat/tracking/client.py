@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.errors import StudyError
+from karat.journal.layout import MLFLOW_DATABASE
 from karat.system.offline import go_offline
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
@@ -21,8 +22,8 @@ class TrackingError(StudyError):
 
 def tracking_uri(study_folder: Path) -> str:
     """`MLFLOW_TRACKING_URI`, or else the SQLite file that the studies of one storage share."""
-    storage = study_folder.absolute().parent
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    database = study_folder.absolute().parent / MLFLOW_DATABASE
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
 
 
 def is_database(uri: str) -> bool:

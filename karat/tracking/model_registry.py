@@ -20,6 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from karat.errors import CheckpointError, KaratError
+from karat.journal.layout import trial_folder
 from karat.journal.state import StudyState, Trial
 from karat.tracking.runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
 from karat.training.checkpoint import epoch_of, load_checkpoint, newest_first
@@ -122,7 +123,7 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
 
     from karat.training.config import TrialConfig
 
-    paths = newest_first(folder / "trials" / f"{trial.number:04d}", "best")
+    paths = newest_first(trial_folder(folder, trial.number), "best")
     if not paths:
         raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its best epoch")
     config = TrialConfig.from_sections(trial.config)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from karat.journal.journal import Event
+from karat.journal.layout import SYNC_LOG
 from karat.journal.state import StudyState
 from karat.system.paths import add_to_python_path
 
@@ -42,7 +43,7 @@ class Dashboard:
 
     def __init__(self, folder: Path, console: Console) -> None:
         self._folder, self._console = folder, console
-        self._log = folder / "sync.log"
+        self._log = folder / SYNC_LOG
         self._environment = dict(os.environ)  # the engine takes credentials out of ours
         add_to_python_path(self._environment)
         self._view: subprocess.Popen[bytes] | None = None

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from karat.errors import JournalError
-from karat.journal.journal import FILE_NAME
+from karat.journal.layout import JOURNAL, SYNC_LOCK
 from karat.journal.lock import flock, is_locked
 from karat.journal.state import StudyState
 from karat.space.settings import DeletedRuns
@@ -164,7 +164,7 @@ def _loop(
     give_up_s: float,
     deleted_runs: DeletedRuns | None,
 ) -> None:
-    record, view = Record(folder / FILE_NAME), None
+    record, view = Record(folder / JOURNAL), None
     deadline: float | None = None  # set when the owner is gone
     while True:
         begun = time.monotonic()
@@ -253,7 +253,7 @@ def _first_line(error: Exception) -> str:
 @contextlib.contextmanager
 def _alone(folder: Path, *, wait: bool) -> Iterator[None]:
     """Hold the view's lock: two processes would each make the runs that are missing."""
-    lock = os.open(folder / "sync.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(folder / SYNC_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             if not flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from karat.journal.journal import Event, Follower
+from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, trial_folder
 from karat.journal.reports import Reports
 from karat.journal.state import StudyState, Trial
 from karat.space.settings import DeletedRuns, TrackingConfig
@@ -185,7 +186,7 @@ class View:
 
     def _create_experiment(self, name: str) -> str:
         # A server knows its own place; of a database MLflow would use the working directory.
-        place = (self.folder.absolute().parent / "mlruns" / name).as_uri()
+        place = mlflow_files(self.folder.absolute().with_name(name)).as_uri()
         return _real(
             self.client.create_experiment(
                 name,
@@ -286,7 +287,7 @@ class View:
             return
         self._check_points(study, record.study_points, *_COUNT_OF.values())
         if state.status in ("completed", "failed"):
-            for name in ("report.md", "report.html"):
+            for name in (REPORT_MARKDOWN, REPORT_HTML):
                 if (self.folder / name).is_file():
                     self.client.log_artifact(study.id, str(self.folder / name))
         if state.status == "completed":
@@ -329,7 +330,7 @@ class View:
     def _log_checkpoint(self, trial: Trial, known: Known) -> None:
         from karat.training.checkpoint import newest_first  # brings torch
 
-        for path in newest_first(self.folder / "trials" / f"{trial.number:04d}", "best")[:1]:
+        for path in newest_first(trial_folder(self.folder, trial.number), "best")[:1]:
             for file in (path, path.with_suffix(".json")):
                 if file.is_file():
                     self.client.log_artifact(known.id, str(file), "checkpoints")

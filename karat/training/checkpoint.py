@@ -19,8 +19,6 @@ import hashlib
 import io
 import json
 import logging
-import os
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +28,7 @@ import torch
 from karat.errors import CheckpointError, shorten
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
+from karat.system.files import replace_file
 
 MAX_MANIFEST = 4096  # bytes; ours has about 200
 KEPT = 2  # reported ones that a new one joins
@@ -69,7 +68,7 @@ def save_checkpoint(
     path, manifest = folder / f"{name}.pt", folder / f"{name}.json"
     manifest.unlink(missing_ok=True)
     fault_injection.at("checkpoint.write.before")
-    _write_durably(path, data)
+    replace_file(path, data, fault="checkpoint.rename")
     described = {
         "name": name,
         "owner": owner,
@@ -77,7 +76,7 @@ def save_checkpoint(
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     fault_injection.at("checkpoint.manifest.before")
-    _write_durably(manifest, json.dumps(described).encode())
+    replace_file(manifest, json.dumps(described).encode(), fault="checkpoint.rename")
     fault_injection.at("checkpoint.manifest.after")
     return path
 
@@ -250,23 +249,3 @@ def _first_good(
             if passed_over is not None:
                 passed_over.append(str(error))
     return None
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fault_injection.at("checkpoint.rename.before")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    fault_injection.at("checkpoint.rename.after")
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

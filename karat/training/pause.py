@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-FILE_NAME = "orders"
 GO, PAUSE = "go", "pause"
 LOOK_EVERY_S = 0.5
 
 
-def write(folder: Path, order: str) -> None:
-    """Tell the workers of a study to `GO` or to `PAUSE`; safe in a signal's handler."""
-    file = os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def write(path: Path, order: str) -> None:
+    """Tell the workers that read `path` to `GO` or to `PAUSE`; safe in a signal's handler."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(file, order.encode())
         os.fsync(file)

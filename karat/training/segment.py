@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HANG_FILE = "hang.txt"  # in the trial's folder: where its process was when it was ended
-
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -33,6 +31,7 @@ class Segment:
         folder: where its checkpoints lie.
         owner: whose these are.
         pause_file: path of what the driver tells its workers (`karat.training.pause`).
+        hang_trace: path of what a process writes that hung: where it was when it was ended.
         from_epoch: epochs done before; 0 starts anew.
         test_at_end: whether the test split is evaluated after the last epoch.
         metric, mode: by which the best epoch's weights are kept.
@@ -41,7 +40,7 @@ class Segment:
         gpus: of the trial.
         micro_batches: parts in which a batch goes through the model.
         limit_s: seconds after which an epoch that has not come to its end is given up.
-        disk_gb: the study's disk budget, if it has one.
+        disk_folder, disk_gb: the study's folder, and how much it may hold, if that is limited.
     """
 
     trial: int
@@ -50,6 +49,7 @@ class Segment:
     folder: str
     owner: str
     pause_file: str
+    hang_trace: str
     from_epoch: int
     test_at_end: bool
     metric: str
@@ -59,4 +59,5 @@ class Segment:
     gpus: float
     micro_batches: int
     limit_s: float
+    disk_folder: str
     disk_gb: float | None

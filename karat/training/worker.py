@@ -25,7 +25,7 @@ from karat.errors import CheckpointError, NonFiniteError, ResumeError
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
 from karat.training import pause
-from karat.training.segment import HANG_FILE, Segment
+from karat.training.segment import Segment
 
 if TYPE_CHECKING:
     from karat.system.peak_memory import PeakMemory
@@ -59,7 +59,7 @@ class SegmentWorker:
         A process that does not come to its end within the segment's limit is ended from within,
         whatever it is doing; where it hung is then written beside the trial's checkpoints.
         """
-        trace = Path(self.segment.folder) / HANG_FILE
+        trace = Path(self.segment.hang_trace)
         try:
             trace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with trace.open("w") as file:
@@ -163,9 +163,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
         resume_at_most=segment.from_epoch,
         micro_batches=segment.micro_batches,
         owner=segment.owner,
-        budget=DiskBudget(Path(segment.folder).parent.parent, segment.disk_gb)
-        if segment.disk_gb
-        else None,
+        budget=DiskBudget(Path(segment.disk_folder), segment.disk_gb) if segment.disk_gb else None,
         should_pause=should_pause,
         group=group,
     )

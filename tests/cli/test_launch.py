@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from tests.conftest import ROOT
 
@@ -33,13 +34,13 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def state_of(storage: Path) -> StudyState:
-    return StudyState.of(read_events(storage / "small" / FILE_NAME))
+    return StudyState.of(read_events(storage / "small" / JOURNAL))
 
 
 def observed_parallelism(storage: Path) -> int:
     """The most trials that were running at one moment, from the journal's times."""
     running, most = set(), 0
-    for event in read_events(storage / "small" / FILE_NAME):
+    for event in read_events(storage / "small" / JOURNAL):
         if event.kind == "segment_started":
             running.add(event.data["trial"])
         elif event.kind == "trial_ended":
@@ -57,7 +58,7 @@ def test_interrupted_study_goes_on_with_the_same_command_and_is_run_once(
     first = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    journal = storage / "small" / FILE_NAME
+    journal = storage / "small" / JOURNAL
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and first.poll() is None:
         if journal.exists() and sum(e.kind == "reported" for e in read_events(journal)) >= 3:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.training.worker import SegmentWorker
 from tests.conftest import ROOT
@@ -36,7 +37,7 @@ def test_study_of_trials_in_two_processes_survives_the_loss_of_one(
         env={**os.environ, "KARAT_FAULT": f"rank1.batch@12=kill:{tmp_path / 'once'}"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    state = StudyState.of(read_events(storage / "small" / FILE_NAME))
+    state = StudyState.of(read_events(storage / "small" / JOURNAL))
     assert state.status == "completed"
     assert [trial.lost_segments for trial in state.trials.values()].count(1) == 1
     assert all(trial.status != "failed" for trial in state.trials.values())

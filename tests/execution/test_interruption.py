@@ -16,7 +16,8 @@ from karat.errors import StudyError
 from karat.execution import engine, local_ray
 from karat.execution.engine import GRACE_S, Engine
 from karat.execution.local_ray import join_ray
-from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.journal import Event, read_events
+from karat.journal.layout import JOURNAL, PAUSE_FILE
 from karat.journal.state import StudyState
 from karat.space.settings import ResourceConfig
 from karat.study.audit import audit
@@ -55,7 +56,7 @@ def start(space: Path, storage: Path) -> subprocess.Popen[str]:
 
 
 def events_of(storage: Path) -> list[Event]:
-    journal = storage / "small" / FILE_NAME
+    journal = storage / "small" / JOURNAL
     return list(read_events(journal)) if journal.exists() else []
 
 
@@ -227,7 +228,7 @@ def test_second_signal_ends_at_once_and_loses_nothing(
     process = start(space, tmp_path)
     wait_for(tmp_path, "segment_started", process)
     process.send_signal(signal.SIGTERM)
-    while (tmp_path / "small" / pause.FILE_NAME).read_text() != pause.PAUSE:
+    while (tmp_path / "small" / PAUSE_FILE).read_text() != pause.PAUSE:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     asked = time.monotonic()

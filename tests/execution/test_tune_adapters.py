@@ -15,7 +15,8 @@ from ray.tune.search import Searcher
 from karat.execution.actor_rank import OUT_OF_MEMORY
 from karat.execution.trainable import REPORT
 from karat.execution.tune_adapters import Placed, StudyScheduler, StudySearcher
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.space.space import Space
 from tests.study.test_study import open_study
 
@@ -39,7 +40,7 @@ def test_study_is_told_when_a_segment_that_may_have_waited_has_its_worker(
         assert "segment" in searcher.suggest("a1")
         callback = Placed(searcher)
         callback.on_trial_start(iteration=1, trials=[], trial=SimpleNamespace(trial_id="a1"))
-    started, placed = list(read_events(tmp_path / "s" / FILE_NAME))[-2:]
+    started, placed = list(read_events(tmp_path / "s" / JOURNAL))[-2:]
     assert (started.kind, started.data["placed"]) == ("segment_started", False)
     assert (placed.kind, placed.data) == ("segment_placed", {"trial": 0, "segment": 0})
 
@@ -124,7 +125,7 @@ def test_worker_that_rays_memory_monitor_ends_is_out_of_memory_and_no_other_is(
         trial = study.state.trials[0]
         assert (trial.status, trial.lost_segments) == ("waiting", int(cause == "lost"))
         assert trial.micro_batches == (2 if cause == "memory" else 1)
-    last = list(read_events(tmp_path / "s" / FILE_NAME))[-1]
+    last = list(read_events(tmp_path / "s" / JOURNAL))[-1]
     assert last.data["cause"] == cause
     if cause == "memory":
         assert last.data["detail"] == OUT_OF_MEMORY

@@ -22,7 +22,8 @@ from pathlib import Path
 import psutil
 
 from karat.cli.main import main
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from tests.conftest import ROOT, SMALL
 
@@ -76,12 +77,12 @@ class Chaos:
             )
 
     def state(self) -> StudyState:
-        path = self.study / FILE_NAME
+        path = self.study / JOURNAL
         return StudyState.of(read_events(path)) if path.exists() else StudyState()
 
     def launched(self) -> int:
         """How many launches came so far as to have their Ray."""
-        path = self.study / FILE_NAME
+        path = self.study / JOURNAL
         events = read_events(path) if path.exists() else iter(())
         return sum(event.kind == "launched" for event in events)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from karat.cli import driver
 from karat.journal.journal import Journal
+from karat.journal.layout import PAUSE_FILE
 from karat.space.reader import load_space
 from karat.space.space import Space
 from karat.study.study import Study
@@ -68,7 +69,7 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
         study.record("study_created", **driver.description(space, "fingerprint"))
     if not study.finished:
         study.record("launched", slots=1, environment={})
-    pause.write(study.folder, pause.GO)
+    pause.write(study.folder / PAUSE_FILE, pause.GO)
     left = reports or 10**9
     while not study.finished:
         segment = study.next_segment()
@@ -82,7 +83,7 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
         while not study.on_worker_report(segment.trial, worker.step()):
             left -= 1
             if left == 0:
-                pause.write(study.folder, pause.PAUSE)
+                pause.write(study.folder / PAUSE_FILE, pause.PAUSE)
                 time.sleep(pause.LOOK_EVERY_S)
         if left <= 0:
             study.on_interrupted("SIGTERM")

@@ -7,7 +7,8 @@ import optuna
 import pytest
 import torch
 
-from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.journal import Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState, Trial
 from karat.planning.decisions import SAME_ERRORS
 from karat.planning.replay import replay
@@ -24,13 +25,13 @@ WriteSpace = Callable[..., Path]
 
 
 def state_of(folder: Path) -> StudyState:
-    return StudyState.of(read_events(folder / FILE_NAME))
+    return StudyState.of(read_events(folder / JOURNAL))
 
 
 def segments_of(folder: Path, number: int) -> list[dict[str, object]]:
     return [
         dict(event.data)
-        for event in read_events(folder / FILE_NAME)
+        for event in read_events(folder / JOURNAL)
         if event.kind == "segment_started" and event.data["trial"] == number
     ]
 
@@ -208,7 +209,7 @@ def test_error_that_names_each_trials_own_values_is_the_same_error(
     assert len(study.state.trials) == SAME_ERRORS
     assert study.state.status == "failed"
     assert study.state.reason.endswith("rate 0.4 (of 9) is too high (mine.py:3)")
-    assert list(replay(small_space, list(read_events(tmp_path / "s" / FILE_NAME)))) == []
+    assert list(replay(small_space, list(read_events(tmp_path / "s" / JOURNAL)))) == []
 
 
 @pytest.mark.parametrize("other", ["TypeError: x (mine.py:3)", "ValueError: x (mine.py:4)"])

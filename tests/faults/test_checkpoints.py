@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from karat.errors import JournalError
-from karat.journal.journal import FILE_NAME, read_events, repair
+from karat.journal.journal import read_events, repair
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 from tests.faults.inline import launch
@@ -98,7 +99,7 @@ def test_harmed_checkpoint_costs_at_most_what_it_held(
     assert launch(space, folder) == 0
     segments = [
         event.data
-        for event in read_events(folder / FILE_NAME)
+        for event in read_events(folder / JOURNAL)
         if event.kind == "segment_started" and event.data["trial"] == 1
     ]
     assert [segment["from_epoch"] for segment in segments] == [0, from_epoch]
@@ -121,7 +122,7 @@ def test_damage_after_a_kill_between_checkpoint_and_report_costs_one_epoch(
     assert launch(space, folder) == 0
     segments = [
         event.data
-        for event in read_events(folder / FILE_NAME)
+        for event in read_events(folder / JOURNAL)
         if event.kind == "segment_started" and event.data["trial"] == 1
     ]
     assert [segment["from_epoch"] for segment in segments] == [0, 1]
@@ -139,7 +140,7 @@ def test_checkpoint_that_verifies_and_cannot_be_read_costs_one_epoch(
     manifest["sha256"] = hashlib.sha256(b"no tensors").hexdigest()
     path.with_suffix(".json").write_text(json.dumps(manifest))
     assert launch(space, folder) == 0
-    events = list(read_events(folder / FILE_NAME))
+    events = list(read_events(folder / JOURNAL))
     own = [event for event in events if event.data.get("trial") == 1]
     assert [e.data["from_epoch"] for e in own if e.kind == "segment_started"] == [0, 2, 1]
     (lost,) = [e.data for e in own if e.kind == "segment_ended" and e.data["cause"] == "lost"]
@@ -153,14 +154,14 @@ def test_study_with_a_damaged_journal_is_repaired_and_comes_to_the_same(
 ) -> None:
     space, folder = write_space(*SHORT), tmp_path / "s"
     assert launch(space, folder) == 0
-    lines = (folder / FILE_NAME).read_bytes().splitlines(keepends=True)
+    lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
     lines[line] = lines[line].replace(b'"seq"', b'"sEq"')
-    (folder / FILE_NAME).write_bytes(b"".join(lines))
+    (folder / JOURNAL).write_bytes(b"".join(lines))
     with pytest.raises(JournalError, match="python -m karat repair"):
         audit(folder, tracking=False)
     done = repair(folder)
     assert done is not None
     assert done[0] == line
-    assert StudyState.of(read_events(folder / FILE_NAME)).status == "running"
+    assert StudyState.of(read_events(folder / JOURNAL)).status == "running"
     assert launch(space, folder) == 0
     check(space, folder, whole)

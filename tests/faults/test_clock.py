@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.journal import Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.replay import replay
 from karat.report.writer import summarise, write_report
@@ -52,7 +53,7 @@ def test_clock_set_back_changes_no_decision_and_loses_nothing(
                     t.number for t in study.state.trials.values() if t.status == "running"
                 )
                 study.on_lost(number, "gone")
-    events = list(read_events(folder / FILE_NAME))
+    events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
     assert state.status == "completed"
     assert list(replay(small_space, events)) == []

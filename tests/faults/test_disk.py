@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.replay import replay
 from karat.report.formatting import interrupted_text, way_on
@@ -23,7 +24,7 @@ WriteSpace = Callable[..., Path]
 
 
 def state_of(folder: Path) -> StudyState:
-    return StudyState.of(read_events(folder / FILE_NAME))
+    return StudyState.of(read_events(folder / JOURNAL))
 
 
 def mount(*words: str) -> None:
@@ -69,10 +70,10 @@ def test_study_goes_on_when_a_read_only_disk_can_be_written_again(
     space, folder = write_space(*SHORT), small_disk / "s"
     mount("-o", "remount,size=4m", str(small_disk))
     assert launch(space, folder, f"trial1.step@2=kill:{tmp_path / 'once'}") == -9
-    before = (folder / FILE_NAME).read_bytes()
+    before = (folder / JOURNAL).read_bytes()
     mount("-o", "remount,ro", str(small_disk))
     assert launch(space, folder) == 1
-    assert (folder / FILE_NAME).read_bytes() == before
+    assert (folder / JOURNAL).read_bytes() == before
     mount("-o", "remount,rw", str(small_disk))
     assert launch(space, folder) == 0
     check(space, folder, whole)
@@ -145,7 +146,7 @@ def test_study_whose_disk_is_full_leaves_off_and_goes_on_when_there_is_room(
     failed = [t.number for t in state_of(folder).trials.values() if t.status == "failed"]
     assert failed == [0, 1]
     assert audit(folder, tracking=False) == []
-    assert list(replay(load_space(full), list(read_events(folder / FILE_NAME)))) == []
+    assert list(replay(load_space(full), list(read_events(folder / JOURNAL)))) == []
 
 
 def test_trials_that_run_beside_those_that_fail_go_on_when_there_is_room(

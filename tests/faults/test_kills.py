@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.replay import replay
 from karat.space.reader import load_space
@@ -35,7 +36,7 @@ WriteSpace = Callable[..., Path]
 
 def outcome(folder: Path) -> list[tuple[Any, ...]]:
     """All that a study came to, but for times."""
-    state = StudyState.of(read_events(folder / FILE_NAME))
+    state = StudyState.of(read_events(folder / JOURNAL))
     trials = [
         (t.number, t.phase, t.arm, dict(t.tuned), t.seed, t.status,
          [(r.epoch, dict(r.metrics)) for r in t.reports])
@@ -46,7 +47,7 @@ def outcome(folder: Path) -> list[tuple[Any, ...]]:
 
 def check(space: Path, folder: Path, whole: Sequence[Any]) -> None:
     assert audit(folder, tracking=False) == []
-    assert list(replay(load_space(space), list(read_events(folder / FILE_NAME)))) == []
+    assert list(replay(load_space(space), list(read_events(folder / JOURNAL)))) == []
     assert outcome(folder) == whole
 
 
@@ -83,7 +84,7 @@ def test_study_that_left_off_within_an_epoch_comes_to_the_same(
     for reports in (1, 2, 4):
         assert launch(space, folder, reports=reports) == 75
         details = [
-            e.data["detail"] for e in read_events(folder / FILE_NAME) if e.kind == "segment_ended"
+            e.data["detail"] for e in read_events(folder / JOURNAL) if e.kind == "segment_ended"
         ]
         assert "after step 1" in details[-1]
     assert launch(space, folder) == 0
@@ -113,10 +114,10 @@ def test_study_killed_again_and_again_never_goes_back(
         fault = f"{place}@{draw.randint(1, 6)}=kill:{tmp_path / f'once{number}'}"
         if launch(space, folder, fault) == 0:
             break
-        state = StudyState.of(read_events(folder / FILE_NAME))
+        state = StudyState.of(read_events(folder / JOURNAL))
         ended = sum(trial.ended for trial in state.trials.values())
         assert ended >= progress
         progress = ended
-    if StudyState.of(read_events(folder / FILE_NAME)).status != "completed":
+    if StudyState.of(read_events(folder / JOURNAL)).status != "completed":
         assert launch(space, folder) == 0
     check(space, folder, whole)

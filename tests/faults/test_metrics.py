@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 from tests.faults.inline import launch
@@ -31,7 +32,7 @@ def test_spoiled_metric_fails_its_trial_and_the_search_is_told_so(
     folder = tmp_path / "s"
     space = write_space(NO_STOPPING)
     assert launch(space, folder, f"metrics@{report}={spoiled}:{tmp_path / 'once'}") == 0
-    state = StudyState.of(read_events(folder / FILE_NAME))
+    state = StudyState.of(read_events(folder / JOURNAL))
     trial = state.trials[0]
     assert (trial.status, trial.cause) == ("failed", cause)
     assert f"{reason} {report}" in trial.reason
@@ -67,7 +68,7 @@ def test_study_in_which_every_trial_diverges_ends_as_failed(
     diverging = ("low: 1e-3, high: 1e-2, log: true", "low: 1e30, high: 1e31, log: true")
     no_clipping = ("batch_size: 128", "batch_size: 128, clip_grad: 0")
     assert launch(write_space(diverging, no_clipping), folder) == 1
-    state = StudyState.of(read_events(folder / FILE_NAME))
+    state = StudyState.of(read_events(folder / JOURNAL))
     assert {trial.cause for trial in state.trials.values()} == {"non-finite"}
     assert (state.status, state.reason) == ("failed", "no trial was completed")
     assert audit(folder, tracking=False) == []
@@ -79,10 +80,10 @@ def test_dead_process_that_loads_data_is_a_lost_worker(
     folder = tmp_path / "s"
     loading = ("batch_size: 128", "batch_size: 128, workers: 1")
     assert launch(write_space(loading), folder, f"loader@1=kill:{tmp_path / 'once'}") == 0
-    state = StudyState.of(read_events(folder / FILE_NAME))
+    state = StudyState.of(read_events(folder / JOURNAL))
     assert (tmp_path / "once").exists()
     assert state.status == "completed"
-    ends = [e.data for e in read_events(folder / FILE_NAME) if e.kind == "segment_ended"]
+    ends = [e.data for e in read_events(folder / JOURNAL) if e.kind == "segment_ended"]
     assert [end["cause"] for end in ends] == ["lost"]
     assert "DataLoader worker" in ends[0]["detail"]
     assert not any(trial.status == "failed" for trial in state.trials.values())

@@ -19,7 +19,8 @@ import pytest
 
 from karat.cli.main import main
 from karat.errors import JournalError
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.study.audit import audit
 from karat.tracking.sync import sync, tracking_uri
 from tests.conftest import ROOT
@@ -199,7 +200,7 @@ def test_damaged_journal_ends_the_view_at_once(
     folder = tmp_path / "damaged"
     study = Study(folder, server)
     study.write.begin()
-    with (folder / FILE_NAME).open("ab") as journal:
+    with (folder / JOURNAL).open("ab") as journal:
         journal.write(b'{"v":1,"seq":2,"time":1.0,"kind":"nonsense","data":{},"crc":"0"}\n')
     with pytest.raises(JournalError, match="is damaged"):
         study.view.result(60)
@@ -307,7 +308,7 @@ def overheads(folder: Path) -> list[tuple[float, float]]:
     """For each report but a segment's first: when it came, and the seconds that were not training."""
     last: dict[int, float] = {}
     found = []
-    for event in read_events(folder / FILE_NAME):
+    for event in read_events(folder / JOURNAL):
         number = event.data.get("trial", -1)
         if event.kind == "segment_started":
             last.pop(number, None)
@@ -338,7 +339,7 @@ def test_training_does_not_notice_that_the_server_is_killed_for_half_a_minute(
         up = time.time()
         finish(process)
         assert main(["audit", str(storage / "small")]) == 0
-    ended = [e.time for e in read_events(storage / "small" / FILE_NAME)][-1]
+    ended = [e.time for e in read_events(storage / "small" / JOURNAL)][-1]
     found = overheads(storage / "small")
     before = [seconds for at, seconds in found if at < down]
     during = [seconds for at, seconds in found if down <= at < up]

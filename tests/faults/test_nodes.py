@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from karat.cli.main import main
-from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.journal import Event, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 
@@ -84,7 +85,7 @@ def test_trial_that_waits_for_room_gets_it_from_a_node_that_comes_late(
     process.start()
     process.join(240)
     assert process.exitcode == 0
-    events = list(read_events(folder / FILE_NAME))
+    events = list(read_events(folder / JOURNAL))
     assert next(e for e in events if e.kind == "launched").data["slots"] == 1
     kinds = [event.kind for event in events if event.kind in ("segment_started", "segment_placed")]
     assert kinds == ["segment_started"] * 2 + ["segment_placed"] * 2
@@ -106,7 +107,7 @@ def test_lost_node_costs_a_segment_and_the_study_goes_on_on_the_other(
     process.start()
     process.join(240)
     assert process.exitcode == 0
-    events = list(read_events(folder / FILE_NAME))
+    events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
     assert state.status == "completed"
     assert next(e for e in events if e.kind == "launched").data["slots"] == 2

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from karat.cli.main import main
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from tests.conftest import ROOT
 
@@ -47,11 +48,11 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def state_of(storage: Path) -> StudyState:
-    return StudyState.of(read_events(storage / "small" / FILE_NAME))
+    return StudyState.of(read_events(storage / "small" / JOURNAL))
 
 
 def wait_for_reports(storage: Path, count: int, process: subprocess.Popen[str]) -> None:
-    journal, deadline = storage / "small" / FILE_NAME, time.monotonic() + 100
+    journal, deadline = storage / "small" / JOURNAL, time.monotonic() + 100
     while time.monotonic() < deadline and process.poll() is None:
         if journal.exists() and sum(e.kind == "reported" for e in read_events(journal)) >= count:
             return
@@ -114,7 +115,7 @@ def test_trial_whose_worker_is_killed_too_often_fails_alone(
     assert (trial.cause, trial.reason) == ("lost", "its worker was lost 4 times")
     starts = [
         event.time
-        for event in read_events(storage / "small" / FILE_NAME)
+        for event in read_events(storage / "small" / JOURNAL)
         if event.kind == "segment_started" and event.data["trial"] == 1
     ]
     assert len(starts) == 4

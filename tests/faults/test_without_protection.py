@@ -14,7 +14,8 @@ import pytest
 
 from karat.errors import CheckpointError, JournalError
 from karat.journal import journal, lock
-from karat.journal.journal import FILE_NAME, Journal
+from karat.journal.journal import Journal
+from karat.journal.layout import JOURNAL
 from karat.space.reader import load_space
 from karat.space.space import Space
 from karat.study import study
@@ -112,10 +113,10 @@ def test_without_waiting_for_the_journal_training_runs_ahead_of_it(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch(space, tmp_path / "s", reports=4)
-    whole = (tmp_path / "s" / FILE_NAME).read_bytes()
+    whole = (tmp_path / "s" / JOURNAL).read_bytes()
     launch(space, tmp_path / "s", reports=2)
     # Lines that had an effect and were not on disk when the power went.
-    (tmp_path / "s" / FILE_NAME).write_bytes(whole[: whole.rindex(b'{"v":1', 0, -2)])
+    (tmp_path / "s" / JOURNAL).write_bytes(whole[: whole.rindex(b'{"v":1', 0, -2)])
     assert "a checkpoint after epoch 3, and reports up to 0" in found(tmp_path / "s")
 
 
@@ -123,7 +124,7 @@ def test_without_cutting_a_torn_line_the_journal_is_refused(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch(space, tmp_path / "s", reports=2)
-    path = tmp_path / "s" / FILE_NAME
+    path = tmp_path / "s" / JOURNAL
     path.write_bytes(path.read_bytes()[:-30])
     monkeypatch.setattr(journal, "_cut_torn_tail", lambda _: None)
     with pytest.raises(JournalError, match="this line is damaged"):
@@ -218,7 +219,7 @@ def test_without_closing_what_a_dead_driver_left_runs_stay_running(
 
 def test_lines_of_the_journal_that_were_changed_are_seen(space: Space, tmp_path: Path) -> None:
     launch(space, tmp_path / "s", reports=3)
-    path = tmp_path / "s" / FILE_NAME
+    path = tmp_path / "s" / JOURNAL
     lines = path.read_text().splitlines()
     body = json.loads(lines[4])
     body["data"]["epoch"] = 7

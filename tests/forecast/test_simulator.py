@@ -16,7 +16,8 @@ from karat.cli.main import main
 from karat.errors import InputError
 from karat.forecast.curves import Asked, ModelledCurves, RecordedCurves
 from karat.forecast.simulator import Simulated, simulate
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.replay import replay
 from karat.space.reader import load_space
@@ -43,7 +44,7 @@ def test_simulated_study_is_whole_and_replays(small_space: Space, tmp_path: Path
     assert Counter(t.arm for t in found.state.of_phase("search")) == dict.fromkeys(
         small_space.arms, 2
     )
-    events = list(read_events(tmp_path / "s" / FILE_NAME))
+    events = list(read_events(tmp_path / "s" / JOURNAL))
     assert not list(replay(small_space, events))
     assert found.wall_s == pytest.approx(3600 * found.state.spending.until().wall_hours, abs=0.1)
 
@@ -52,7 +53,7 @@ def test_the_same_seed_gives_the_same_journal(small_space: Space, tmp_path: Path
     told = []
     for name in ("one", "two"):
         run(small_space, tmp_path / name, 3)
-        events = read_events(tmp_path / name / FILE_NAME)
+        events = read_events(tmp_path / name / JOURNAL)
         told.append([(e.time, e.kind, dict(e.data)) for e in events if e.seq > 0])
     assert told[0] == told[1]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from karat.errors import JournalError, StudyLockedError
-from karat.journal.journal import FILE_NAME, Follower, Journal, read_events, repair
+from karat.journal.journal import Follower, Journal, read_events, repair
+from karat.journal.layout import JOURNAL
 from tests.conftest import ROOT
 
 
@@ -15,7 +16,7 @@ def write(folder: Path, count: int = 3) -> Path:
     with Journal.open(folder, clock=lambda: 1.5) as journal:
         for number in range(count):
             journal.append("reported", trial=number, text='a"b}\n')
-    return folder / FILE_NAME
+    return folder / JOURNAL
 
 
 def test_events_come_back_in_order(tmp_path: Path) -> None:
@@ -168,4 +169,4 @@ def test_journal_of_a_clock_set_back_is_whole(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "s", clock=lambda: next(times)) as journal:
         for _ in range(3):
             journal.append("interrupted", signal="x")
-    assert [event.time for event in read_events(tmp_path / "s" / FILE_NAME)] == [100, 50, -1]
+    assert [event.time for event in read_events(tmp_path / "s" / JOURNAL)] == [100, 50, -1]

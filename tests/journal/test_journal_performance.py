@@ -14,7 +14,8 @@ from rich.console import Console
 
 from benchmarks.journal_drive import Size, drive
 from karat.cli.progress import Progress
-from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.journal import Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.study import Study
 from karat.tracking.view import Record
@@ -40,7 +41,7 @@ class Driven:
 
     @property
     def journal(self) -> Path:
-        return self.folder / FILE_NAME
+        return self.folder / JOURNAL
 
 
 def driven(folder: Path, size: Size) -> Driven:

@@ -14,7 +14,8 @@ import pytest
 
 from karat.errors import StudyLockedError
 from karat.journal import lock as studylock
-from karat.journal.lock import LOCK_NAME, StudyLock, is_locked
+from karat.journal.layout import LOCK
+from karat.journal.lock import StudyLock, is_locked
 from karat.system import processes
 from karat.system.processes import ProcessIdentity
 from tests.conftest import ROOT
@@ -37,7 +38,7 @@ def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 
 
 def leave(folder: Path, owner: ProcessIdentity) -> None:
-    (folder / LOCK_NAME).write_text(json.dumps(dataclasses.asdict(owner)))
+    (folder / LOCK).write_text(json.dumps(dataclasses.asdict(owner)))
 
 
 def dead_process() -> ProcessIdentity:
@@ -57,10 +58,10 @@ def living_process() -> ProcessIdentity:
 
 def test_lock_given_back_is_empty_and_free(tmp_path: Path) -> None:
     lock = StudyLock.take(tmp_path)
-    assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == os.getpid()
+    assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
     assert is_locked(tmp_path)
     lock.release()
-    assert (tmp_path / LOCK_NAME).read_text() == ""
+    assert (tmp_path / LOCK).read_text() == ""
     assert not is_locked(tmp_path)
 
 
@@ -118,7 +119,7 @@ def test_a_lock_refused_for_any_other_reason_is_not_taken(
     monkeypatch.setattr(fcntl, "flock", fail)
     with pytest.raises(OSError, match="Input/output error"):
         StudyLock.take(tmp_path)
-    assert (tmp_path / LOCK_NAME).read_text() == ""
+    assert (tmp_path / LOCK).read_text() == ""
 
 
 def test_who_waited_for_a_study_that_is_put_aside_has_no_lock_of_the_new_one(
@@ -139,7 +140,7 @@ def test_who_waited_for_a_study_that_is_put_aside_has_no_lock_of_the_new_one(
         meanwhile.setattr(studylock, "_locked", put_aside_meanwhile)
         with pytest.raises(StudyLockedError, match="put this study aside at this moment"):
             StudyLock.take(study)
-    assert (aside / LOCK_NAME).read_text() == ""
+    assert (aside / LOCK).read_text() == ""
     StudyLock.take(study).release()
 
 
@@ -148,14 +149,14 @@ def test_of_two_that_find_no_owner_at_the_same_moment_one_is_refused(tmp_path: P
     other = ProcessIdentity("node7", 123, "x")
     with pytest.raises(StudyLockedError, match="process 123 on node7"):
         StudyLock.take(tmp_path, sleep=lambda _: leave(tmp_path, other))
-    assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == 123
+    assert json.loads((tmp_path / LOCK).read_text())["pid"] == 123
 
 
 @pytest.mark.usefixtures("no_flock")
 def test_owner_on_another_machine_is_watched_for_a_sign_of_life(tmp_path: Path) -> None:
     other = ProcessIdentity("node7", 123, "x")
     leave(tmp_path, other)
-    file = tmp_path / LOCK_NAME
+    file = tmp_path / LOCK
     seconds = iter(range(10))
 
     def lives(_: float) -> None:
@@ -170,15 +171,15 @@ def test_owner_on_another_machine_is_watched_for_a_sign_of_life(tmp_path: Path) 
 def test_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studylock, "SIGN_OF_LIFE_S", 0.05)
     lock = StudyLock.take(tmp_path)
-    os.utime(tmp_path / LOCK_NAME, (0, 0))
+    os.utime(tmp_path / LOCK, (0, 0))
     deadline = time.monotonic() + 10
-    while (tmp_path / LOCK_NAME).stat().st_mtime == 0 and time.monotonic() < deadline:
+    while (tmp_path / LOCK).stat().st_mtime == 0 and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert (tmp_path / LOCK_NAME).stat().st_mtime > 0
+    assert (tmp_path / LOCK).stat().st_mtime > 0
     lock.release()
 
 
 @pytest.mark.parametrize("text", ["", "process 1 on host", "{}", '{"pid": "x"}', "[1]", "\x00\xff"])
 def test_lock_that_names_nobody_is_taken(tmp_path: Path, text: str) -> None:
-    (tmp_path / LOCK_NAME).write_bytes(text.encode("latin-1"))
+    (tmp_path / LOCK).write_bytes(text.encode("latin-1"))
     StudyLock.take(tmp_path).release()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from karat.errors import InputError
-from karat.journal.journal import FILE_NAME, Event, Journal, read_events
+from karat.journal.journal import Event, Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.journal.usage import DRIVER_GONE, Spending
 from karat.planning.extension import larger_space
@@ -129,7 +130,7 @@ def test_what_is_spent_is_the_same_from_the_journal_and_after_a_kill(
     with Journal.open(folder, clock) as journal:
         study = Study(space, journal, folder, clock)
         assert study.state.spending.until(clock.now) == live
-    folded = StudyState.of(read_events(folder / FILE_NAME))
+    folded = StudyState.of(read_events(folder / JOURNAL))
     assert folded.spending.until() == live
     assert live.usd == pytest.approx(2 * live.cpu_hours)
 
@@ -146,7 +147,7 @@ def test_search_ends_early_so_that_the_rest_does_for_the_confirmation(
     assert len(state.of_phase("confirm")) == 6
     assert "budget.wall_hours" in state.search_cut
     assert any("in favour of the confirmation" in note for note in search_notes(summarise(state)))
-    assert not list(replay(space, list(read_events(folder / FILE_NAME))))
+    assert not list(replay(space, list(read_events(folder / JOURNAL))))
 
 
 def test_budget_too_small_for_a_winner_of_each_level_is_searched_to_its_end(
@@ -233,7 +234,7 @@ def test_budget_is_not_spent_by_segments_that_wait_in_ray(
         clock.now += 0.06 * 3600
         assert str(study.spent()).startswith("budget.cpu_hours = 1 is spent (1.02")
         study.on_interrupted("budget")
-    events = list(read_events(folder / FILE_NAME))
+    events = list(read_events(folder / JOURNAL))
     assert StudyState.of(events).spending.until() == study.state.spending.until()
     assert audit(folder, tracking=False) == []
 
@@ -252,7 +253,7 @@ def test_slots_of_a_launch_grow_with_the_segments_that_have_a_place(
             assert segment is not None
             study.on_placed(segment.trial)
         assert study.state.launches[-1].slots == 3
-    assert StudyState.of(read_events(folder / FILE_NAME)).launches[-1].slots == 3
+    assert StudyState.of(read_events(folder / JOURNAL)).launches[-1].slots == 3
 
 
 def test_rest_of_a_study_is_priced_with_the_parts_that_its_trials_take(
@@ -317,8 +318,8 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     assert "budget.wall_hours = 0.005 is spent" in begun.stdout
     assert "With budget.wall_hours raised, the same command goes on" in begun.stdout
     folder = tmp_path / "st" / "small"
-    state = StudyState.of(read_events(folder / FILE_NAME))
-    ends = [event for event in read_events(folder / FILE_NAME) if event.kind == "segment_ended"]
+    state = StudyState.of(read_events(folder / JOURNAL))
+    ends = [event for event in read_events(folder / JOURNAL) if event.kind == "segment_ended"]
     assert ends
     assert {event.data["cause"] for event in ends} == {
         "interrupted"

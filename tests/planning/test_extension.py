@@ -8,7 +8,8 @@ from rich.console import Console
 
 from karat.cli import driver
 from karat.errors import InputError
-from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.journal import Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.extension import changes_between
 from karat.planning.replay import replay
@@ -56,7 +57,7 @@ def go(space: Path, storage: Path, *extend: str, steps: int = 10**6, fresh: bool
 
 
 def state_of(storage: Path) -> StudyState:
-    return StudyState.of(read_events(storage / "small" / FILE_NAME))
+    return StudyState.of(read_events(storage / "small" / JOURNAL))
 
 
 def check(storage: Path) -> StudyState:
@@ -65,7 +66,7 @@ def check(storage: Path) -> StudyState:
     assert [line for line in audit(folder, tracking=False) if "checkpoint" not in line] == []
     state = state_of(storage)
     assert (
-        list(replay(driver.original_space(state, folder), list(read_events(folder / FILE_NAME))))
+        list(replay(driver.original_space(state, folder), list(read_events(folder / JOURNAL))))
         == []
     )
     return state
@@ -178,11 +179,11 @@ def test_what_changes_the_meaning_is_refused_by_name(
     write_space: WriteSpace, tmp_path: Path, exchange: Exchange, message: str
 ) -> None:
     go(write_space(), tmp_path, steps=4)
-    before = (tmp_path / "small" / FILE_NAME).read_bytes()
+    before = (tmp_path / "small" / JOURNAL).read_bytes()
     with pytest.raises(InputError, match="another question") as error:
         go(write_space(exchange), tmp_path)
     assert message in str(error.value)
-    assert (tmp_path / "small" / FILE_NAME).read_bytes() == before
+    assert (tmp_path / "small" / JOURNAL).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -203,10 +204,10 @@ def test_finished_study_is_not_begun_again_for_where_it_would_run(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     go(write_space(), tmp_path)
-    before = (tmp_path / "small" / FILE_NAME).read_bytes()
+    before = (tmp_path / "small" / JOURNAL).read_bytes()
     elsewhere = write_space(("study: small", "resources: {minutes_per_epoch: 5}\nstudy: small"))
     assert go(elsewhere, tmp_path) == 0
-    assert (tmp_path / "small" / FILE_NAME).read_bytes() == before
+    assert (tmp_path / "small" / JOURNAL).read_bytes() == before
 
 
 @pytest.mark.parametrize("extend", ["trials=+5", "epochs=+1", "seeds=+1"])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from karat.cli.main import main
-from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.journal import Event, read_events
+from karat.journal.layout import JOURNAL
 from karat.planning.replay import replay
 from karat.space.reader import load_space, space_of
 from karat.space.space import Space
@@ -22,7 +23,7 @@ def events_of(space: Space, folder: Path, *stops: int) -> list[Event]:
         study, journal = open_study(space, folder)
         with journal:
             run(study, steps=steps)
-    return list(read_events(folder / FILE_NAME))
+    return list(read_events(folder / JOURNAL))
 
 
 def changed(events: list[Event], place: int, **data: object) -> list[Event]:
@@ -91,7 +92,7 @@ def test_second_attempts_are_decided_again(small_space: Space, tmp_path: Path) -
             assert segment is not None
             study.on_failed(segment.trial, "a reason", cause)
         run(study)
-    events = list(read_events(tmp_path / "s" / FILE_NAME))
+    events = list(read_events(tmp_path / "s" / JOURNAL))
     assert list(replay(small_space, events)) == []
     ends = [i for i, e in enumerate(events) if e.kind == "segment_ended"]
     memory = next(i for i in ends if events[i].data["cause"] == "memory")

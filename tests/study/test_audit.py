@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from karat.cli.main import main
-from karat.journal.journal import FILE_NAME, Event, Journal, read_events
+from karat.journal.journal import Event, Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.study.audit import audit
 from karat.tracking.sync import sync
 from karat.training.checkpoint import save_series
@@ -25,7 +26,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audit") / "fourier-grid"
     plan = journals.Plan(levels=(1,), sharings=("blockwise",))
     journals.write(folder, journals.study(plan))
-    for event in read_events(folder / FILE_NAME):
+    for event in read_events(folder / JOURNAL):
         if event.kind == "trial_ended" and event.data["status"] == "completed":
             own = folder / "trials" / f"{event.data['trial']:04d}"
             save_series(own, "best", journals.EPOCHS, {"model": {"w": torch.ones(2)}})
@@ -44,7 +45,7 @@ def study(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def rewrite(folder: Path, change: Change) -> None:
     """Put a journal with other events in the place of the study's."""
-    path = folder / FILE_NAME
+    path = folder / JOURNAL
     events = list(read_events(path))
     content = change(events)
     path.unlink()

@@ -14,7 +14,8 @@ from karat.execution import engine
 from karat.execution.engine import Engine
 from karat.execution.tune_adapters import StudySearcher
 from karat.journal import journal
-from karat.journal.journal import FILE_NAME, Journal, read_events
+from karat.journal.journal import Journal, read_events
+from karat.journal.layout import JOURNAL, PAUSE_FILE
 from karat.space.settings import ResourceConfig
 
 
@@ -31,7 +32,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(engine, "GRACE_S", 0.05)
     monkeypatch.setattr(engine, "make_tempdir", lambda: tmp_path)
     found = Engine(ResourceConfig())
-    found._orders = tmp_path / "gone"
+    found._pause_file = tmp_path / "gone" / PAUSE_FILE
     return found
 
 
@@ -74,7 +75,7 @@ def test_journal_says_that_it_could_not_be_written_where_nothing_can_be_taken_ba
             written.append("launched", number=2)
     with Journal.open(tmp_path) as again:
         again.append("launched", number=3)
-    numbers = [event.data["number"] for event in read_events(tmp_path / FILE_NAME)]
+    numbers = [event.data["number"] for event in read_events(tmp_path / JOURNAL)]
     assert (numbers[0], numbers[-1]) == (0, 3)
     assert 2 not in numbers
 
@@ -82,7 +83,7 @@ def test_journal_says_that_it_could_not_be_written_where_nothing_can_be_taken_ba
 def test_error_of_the_system_is_one_line_and_exit_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / FILE_NAME).touch()
+    (tmp_path / JOURNAL).touch()
     monkeypatch.setattr(journal, "read_events", fail(errno.EIO))
     assert main(["report", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "error: [Errno 5] Input/output error\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, Event, Journal, read_events
+from karat.journal.journal import Event, Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.decisions import MAX_LOST_SEGMENTS
 from karat.seeds import derive
@@ -149,7 +150,7 @@ def test_list_levels_are_the_same_before_and_after_the_journal(
     with journal:
         run(study, slots=1)
     whole, live = decisions(study.state), study.state
-    folded = StudyState.of(read_events(tmp_path / "whole" / FILE_NAME))
+    folded = StudyState.of(read_events(tmp_path / "whole" / JOURNAL))
     assert folded.references == live.references == space.references
     assert folded.confirmation == live.confirmation
     assert [t.factors for t in folded.trials.values()] == [t.factors for t in live.trials.values()]

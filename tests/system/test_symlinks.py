@@ -9,7 +9,7 @@ import pytest
 from karat.cli.launch import launch
 from karat.cli.main import main
 from karat.errors import InputError
-from karat.system.symlinks import refuse_symlinks
+from karat.study.folder import refuse_symlinks
 from tests.journals import study, write
 
 WriteSpace = Callable[..., Path]

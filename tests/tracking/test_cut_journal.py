@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 from karat.tracking import model_registry
@@ -30,7 +31,7 @@ LEAVE = {"tracking": {"deleted_runs": "leave"}}
 def cut(write: Writer, kind: str) -> Writer:
     """Cut the journal off before its first event of this kind, as a repair may; it is open again."""
     write.close()
-    path = write.folder / FILE_NAME
+    path = write.folder / JOURNAL
     kept = next(event.seq for event in read_events(path) if event.kind == kind)
     os.truncate(path, sum(map(len, path.read_bytes().splitlines(keepends=True)[:kept])))
     return Writer(write.folder, start=1_760_000_000.0)
@@ -118,7 +119,7 @@ def test_model_of_another_trial_by_that_number_does_not_stand_for_the_best(
 ) -> None:
     writer.begin()
     writer.whole(0, 0.5, phase="confirm")
-    state = StudyState.of(read_events(writer.folder / FILE_NAME))
+    state = StudyState.of(read_events(writer.folder / JOURNAL))
     tags = {"karat.study_uid": UID, "karat.trial": "0"}
     if fingerprint:
         ours = state.trials[0].fingerprint

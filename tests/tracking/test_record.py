@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from karat.journal.journal import FILE_NAME, Event, Journal
+from karat.journal.journal import Event, Journal
+from karat.journal.layout import JOURNAL
 from karat.tracking.view import Point, Record, View
 from tests import journals
 
@@ -31,7 +32,7 @@ def anew(path: Path) -> Record:
 
 
 def test_record_read_on_is_the_record_read_anew(tmp_path: Path) -> None:
-    events, path = journals.study().events, tmp_path / FILE_NAME
+    events, path = journals.study().events, tmp_path / JOURNAL
     path.touch()
     record = Record(path)
     for start in range(0, len(events), 100):
@@ -46,7 +47,7 @@ def test_points_stay_where_a_segment_starts_again_from_an_earlier_epoch(tmp_path
     trial = events[first].data["trial"]
     again = {"trial": trial, "segment": 1, "from_epoch": 0}
     write(tmp_path, [*events[: first + 2], Event(0, 0.0, "segment_started", again)])
-    record = anew(tmp_path / FILE_NAME)
+    record = anew(tmp_path / JOURNAL)
     assert len(record.state.trials[trial].reports) == 0
     assert record.count(trial) == 2
     data = events[first + 1].data
@@ -55,7 +56,7 @@ def test_points_stay_where_a_segment_starts_again_from_an_earlier_epoch(tmp_path
 
 
 def test_journal_cut_by_a_line_or_put_in_place_of_another_is_read_anew(tmp_path: Path) -> None:
-    events, path = journals.study().events, tmp_path / FILE_NAME
+    events, path = journals.study().events, tmp_path / JOURNAL
     write(tmp_path, events[:60])
     record = anew(path)
     before = record.state
@@ -76,7 +77,7 @@ def runs_of(view: View) -> dict[int, str]:
 
 
 def test_view_of_a_journal_read_anew_sends_what_is_there_now(tmp_path: Path) -> None:
-    events, path = journals.study().events, tmp_path / FILE_NAME
+    events, path = journals.study().events, tmp_path / JOURNAL
     write(tmp_path, events[:60])
     record, view = anew(path), View(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
     view.find_experiment(record)

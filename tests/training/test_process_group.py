@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
 from karat.system import fault_injection
 from karat.training import distributed_worker, pause
 from karat.training.distributed_worker import DistributedWorker, RankHandle, RankLostError
@@ -30,9 +31,10 @@ def segment(folder: Path, **changes: Any) -> Segment:
         "trial": 0,
         "config": {**SECTIONS, "training": {"epochs": 2, "batch_size": 127}},
         "seed": 1,
-        "folder": str(folder / "trials" / "0000"),
+        "folder": str(trial_folder(folder, 0)),
         "owner": "me",
-        "pause_file": str(folder / pause.FILE_NAME),
+        "pause_file": str(folder / PAUSE_FILE),
+        "hang_trace": str(trial_folder(folder, 0) / HANG_TRACE),
         "from_epoch": 0,
         "test_at_end": True,
         "metric": "val_accuracy",
@@ -42,6 +44,7 @@ def segment(folder: Path, **changes: Any) -> Segment:
         "gpus": 0,
         "micro_batches": 1,
         "limit_s": 120,
+        "disk_folder": str(folder),
         "disk_gb": None,
     }
     return Segment(**{**values, **changes})
@@ -122,10 +125,10 @@ def test_all_processes_pause_within_an_epoch_and_go_on(
 ) -> None:
     first = groups(segment(tmp_path))
     first.step()
-    pause.write(tmp_path, pause.PAUSE)
+    pause.write(tmp_path / PAUSE_FILE, pause.PAUSE)
     time.sleep(pause.LOOK_EVERY_S)
     assert first.step() == {"paused": {"epoch": 1, "step": 1}}
-    pause.write(tmp_path, pause.GO)
+    pause.write(tmp_path / PAUSE_FILE, pause.GO)
     again = groups(segment(tmp_path, from_epoch=1))
     assert same(again.step(), alone[1])
 
@@ -133,7 +136,7 @@ def test_all_processes_pause_within_an_epoch_and_go_on(
 def test_group_that_is_told_to_pause_before_it_begins_does_not_wait(
     groups: Groups, tmp_path: Path
 ) -> None:
-    pause.write(tmp_path, pause.PAUSE)
+    pause.write(tmp_path / PAUSE_FILE, pause.PAUSE)
     assert groups(segment(tmp_path)).step() == {"paused": {"epoch": 0, "step": 0}}
 
 

@@ -14,7 +14,8 @@ from jobs.ray_jobs.backend import submit
 from jobs.ray_jobs.client import client_of
 from jobs.ray_jobs.settings import RayConfig
 from jobs.site import ClusterConfig
-from karat.journal.journal import FILE_NAME, read_events
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.space.reader import load_space
 from tests.conftest import ROOT
@@ -73,7 +74,7 @@ def hand_over(stack: LocalStack, space_file: Path, name: str) -> Submitted:
 
 def state_of(stack: LocalStack, name: str) -> StudyState:
     """The study as its journal has it now."""
-    path = stack.studies / name / FILE_NAME
+    path = stack.studies / name / JOURNAL
     return StudyState.of(read_events(path) if path.exists() else ())
 
 

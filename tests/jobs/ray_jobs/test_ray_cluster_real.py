@@ -13,7 +13,7 @@ import pytest
 from jobs.ray_jobs.backend import submit
 from jobs.ray_jobs.settings import RayConfig
 from karat.errors import InputError
-from karat.journal.journal import FILE_NAME
+from karat.journal.layout import JOURNAL
 from karat.study.audit import audit
 from tests.conftest import ROOT
 from tests.jobs.compose.local_stack import LocalStack
@@ -175,7 +175,7 @@ def test_what_the_cluster_has_not_is_refused_before_the_study_begins(
     ray = RayConfig(address=stack.ray, storage=storage or str(stack.studies))
     with pytest.raises(InputError, match=expected):
         submit(submission_of(write_space(*exchange), ray, name="refused"))
-    assert not (stack.studies / "refused" / FILE_NAME).exists()
+    assert not (stack.studies / "refused" / JOURNAL).exists()
 
 
 def test_wrong_token_is_refused_and_not_shown(

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from karat.cli.main import main
-from karat.journal.journal import FILE_NAME, Event, read_events
+from karat.journal.journal import Event, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 from tests.jobs.slurm.slurm_site import Site, slurm_site, why_not
@@ -71,7 +72,7 @@ class Launched:
 
     @property
     def events(self) -> list[Event]:
-        journal = self.storage / "small" / FILE_NAME
+        journal = self.storage / "small" / JOURNAL
         return list(read_events(journal)) if journal.exists() else []
 
     @property
