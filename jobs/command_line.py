@@ -1,6 +1,5 @@
 """The words of a launch elsewhere, and the promise that none of them is a secret."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -9,21 +8,11 @@ from karat.system.redact import secrets_in
 
 
 def launch_words(
-    arguments: Sequence[str],
-    space: PurePath,
-    storage: PurePath,
-    module: str = "karat.cli.in_cluster",
+    program: Sequence[str], arguments: Sequence[str], space: PurePath, storage: PurePath
 ) -> list[str]:
-    """`python -m MODULE ...` with the space file and the storage where they are over there."""
+    """`python PROGRAM ...` with the space file and the storage where they are over there."""
     own = without_option(without_option(arguments, "--space"), "--storage")
-    places = ["--space", str(space), "--storage", str(storage)]
-    return ["python", "-m", module, *places, *own]
-
-
-def again(arguments: Sequence[str], way: str) -> str:
-    """The command that goes on with a study, as one types it: what `--fresh` says is done."""
-    words = [word for word in arguments if word != "--fresh"]
-    return shlex.join(["python", "launch.py", *words, "--submit", way])
+    return ["python", *program, "--space", str(space), "--storage", str(storage), *own]
 
 
 def without_option(words: Sequence[str], option: str) -> list[str]:

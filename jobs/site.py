@@ -1,121 +1,68 @@
-"""Where a study runs when it is not here: site settings, from a space's `cluster` or a file of their own.
+"""What a site says of each way to it, read by the cluster's folder that has the way's name."""
 
-    cluster: our-lab                 # clusters/our-lab.yaml, beside the space's folder
-    cluster: {slurm: {partition: gpu, time_limit: "04:00:00"}, usd_per_gpu_hour: 2.5}
-
-One file may describe several ways to the same machines; `--submit` names the way.
-"""
-
-import json
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jobs.kubernetes.settings import KubernetesConfig
-from jobs.ray_jobs.settings import RayConfig
-from jobs.slurm.settings import SlurmConfig
+from jobs import BACKENDS
 from karat.errors import InputError, SettingError, nearest
-from karat.settings import at_least, build
-from karat.space.site import Machines
-from karat.space.yaml_reader import read_yaml
-
-FOLDER = "clusters"
-TOLD = "KARAT_SITE"  # in a submitted launch's environment: the site as JSON, its prices alone
-WAYS = ("slurm", "ray", "kubernetes")
+from karat.settings import build, fields_of
+from karat.space.site import PRICES, Machines, Site
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
-    """A site: its ways of submission, each left out where there is none, and its prices."""
-
-    slurm: SlurmConfig | None = None
-    ray: RayConfig | None = None
-    kubernetes: KubernetesConfig | None = None
-    usd_per_gpu_hour: float | None = None
-    usd_per_cpu_hour: float | None = None
-
-    @property
-    def machines(self) -> dict[str, Machines]:
-        """What a study would have, by way; a running Ray cluster would have to be asked."""
-        found = {}
-        if (at := self.slurm) is not None:
-            found["slurm"] = Machines(at.nodes, at.cpus_per_node, at.gpus_per_node)
-        if (of := self.kubernetes) is not None:
-            found["kubernetes"] = Machines(of.most_workers, of.cpus, of.gpus)
-        return found
-
-    @property
-    def prices(self) -> dict[str, float]:
-        """Those that are known, by their settings."""
-        keys = ("usd_per_gpu_hour", "usd_per_cpu_hour")
-        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
-
-    def __post_init__(self) -> None:
-        at_least("usd_per_gpu_hour", self.usd_per_gpu_hour, 0)
-        at_least("usd_per_cpu_hour", self.usd_per_cpu_hour, 0)
-
-
-_SETTINGS = {"slurm": SlurmConfig, "ray": RayConfig, "kubernetes": KubernetesConfig}
-
-
-def cluster_of(given: object, space_file: Path) -> ClusterConfig:
-    """The site that a space's `cluster` means: a mapping, or the name of a file in `clusters/`.
-
-    Args:
-        given: the value; None for a site with all defaults.
-        space_file: the space's path; the folder `clusters` stands in its folder or beside it.
+def check_site(site: Site) -> dict[str, Any]:
+    """The checked settings of every cluster of which the site says something, by its name.
 
     Raises:
-        InputError: no such file, or a wrong setting in it; with its place.
+        InputError: a cluster that is not known, or a wrong setting of one; with its place.
+        PluginError: two folders, or none or several backends, for a cluster.
     """
-    if given is None:
-        return ClusterConfig()
-    if isinstance(given, Mapping):
-        return _checked(given, f"{space_file}: cluster")
-    if not isinstance(given, str):
-        raise InputError(f"{space_file}: cluster = {given!r}: must be a name or a mapping")
-    beside = space_file.resolve().parent
-    folders = (beside / FOLDER, beside.parent / FOLDER)
-    path = next((f / f"{given}.yaml" for f in folders if (f / f"{given}.yaml").is_file()), None)
-    if path is None:
-        known = sorted(each.stem for folder in folders for each in folder.glob("*.yaml"))
-        raise InputError(
-            f"{space_file}: cluster = {given!r}: there is no {FOLDER}/{given}.yaml. "
-            f"{nearest(given, known)}"
-        )
-    data = read_yaml(path).data
-    if not isinstance(data, Mapping):
-        raise InputError(f"{path}: must hold `key: value` lines")
-    return _checked(data, str(path))
-
-
-def told_site(environment: Mapping[str, str]) -> ClusterConfig | None:
-    """The site that a submitted launch was told of, where no file describes it; None for none.
-
-    Raises:
-        InputError: what it was told is no site.
-    """
-    given = environment.get(TOLD)
-    if given is None:
-        return None
     try:
-        values = json.loads(given)
-    except ValueError as error:
-        raise InputError(f"{TOLD}: must be JSON ({error})") from error
-    if not isinstance(values, Mapping):
-        raise InputError(f"{TOLD} = {given!r}: must be a mapping")
-    return _checked(values, TOLD)
-
-
-def _checked(values: Mapping[str, Any], place: str) -> ClusterConfig:
-    settings = dict(values)
-    try:
-        for way, kind in _SETTINGS.items():
-            if settings.get(way) is not None:
-                if not isinstance(settings[way], Mapping):
-                    raise SettingError(way, "must hold `key: value` lines", settings[way])
-                settings[way] = build(kind, settings[way], way)
-        return build(ClusterConfig, settings, "cluster")
+        for name in site.ways:
+            if name not in BACKENDS:
+                known = (*PRICES, *BACKENDS)
+                raise SettingError(f"cluster.{name}", f"unknown key. {nearest(name, known)}")
+        named = {name: given for name, given in site.ways.items() if given is not None}
+        return {name: _read(name, given) for name, given in named.items()}
     except SettingError as error:
-        raise InputError(f"{place}: {error}") from error
+        raise InputError(f"{site.place}: {error}") from error
+
+
+def settings_for(site: Site, name: str) -> Any:
+    """The checked settings of a cluster: what the site says, or the defaults where it says nothing.
+
+    Raises:
+        InputError: as for `check_site`, or the site says nothing and not all settings have defaults.
+    """
+    settings = check_site(site)
+    if name in settings:
+        return settings[name]
+    kind = BACKENDS[name].settings
+    needed = [key for key, field in fields_of(kind).items() if _is_required(field)]
+    if needed:
+        example = ", ".join(f"{key}: ..." for key in needed)
+        raise InputError(
+            f"cluster.{name} is missing: it must name at least {' and '.join(needed)}, as "
+            f"{{{name}: {{{example}}}}}"
+        )
+    return kind()
+
+
+def machines_at(site: Site) -> dict[str, Machines]:
+    """What a study would have, by cluster, but for those that would have to be asked.
+
+    Raises:
+        InputError: as for `check_site`.
+    """
+    found = {name: BACKENDS[name]().machines(each) for name, each in check_site(site).items()}
+    return {name: machines for name, machines in found.items() if machines is not None}
+
+
+def _read(name: str, given: object) -> Any:
+    if not isinstance(given, Mapping):
+        raise SettingError(name, "must hold `key: value` lines", given)
+    return build(BACKENDS[name].settings, given, name)
+
+
+def _is_required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

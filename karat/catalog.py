@@ -1,12 +1,15 @@
 """A folder of plug-ins as a mapping: the file's name is the plug-in's name.
 
 A plug-in file holds exactly one public subclass of its family's base class. Files are
-imported only when they are named, so heavy packages load only where they are used.
+imported only when they are named, so heavy packages load only where they are used. Where a
+plug-in needs several files it is a folder, and one of them, the same in every folder, holds
+the class.
 """
 
+import functools
 import importlib
 import inspect
-import pkgutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -20,25 +23,27 @@ class Catalog(Mapping[str, type[T]]):
     """The plug-ins of one family by name.
 
     Args:
-        base: the family's base class, defined in the `__init__.py` of the family's package.
+        base: the family's base class, defined in the `__init__.py` of the family's package; the
+            plug-ins lie in the folders of that package's `__path__`.
         key: the setting that names a member of this family, for error messages.
+        inside: for a family whose plug-ins are folders, the module of each that holds its class.
     """
 
-    def __init__(self, base: type[T], key: str) -> None:
-        self._base, self._key = base, key
-        self._folder = folder = Path(inspect.getfile(base)).parent
-        self._names = sorted(
-            module.name
-            for module in pkgutil.iter_modules([str(folder)])
-            if not module.name.startswith("_")
-        )
+    def __init__(self, base: type[T], key: str, inside: str | None = None) -> None:
+        self._base, self._key, self._inside = base, key, inside
         self._known: dict[str, type[T]] = {}
 
+    @property
+    def _places(self) -> Mapping[str, list[Path]]:
+        """Where each name is found: in one place, if nothing is wrong."""
+        folders = sys.modules[self._base.__module__].__path__
+        return _places_in(tuple(folders), self._inside)
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._places)
 
     def __getitem__(self, name: str) -> type[T]:
         """The plug-in of that name.
@@ -53,12 +58,13 @@ class Catalog(Mapping[str, type[T]]):
         return self._known[name]
 
     def _load(self, name: str) -> type[T]:
-        if name not in self._names:
-            raise SettingError(self._key, f"unknown. {nearest(name, self._names)}", name)
-        file, folder = self._folder / f"{name}.py", self._folder / name
-        if file.exists() and (folder / "__init__.py").exists():
-            raise PluginError(f"{file} and {folder} are both called {name}: rename one")
-        module = importlib.import_module(f"{self._base.__module__}.{name}")
+        if name not in self._places:
+            raise SettingError(self._key, f"unknown. {nearest(name, self._places)}", name)
+        first, *others = self._places[name]
+        if others:
+            raise PluginError(f"{first} and {others[0]} are both called {name}: rename one")
+        parts = (self._base.__module__, name, *([self._inside] if self._inside else []))
+        module = importlib.import_module(".".join(parts))
         found = [
             member
             for member in vars(module).values()
@@ -77,4 +83,22 @@ class Catalog(Mapping[str, type[T]]):
         return plugin
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names
+        return name in self._places
+
+
+@functools.cache
+def _places_in(folders: tuple[str, ...], inside: str | None) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for folder in filter(Path.is_dir, map(Path, folders)):
+        for path in sorted(folder.iterdir(), reverse=True):  # NAME.py before the folder NAME
+            if _is_plugin(path, inside):
+                found.setdefault(path.stem, []).append(path)
+    return dict(sorted(found.items()))
+
+
+def _is_plugin(path: Path, inside: str | None) -> bool:
+    if path.name.startswith("_") or not path.stem.isidentifier():
+        return False
+    if inside is not None:
+        return (path / f"{inside}.py").is_file()
+    return path.suffix == ".py" or (path / "__init__.py").is_file()

@@ -7,27 +7,29 @@ from typing import Any
 
 from jobs import Submission
 from jobs.kubernetes.kubectl import kubectl
-from jobs.kubernetes.manifest import config_of, text
-from jobs.kubernetes.settings import KubernetesConfig
+from jobs.kubernetes.manifest import manifest
+from jobs.kubernetes.settings import KubernetesSettings
 from karat.system.checks import Check, CheckFailed
 
 _SHARED = "ReadWriteMany"
+_UNITS: dict[str, float] = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}
 
 
-def checks(submission: Submission) -> list[Check]:
+def checks_of(submission: Submission[KubernetesSettings]) -> list[Check]:
     """The checks of a cluster, as `kubectl` and its context see it.
 
     What only a pod sees (packages, clocks, MLflow) is in the image and in the secret, and is not
     looked at.
     """
-    config = config_of(submission)
+    settings = submission.settings
     return [
         ("kubectl", server),
         ("kuberay", kuberay),
-        ("namespace", lambda: namespace(config)),
-        ("shared", lambda: claim(config)),
-        ("secret", lambda: secret(config)),
-        ("nodes", lambda: nodes(config)),
+        ("namespace", lambda: namespace(settings)),
+        ("shared", lambda: claim(settings)),
+        ("secret", lambda: secret(settings)),
+        ("nodes", lambda: nodes(settings)),
         ("rayjob", lambda: rayjob(submission)),
     ]
 
@@ -62,9 +64,9 @@ def kuberay() -> str:
     return "RayJob v1"
 
 
-def namespace(config: KubernetesConfig) -> str:
+def namespace(settings: KubernetesSettings) -> str:
     """The namespace is there, and jobs may be made in it."""
-    name = config.namespace
+    name = settings.namespace
     asked(f"cluster.kubernetes.namespace = {name}", ["get", "namespace", name])
     said = asked(
         f"RayJobs may not be made in {name}",
@@ -73,10 +75,10 @@ def namespace(config: KubernetesConfig) -> str:
     return f"{name}; RayJobs may be made in it ({said})"
 
 
-def claim(config: KubernetesConfig) -> str:
+def claim(settings: KubernetesSettings) -> str:
     """The claim for the studies is there, and every node can have it."""
-    name = config.claim
-    words = ["get", "persistentvolumeclaim", name, "--namespace", config.namespace]
+    name = settings.claim
+    words = ["get", "persistentvolumeclaim", name, "--namespace", settings.namespace]
     said = json.loads(asked(f"cluster.kubernetes.claim = {name}", [*words, "-o", "json"]))
     modes = said["spec"].get("accessModes", [])
     if _SHARED not in modes:
@@ -87,40 +89,36 @@ def claim(config: KubernetesConfig) -> str:
     return f"claim {name}, {_SHARED}, {said.get('status', {}).get('phase', 'not bound yet')}"
 
 
-def secret(config: KubernetesConfig) -> str:
+def secret(settings: KubernetesSettings) -> str:
     """The secret with the tracking credentials is there; its values are not read."""
-    if config.secret is None:
+    if settings.secret is None:
         return "none named; MLflow is a file in the volume"
-    words = ["get", "secret", config.secret, "--namespace", config.namespace, "-o", "name"]
-    asked(f"cluster.kubernetes.secret = {config.secret}", words)
-    return f"{config.secret} is there"
+    words = ["get", "secret", settings.secret, "--namespace", settings.namespace, "-o", "name"]
+    asked(f"cluster.kubernetes.secret = {settings.secret}", words)
+    return f"{settings.secret} is there"
 
 
-def nodes(config: KubernetesConfig) -> str:
+def nodes(settings: KubernetesSettings) -> str:
     """Some node is as large as a worker."""
     said = json.loads(asked("nodes cannot be looked at", ["get", "nodes", "-o", "json"]))
     rooms = [each["status"]["allocatable"] for each in said["items"]]
-    fitting = [room for room in rooms if fits(room, config)]
+    fitting = [room for room in rooms if fits(room, settings)]
     if not fitting:
         raise CheckFailed(
-            f"none of {len(rooms)} nodes has {config.cpus} CPUs, {config.memory_gb:g} GB and "
-            f"{config.gpus} GPUs for a worker (an autoscaler may add one); ask for less in "
+            f"none of {len(rooms)} nodes has {settings.cpus} CPUs, {settings.memory_gb:g} GB and "
+            f"{settings.gpus} GPUs for a worker (an autoscaler may add one); ask for less in "
             "cluster.kubernetes"
         )
     return f"a worker fits on {len(fitting)} of {len(rooms)} nodes"
 
 
-def fits(room: dict[str, Any], config: KubernetesConfig) -> bool:
+def fits(room: dict[str, Any], settings: KubernetesSettings) -> bool:
     """Whether a node's allocatable resources hold a worker."""
     return (
-        quantity(room.get("cpu", "0")) >= config.cpus
-        and quantity(room.get("memory", "0")) >= config.memory_gb * 1e9
-        and quantity(room.get("nvidia.com/gpu", "0")) >= config.gpus
+        quantity(room.get("cpu", "0")) >= settings.cpus
+        and quantity(room.get("memory", "0")) >= settings.memory_gb * 1e9
+        and quantity(room.get("nvidia.com/gpu", "0")) >= settings.gpus
     )
-
-
-_UNITS: dict[str, float] = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}
 
 
 def quantity(text: str) -> float:
@@ -131,8 +129,8 @@ def quantity(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def rayjob(submission: Submission) -> str:
+def rayjob(submission: Submission[KubernetesSettings]) -> str:
     """The cluster's own schema takes what would be submitted; nothing is made."""
     words = ["apply", "--dry-run=server", "-f", "-"]
-    asked("the cluster refuses the RayJob", words, text(submission))
+    asked("the cluster refuses the RayJob", words, manifest(submission))
     return "the cluster would take it"

@@ -1,4 +1,4 @@
-"""TODO"""
+"""`kubectl`, with an end to its patience."""
 
 import subprocess
 

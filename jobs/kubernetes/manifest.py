@@ -1,6 +1,7 @@
-"""TODO"""
+"""A study as two Kubernetes objects: the space file, and the RayJob that reads it; pure functions."""
 
 import hashlib
+import importlib.metadata
 import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -10,61 +11,49 @@ import yaml
 
 from jobs import Submission
 from jobs.command_line import launch_words, refuse_secrets
-from jobs.kubernetes.settings import KubernetesConfig
-from jobs.ray_jobs.client import STOP_WAIT_S, data_of
-from jobs.ray_jobs.upload import space_inside
+from jobs.kubernetes.settings import KubernetesSettings
+from jobs.ray.request import STOP_WAIT_S, data_of
 from karat.errors import InputError
 from karat.space.settings import ResourceConfig
 
 STUDIES = PurePosixPath("/studies")
-
-
-_REPOSITORY = PurePosixPath("/karat")
-
-
+_CODE = PurePosixPath("/karat")  # in the image (Dockerfile)
 _QUESTION = PurePosixPath("/question")
-
-
-_USER = 10001  # of the image (Dockerfile)
-
-
+_USER = 10001  # of the image
 _HEAD = {"cpu": "2", "memory": "8G"}
-
-
-_LONGEST_NAME = 47
-
-
+_LONGEST_NAME = 47  # of 63 that a label may have: KubeRay appends to it
 _MARGIN_S = 10  # of the grace, for the pod itself
 
 
-class Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):
     """YAML as people write it: no anchors, and text of several lines as it is."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-def lines_of(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+def _lines_of(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
 
-def text(submission: Submission) -> str:
-    """Two objects as YAML: the space file, and the RayJob that reads it.
+_Dumper.add_representer(str, _lines_of)
+
+
+def manifest(submission: Submission[KubernetesSettings]) -> str:
+    """Both objects as YAML.
 
     Raises:
-        InputError: the space names no Kubernetes settings, something could not go well there, or
-            a secret would be given away.
+        InputError: something could not go well there, or a secret would be given away.
     """
-    config = config_of(submission)
-    check_settings(submission, config)
-    objects = [_question(submission, config), _ray_job(submission, config)]
+    check_settings(submission)
+    objects = [_question(submission), _ray_job(submission)]
     return refuse_secrets(
-        yaml.dump_all(objects, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=True)
+        yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
     )
 
 
-def check_settings(submission: Submission, config: KubernetesConfig) -> None:
+def check_settings(submission: Submission[KubernetesSettings]) -> None:
     """Refuse what is wrong on any cluster.
 
     Raises:
@@ -75,43 +64,43 @@ def check_settings(submission: Submission, config: KubernetesConfig) -> None:
             "--fresh: does not go with --submit kubernetes, where each retry of the job would begin "
             "the study anew; choose another --name"
         )
-    resources = submission.space.resources
+    resources, settings = submission.space.resources, submission.settings
     if resources.is_probing and resources.gpus:
         raise InputError(
             f"resources.gpus = {resources.gpus}, with probes: trials are probed where the driver runs, "
             "on the head, which has no GPU; write how much a trial gets (resources.gpus: 0.5), and "
             "leave resources.probe out"
         )
-    check_room(resources, config)
+    check_room(resources, settings)
     for root in data_of(submission):
         if not PurePosixPath(root).is_relative_to(STUDIES):
             raise InputError(
                 f"data.root = {root!r}: no pod has it; must lie below {STUDIES}, which is the claim "
-                f"{config.claim} (cluster.kubernetes.claim)"
+                f"{settings.claim} (cluster.kubernetes.claim)"
             )
 
 
-def room_of(config: KubernetesConfig) -> list[tuple[float, float]]:
+def room_of(settings: KubernetesSettings) -> list[tuple[float, float]]:
     """CPUs and GPUs of each worker there may be."""
-    return [(config.cpus, config.gpus)] * config.most_workers
+    return [(settings.cpus, settings.gpus)] * settings.most_workers
 
 
-def check_room(resources: ResourceConfig, config: KubernetesConfig) -> None:
+def check_room(resources: ResourceConfig, settings: KubernetesSettings) -> None:
     """Refuse a trial that all the workers there may be do not hold.
 
     Raises:
         InputError: with what a worker has.
     """
-    if not resources.trials_on(room_of(config)):
+    if not resources.trials_on(room_of(settings)):
         raise InputError(
-            f"resources: {config.most_workers} workers with {config.cpus} CPUs and {config.gpus} "
+            f"resources: {settings.most_workers} workers with {settings.cpus} CPUs and {settings.gpus} "
             f"GPUs each (cluster.kubernetes) have no room for a trial of {resources.of_processes} "
             f"processes, each with {resources.cpus} CPUs and "
             f"{resources.gpus_of_process:g} GPUs"
         )
 
 
-def name_of(submission: Submission) -> str:
+def name_of(submission: Submission[KubernetesSettings]) -> str:
     """A name that Kubernetes takes: no underscores, and room for what KubeRay appends.
 
     No two studies have the same: where the study's name is not taken as it is, a hash of it follows.
@@ -124,119 +113,104 @@ def name_of(submission: Submission) -> str:
     return f"{name[: _LONGEST_NAME - len(mark) - 1].rstrip('-')}-{mark}"
 
 
-def config_of(submission: Submission) -> KubernetesConfig:
-    """The settings of this way.
-
-    Raises:
-        InputError: the space names none.
-    """
-    if submission.cluster.kubernetes is None:
-        raise InputError(
-            "cluster.kubernetes is missing: it must name at least the image and the claim, as "
-            "{kubernetes: {image: registry/karat:0.1.0, claim: studies}}"
-        )
-    return submission.cluster.kubernetes
-
-
-def _question(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
+def _question(submission: Submission[KubernetesSettings]) -> dict[str, Any]:
     """The space file, which an image made before it cannot hold."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name_of(submission), "namespace": config.namespace},
-        "data": {space_inside(submission).name: submission.space_file.read_text()},
+        "metadata": {"name": name_of(submission), "namespace": submission.settings.namespace},
+        "data": {submission.space_file.name: submission.space_file.read_text()},
     }
 
 
-def _ray_job(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
-    space = _QUESTION / space_inside(submission).name
-    words = launch_words(submission.arguments, space, STUDIES, "karat.cli.in_rayjob")
+def _ray_job(submission: Submission[KubernetesSettings]) -> dict[str, Any]:
+    settings, space = submission.settings, _QUESTION / submission.space_file.name
+    words = launch_words(submission.program, submission.arguments, space, STUDIES)
     variables = {
         **submission.environment,
-        "KARAT_MOST_SLOTS": str(submission.space.resources.trials_on(room_of(config))),
-        "RAY_JOB_STOP_WAIT_TIME_S": str(_stop_wait_s(config)),
+        "KARAT_MOST_SLOTS": str(submission.space.resources.trials_on(room_of(settings))),
+        "RAY_JOB_STOP_WAIT_TIME_S": str(_stop_wait_s(settings)),
     }
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {
             "name": name_of(submission),
-            "namespace": config.namespace,
+            "namespace": settings.namespace,
             "labels": {"app.kubernetes.io/name": "karat"},
         },
         "spec": {
             "entrypoint": shlex.join(words),
             "runtimeEnvYAML": yaml.safe_dump({"env_vars": variables}),
             "submissionMode": "K8sJobMode",
-            "backoffLimit": config.retries,
+            "backoffLimit": settings.retries,
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": 600,
             "suspend": False,
-            "rayClusterSpec": _cluster(submission, config),
+            "rayClusterSpec": _cluster(submission),
         },
     }
 
 
-def _cluster(submission: Submission, config: KubernetesConfig) -> dict[str, Any]:
-    import ray
-
-    worker = {"cpu": str(config.cpus), "memory": f"{config.memory_gb:g}G"}
-    if config.gpus:
-        worker["nvidia.com/gpu"] = str(config.gpus)
+def _cluster(submission: Submission[KubernetesSettings]) -> dict[str, Any]:
+    settings = submission.settings
+    worker = {"cpu": str(settings.cpus), "memory": f"{settings.memory_gb:g}G"}
+    if settings.gpus:
+        worker["nvidia.com/gpu"] = str(settings.gpus)
     return {
-        "rayVersion": ray.__version__,
+        "rayVersion": importlib.metadata.version("ray"),
         "authOptions": {"mode": "token"},  # KubeRay draws a token and gives it to each pod
         "enableInTreeAutoscaling": True,
         "autoscalerOptions": {"upscalingMode": "Default", "idleTimeoutSeconds": 120},
         "headGroupSpec": {
             # No CPUs for trials: the driver's machine is not filled up with them.
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
-            "template": _pod(submission, config, "ray-head", _HEAD, _head_only(config)),
+            "template": _pod(submission, "ray-head", _HEAD, _head_only(settings)),
         },
         "workerGroupSpecs": [
             {
                 "groupName": "trials",
-                "replicas": config.workers,
-                "minReplicas": config.workers,
-                "maxReplicas": config.most_workers,
-                "rayStartParams": {"num-cpus": str(config.cpus)},
-                "template": _pod(submission, config, "ray-worker", worker),
+                "replicas": settings.workers,
+                "minReplicas": settings.workers,
+                "maxReplicas": settings.most_workers,
+                "rayStartParams": {"num-cpus": str(settings.cpus)},
+                "template": _pod(submission, "ray-worker", worker),
             }
         ],
     }
 
 
-def _head_only(config: KubernetesConfig) -> dict[str, Any]:
-    """The driver leaves off before its head is killed; it alone knows of MLflow."""
-    stop = ["python", "-m", "jobs.ray_jobs.stop_jobs", "--patience", str(_stop_wait_s(config))]
+def _head_only(settings: KubernetesSettings) -> dict[str, Any]:
+    """The driver shuts down before its head is killed; it alone knows of MLflow."""
+    stop = ["python", "-m", "jobs.ray.stop_jobs", "--patience", str(_stop_wait_s(settings))]
     found: dict[str, Any] = {"lifecycle": {"preStop": {"exec": {"command": stop}}}}
-    if config.secret is not None:
-        found["envFrom"] = [{"secretRef": {"name": config.secret}}]
+    if settings.secret is not None:
+        found["envFrom"] = [{"secretRef": {"name": settings.secret}}]
     return found
 
 
-def _stop_wait_s(config: KubernetesConfig) -> int:
-    return max(1, min(STOP_WAIT_S, config.grace_s - _MARGIN_S))
+def _stop_wait_s(settings: KubernetesSettings) -> int:
+    return max(1, min(STOP_WAIT_S, settings.grace_s - _MARGIN_S))
 
 
 def _pod(
-    submission: Submission,
-    config: KubernetesConfig,
+    submission: Submission[KubernetesSettings],
     name: str,
     room: Mapping[str, str],
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
+    settings = submission.settings
     container: dict[str, Any] = {
         "name": name,
-        "image": config.image,
-        "workingDir": str(_REPOSITORY),
+        "image": settings.image,
+        "workingDir": str(_CODE),
         "resources": {"requests": room, "limits": room},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
         },
         "env": [
-            {"name": "PYTHONPATH", "value": str(_REPOSITORY)},
+            {"name": "PYTHONPATH", "value": str(_CODE)},
             {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"},
         ],
         "volumeMounts": [
@@ -248,7 +222,7 @@ def _pod(
     container |= more or {}
     return {
         "spec": {
-            "terminationGracePeriodSeconds": config.grace_s,
+            "terminationGracePeriodSeconds": settings.grace_s,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": _USER,
@@ -258,7 +232,7 @@ def _pod(
             },
             "containers": [container],
             "volumes": [
-                {"name": "studies", "persistentVolumeClaim": {"claimName": config.claim}},
+                {"name": "studies", "persistentVolumeClaim": {"claimName": settings.claim}},
                 {"name": "question", "configMap": {"name": name_of(submission)}},
                 {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
             ],

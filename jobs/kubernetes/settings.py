@@ -1,4 +1,4 @@
-"""TODO"""
+"""The settings of a Kubernetes cluster (`kubernetes:` in a file of `clusters/`)."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from karat.settings import above, at_least
 
 
 @dataclass(frozen=True, kw_only=True)
-class KubernetesConfig:
+class KubernetesSettings:
     """A `RayJob` for KubeRay.
 
     Args:
@@ -17,7 +17,7 @@ class KubernetesConfig:
         secret: whose keys become the environment (tracking credentials); None for none.
         workers: of the worker group, when it is made.
         most_workers: to which it is scaled up.
-        cpus, gpus, memory_gb: of each worker.
+        cpus, gpus, memory_gb: of each worker; memory in units of 10^9 bytes.
         grace_s: seconds to write checkpoints before a pod is killed.
         retries: of the whole job, after a crash or with its head lost.
     """

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import Submission
+from jobs.slurm.commands import nodes_of_site
 from jobs.slurm.script import data_of, runner, setup_of
-from jobs.slurm.settings import SlurmConfig
-from jobs.slurm.site import check_settings, check_site, nodes_of_site
+from jobs.slurm.settings import SlurmSettings
+from jobs.slurm.validation import check_settings, check_site
 from karat.errors import InputError
 from karat.system.checks import Check, CheckFailed, check_clocks
 
@@ -42,23 +43,22 @@ class Look:
 
 
 class Busy(Exception):
-    """The site has no nodes free to look from."""
+    """The site has no nodes free to be asked."""
 
 
-def checks(submission: Submission) -> list[Check]:
+def checks_of(submission: Submission[SlurmSettings]) -> list[Check]:
     """The checks of a site, for the doctor."""
-    config = submission.cluster.slurm or SlurmConfig()
     looks: list[Look] = []
 
     def site() -> str:
-        check_settings(submission, config)
+        check_settings(submission)
         nodes = nodes_of_site()
-        check_site(submission, config, nodes)
+        check_site(submission, nodes)
         return f"{len({node.name for node in nodes})} nodes; the job fits"
 
     def nodes() -> str:
         try:
-            looks.extend(look(submission, config, wait_s=60))
+            looks.extend(look(submission, wait_s=60))
         except Busy as busy:
             raise CheckFailed(f"no nodes are free to be asked ({busy}): try again later") from busy
         wrong = [each.node for each in looks if not each.runs_karat]
@@ -106,7 +106,7 @@ def refuse_unseen(storage: Path, looks: list[Look]) -> None:
         )
 
 
-def refuse_without_data(submission: Submission, looks: list[Look]) -> None:
+def refuse_without_data(submission: Submission[SlurmSettings], looks: list[Look]) -> None:
     """Refuse data that some node does not have.
 
     Raises:
@@ -120,37 +120,37 @@ def refuse_without_data(submission: Submission, looks: list[Look]) -> None:
         )
 
 
-def _needed_data(submission: Submission) -> Path | None:
+def _needed_data(submission: Submission[SlurmSettings]) -> Path | None:
     """The folder that must be there before the job: a download makes its own, but not for a container."""
-    config = submission.cluster.slurm or SlurmConfig()
-    if submission.space.data.get("download") and config.image is None:
+    if submission.space.data.get("download") and submission.settings.image is None:
         return None
     return data_of(submission)
 
 
-def look(submission: Submission, config: SlurmConfig, wait_s: int) -> list[Look]:
+def look(submission: Submission[SlurmSettings], wait_s: int) -> list[Look]:
     """Ask as many nodes as the job will have.
 
     Raises:
         Busy: none are to be had within `wait_s`.
     """
+    settings = submission.settings
     given = {
-        "partition": config.partition,
-        "account": config.account,
-        "qos": config.qos,
-        "constraint": config.constraint,
-        "gpus-per-node": config.gpus_per_node or None,
+        "partition": settings.partition,
+        "account": settings.account,
+        "qos": settings.qos,
+        "constraint": settings.constraint,
+        "gpus-per-node": settings.gpus_per_node or None,
     }
     options = [f"--{key}={value}" for key, value in given.items() if value is not None]
     with _marker(submission.storage) as (path, word):
-        words = ["srun", *options, f"--nodes={config.nodes}", "--ntasks-per-node=1", "--time=2"]
+        words = ["srun", *options, f"--nodes={settings.nodes}", "--ntasks-per-node=1", "--time=2"]
         words += [f"--immediate={wait_s}", "--job-name=karat-doctor", "--quiet", "--chdir=/"]
         words += ["bash", "-lc", _LOOK, "look", str(path), word]
         words += [str(_needed_data(submission) or ""), *runner(submission)]
         environment = {
             **os.environ,
-            "PYTHONPATH": str(submission.repository),
-            "KARAT_SETUP": setup_of(config),
+            "PYTHONPATH": str(submission.code),
+            "KARAT_SETUP": setup_of(settings),
         }
         before = time.time()
         try:

@@ -3,8 +3,8 @@
 Only the standard library: where everything else runs in a container, this runs outside of it.
 
 SIGUSR1 comes from Slurm before the time limit, SIGTERM from `scancel`, from preemption and when a
-node is lost. Either makes the study leave off in good order. After SIGUSR1 alone the job is
-requeued, and goes on: whatever hangs, before the time limit, after which Slurm would not do it.
+node is lost. After either the study shuts down gracefully. After SIGUSR1 alone the job is requeued, and
+goes on: even if something hangs, before the time limit, after which Slurm would not requeue it.
 """
 
 import argparse
@@ -18,11 +18,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
-from karat.system.paths import CODE
-
 INTERRUPTED = 75
+_CODE = Path(__file__).resolve().parents[2]  # the folder that holds the packages
+_INSTALLED = ("site-packages", "dist-packages")
 _EXPECTED = (0, 1, 2, INTERRUPTED)  # it has said itself what happened
 _LEAVE_OFF = signal.SIGINT  # while Tune runs, SIGUSR1 is Tune's, which ends trials at once
 _POLL_S = 0.2
@@ -43,7 +44,7 @@ def main() -> int:
     parser.add_argument("--runner", required=True, help="Python, perhaps in a container")
     parser.add_argument("--requeue", action="store_true", help="after the time limit's signal")
     parser.add_argument("--notice-s", type=float, default=300, help="from it to the time limit")
-    parser.add_argument("launch", nargs="+", help="words that Python runs: launch.py and arguments")
+    parser.add_argument("launch", nargs="+", help="words that follow Python")
     options = parser.parse_args()
     job = Job(options)
     signal.signal(signal.SIGUSR1, job.on_notice)
@@ -187,9 +188,10 @@ class Job:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            [str(CODE), *filter(None, [os.getenv("PYTHONPATH")])]
-        )
+        # As `karat.system.paths` does: an environment into which karat is installed needs nothing.
+        if _CODE.name not in _INSTALLED:
+            paths = [str(_CODE), *filter(None, [os.getenv("PYTHONPATH")])]
+            os.environ["PYTHONPATH"] = os.pathsep.join(paths)
         deadline = time.monotonic() + 60 * self.options.wait_minutes
         head = self._start(nodes[:1], "--head", *(["--alone"] if len(nodes) == 1 else []))
         self._wait(head, deadline)
@@ -203,12 +205,17 @@ class Job:
         return self._drive(address, head)
 
     @property
+    def _python(self) -> "list[str]":
+        """`-P`: the job starts in the user's folder, from which no code is to be taken."""
+        return [*shlex.split(self.options.runner), "-P"]
+
+    @property
     def _to_end(self) -> bool:
         return self.noticed or cancelled()
 
     def _start(self, nodes: "list[str]", *words: str) -> Step:
         options = self.options
-        command = [*shlex.split(options.runner), "-m", "jobs.slurm.node", *words]
+        command = [*self._python, "-m", "jobs.slurm.node", *words]
         command += [f"--cpus={options.cpus}", f"--gpus={options.gpus}"]
         step = Step(nodes, [*command, f"--storage={options.storage}"], options.cpus)
         self._steps.append(step)
@@ -240,8 +247,8 @@ class Job:
     def _drive(self, address: str, head: Step) -> int:
         say(f"Ray is at {address}, on {', '.join(n for s in self._steps for n in s.ready)}")
         self._driver = subprocess.Popen(
-            [*shlex.split(self.options.runner), *self.options.launch],
-            env={**os.environ, "KARAT_RAY_ADDRESS": address},
+            [*self._python, *self.options.launch],
+            env={**os.environ, "RAY_ADDRESS": address},
             stdin=subprocess.DEVNULL,
         )
         lost: float | None = None

@@ -1,4 +1,4 @@
-"""TODO"""
+"""The settings of a Slurm site (`slurm:` in a file of `clusters/`)."""
 
 import re
 from dataclasses import dataclass
@@ -7,13 +7,11 @@ from karat.errors import SettingError
 from karat.settings import above, at_least
 
 _WORD = re.compile(r"[\w.,:&|()\[\]*@+-]+", re.ASCII)
-
-
 _TIME = re.compile(r"(\d+-)?\d{1,2}:\d{2}:\d{2}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlurmConfig:
+class SlurmSettings:
     """One Slurm job that holds the whole study.
 
     Args:

@@ -1,8 +1,12 @@
-"""What a command of `karat` consists of."""
+"""What a command of `karat` consists of, and how it is typed."""
 
 import argparse
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from karat.system.paths import CODE
 
 
 @dataclass(frozen=True)
@@ -16,3 +20,21 @@ class Command:
 
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """The command line that starts a process with these words as `sys.argv`."""
+    if not words:
+        return "the same command"
+    program = Path(words[0]).name
+    if program == "__main__.py":
+        return shlex.join(["python", "-m", "karat", *words[1:]])
+    if program == "karat":
+        return shlex.join(["karat", *words[1:]])
+    return shlex.join(["python", *words])
+
+
+def launch_words(arguments: Sequence[str]) -> list[str]:
+    """`sys.argv` of a launch as one starts it here: by a checkout's `launch.py`, or once installed."""
+    program = ["launch.py"] if (CODE / "launch.py").is_file() else ["karat", "launch"]
+    return [*program, *arguments]

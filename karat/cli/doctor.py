@@ -8,10 +8,11 @@ import argparse
 import os
 from pathlib import Path
 
-from jobs.site import WAYS
+from jobs.site import check_site
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK, printable
-from karat.cli.submit import describe, named_site, way_of
+from karat.cli.launch import add_cluster_arguments
+from karat.cli.submit import backend_of, describe, named_site
 from karat.errors import InputError
 from karat.execution.checks import LEAST_GB, disk, gpus, ports, token, versions, writable
 from karat.space.reader import load_space
@@ -41,8 +42,7 @@ def checks_here(storage: Path, resources: ResourceConfig, *, elsewhere: bool) ->
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--space", type=Path, help="the question, for what its trials need")
-    parser.add_argument("--submit", choices=WAYS, help="the cluster too")
-    parser.add_argument("--cluster", metavar="NAME", help="clusters/NAME.yaml")
+    add_cluster_arguments(parser, "the cluster too", "clusters/NAME.yaml")
     parser.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
 
 
@@ -52,10 +52,11 @@ def _run(options: argparse.Namespace) -> int:
     space = None
     if options.space is not None:
         space = load_space(options.space, cluster=named_site(options))
+        check_site(space.cluster)
     resources = ResourceConfig() if space is None else space.resources
     checks = checks_here(options.storage, resources, elsewhere=options.submit is not None)
     if options.submit and space is not None:
-        checks += way_of(options.submit).checks(describe(space, options))
+        checks += backend_of(options).checks(describe(space, options))
     findings = examine(checks)
     for each in findings:
         print(printable(str(each)), flush=True)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
@@ -22,10 +21,8 @@ from karat.forecast.plan import (
 )
 from karat.forecast.schedule import arms_in_order
 from karat.planning.plans.confirmation import contests_of
+from karat.space.site import Machines
 from karat.space.space import Space
-
-if TYPE_CHECKING:
-    pass
 
 _SPEEDS = (
     "the speed of a matrix product on this machine's CPU",
@@ -35,18 +32,21 @@ _SPEEDS = (
 _SHOWN_ARMS = 60
 
 
-def print_plan(space: Space, console: Console, storage: Path) -> None:
+def print_plan(
+    space: Space, console: Console, storage: Path, machines: Mapping[str, Machines]
+) -> None:
     """Arms, trials, parameters per arm, what was excluded and why, and the price.
 
     Args:
         space: the checked question.
         console: the terminal.
         storage: folder of all studies, with what was probed.
+        machines: name of a cluster to what the study would have there.
 
     Raises:
-        InputError: a trial fits neither this machine nor those of the space's cluster.
+        InputError: a trial fits neither this machine nor those of any cluster.
     """
-    slots = slots_by_place(space)
+    slots = slots_by_place(space.resources, machines)
     plans = arm_plans(space, storage, PRELOAD)
     schedule = arms_in_order(space, space.seed)
     counts = Counter(schedule)

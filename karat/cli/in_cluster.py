@@ -1,20 +1,73 @@
-"""A launch as a Ray job: `python -m karat.cli.in_cluster ARGUMENTS OF launch.py`.
+"""A launch inside a cluster: `python -m karat.cli.in_cluster [--retried] ARGUMENTS OF A LAUNCH`.
 
-Ray tells a job by RAY_ADDRESS in which cluster it runs; karat joins what KARAT_RAY_ADDRESS names.
-A program instead of shell in the job's command: on its way to the head it passes several shells.
+What the jobs of every cluster run (`jobs.Submission.program`). The launch joins the Ray that
+RAY_ADDRESS names, as Ray's own jobs have it. A program of its own instead of shell in a job's
+command: on its way to a head it passes several shells.
+
+With `--retried` the cluster runs the job again after any other status than 0; KubeRay makes a whole
+new Ray cluster for it. So what another attempt would not change ends with 0, and a line that says how
+it ended; a crash does not.
+
+The launch is no child of this process: Ray sends its signals to a job's processes all at once, and
+a launch that got one twice would end without writing checkpoints.
 """
 
+import argparse
 import os
 import sys
 
-from karat.system.paths import CODE
+from karat.cli.command import launch_words
+from karat.cli.exit_status import FAILED, INTERRUPTED, WRONG_INPUT, guarded
+from karat.cli.run import add_arguments, run_study
+from karat.errors import InputError
+from karat.system.signals import Interruption
+
+RETRIED = "--retried"
+_SETTLED = {FAILED: "it failed", WRONG_INPUT: "its input is wrong"}
 
 
-def main() -> None:
-    os.environ["KARAT_RAY_ADDRESS"] = os.environ["RAY_ADDRESS"]
-    launch = CODE / "launch.py"
-    os.execv(sys.executable, [sys.executable, str(launch), *sys.argv[1:]])
+def main() -> int:
+    """Returns the job's exit status."""
+    parser = argparse.ArgumentParser(prog="python -m karat.cli.in_cluster", description=__doc__)
+    parser.add_argument(
+        RETRIED, action="store_true", help="the job is run again unless it ends with 0"
+    )
+    add_arguments(parser)
+    options = parser.parse_args()
+    sys.argv = launch_words([word for word in sys.argv[1:] if word != RETRIED])  # to be typed again
+    interruption = Interruption()
+    status = guarded(lambda: _join(options, interruption))
+    why = why_settled(status, interruption.signal) if options.retried else None
+    if why is None:
+        return status
+    print(f"the launch ended with status {status}: {why}; it is not tried again", flush=True)
+    return 0
+
+
+def _join(options: argparse.Namespace, interruption: Interruption) -> int:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        raise InputError(
+            "RAY_ADDRESS is missing: the job of a cluster says by it which Ray to join"
+        )
+    os.environ["KARAT_RAY_ADDRESS"] = address
+    if options.retried:
+        # An earlier attempt's driver, on a head that is being ended, may still hold the study.
+        os.environ["KARAT_IF_LOCKED"] = "try-again"
+    return run_study(options, interruption)
+
+
+def why_settled(status: int, signal: str | None) -> str | None:
+    """Why another attempt would end as this one did; None if it may not.
+
+    Args:
+        status: in which the launch ended.
+        signal: that it got; without one its budget or a full disk interrupted it.
+    """
+    if status == INTERRUPTED:
+        return "its budget is spent, or its disk is full" if signal is None else None
+    return _SETTLED.get(status)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

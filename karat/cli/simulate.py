@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.site import check_site
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.cli.inspect import state_of
@@ -38,6 +39,7 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
         raise InputError(f"--driver-ms {options.driver_ms:g}: must be at least 0")
     document, overrides = read_question(options.space, options.set, None)
     space = load_space(options.space, overrides, None, document)
+    check_site(space.cluster)
     curves: Curves = (
         RecordedCurves(recorded)
         if recorded is not None

@@ -1,25 +1,38 @@
-"""`--submit`: a checked launch is handed to a cluster, by the file of `jobs` that knows how."""
+"""`--submit`: a checked launch is handed to a cluster, by the folder of `jobs` that has its name."""
 
 import argparse
-import importlib
 import json
 import os
-import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
-from jobs.site import TOLD, ClusterConfig, cluster_of
+from jobs import BACKENDS, Backend, Submission
+from jobs.site import settings_for
+from karat.cli.command import as_typed, launch_words
+from karat.cli.in_cluster import RETRIED
+from karat.space.site import TOLD, Site, read_site
 from karat.space.space import Space
 from karat.system.paths import CODE
 from karat.system.redact import without_secrets
 
-if TYPE_CHECKING:
-    from jobs import Submission
-
-_FILES = {"slurm": "slurm", "ray": "ray_jobs", "kubernetes": "kubernetes"}
+_PROGRAM = ("-m", "karat.cli.in_cluster")
 _HANDED_ON = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
+
+
+def named_site(options: argparse.Namespace) -> Site | None:
+    """What `--cluster` means, in place of what the space says."""
+    return None if options.cluster is None else read_site(options.cluster, options.space)
+
+
+def backend_of(options: argparse.Namespace) -> Backend[Any]:
+    """What `--submit` names.
+
+    Raises:
+        SettingError: no such cluster; the message lists the known ones, the nearest first.
+    """
+    return BACKENDS[options.submit]()
 
 
 def hand_over(space: Space, options: argparse.Namespace, console: Console) -> None:
@@ -27,59 +40,61 @@ def hand_over(space: Space, options: argparse.Namespace, console: Console) -> No
 
     Args:
         space: the checked question, at its site.
-        options: of `launch.py`; `submit` names the way.
+        options: of the launch; `submit` names the cluster.
         console: the terminal.
 
     Raises:
         InputError: the cluster refuses.
     """
-    way = way_of(options.submit)
-    submission = describe(space, options, arguments(options))
+    backend, words = backend_of(options), arguments(options)
+    submission = describe(space, options, words)
     if options.dry_run:
-        _print(console, way.text(submission).rstrip())
+        _print(console, backend.text(submission).rstrip())
         return
-    done = way.submit(submission)
+    done = backend.submit(submission)
     _print(console, f"submitted: {space.name} is job {done.id}")
-    named = ["--cluster", options.cluster] if options.cluster is not None else []
     _print(console, f"    watch   {done.watch}")
     _print(console, f"    stop    {done.stop}")
-    _print(console, f"    resume  {' '.join([done.resume, *map(shlex.quote, named)])}")
-
-
-def way_of(name: str) -> Any:
-    """The file of `jobs` that knows this way."""
-    return importlib.import_module(f"jobs.{_FILES[name]}.backend")
+    _print(console, f"    resume  {as_typed(launch_words(_resuming(words, options)))}")
 
 
 def describe(
     space: Space, options: argparse.Namespace, arguments: tuple[str, ...] = ()
-) -> "Submission":
+) -> Submission[Any]:
     """What is to be submitted, with absolute paths.
 
-    The launch is told what its site is: files that describe it are not where it will run.
-    """
-    from jobs import Submission
+    The launch is told the prices of its site: the file that has them is not where it will run.
 
-    file = options.space.resolve()
+    Raises:
+        InputError: the site lacks a setting that the cluster needs, or has a wrong one.
+    """
+    retried = (RETRIED,) if backend_of(options).retries_failed_jobs else ()
     return Submission(
         space=space,
-        space_file=file,
+        space_file=options.space.resolve(),
+        program=(*_PROGRAM, *retried),
         arguments=arguments,
         storage=options.storage.resolve(),
-        repository=CODE,
-        cluster=space.cluster,
+        code=CODE,
+        settings=settings_for(space.cluster, options.submit),
         environment=_handed_on(os.environ) | {TOLD: json.dumps(space.cluster.prices)},
     )
 
 
 def arguments(options: argparse.Namespace) -> tuple[str, ...]:
-    """The words of `launch.py` that mean the same elsewhere, and without submission."""
+    """The words of a launch that mean the same elsewhere, and without submission."""
     words = ["--space", str(options.space.resolve()), "--storage", str(options.storage.resolve())]
     for flag, values in (("--set", options.set), ("--extend", options.extend)):
         words += [word for value in values for word in (flag, value)]
     if options.name is not None:
         words += ["--name", options.name]
     return (*words, *(["--fresh"] if options.fresh else []))
+
+
+def _resuming(words: tuple[str, ...], options: argparse.Namespace) -> list[str]:
+    """The words that submit the study again; what `--fresh` says is done."""
+    named = ["--cluster", options.cluster] if options.cluster is not None else []
+    return [*(word for word in words if word != "--fresh"), "--submit", options.submit, *named]
 
 
 def _handed_on(environment: Mapping[str, str]) -> dict[str, str]:
@@ -90,8 +105,3 @@ def _handed_on(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _print(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def named_site(options: argparse.Namespace) -> ClusterConfig | None:
-    """What `--cluster` means, in place of what the space says."""
-    return None if options.cluster is None else cluster_of(options.cluster, options.space)

@@ -19,6 +19,7 @@ from karat.report.formatting import memory_text
 from karat.seeds import derive
 from karat.space.arms import trial_config
 from karat.space.settings import ResourceConfig
+from karat.space.site import Machines
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig, costs_of_trial
 
@@ -131,15 +132,19 @@ def forecast(
     ]
 
 
-def slots_by_place(space: Space) -> dict[str, int]:
-    """Trials at a time, here and on the machines of the space's cluster, the most first.
+def slots_by_place(resources: ResourceConfig, machines: Mapping[str, Machines]) -> dict[str, int]:
+    """Trials at a time, here and on the machines of every cluster, the most first.
+
+    Args:
+        resources: of a trial.
+        machines: name of a cluster to what a study would have there.
 
     Raises:
         InputError: a trial fits nowhere.
     """
-    resources, found = space.resources, {}
-    for way, each in space.cluster.machines.items():
-        where = f"on {way} ({each.count} x {each.cpus} CPUs, {each.gpus} GPUs)"
+    found = {}
+    for name, each in machines.items():
+        where = f"on {name} ({each.count} x {each.cpus} CPUs, {each.gpus} GPUs)"
         found[where] = resources.trials_on([(each.cpus, each.gpus)] * each.count)
     try:
         found["on this machine"] = slots_of(resources)

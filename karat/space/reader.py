@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs.site import ClusterConfig, cluster_of
 from karat.attention.config import settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.parameters import Factor, Level, Scalar, Tuned, level_of, nearest_level, plain
@@ -19,6 +18,7 @@ from karat.space.document import KEYS, SpaceData
 from karat.space.overrides import place_of, why_no_name
 from karat.space.references import confirmed_factor, references
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
+from karat.space.site import Site, read_site
 from karat.space.space import SECTIONS, Arm, Space
 from karat.space.yaml_reader import Document, Path_, parse_scalar, read_yaml
 
@@ -30,7 +30,7 @@ def load_space(
     overrides: Mapping[str, str] | None = None,
     name: str | None = None,
     document: Document | None = None,
-    cluster: ClusterConfig | None = None,
+    cluster: Site | None = None,
 ) -> Space:
     """Read and check a space.
 
@@ -51,7 +51,7 @@ def load_space(
         reader.assign(("study",), name, "--name")
     space = reader.read()
     if cluster is None:
-        cluster = cluster_of(reader.data.get("cluster"), path)
+        cluster = read_site(reader.data.get("cluster"), path)
     return reader.at_a_site(space, cluster)
 
 
@@ -142,7 +142,7 @@ class SpaceFile(SpaceData):
             source=self.data,
         )
 
-    def at_a_site(self, space: Space, cluster: ClusterConfig) -> Space:
+    def at_a_site(self, space: Space, cluster: Site) -> Space:
         """The space with its site, which must have a price where money is limited."""
         key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
         if space.budget.usd is not None and getattr(cluster, key) is None:

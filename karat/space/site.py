@@ -1,6 +1,26 @@
-"""TODO"""
+"""A site: what its machines cost, and the settings of each way to it, which `jobs` understands.
 
-from dataclasses import dataclass
+    cluster: our-lab                 # clusters/our-lab.yaml, beside the space's folder
+    cluster: {slurm: {partition: gpu, time_limit: "04:00:00"}, usd_per_gpu_hour: 2.5}
+
+Here the ways are names and values as they were read: which ones there are and what their settings
+must be is checked by `jobs.site`. One file may describe several ways to the same machines;
+`--submit` names the way.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from karat.errors import InputError, SettingError, nearest
+from karat.settings import at_least, build
+from karat.space.yaml_reader import read_yaml
+
+FOLDER = "clusters"
+PRICES = ("usd_per_gpu_hour", "usd_per_cpu_hour")
+TOLD = "KARAT_SITE"  # in a submitted launch's environment: the site's prices as JSON
 
 
 @dataclass(frozen=True)
@@ -10,3 +30,93 @@ class Machines:
     count: int
     cpus: int
     gpus: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where a study may be submitted to.
+
+    Args:
+        usd_per_gpu_hour, usd_per_cpu_hour: prices in US dollars; None where not known.
+        ways: name of a cluster to its settings, as they were read.
+        place: where all this was read, for messages.
+    """
+
+    usd_per_gpu_hour: float | None = None
+    usd_per_cpu_hour: float | None = None
+    ways: Mapping[str, Any] = field(default_factory=dict)
+    place: str = field(default="cluster", compare=False)
+
+    def __post_init__(self) -> None:
+        for key in PRICES:
+            at_least(key, getattr(self, key), 0)
+
+    @property
+    def prices(self) -> dict[str, float]:
+        """Those that are known, by their settings."""
+        return {key: getattr(self, key) for key in PRICES if getattr(self, key) is not None}
+
+
+def read_site(given: object, space_file: Path) -> Site:
+    """The site that a space's `cluster` means: a mapping, or the name of a file in `clusters/`.
+
+    Args:
+        given: the value; None for a site without prices, and with the defaults of every way.
+        space_file: the space's path; the folder `clusters` stands in its folder or beside it.
+
+    Raises:
+        InputError: no such file, or a wrong price in it; with its place.
+    """
+    if given is None:
+        return Site()
+    if isinstance(given, Mapping):
+        return _site_of(given, f"{space_file}: cluster")
+    if not isinstance(given, str):
+        raise InputError(f"{space_file}: cluster = {given!r}: must be a name or a mapping")
+    path = _file_of(given, space_file)
+    data = read_yaml(path).data
+    if not isinstance(data, Mapping):
+        raise InputError(f"{path}: must hold `key: value` lines")
+    return _site_of(data, str(path))
+
+
+def _file_of(name: str, space_file: Path) -> Path:
+    beside = space_file.resolve().parent
+    folders = (beside / FOLDER, beside.parent / FOLDER)
+    for folder in folders:
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    known = sorted(each.stem for folder in folders for each in folder.glob("*.yaml"))
+    raise InputError(
+        f"{space_file}: cluster = {name!r}: there is no {FOLDER}/{name}.yaml. "
+        f"{nearest(name, known)}"
+    )
+
+
+def told_site(environment: Mapping[str, str]) -> Site | None:
+    """The prices that a submitted launch was told, where no file has them; None for none.
+
+    Raises:
+        InputError: what it was told is something else.
+    """
+    given = environment.get(TOLD)
+    if given is None:
+        return None
+    try:
+        values = json.loads(given)
+    except ValueError as error:
+        raise InputError(f"{TOLD}: must be JSON ({error})") from error
+    if not isinstance(values, Mapping):
+        raise InputError(f"{TOLD} = {given!r}: must be a mapping")
+    for key in values.keys() - set(PRICES):
+        raise InputError(f"{TOLD}: cluster.{key}: unknown key. {nearest(key, PRICES)}")
+    return _site_of(values, TOLD)
+
+
+def _site_of(values: Mapping[str, Any], place: str) -> Site:
+    prices = {key: value for key, value in values.items() if key in PRICES}
+    ways = {key: value for key, value in values.items() if key not in PRICES}
+    try:
+        return build(Site, {**prices, "ways": ways, "place": place}, "cluster")
+    except SettingError as error:
+        raise InputError(f"{place}: {error}") from error

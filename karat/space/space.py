@@ -7,7 +7,7 @@
     tuned                                what must be set well for the comparison to be fair
     exclude                              combinations of factor levels to leave out
     search, early_stopping, confirm, resources, budget, tracking
-    cluster                              where it runs when it is submitted (`jobs.site`)
+    cluster                              where it runs when it is submitted (`karat.space.site`)
 
 A parameter's full name is `section.key` (`attention.grid_size`). An arm is one combination of
 factor levels; a cell is an arm with its tuned parameters fixed; a trial is a cell with a seed.
@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.site import ClusterConfig
 from karat.parameters import Factor, Level, Tuned
 from karat.samplers import SearchConfig
 from karat.seeds import derive
 from karat.space.rates import Terms
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
+from karat.space.site import Site
 
 SECTIONS = ("data", "model", "attention", "training")
 NOT_ASKED = ("study", "tracking", "cluster", "budget")  # keys that say nothing about the question
@@ -89,7 +89,7 @@ class Space:
     budget: BudgetConfig
     tracking: TrackingConfig
     source: Mapping[str, Any]
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    cluster: Site = field(default_factory=Site)
 
     @property
     def hash(self) -> str:

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.site import TOLD, ClusterConfig, cluster_of, told_site
+from jobs.site import check_site, machines_at, settings_for
 from karat.cli import driver
 from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.launch import launch
+from karat.cli.main import main
 from karat.errors import InputError
 from karat.space.reader import load_space
+from karat.space.site import TOLD, Site, read_site, told_site
 from karat.space.space import Space
 
 WriteSpace = Callable[..., Path]
@@ -113,4 +115,51 @@ def test_site_beside_the_folder_of_spaces_is_found_from_within_it(
     )
     monkeypatch.chdir(folder)
     assert load_space(Path("x.yaml")).cluster.prices == {"usd_per_cpu_hour": 0.25}
-    assert cluster_of(None, Path("x.yaml")) == ClusterConfig()
+    assert read_site(None, Path("x.yaml")) == Site()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"slrum": {}},
+            r"cluster\.slrum: unknown key. did you mean 'slurm'\? Known: .*usd_per_cpu",
+        ),
+        ({"slrum": None}, r"cluster\.slrum: unknown key"),
+        ({"slurm": 3}, r"slurm = 3: must hold `key: value` lines"),
+        ({"slurm": {"nodse": 2}}, r"slurm\.nodse: unknown key. did you mean 'nodes'\?"),
+        ({"kubernetes": {"image": "i"}}, r"kubernetes\.claim: is missing"),
+        ({"ray": {"storage": 3}}, r"ray\.storage = 3: must be text"),
+        (
+            {"usd_per_gpu_hours": 3},
+            r"cluster\.usd_per_gpu_hours: unknown key. did you mean 'usd_per_gpu_hour'",
+        ),
+        ({"usd_per_gpu_hour": -1}, r"cluster\.usd_per_gpu_hour = -1.*: must be at least 0"),
+    ],
+)
+def test_wrong_site_is_refused_with_its_file_before_anything_runs(
+    write_space: WriteSpace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: dict[str, object],
+    message: str,
+) -> None:
+    (tmp_path / "clusters").mkdir()
+    file = tmp_path / "clusters" / "lab.yaml"
+    file.write_text(yaml.safe_dump(given))
+    with pytest.raises(InputError, match=rf"^{file}: {message}"):
+        check_site(read_site("lab", tmp_path / "space.yaml"))
+    space = str(write_space(("study: small\n", "study: small\ncluster: lab\n")))
+    for words in ([], ["--dry-run"], ["--submit", "ray", "--dry-run"]):
+        assert launch(["--space", space, "--storage", str(tmp_path / "studies"), *words]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {file}: ")
+    for command in (["doctor", "--space", space], ["simulate", "--space", space]):
+        assert main(command) == 2
+        assert capsys.readouterr().err.startswith(f"error: {file}: ")
+
+
+def test_cluster_that_is_named_and_left_empty_has_the_defaults() -> None:
+    site = Site(ways={"slurm": None, "kubernetes": None, "ray": {}})
+    assert list(check_site(site)) == ["ray"]
+    assert settings_for(site, "slurm").nodes == 1
+    assert machines_at(site) == {}

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobs import Submission, Submitted
-from jobs.ray_jobs.backend import submit
-from jobs.ray_jobs.client import client_of
-from jobs.ray_jobs.settings import RayConfig
-from jobs.site import ClusterConfig
+from jobs.ray.backend import RayCluster
+from jobs.ray.client import client_of
+from jobs.ray.settings import RaySettings
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
@@ -53,23 +52,26 @@ def running_stack() -> Iterator[LocalStack]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def submission_of(space_file: Path, ray: RayConfig, *, name: str = "small") -> Submission:
+def submission_of(
+    space_file: Path, ray: RaySettings, *, name: str = "small"
+) -> Submission[RaySettings]:
     """A launch of the space under a name."""
     assert ray.storage is not None
     return Submission(
         space=load_space(space_file, (), name),
         space_file=space_file,
+        program=("-m", "karat.cli.in_cluster"),
         arguments=("--space", str(space_file), "--storage", ray.storage, "--name", name),
         storage=Path(ray.storage),
-        repository=ROOT,
-        cluster=ClusterConfig(ray=ray),
+        code=ROOT,
+        settings=ray,
     )
 
 
 def hand_over(stack: LocalStack, space_file: Path, name: str) -> Submitted:
     """Submit a study to the stack's Ray."""
-    ray = RayConfig(address=stack.ray, storage=str(stack.studies))
-    return submit(submission_of(space_file, ray, name=name))
+    ray = RaySettings(address=stack.ray, storage=str(stack.studies))
+    return RayCluster().submit(submission_of(space_file, ray, name=name))
 
 
 def state_of(stack: LocalStack, name: str) -> StudyState:

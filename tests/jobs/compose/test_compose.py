@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from jobs.compose.secrets import COMPOSE, make_secrets
+from karat import __version__
 from tests.conftest import ROOT
 from tests.jobs.compose.compose_file import filled, read_services
 
@@ -71,9 +72,7 @@ def test_no_secret_stands_in_the_file_or_in_the_environment() -> None:
 
 
 def test_images_version_is_the_packages() -> None:
-    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
-    assert version is not None
-    assert SERVICES["mlflow"]["image"] == f"karat:{version[1]}"
+    assert SERVICES["mlflow"]["image"] == f"karat:{__version__}"
 
 
 def test_mlflow_answers_to_the_name_that_others_call() -> None:

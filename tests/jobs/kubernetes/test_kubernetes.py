@@ -12,19 +12,20 @@ import pytest
 import yaml
 
 from jobs import Submission
-from jobs.kubernetes.backend import checks, submit
-from jobs.kubernetes.checks import quantity
-from jobs.kubernetes.manifest import name_of, text
-from jobs.kubernetes.settings import KubernetesConfig
-from jobs.site import ClusterConfig
+from jobs.kubernetes.backend import Kubernetes
+from jobs.kubernetes.checks import checks_of, quantity
+from jobs.kubernetes.manifest import manifest, name_of
+from jobs.kubernetes.settings import KubernetesSettings
+from jobs.site import settings_for
 from karat.errors import InputError
 from karat.space.reader import load_space
+from karat.space.site import Site
 from karat.system.checks import examine
 from tests.conftest import ROOT
 
 HERE = Path(__file__).parent
 SCHEMA: Mapping[str, Any] = json.loads((HERE / "rayjob.schema.json").read_text())
-SITE = KubernetesConfig(
+SITE = KubernetesSettings(
     namespace="lab",
     image="registry.example/karat:0.1.0",
     claim="studies",
@@ -34,10 +35,11 @@ SITE = KubernetesConfig(
 )
 
 
-def submission(space_file: Path, site: KubernetesConfig | None = SITE) -> Submission:
+def submission(space_file: Path, site: KubernetesSettings = SITE) -> Submission[KubernetesSettings]:
     return Submission(
         space=load_space(space_file),
         space_file=space_file,
+        program=("-m", "karat.cli.in_cluster", "--retried"),
         arguments=(
             "--space",
             str(space_file),
@@ -47,21 +49,21 @@ def submission(space_file: Path, site: KubernetesConfig | None = SITE) -> Submis
             "training.epochs=3",
         ),
         storage=Path("studies"),
-        repository=ROOT,
-        cluster=ClusterConfig(kubernetes=site),
+        code=ROOT,
+        settings=site,
         environment={"MLFLOW_TRACKING_URI": "http://mlflow.lab:5000"},
     )
 
 
 def test_text_is_the_stored_one(write_space: Callable[..., Path]) -> None:
-    assert text(submission(write_space())) == (HERE / "kubernetes.yaml").read_text()
+    assert manifest(submission(write_space())) == (HERE / "kubernetes.yaml").read_text()
 
 
-@pytest.mark.parametrize("site", [SITE, KubernetesConfig(image="karat", claim="c")])
+@pytest.mark.parametrize("site", [SITE, KubernetesSettings(image="karat", claim="c")])
 def test_rayjob_holds_to_the_published_schema(
-    write_space: Callable[..., Path], site: KubernetesConfig
+    write_space: Callable[..., Path], site: KubernetesSettings
 ) -> None:
-    question, job = yaml.safe_load_all(text(submission(write_space(), site)))
+    question, job = yaml.safe_load_all(manifest(submission(write_space(), site)))
     jsonschema.Draft202012Validator(SCHEMA).validate(job)
     assert question["data"]["space.yaml"] == write_space().read_text()
     pods = [job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]]
@@ -83,7 +85,7 @@ def test_rayjob_holds_to_the_published_schema(
 def test_schema_refuses_what_kuberay_would(
     write_space: Callable[..., Path], change: Callable[[Any], object]
 ) -> None:
-    _, job = yaml.safe_load_all(text(submission(write_space())))
+    _, job = yaml.safe_load_all(manifest(submission(write_space())))
     change(job)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(SCHEMA).validate(job)
@@ -94,10 +96,10 @@ def test_secrets_are_named_and_never_written(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse")
     given = submission(write_space())
-    assert "correct horse" not in text(given)
+    assert "correct horse" not in manifest(given)
     leaky = replace(given, environment={"MLFLOW_TRACKING_URI": "http://me:correct horse@mlflow"})
     with pytest.raises(InputError, match=r"holds a password or token .*MLFLOW_TRACKING_PASSWORD"):
-        text(leaky)
+        manifest(leaky)
 
 
 def test_what_only_looks_like_a_secret_is_no_obstacle(
@@ -105,7 +107,7 @@ def test_what_only_looks_like_a_secret_is_no_obstacle(
 ) -> None:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     space = write_space(("Is it better?", "Is a Basic grid better?"))
-    assert "Is a Basic grid better?" in text(submission(space))
+    assert "Is a Basic grid better?" in manifest(submission(space))
 
 
 def test_driver_is_told_how_many_trials_the_largest_cluster_runs(
@@ -113,20 +115,20 @@ def test_driver_is_told_how_many_trials_the_largest_cluster_runs(
 ) -> None:
     site = replace(SITE, workers=1, most_workers=8, cpus=4, gpus=0)
     space = write_space(("confirm:", "resources: {cpus: 2}\nconfirm:"))
-    _, job = yaml.safe_load_all(text(submission(space, site)))
+    _, job = yaml.safe_load_all(manifest(submission(space, site)))
     variables = yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]
     assert variables["KARAT_MOST_SLOTS"] == "16"
 
 
-def test_site_without_settings_is_refused(write_space: Callable[..., Path]) -> None:
+def test_site_without_settings_is_refused() -> None:
     with pytest.raises(InputError, match=r"cluster\.kubernetes is missing.*image.*claim"):
-        text(submission(write_space(), None))
+        settings_for(Site(), "kubernetes")
 
 
 def test_retried_job_never_begins_a_study_anew(write_space: Callable[..., Path]) -> None:
     given = submission(write_space())
     with pytest.raises(InputError, match=r"--fresh: does not go with --submit kubernetes.*--name"):
-        text(replace(given, arguments=(*given.arguments, "--fresh")))
+        manifest(replace(given, arguments=(*given.arguments, "--fresh")))
 
 
 def test_image_has_what_kuberays_probes_run() -> None:
@@ -140,7 +142,7 @@ def test_missing_kubectl_is_said(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="kubectl is missing"):
-        submit(submission(write_space()))
+        Kubernetes().submit(submission(write_space()))
 
 
 @pytest.fixture
@@ -182,13 +184,12 @@ def test_cluster_is_asked_before_anything_is_made(
     write_space: Callable[..., Path], kubectl: Path
 ) -> None:
     given = submission(write_space())
-    done = submit(given)
+    done = Kubernetes().submit(given)
     verbs = [line.split()[0] for line in (kubectl / "asked").read_text().splitlines()]
     assert verbs == ["apply", "get", "get", "get", "apply"]  # the claim, the secret, the job
-    assert (kubectl / "given").read_text() == text(given)
+    assert (kubectl / "given").read_text() == manifest(given)
     assert done.id == "karat-small"
     assert done.stop.endswith("""--type merge --patch '{"spec": {"suspend": true}}'""")
-    assert done.resume.endswith("--submit kubernetes")
 
 
 def test_cluster_that_does_not_answer_is_said(
@@ -197,7 +198,7 @@ def test_cluster_that_does_not_answer_is_said(
     monkeypatch.setattr("jobs.kubernetes.kubectl._ANSWER_S", 0.2)
     (kubectl / "bin" / "kubectl").write_text("#!/bin/sh\nexec sleep 30\n")
     with pytest.raises(InputError, match=r"kubectl apply --dry-run=server: no answer in 0\.2 s"):
-        submit(submission(write_space()))
+        Kubernetes().submit(submission(write_space()))
     said = found_of(write_space())
     assert all(each.startswith("FAILS") for each in said.values())
     assert "kubectl version -o: no answer in 0.2 s" in said["kubectl"]
@@ -208,7 +209,7 @@ def test_refusal_of_the_cluster_is_passed_on(
 ) -> None:
     (kubectl / "refusal").write_text("unknown field spec.x")
     with pytest.raises(InputError, match=r"refuses the RayJob: unknown field spec\.x"):
-        submit(submission(write_space()))
+        Kubernetes().submit(submission(write_space()))
     assert len((kubectl / "asked").read_text().splitlines()) == 1
 
 
@@ -224,7 +225,7 @@ def test_job_whose_pods_would_never_start_is_refused(
 ) -> None:
     (kubectl / file).write_text(content)
     with pytest.raises(InputError, match=message):
-        submit(submission(write_space()))
+        Kubernetes().submit(submission(write_space()))
     made = [each for each in (kubectl / "asked").read_text().splitlines() if "apply" in each]
     assert made == ["apply --dry-run=server -f -"]
 
@@ -233,7 +234,7 @@ def test_secret_that_one_may_not_look_at_is_taken_to_be_there(
     write_space: Callable[..., Path], kubectl: Path
 ) -> None:
     (kubectl / "secret").write_text('Error (Forbidden): secrets "tracking" is forbidden')
-    assert submit(submission(write_space())).id == "karat-small"
+    assert Kubernetes().submit(submission(write_space())).id == "karat-small"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_trial_that_the_workers_do_not_hold_is_refused(
 ) -> None:
     space = write_space(("confirm:", f"resources: {resources}\nconfirm:"))
     with pytest.raises(InputError, match=message):
-        text(submission(space))
+        manifest(submission(space))
 
 
 @pytest.mark.parametrize("resources", ["{gpus: auto}", "{gpus: 1, probe: true}"])
@@ -258,12 +259,12 @@ def test_probe_on_a_head_without_gpu_is_refused(
 ) -> None:
     space = write_space(("confirm:", f"resources: {resources}\nconfirm:"))
     with pytest.raises(InputError, match=r"on the head, which has no GPU; write how much"):
-        text(submission(space))
+        manifest(submission(space))
 
 
 def test_trial_may_span_all_workers(write_space: Callable[..., Path]) -> None:
     space = write_space(("confirm:", "resources: {gpus: 8, cpus: 4}\nconfirm:"))
-    assert "kind: RayJob" in text(submission(space))
+    assert "kind: RayJob" in manifest(submission(space))
 
 
 @pytest.mark.parametrize("root", ["/datasets/cifar", "~/cifar", "/studies-of-others"])
@@ -271,16 +272,16 @@ def test_data_that_no_pod_has_is_refused(write_space: Callable[..., Path], root:
     given = submission(write_space())
     pictures = {"name": "image_folder", "root": root}
     with pytest.raises(InputError, match=rf"data\.root = '{root}': no pod has it.* /studies"):
-        text(replace(given, space=replace(given.space, data=pictures)))
+        manifest(replace(given, space=replace(given.space, data=pictures)))
     pictures["root"] = "/studies/data/cifar"
-    assert "kind: RayJob" in text(replace(given, space=replace(given.space, data=pictures)))
+    assert "kind: RayJob" in manifest(replace(given, space=replace(given.space, data=pictures)))
 
 
 def test_object_that_has_ended_makes_room_for_a_new_one(
     write_space: Callable[..., Path], kubectl: Path
 ) -> None:
     (kubectl / "status").write_text("Failed")
-    submit(submission(write_space()))
+    Kubernetes().submit(submission(write_space()))
     verbs = [line.split()[0] for line in (kubectl / "asked").read_text().splitlines()]
     assert verbs == ["apply", "get", "get", "get", "delete", "apply"]
 
@@ -307,7 +308,7 @@ def test_name_is_one_that_kubernetes_takes_and_no_other_studys(
 def found_of(space_file: Path, **settings: Any) -> dict[str, str]:
     """What the doctor says of the cluster, check by check."""
     given = submission(space_file, replace(SITE, **settings))
-    return {each.name: str(each) for each in examine(checks(given))}
+    return {each.name: str(each) for each in examine(checks_of(given))}
 
 
 def test_doctor_asks_the_cluster_and_makes_nothing(

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 
-import jobs.slurm.backend
+import jobs.slurm.commands
 from jobs import Submission
-from jobs.site import ClusterConfig, cluster_of
-from jobs.slurm.script import text
-from jobs.slurm.settings import SlurmConfig
-from jobs.slurm.site import Node, check_settings, check_site, nodes_of_site
+from jobs.site import check_site as check_ways
+from jobs.site import settings_for
+from jobs.slurm.commands import Node, nodes_of_site
+from jobs.slurm.script import script
+from jobs.slurm.settings import SlurmSettings
+from jobs.slurm.validation import check_settings, check_site
 from karat.cli.exit_status import INTERRUPTED, OK, WRONG_INPUT
 from karat.cli.launch import launch
 from karat.errors import InputError
 from karat.space.reader import load_space
+from karat.space.site import read_site
 from tests.conftest import ROOT
 
 WriteSpace = Callable[..., Path]
@@ -26,7 +29,7 @@ SITE = [
     Node("g1", "gpu", False, 16, 2),
     Node("g2", "gpu", False, 16, 4),
 ]
-LARGE = SlurmConfig(
+LARGE = SlurmSettings(
     partition="gpu",
     account="vision",
     nodes=2,
@@ -41,16 +44,19 @@ LARGE = SlurmConfig(
 
 
 @pytest.fixture
-def submission(write_space: WriteSpace) -> Callable[..., Submission]:
-    def make(config: SlurmConfig, *exchanges: tuple[str, str], **more: object) -> Submission:
+def submission(write_space: WriteSpace) -> Callable[..., Submission[SlurmSettings]]:
+    def make(
+        config: SlurmSettings, *exchanges: tuple[str, str], **more: object
+    ) -> Submission[SlurmSettings]:
         space_file = write_space(*exchanges)
         given = Submission(
             space=load_space(space_file),
             space_file=Path("/home/me/spaces/small.yaml"),
+            program=("-m", "karat.cli.in_cluster"),
             arguments=("--space", "/home/me/spaces/small.yaml", "--storage", "/shared/my studies"),
             storage=Path("/shared/my studies"),
-            repository=Path("/shared/karat"),
-            cluster=ClusterConfig(slurm=config),
+            code=Path("/shared/karat"),
+            settings=config,
             environment={"MLFLOW_TRACKING_URI": "https://mlflow.example.org"},
         )
         return dataclasses.replace(given, **more)  # type: ignore[arg-type]
@@ -60,13 +66,13 @@ def submission(write_space: WriteSpace) -> Callable[..., Submission]:
 
 @pytest.mark.parametrize(
     ("name", "config"),
-    [("small", SlurmConfig()), ("large", LARGE), ("array", SlurmConfig(array=8, nodes=2))],
+    [("small", SlurmSettings()), ("large", LARGE), ("array", SlurmSettings(array=8, nodes=2))],
 )
 def test_script_is_this_text(
-    submission: Callable[..., Submission], name: str, config: SlurmConfig
+    submission: Callable[..., Submission[SlurmSettings]], name: str, config: SlurmSettings
 ) -> None:
-    expected = (EXPECTED / f"slurm_{name}.sh").read_text()
-    assert text(submission(config), python="/shared/karat/.venv/bin/python") == expected
+    expected = (EXPECTED / f"{name}.sh").read_text()
+    assert script(submission(config), python="/shared/karat/.venv/bin/python") == expected
 
 
 def test_dry_run_shows_the_whole_script_and_submits_nothing(
@@ -83,7 +89,8 @@ def test_dry_run_shows_the_whole_script_and_submits_nothing(
     shown = capsys.readouterr().out
     assert shown.startswith("#!/bin/bash -l\n")
     assert (
-        f"launch.py --space {tmp_path}/space.yaml --storage {tmp_path}/here --set seed=3" in shown
+        f"-m karat.cli.in_cluster --space {tmp_path}/space.yaml --storage {tmp_path}/here --set seed=3"
+        in shown
     )
     assert "--submit" not in shown
     assert "--dry-run" not in shown
@@ -133,19 +140,17 @@ def test_wrong_site_settings_are_refused_with_their_place(
     values: dict[str, object], message: str
 ) -> None:
     with pytest.raises(InputError) as refused:
-        cluster_of({"slurm": values}, Path("space.yaml"))
+        check_ways(read_site({"slurm": values}, Path("space.yaml")))
     assert "space.yaml: cluster" in str(refused.value)
     assert message in str(refused.value)
 
 
 def test_trial_larger_than_a_node_of_the_job_is_refused(
-    submission: Callable[..., Submission],
+    submission: Callable[..., Submission[SlurmSettings]],
 ) -> None:
     wants = ("confirm:", "resources: {gpus: 4}\nconfirm:")
     with pytest.raises(InputError, match=r"resources.gpus = 4: a node of the job has 2 "):
-        check_settings(
-            submission(SlurmConfig(gpus_per_node=2), wants), SlurmConfig(gpus_per_node=2)
-        )
+        check_settings(submission(SlurmSettings(gpus_per_node=2), wants))
 
 
 @pytest.mark.parametrize(
@@ -158,12 +163,15 @@ def test_trial_larger_than_a_node_of_the_job_is_refused(
     ],
 )
 def test_trial_with_more_processes_than_the_job_holds_is_refused(
-    submission: Callable[..., Submission], wants: str, settings: dict[str, int], message: str
+    submission: Callable[..., Submission[SlurmSettings]],
+    wants: str,
+    settings: dict[str, int],
+    message: str,
 ) -> None:
-    config = SlurmConfig(cpus_per_node=4, **settings)  # type: ignore[arg-type]
+    config = SlurmSettings(cpus_per_node=4, **settings)  # type: ignore[arg-type]
     given = submission(config, ("confirm:", f"resources: {{{wants}}}\nconfirm:"))
     with pytest.raises(InputError, match=message):
-        check_settings(given, config)
+        check_settings(given)
 
 
 @pytest.mark.parametrize(
@@ -175,31 +183,31 @@ def test_trial_with_more_processes_than_the_job_holds_is_refused(
     ],
 )
 def test_trial_may_be_spread_over_the_nodes_of_the_job(
-    submission: Callable[..., Submission], wants: str, settings: dict[str, int]
+    submission: Callable[..., Submission[SlurmSettings]], wants: str, settings: dict[str, int]
 ) -> None:
-    config = SlurmConfig(cpus_per_node=4, **settings)  # type: ignore[arg-type]
-    check_settings(submission(config, ("confirm:", f"resources: {{{wants}}}\nconfirm:")), config)
+    config = SlurmSettings(cpus_per_node=4, **settings)  # type: ignore[arg-type]
+    check_settings(submission(config, ("confirm:", f"resources: {{{wants}}}\nconfirm:")))
 
 
 def test_trial_on_several_nodes_needs_no_node_with_all_its_gpus(
-    submission: Callable[..., Submission],
+    submission: Callable[..., Submission[SlurmSettings]],
 ) -> None:
-    config = SlurmConfig(partition="gpu", gpus_per_node=2, nodes=2)
+    config = SlurmSettings(partition="gpu", gpus_per_node=2, nodes=2)
     wants = ("confirm:", "resources: {gpus: 4}\nconfirm:")
-    check_site(submission(config, wants), config, [SITE[2], Node("g3", "gpu", False, 16, 2)])
-    config = SlurmConfig(partition="gpu", gpus_per_node=2)
+    check_site(submission(config, wants), [SITE[2], Node("g3", "gpu", False, 16, 2)])
+    config = SlurmSettings(partition="gpu", gpus_per_node=2)
     with pytest.raises(InputError, match=r"gpus = 8: no node .* more than 4 \(slurm.nodes = 1"):
-        check_site(submission(config, ("confirm:", "resources: {gpus: 8}\nconfirm:")), config, SITE)
+        check_site(submission(config, ("confirm:", "resources: {gpus: 8}\nconfirm:")), SITE)
 
 
 def test_time_limit_below_an_epoch_is_refused(
-    submission: Callable[..., Submission], monkeypatch: pytest.MonkeyPatch
+    submission: Callable[..., Submission[SlurmSettings]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = SlurmConfig(time_limit="00:10:00")
-    check_settings(submission(config), config)
+    config = SlurmSettings(time_limit="00:10:00")
+    check_settings(submission(config))
     monkeypatch.setattr("karat.forecast.plan._multiply_adds_per_second", lambda: 1e5)
     with pytest.raises(InputError, match=r"slurm.time_limit = 00:10:00: about 240 s .* an epoch"):
-        check_settings(submission(config), config)
+        check_settings(submission(config))
 
 
 @pytest.mark.parametrize(
@@ -229,18 +237,21 @@ def test_time_limit_below_an_epoch_is_refused(
     ],
 )
 def test_what_no_node_of_the_site_can_run_is_refused(
-    submission: Callable[..., Submission], config: dict[str, object], wants: int, message: str
+    submission: Callable[..., Submission[SlurmSettings]],
+    config: dict[str, object],
+    wants: int,
+    message: str,
 ) -> None:
-    given = SlurmConfig(**config)  # type: ignore[arg-type]
+    given = SlurmSettings(**config)  # type: ignore[arg-type]
     resources = ("confirm:", f"resources: {{gpus: {wants}}}\nconfirm:")
     with pytest.raises(InputError) as refused:
-        check_site(submission(given, resources), given, SITE)
+        check_site(submission(given, resources), SITE)
     assert message in str(refused.value)
 
 
 def test_nodes_are_read_from_sinfo(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = "n1|short*|8|(null)\ng1|gpu|16+|gpu:a100:4(S:0-1),gpu:t4:2\ng2|gpu|16|gpu:2\n"
-    monkeypatch.setattr(jobs.slurm.backend, "run", lambda *_, **__: answer)
+    monkeypatch.setattr(jobs.slurm.commands, "run", lambda *_, **__: answer)
     assert nodes_of_site() == [
         Node("n1", "short", True, 8, 0),
         Node("g1", "gpu", False, 16, 6),
@@ -248,11 +259,13 @@ def test_nodes_are_read_from_sinfo(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_array_does_not_extend_again_and_again(submission: Callable[..., Submission]) -> None:
-    config = SlurmConfig(array=3)
+def test_array_does_not_extend_again_and_again(
+    submission: Callable[..., Submission[SlurmSettings]],
+) -> None:
+    config = SlurmSettings(array=3)
     given = submission(config, arguments=("--extend", "trials=+5"))
     with pytest.raises(InputError, match=r"--extend: does not go with slurm.array"):
-        check_settings(given, config)
+        check_settings(given)
 
 
 def test_short_job_of_an_array_leaves_a_study_that_runs_to_its_runner(
@@ -272,6 +285,5 @@ def test_short_job_of_an_array_leaves_a_study_that_runs_to_its_runner(
 
 
 def test_example_of_a_site_is_right() -> None:
-    cluster = cluster_of("example", ROOT / "search_spaces" / "basis.yaml")
-    assert cluster.slurm is not None
-    assert cluster.slurm.nodes == 2
+    site = read_site("example", ROOT / "search_spaces" / "basis.yaml")
+    assert settings_for(site, "slurm").nodes == 2

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from jobs import Submission
-from jobs.site import ClusterConfig
 from jobs.slurm.backend import check_nodes
-from jobs.slurm.checks import checks
+from jobs.slurm.checks import checks_of
 from jobs.slurm.script import runner
-from jobs.slurm.settings import SlurmConfig
+from jobs.slurm.settings import SlurmSettings
 from karat.errors import InputError
 from karat.space.reader import load_space
 from karat.system.checks import examine
@@ -30,21 +29,24 @@ echo "srun: error: Unable to allocate resources: Requested nodes are busy" >&2
 exit 1
 """
 WriteSpace = Callable[..., Path]
-MakeSubmission = Callable[..., Submission]
+MakeSubmission = Callable[..., Submission[SlurmSettings]]
 
 
 @pytest.fixture
 def submission(write_space: WriteSpace, tmp_path: Path) -> MakeSubmission:
-    def make(data: dict[str, object], config: SlurmConfig | None = None) -> Submission:
+    def make(
+        data: dict[str, object], config: SlurmSettings | None = None
+    ) -> Submission[SlurmSettings]:
         space_file = write_space()
         space = load_space(space_file)
         return Submission(
             space=dataclasses.replace(space, data={**space.data, **data}),
             space_file=space_file,
+            program=("-m", "karat.cli.in_cluster"),
             arguments=(),
             storage=tmp_path / "studies",
-            repository=ROOT,
-            cluster=ClusterConfig(slurm=config or SlurmConfig()),
+            code=ROOT,
+            settings=config or SlurmSettings(),
         )
 
     return make
@@ -62,8 +64,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     return make
 
 
-def said(submission: Submission, names: Sequence[str]) -> list[str]:
-    found = examine([each for each in checks(submission) if each[0] in ("nodes", *names)])
+def said(submission: Submission[SlurmSettings], names: Sequence[str]) -> list[str]:
+    found = examine([each for each in checks_of(submission) if each[0] in ("nodes", *names)])
     return [str(each) for each in found if each.name in names]
 
 
@@ -75,10 +77,10 @@ def test_data_that_a_node_does_not_have_is_refused_by_the_nodes_name(
     with pytest.raises(
         InputError, match=r"^data.root: n7 cannot read .*/my pictures; use a folder"
     ):
-        check_nodes(given, SlurmConfig())
+        check_nodes(given)
     assert said(given, ["data"])[0].startswith("FAILS  data      data.root: n7 cannot read")
     (tmp_path / "my pictures").mkdir()
-    check_nodes(given, SlurmConfig())
+    check_nodes(given)
     assert said(given, ["data"]) == [
         f"ok     data      {tmp_path / 'my pictures'} is seen by 1 nodes"
     ]
@@ -89,17 +91,17 @@ def test_data_that_is_to_be_downloaded_need_not_be_there_but_for_a_container(
 ) -> None:
     site(SRUN)
     data = {"root": str(tmp_path / "downloads"), "download": True}
-    check_nodes(submission(data), SlurmConfig())
-    config = SlurmConfig(image="/shared/karat.sif")
+    check_nodes(submission(data))
+    config = SlurmSettings(image="/shared/karat.sif")
     with pytest.raises(InputError, match=r"data.root: n7 cannot read"):
-        check_nodes(submission(data, config), config)
+        check_nodes(submission(data, config))
 
 
 def test_container_has_the_data(
     submission: MakeSubmission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    given = submission({"root": "~/pictures"}, SlurmConfig(image="/shared/karat.sif"))
+    given = submission({"root": "~/pictures"}, SlurmSettings(image="/shared/karat.sif"))
     assert f"--bind {tmp_path / 'pictures'} /shared/karat.sif python" in " ".join(runner(given))
 
 
@@ -108,7 +110,7 @@ def test_busy_site_is_said_of_everything_that_could_not_be_looked_at(
 ) -> None:
     site(BUSY)
     given = submission({})
-    check_nodes(given, SlurmConfig())  # the job's own nodes will look
+    check_nodes(given)  # the job's own nodes will look
     nodes, *others = said(given, ["nodes", "shared", "data", "clocks"])
     assert "no nodes are free to be asked (srun: error: Unable" in nodes
     assert len(others) == 3

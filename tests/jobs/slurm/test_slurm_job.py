@@ -40,7 +40,7 @@ DRIVER = """\
 import os, signal, sys, time
 told = []
 signal.signal(signal.SIGINT, lambda *_: told.append(1))
-print("driver at", os.environ["KARAT_RAY_ADDRESS"], flush=True)
+print("driver at", os.environ["RAY_ADDRESS"], flush=True)
 deadline = time.monotonic() + float(sys.argv[1])
 while not told and time.monotonic() < deadline:
     time.sleep(0.05)
@@ -61,7 +61,7 @@ class Leader:
             (folder / name).chmod(0o755)
         self.process = subprocess.Popen(
             [
-                *(sys.executable, str(ROOT / "jobs" / "slurm_job.py"), "--cpus=1", "--gpus=0"),
+                *(sys.executable, str(ROOT / "jobs" / "slurm" / "job.py"), "--cpus=1", "--gpus=0"),
                 *("--wait-minutes=1", "--storage=/s", f"--runner={sys.executable}", *more),
                 *("--", str(folder / "driver.py"), str(lasts)),
             ],
@@ -262,7 +262,7 @@ def test_token_is_new_for_every_start_and_in_no_command_line(lead: StartLeader) 
 
 def test_leader_needs_nothing_but_the_standard_library() -> None:
     done = subprocess.run(
-        [sys.executable, "-S", "-I", str(ROOT / "jobs" / "slurm_job.py"), "--help"],
+        [sys.executable, "-S", "-I", str(ROOT / "jobs" / "slurm" / "job.py"), "--help"],
         capture_output=True,
         check=False,
     )

@@ -16,7 +16,7 @@ from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
-from tests.jobs.slurm.slurm_site import Site, slurm_site, why_not
+from tests.jobs.slurm.local_slurm import Site, slurm_site, why_not
 
 WriteSpace = Callable[..., Path]
 WHY_NOT = why_not()

@@ -1,10 +1,11 @@
-"""TODO"""
+"""A running Ray cluster, asked through its dashboard: token, version, nodes and jobs."""
 
 import json
 import os
 import shlex
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,103 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from jobs import Submission
-from jobs.command_line import launch_words
-from jobs.ray_jobs.node_check import MARK
-from jobs.ray_jobs.settings import RayConfig
-from jobs.ray_jobs.upload import check_size, files_of, space_inside, stage
+from jobs.ray.node_check import MARK
+from jobs.ray.request import data_of, sent_files, storage_of
+from jobs.ray.settings import RaySettings
+from jobs.ray.upload import check_size, stage
 from karat.errors import InputError, StudyError
 from karat.space.settings import ResourceConfig
 from karat.system.redact import shown_address
 
-# The driver writes checkpoints within 20 s, and then brings MLflow up to date, within 120.
-STOP_WAIT_S = 180
-
-
 _ANSWER_S = 15.0
-
-
 _CHECK_S = 180.0
-
-
 _READY_S = 60.0
-
-
 # Ray takes these for the cluster's address, whatever it is told.
 _MISLEADING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
-
-
-def examine_nodes(submission: Submission, disk_gb: float) -> dict[str, Any]:
-    """What the cluster's nodes say of themselves, and what its head finds, for the doctor.
-
-    Raises:
-        InputError, StudyError: the cluster cannot be asked.
-    """
-    with staged(submission) as (client, folder):
-        return look(client, submission, folder, f"--examine={disk_gb:g}")
-
-
-@contextmanager
-def staged(submission: Submission) -> Iterator[tuple[Any, str]]:
-    """A client of the cluster, of our version and with its token, and a folder to be sent there."""
-    config = config_of(submission)
-    files = files_of(submission.repository, not_sent(submission))
-    check_size(submission.repository, files, config.largest_upload_mb)
-    token = token_of(os.environ)
-    check_version(config.address, token)
-    with _own_address(), tempfile.TemporaryDirectory(prefix="karat-") as folder:
-        stage(submission, files, Path(folder))
-        yield client_of(config.address, token), folder
-
-
-def entrypoint(submission: Submission) -> str:
-    """The job's command."""
-    space, storage = space_inside(submission), storage_of(submission)
-    return shlex.join(launch_words(submission.arguments, space, storage))
-
-
-def storage_of(submission: Submission) -> Path:
-    """The folder of all studies, as the nodes see it."""
-    named = config_of(submission).storage
-    return Path(named) if named is not None else submission.storage.absolute()
-
-
-def config_of(submission: Submission) -> RayConfig:
-    return submission.cluster.ray or RayConfig()
-
-
-def metadata(submission: Submission) -> dict[str, str]:
-    return {"karat_study": submission.space.name}
-
-
-def variables(submission: Submission) -> dict[str, str]:
-    return {**submission.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
-
-
-def not_sent(submission: Submission) -> list[Path]:
-    return [submission.storage, *map(Path, data_of(submission))]
-
-
-def summary(files: list[Path]) -> dict[str, int]:
-    """How many files of each folder at the top are sent."""
-    counts: dict[str, int] = {}
-    for path in files:
-        top = path.parts[0] if len(path.parts) > 1 else "."
-        counts[top] = counts.get(top, 0) + 1
-    return counts
-
-
-def data_of(submission: Submission) -> list[str]:
-    """The folders of the user's data that a trial reads.
-
-    Raises:
-        InputError: one is meant from here, where the job is not.
-    """
-    root = submission.space.data.get("root")
-    if root is None:
-        return []
-    if not (str(root).startswith("~") or Path(root).is_absolute()):
-        raise InputError(f"data.root = {root!r}: must be absolute, as the cluster's nodes see it")
-    return [str(root)]
 
 
 def token_of(environment: Mapping[str, str]) -> str:
@@ -166,33 +83,27 @@ def check_version(address: str, token: str) -> None:
         )
 
 
-def check_nodes(nodes: list[dict[str, Any]], resources: ResourceConfig) -> None:
-    """Refuse a cluster that has no room for a trial, or where a node does not see the storage.
-
-    Raises:
-        InputError: which node, and what it lacks.
-    """
-    wrong = [f"{node['node']}: {each}" for node in nodes for each in node["wrong"]]
-    if wrong:
-        raise InputError(
-            f"nodes of the Ray cluster do not see what they need: {'; '.join(wrong)}. Every node "
-            "must see the same folder of studies (cluster.ray.storage, or --storage)"
-        )
-    room = [(each["resources"].get("CPU", 0), each["resources"].get("GPU", 0)) for each in nodes]
-    if not resources.trials_on(room):
-        there = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in room)
-        raise InputError(
-            f"resources: a trial has {resources.of_processes} processes, each of which needs a node "
-            f"with {resources.cpus} CPUs and {resources.gpus_of_process:g} GPUs for it; the nodes of "
-            f"the Ray cluster have {there}"
-        )
-
-
 def client_of(address: str, token: str) -> Any:
     """Ray's own client of the Jobs API."""
     from ray.job_submission import JobSubmissionClient
 
     return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"})
+
+
+@contextmanager
+def staged(submission: Submission[RaySettings]) -> Iterator[tuple[Any, str]]:
+    """A client of the cluster, of our version and with its token, and a folder to be sent there.
+
+    Raises:
+        InputError: there is too much to send, or the cluster does not take us.
+    """
+    settings, files = submission.settings, sent_files(submission)
+    check_size(submission.code, files, settings.largest_upload_mb)
+    token = token_of(os.environ)
+    check_version(settings.address, token)
+    with _own_address(), tempfile.TemporaryDirectory(prefix="karat-") as folder:
+        stage(submission, files, Path(folder))
+        yield client_of(settings.address, token), folder
 
 
 @contextmanager
@@ -220,9 +131,15 @@ def ask_for_job(client: Any, **asked: Any) -> str:
             time.sleep(1)
 
 
-def look(client: Any, submission: Submission, folder: str, *more: str) -> dict[str, Any]:
-    """What the nodes say in a small job of its own (`jobs.ray_jobs.node_check`)."""
-    words = ["python", "-m", "jobs.ray_jobs.node_check", *more]
+def look(
+    client: Any, submission: Submission[RaySettings], folder: str, *more: str
+) -> dict[str, Any]:
+    """What the nodes say in a small job of its own (`jobs.ray.node_check`).
+
+    Raises:
+        StudyError: the job fails, or does not end.
+    """
+    words = ["python", "-m", "jobs.ray.node_check", *more]
     words += [str(storage_of(submission)), *data_of(submission)]
     runtime = {"working_dir": folder, "env_vars": dict(submission.environment)}
     job = ask_for_job(client, entrypoint=shlex.join(words), runtime_env=runtime)
@@ -238,3 +155,35 @@ def look(client: Any, submission: Submission, folder: str, *more: str) -> dict[s
         raise StudyError(f"a small job on the Ray cluster failed ({job}):\n{logs[-2000:]}")
     found: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
     return found
+
+
+def examine_nodes(submission: Submission[RaySettings], disk_gb: float) -> dict[str, Any]:
+    """What the cluster's nodes say of themselves, and what its head finds, for the doctor.
+
+    Raises:
+        InputError, StudyError: the cluster cannot be asked.
+    """
+    with staged(submission) as (client, folder):
+        return look(client, submission, folder, f"--examine={disk_gb:g}")
+
+
+def check_nodes(nodes: list[dict[str, Any]], resources: ResourceConfig) -> None:
+    """Refuse a cluster that has no room for a trial, or where a node does not see the storage.
+
+    Raises:
+        InputError: which node, and what it lacks.
+    """
+    wrong = [f"{node['node']}: {each}" for node in nodes for each in node["wrong"]]
+    if wrong:
+        raise InputError(
+            f"nodes of the Ray cluster do not see what they need: {'; '.join(wrong)}. Every node "
+            "must see the same folder of studies (cluster.ray.storage, or --storage)"
+        )
+    room = [(each["resources"].get("CPU", 0), each["resources"].get("GPU", 0)) for each in nodes]
+    if not resources.trials_on(room):
+        there = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in room)
+        raise InputError(
+            f"resources: a trial has {resources.of_processes} processes, each of which needs a node "
+            f"with {resources.cpus} CPUs and {resources.gpus_of_process:g} GPUs for it; the nodes of "
+            f"the Ray cluster have {there}"
+        )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from jobs.ray_jobs.stop_jobs import stop_jobs
+from jobs.ray.stop_jobs import stop_jobs
 
 
 @dataclass

@@ -14,13 +14,12 @@ import pytest
 
 from jobs import Submission
 from jobs.command_line import launch_words
-from jobs.ray_jobs import backend, checks
-from jobs.ray_jobs.backend import submit, text
-from jobs.ray_jobs.client import check_nodes, check_version, token_of
-from jobs.ray_jobs.node_check import looked_at
-from jobs.ray_jobs.settings import RayConfig
-from jobs.ray_jobs.upload import check_size, files_of, space_inside, stage
-from jobs.site import ClusterConfig
+from jobs.ray import backend, checks
+from jobs.ray.backend import RayCluster
+from jobs.ray.client import check_nodes, check_version, token_of
+from jobs.ray.node_check import looked_at
+from jobs.ray.settings import RaySettings
+from jobs.ray.upload import check_size, files_of, space_inside, stage
 from karat.errors import InputError
 from karat.space.settings import ResourceConfig
 from karat.system.checks import examine
@@ -32,35 +31,39 @@ TOKEN = "0123456789abcdef" * 4
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A small folder with code, and with much that is not to be sent."""
+    """A small checkout, or an environment's packages: code, and much that is not to be sent."""
     root = tmp_path / "repository"
     for name, size in {
         "launch.py": 10,
         "karat/a.py": 20,
         "karat/datasets/digits.py": 30,
         "karat/__pycache__/a.pyc": 1000,
+        "karat/.hidden": 10,
+        "karat/weights/large": 5_000_000,
+        "karat/weights/small": 1_000_000,
         "jobs/b.py": 10,
+        "pyproject.toml": 10,
+        "karat_attention-1.dist-info/METADATA": 10,
+        "torch/lib/x": 10_000,
         "studies/small/journal.jsonl": 10_000,
         "data/cifar/x": 10_000,
-        "elsewhere/studies/x": 10_000,
+        "karat/studies/x": 10_000,
         ".git/x": 1000,
         "env/pyvenv.cfg": 10,
         "env/lib/x": 1000,
-        "weights/large": 5_000_000,
-        "weights/small": 1_000_000,
     }.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
     (root / ".venv").symlink_to(root / "env")
-    (root / "linked").symlink_to(root / "data")
+    (root / "karat" / "linked").symlink_to(root / "data")
     return root
 
 
 @pytest.fixture
-def submission(write_space: Callable[..., Path], repository: Path) -> Submission:
-    given = submission_of(write_space(), RayConfig(storage="/studies"))
-    return replace(given, repository=repository)
+def submission(write_space: Callable[..., Path], repository: Path) -> Submission[RaySettings]:
+    given = submission_of(write_space(), RaySettings(storage="/studies"))
+    return replace(given, code=repository)
 
 
 @contextmanager
@@ -87,36 +90,41 @@ def dashboard(version: str = "2.60.0") -> Iterator[str]:
         server.server_close()
 
 
-def test_text_is_the_stored_one(submission: Submission) -> None:
-    assert text(submission) == (HERE / "ray_cluster.json").read_text()
+def test_text_is_the_stored_one(submission: Submission[RaySettings]) -> None:
+    assert RayCluster().text(submission) == (HERE / "ray_cluster.json").read_text()
 
 
 def test_code_is_sent_and_data_studies_and_environments_are_not(repository: Path) -> None:
-    sent = {str(path) for path in files_of(repository, [repository / "elsewhere/studies"])}
+    sent = {str(path) for path in files_of(repository, [repository / "karat/studies"])}
     assert sent == {
-        *("launch.py", "karat/a.py", "karat/datasets/digits.py", "jobs/b.py"),
-        *("weights/large", "weights/small"),
+        *("pyproject.toml", "karat_attention-1.dist-info/METADATA", "jobs/b.py"),
+        *("karat/a.py", "karat/datasets/digits.py"),
+        *("karat/weights/large", "karat/weights/small"),
     }
 
 
 def test_too_large_upload_is_refused_with_the_largest_folders(repository: Path) -> None:
-    with pytest.raises(InputError, match=r"6\.0 MB would be sent.*at most 2 .*weights 6\.0 MB"):
+    with pytest.raises(
+        InputError, match=r"6\.0 MB would be sent.*at most 2 .*karat/weights 6\.0 MB"
+    ):
         check_size(repository, files_of(repository), 2)
 
 
 def test_size_is_looked_at_before_the_cluster_is(
-    submission: Submission, monkeypatch: pytest.MonkeyPatch
+    submission: Submission[RaySettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    ray = RayConfig(address="http://127.0.0.1:1", storage="/studies", largest_upload_mb=1)
+    ray = RaySettings(address="http://127.0.0.1:1", storage="/studies", largest_upload_mb=1)
     with pytest.raises(InputError, match="largest_upload_mb"):
-        submit(replace(submission, cluster=ClusterConfig(ray=ray)))
+        RayCluster().submit(replace(submission, settings=ray))
 
 
-def test_space_from_elsewhere_is_sent_along(submission: Submission, tmp_path: Path) -> None:
+def test_space_from_elsewhere_is_sent_along(
+    submission: Submission[RaySettings], tmp_path: Path
+) -> None:
     folder = tmp_path / "staged"
     folder.mkdir()
-    stage(submission, files_of(submission.repository), folder)
+    stage(submission, files_of(submission.code), folder)
     inside = space_inside(submission)
     assert str(inside) == "submitted/space.yaml"
     assert (folder / inside).read_text() == submission.space_file.read_text()
@@ -125,8 +133,8 @@ def test_space_from_elsewhere_is_sent_along(submission: Submission, tmp_path: Pa
 
 def test_words_get_the_places_over_there() -> None:
     given = ("--space=x.yaml", "--storage", "here", "--set", "a=b c", "--name", "n")
-    assert launch_words(given, Path("q.yaml"), Path("/s")) == [
-        *("python", "-m", "karat.cli.in_cluster", "--space", "q.yaml", "--storage", "/s"),
+    assert launch_words(("-m", "a.program"), given, Path("q.yaml"), Path("/s")) == [
+        *("python", "-m", "a.program", "--space", "q.yaml", "--storage", "/s"),
         *("--set", "a=b c", "--name", "n"),
     ]
 
@@ -209,13 +217,13 @@ def test_another_folder_of_the_same_name_is_noticed(tmp_path: Path) -> None:
     assert looked_at(str(tmp_path), "token", ["/nowhere/data"]) == ["there is no /nowhere/data"]
 
 
-def test_way_on_does_not_begin_the_study_anew(
-    submission: Submission, monkeypatch: pytest.MonkeyPatch
+def test_job_gets_what_was_typed(
+    submission: Submission[RaySettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, str] = {}
 
     @contextmanager
-    def staged(_: Submission) -> Iterator[tuple[None, str]]:
+    def staged(_: Submission[RaySettings]) -> Iterator[tuple[None, str]]:
         yield None, "folder"
 
     def ask(_: None, **given: str) -> str:
@@ -223,31 +231,31 @@ def test_way_on_does_not_begin_the_study_anew(
         return "karat-small-1"
 
     node = {"node": "a (1)", "resources": {"CPU": 8.0}, "wrong": []}
-    monkeypatch.setattr(backend, "_staged", staged)
+    monkeypatch.setattr(backend, "staged", staged)
     monkeypatch.setattr(backend, "look", lambda *_: {"nodes": [node]})
-    monkeypatch.setattr(backend, "_ask_for_job", ask)
-    done = submit(replace(submission, arguments=(*submission.arguments, "--fresh")))
+    monkeypatch.setattr(backend, "ask_for_job", ask)
+    done = RayCluster().submit(replace(submission, arguments=(*submission.arguments, "--fresh")))
+    assert done.id == "karat-small-1"
     assert asked["entrypoint"].endswith(" --fresh")
-    assert done.resume.endswith(" --name small --submit ray")
 
 
-def test_relative_data_is_refused(submission: Submission) -> None:
+def test_relative_data_is_refused(submission: Submission[RaySettings]) -> None:
     space = replace(submission.space, data={"name": "image_folder", "root": "pictures"})
     with pytest.raises(InputError, match=r"data\.root = 'pictures': must be absolute"):
-        text(replace(submission, space=space))
+        RayCluster().text(replace(submission, space=space))
 
 
 def test_secret_in_what_is_submitted_is_refused(
-    submission: Submission, monkeypatch: pytest.MonkeyPatch
+    submission: Submission[RaySettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "RAY_AUTH_TOKEN", TOKEN)
-    assert TOKEN not in text(submission)
+    assert TOKEN not in RayCluster().text(submission)
     with pytest.raises(InputError, match="holds a password or token"):
-        text(replace(submission, environment={"MLFLOW_TRACKING_TOKEN": TOKEN}))
+        RayCluster().text(replace(submission, environment={"MLFLOW_TRACKING_TOKEN": TOKEN}))
 
 
 def found_of(
-    submission: Submission, monkeypatch: pytest.MonkeyPatch, **second: object
+    submission: Submission[RaySettings], monkeypatch: pytest.MonkeyPatch, **second: object
 ) -> dict[str, str]:
     """What the doctor says of a cluster of two nodes, the second of them with something wrong."""
     sound = {
@@ -261,11 +269,11 @@ def found_of(
     monkeypatch.setattr(checks, "check_version", lambda *_: None)
     monkeypatch.setattr(checks, "token_of", lambda _: TOKEN)
     monkeypatch.setattr(checks, "examine_nodes", lambda *_: {"nodes": nodes, "head": head})
-    return {each.name: str(each) for each in examine(checks.checks(submission))}
+    return {each.name: str(each) for each in examine(checks.checks_of(submission))}
 
 
 def test_doctor_tells_what_every_node_and_the_head_see(
-    submission: Submission, monkeypatch: pytest.MonkeyPatch
+    submission: Submission[RaySettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = found_of(submission, monkeypatch)
     assert list(said) == ["ray", "nodes", "packages", "shared", "clocks", "disk", "mlflow"]
@@ -283,7 +291,7 @@ def test_doctor_tells_what_every_node_and_the_head_see(
     ],
 )
 def test_doctor_names_the_node(
-    submission: Submission,
+    submission: Submission[RaySettings],
     monkeypatch: pytest.MonkeyPatch,
     wrong: dict[str, object],
     name: str,
@@ -296,11 +304,11 @@ def test_doctor_names_the_node(
 
 
 def test_doctor_says_that_the_nodes_could_not_be_asked(
-    submission: Submission, monkeypatch: pytest.MonkeyPatch
+    submission: Submission[RaySettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-    said = [str(each) for each in examine(checks.checks(submission))]
+    said = [str(each) for each in examine(checks.checks_of(submission))]
     assert all(each.startswith("FAILS") for each in said)
     assert "the Ray cluster's token is missing" in said[0]
     assert "the nodes could not be asked" in said[2]

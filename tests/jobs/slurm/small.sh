@@ -12,8 +12,8 @@
 set -eo pipefail
 umask 077
 export MLFLOW_TRACKING_URI=https://mlflow.example.org
-exec /shared/karat/.venv/bin/python /shared/karat/jobs/slurm_job.py \
+exec /shared/karat/.venv/bin/python /shared/karat/jobs/slurm/job.py \
     --cpus 4 --gpus 0 --wait-minutes 10 --requeue --notice-s 300 \
     --storage '/shared/my studies' \
     --runner /shared/karat/.venv/bin/python \
-    -- /shared/karat/launch.py --space /home/me/spaces/small.yaml --storage '/shared/my studies'
+    -- -m karat.cli.in_cluster --space /home/me/spaces/small.yaml --storage '/shared/my studies'

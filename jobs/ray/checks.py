@@ -5,24 +5,24 @@ from collections.abc import Callable
 from typing import Any
 
 from jobs import Submission
-from jobs.ray_jobs.client import check_nodes, check_version, examine_nodes, storage_of, token_of
-from jobs.ray_jobs.settings import RayConfig
+from jobs.ray.client import check_nodes, check_version, examine_nodes, token_of
+from jobs.ray.request import storage_of
+from jobs.ray.settings import RaySettings
 from karat.execution.checks import LEAST_GB
 from karat.system.checks import Check, CheckFailed, check_clocks
 from karat.system.redact import shown_address
 
 
-def checks(submission: Submission) -> list[Check]:
+def checks_of(submission: Submission[RaySettings]) -> list[Check]:
     """The checks of a cluster; a small job on it says what its nodes see."""
-    config = submission.cluster.ray or RayConfig()
-    resources = submission.space.resources
+    address, resources = submission.settings.address, submission.space.resources
     found: dict[str, Any] = {}
 
     def cluster() -> str:
         import ray
 
-        check_version(config.address, token_of(os.environ))
-        return f"{shown_address(config.address)} takes the token, and runs Ray {ray.__version__}"
+        check_version(address, token_of(os.environ))
+        return f"{shown_address(address)} takes the token, and runs Ray {ray.__version__}"
 
     def nodes() -> str:
         found.update(examine_nodes(submission, resources.disk_gb or LEAST_GB))

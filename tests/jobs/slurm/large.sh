@@ -19,8 +19,8 @@ export MLFLOW_TRACKING_URI=https://mlflow.example.org
 export KARAT_SETUP='module load cuda/12.4
 source '"'"'/opt/site env/activate'"'"''
 eval "$KARAT_SETUP"
-exec python3 /shared/karat/jobs/slurm_job.py \
+exec python3 /shared/karat/jobs/slurm/job.py \
     --cpus 16 --gpus 4 --wait-minutes 10 --requeue --notice-s 300 \
     --storage '/shared/my studies' \
     --runner 'apptainer exec --nv --bind /shared/karat --bind '"'"'/shared/my studies'"'"' --bind /home/me/spaces /shared/karat.sif python' \
-    -- /shared/karat/launch.py --space /home/me/spaces/small.yaml --storage '/shared/my studies'
+    -- -m karat.cli.in_cluster --space /home/me/spaces/small.yaml --storage '/shared/my studies'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from karat.cli import driver, in_rayjob
+from karat.cli import driver, in_cluster
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from karat.journal.journal import Journal
 from karat.system.signals import Interruption
@@ -27,7 +27,7 @@ def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name in ("KARAT_RAY_ADDRESS", "KARAT_IF_LOCKED"):
         monkeypatch.setenv(name, "")  # so that it is put back
     words = ["--space", str(write_space()), "--storage", str(tmp_path / "studies")]
-    monkeypatch.setattr(sys, "argv", ["in_rayjob.py", *words])
+    monkeypatch.setattr(sys, "argv", ["in_cluster.py", "--retried", *words])
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
     def run(study: Callable[[Interruption], int]) -> int:
@@ -36,7 +36,7 @@ def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(driver, "drive", drive)
         try:
-            return in_rayjob.main()
+            return in_cluster.main()
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -104,7 +104,7 @@ def test_wrong_input_of_a_real_job_ends_well_and_plainly(tmp_path: Path) -> None
     space = tmp_path / "space.yaml"
     space.write_text("study: small\n")
     done = subprocess.run(
-        [sys.executable, "-m", "karat.cli.in_rayjob", "--space", str(space)],
+        [sys.executable, "-m", "karat.cli.in_cluster", "--retried", "--space", str(space)],
         cwd=ROOT,
         env={**os.environ, "RAY_ADDRESS": "head:6379"},
         capture_output=True,
@@ -116,6 +116,6 @@ def test_wrong_input_of_a_real_job_ends_well_and_plainly(tmp_path: Path) -> None
 
 
 def test_ray_is_closed_before_it_is_imported() -> None:
-    code = "import sys, karat.cli.in_rayjob, json; print(json.dumps([*sys.modules]))"
+    code = "import sys, karat.cli.in_cluster, json; print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     assert not {"ray", "torch", "mlflow"} & set(json.loads(done.stdout))

@@ -1,4 +1,4 @@
-"""TODO"""
+"""The settings of a running Ray cluster (`ray:` in a file of `clusters/`)."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ from karat.settings import above
 
 
 @dataclass(frozen=True, kw_only=True)
-class RayConfig:
+class RaySettings:
     """A running Ray cluster, reached by its Jobs API; the token comes from `RAY_AUTH_TOKEN`.
 
     Args:
         address: of the dashboard (`http://127.0.0.1:8265`).
-        storage: folder of all studies, as every node sees it.
-        largest_upload_mb: of the working directory, in units of 10^6 bytes.
+        storage: folder of all studies, as every node sees it; None where the path is the same.
+        largest_upload_mb: of the code that is sent, in units of 10^6 bytes.
     """
 
     address: str = "http://127.0.0.1:8265"

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.ray_jobs.backend import submit
-from jobs.ray_jobs.settings import RayConfig
+from jobs.ray.backend import RayCluster
+from jobs.ray.settings import RaySettings
 from karat.errors import InputError
 from karat.journal.layout import JOURNAL
 from karat.study.audit import audit
@@ -172,9 +172,9 @@ def test_what_the_cluster_has_not_is_refused_before_the_study_begins(
     storage: str | None,
     expected: str,
 ) -> None:
-    ray = RayConfig(address=stack.ray, storage=storage or str(stack.studies))
+    ray = RaySettings(address=stack.ray, storage=storage or str(stack.studies))
     with pytest.raises(InputError, match=expected):
-        submit(submission_of(write_space(*exchange), ray, name="refused"))
+        RayCluster().submit(submission_of(write_space(*exchange), ray, name="refused"))
     assert not (stack.studies / "refused" / JOURNAL).exists()
 
 
@@ -183,7 +183,7 @@ def test_wrong_token_is_refused_and_not_shown(
 ) -> None:
     wrong = "0123456789abcdef" * 4
     monkeypatch.setenv("RAY_AUTH_TOKEN", wrong)
-    ray = RayConfig(address=stack.ray, storage=str(stack.studies))
+    ray = RaySettings(address=stack.ray, storage=str(stack.studies))
     with pytest.raises(InputError, match="refuses the token in RAY_AUTH_TOKEN") as caught:
-        submit(submission_of(write_space(), ray))
+        RayCluster().submit(submission_of(write_space(), ray))
     assert wrong not in str(caught.value)

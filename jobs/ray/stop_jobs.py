@@ -1,6 +1,7 @@
-"""Stop the jobs of a Ray head and wait for them: `python -m jobs.ray_jobs.stop_jobs`.
+"""Stop the jobs of a Ray head and wait for them: `python -m jobs.ray.stop_jobs`.
 
-What a pod runs before it ends: the drivers write checkpoints and leave off in good order.
+To be run before a head ends (a pod does it by itself), so that the drivers of studies shut down
+gracefully, with checkpoints written.
 """
 
 import argparse
@@ -8,7 +9,8 @@ import os
 import time
 from typing import Any
 
-from jobs.ray_jobs.client import STOP_WAIT_S, client_of, token_of
+from jobs.ray.client import client_of, token_of
+from jobs.ray.request import STOP_WAIT_S
 
 
 def stop_jobs(client: Any, patience_s: float = STOP_WAIT_S) -> list[str]:
@@ -26,7 +28,7 @@ def stop_jobs(client: Any, patience_s: float = STOP_WAIT_S) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m jobs.ray_jobs.stop_jobs")
+    parser = argparse.ArgumentParser(prog="python -m jobs.ray.stop_jobs")
     parser.add_argument("--address", default="http://127.0.0.1:8265", help="of the dashboard")
     parser.add_argument("--patience", type=float, default=STOP_WAIT_S, help="seconds")
     options = parser.parse_args()

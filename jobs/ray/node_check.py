@@ -1,6 +1,6 @@
 """What the nodes of a Ray cluster say of themselves; runs inside, as a job of its own.
 
-    python -m jobs.ray_jobs.node_check [--examine] FOLDER [DATA...]
+    python -m jobs.ray.node_check [--examine GB] FOLDER [DATA...]
 
 Prints one line, `MARK` and JSON: of each node its address, resources, and what is wrong with the
 folder of studies (which it must write to, and share with the others) or with the data. With
