@@ -1,11 +1,11 @@
-"""What attention costs: kernels beside softmax, in a whole vision transformer or alone, in one run.
+"""The cost of attention: kernels compared with softmax, in a whole vision transformer or alone.
 
     python -m benchmarks.attention --model vit_tiny --image-size 224 --batch-size 8 --grid-size 3
     python -m benchmarks.attention --sweep short --out benchmarks/results
 
-Every implementation is measured in turn, round after round. Times are medians over the rounds;
-ratios are to softmax as timm computes it (`scaled_dot_product_attention`), medians of the ratios
-within each round.
+Each round measures every implementation once. Times are medians over the rounds. Ratios are
+relative to softmax as timm computes it (`scaled_dot_product_attention`), and are medians of the
+ratios within each round.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.attention_subjects import (
 from benchmarks.measuring import in_turns, machine, peak_bytes, quartiles, ratio, saved_bytes
 from karat.errors import InputError
 
-TOKENS = {17: (32, 8), 65: (32, 4), 197: (224, 16)}  # by pixels of image and patch
+TOKENS = {17: (32, 8), 65: (32, 4), 197: (224, 16)}  # N to the pixels of image and patch
 GRIDS = (1, 3, 5, 11)
 
 
@@ -36,9 +36,9 @@ GRIDS = (1, 3, 5, 11)
 class Result:
     """One implementation: medians in milliseconds with their quartiles, bytes, ratios to softmax.
 
-    A step is forward and backward. `saved_bytes` are those that autograd keeps for the backward
-    pass of one step, the parameters and the images left out; `peak_bytes` is the highest memory
-    of a step above that before it, None where the system does not tell.
+    A step is forward and backward. `saved_bytes` is what autograd keeps for the backward pass of
+    one step, without parameters and images. `peak_bytes` is the peak memory of a step above the
+    memory before it; None if the system does not report it.
     """
 
     implementation: str
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for setting in SWEEPS[options.sweep]() if options.sweep else [setting_of(options)]:
             found.append(measure(setting, options.rounds))
-            if options.out:  # after each, since a sweep may be broken off
+            if options.out:  # after each setting, since a sweep may be interrupted
                 write(options, found)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -103,7 +103,7 @@ def text_of(options: argparse.Namespace, found: list[Comparison]) -> str:
 
 
 def write(options: argparse.Namespace, found: list[Comparison]) -> None:
-    """Both into the folder `--out`."""
+    """Write the table and the JSON into the folder `--out`."""
     options.out.mkdir(parents=True, exist_ok=True)
     data = json.dumps(data_of(options, found), indent=1)
     (options.out / "attention.json").write_text(f"{data}\n")
@@ -119,18 +119,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     choices = ("model", "operator")
-    parser.add_argument("--part", default=plain.part, choices=choices, help="what is measured")
-    parser.add_argument("--model", default=plain.model, help="a size, or timm's name (vit_tiny)")
+    parser.add_argument(
+        "--part",
+        default=plain.part,
+        choices=choices,
+        help="the whole model, or attention alone (model)",
+    )
+    parser.add_argument("--model", default=plain.model, help="size or timm name (vit_tiny)")
     parser.add_argument("--image-size", type=int, default=plain.image_size, help="pixels (224)")
-    parser.add_argument("--patch-size", type=int, help="pixels; that of the model")
-    parser.add_argument("--batch-size", type=int, default=plain.batch_size, help="images (8)")
-    parser.add_argument("--grid-size", type=int, default=plain.grid_size, help="G, Fourier (3)")
+    parser.add_argument("--patch-size", type=int, help="pixels (that of the model)")
+    parser.add_argument(
+        "--batch-size", type=int, default=plain.batch_size, help="images per step (8)"
+    )
+    parser.add_argument(
+        "--grid-size", type=int, default=plain.grid_size, help="G of the Fourier basis (3)"
+    )
     parser.add_argument("--rank", type=int, default=plain.rank, help="R (12)")
     parser.add_argument("--dtype", default=plain.dtype, choices=("float32", "bfloat16"))
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
-    parser.add_argument("--sweep", choices=SWEEPS, help="many settings, in place of those above")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    parser.add_argument("--out", type=Path, help="folder for the table, JSON and a sweep's plot")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements per implementation (7)")
+    parser.add_argument("--sweep", choices=SWEEPS, help="many settings, instead of those above")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the table, the JSON and the plot of a sweep"
+    )
     return parser.parse_args(arguments)
 
 
@@ -140,7 +151,7 @@ def setting_of(options: argparse.Namespace) -> Setting:
 
 
 def short_sweep() -> list[Setting]:
-    """Three whole models, and attention alone over N and G: under 5 minutes on two cores."""
+    """Three whole models, then attention alone over N and G: under 5 minutes on two cores."""
     models = [
         Setting(grid_size=3),
         Setting(grid_size=1),
@@ -150,7 +161,7 @@ def short_sweep() -> list[Setting]:
 
 
 def full_sweep() -> list[Setting]:
-    """Three sizes of model, over N and G, whole and alone: most of an hour on two cores."""
+    """Three model sizes over N and G, whole and attention alone: almost an hour on two cores."""
     sizes = ["vit_tiny", "vit_small", "vit_base"]
     models = [
         Setting(model=size, image_size=pixels, patch_size=patch, batch_size=batch, grid_size=grid)
@@ -174,10 +185,10 @@ SWEEPS = {"short": short_sweep, "full": full_sweep}
 
 
 def measure(setting: Setting, rounds: int) -> Comparison:
-    """Every implementation that can run here, softmax first."""
+    """Measure every implementation that runs on this machine, softmax first."""
     names, refusals = implementations(setting)
     for refusal in refusals:
-        print(f"left out: {refusal}", file=sys.stderr)
+        print(f"skipped: {refusal}", file=sys.stderr)
     peaks = {name: peak_bytes(prepare_step, setting, name) for name in names}
     subjects = {name: Subject(setting, name) for name in names}
     steps = in_turns({name: each.step for name, each in subjects.items()}, rounds)
@@ -211,7 +222,7 @@ def _ratio(one: int | None, other: int | None) -> float | None:
 
 
 def table(results: list[Result]) -> str:
-    """Markdown; where the formula was measured, also how much faster and leaner the others are."""
+    """A Markdown table; if the formula was measured, with each time and memory relative to it."""
     formula = next((each for each in results if each.implementation == FORMULA), None)
     heads = ["implementation", "step (ms)", "quartiles", "step / softmax", "inference / softmax",
              "kept for backward (MiB)", "kept / softmax", "peak (MiB)"]  # fmt: skip

@@ -1,10 +1,10 @@
-"""Time and memory of attention alone against N and G, from the data of a sweep."""
+"""Plot the time and memory of attention alone against N and G, from the data of a sweep."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-GRID, TOKENS = 3, 197  # held where the other one varies
+GRID, TOKENS = 3, 197  # the fixed value while the other one varies
 COLOURS = {
     "softmax-sdpa": "#222222", "softmax-eager": "#999999", "formula": "#c44e52",
     "reference": "#dd8452", "recompute": "#4c72b0", "triton": "#55a868",
@@ -12,7 +12,7 @@ COLOURS = {
 
 
 def plot(data: Mapping[str, Any], path: Path) -> None:
-    """Write an image of four parts: step and bytes kept, against N and against G.
+    """Write a figure with four panels: time of a step and bytes kept, against N and against G.
 
     Args:
         data: what `python -m benchmarks.attention --sweep ... --json` prints.

@@ -1,4 +1,4 @@
-"""What the attention benchmark measures: an implementation in a whole model, or alone.
+"""The subjects of the attention benchmark: an implementation in a whole model, or alone.
 
 Shapes: B images, N tokens, H heads, D head width, G frequencies, R outputs, P = H operators.
 """
@@ -26,11 +26,11 @@ class Setting:
     """One comparison.
 
     Args:
-        part: the whole model, or attention alone, from the projection's output to the input of
-            the next.
-        model: a size, or timm's name of a ViT.
-        image_size, patch_size: pixels along an edge; None for the model's patch.
-        batch_size: images in a step.
+        part: the whole model, or attention alone, from the output of the qkv projection to the
+            input of the output projection.
+        model: a size, or the timm name of a ViT.
+        image_size, patch_size: pixels along an edge; None for the patch size of the model.
+        batch_size: images per step.
         grid_size, rank: G and R of the Fourier operator.
         dtype: `float32`, or `bfloat16` under autocast.
     """
@@ -46,17 +46,17 @@ class Setting:
 
     @property
     def tokens(self) -> int:
-        """N."""
+        """The number of tokens, N."""
         return self.config.grid(self.image_size) ** 2 + 1
 
     @property
     def config(self) -> ModelConfig:
-        """The model; one block of it where only its attention is measured."""
+        """The model; only one block of it if attention alone is measured."""
         depth = 1 if self.part == "operator" else None
         return ModelConfig(name=self.model, patch_size=self.patch_size, depth=depth)
 
     def describe(self) -> str:
-        """In words."""
+        """One line of text for the report."""
         return (
             f"{self.model} ({self.part}), {self.image_size} pixels, N = {self.tokens}, "
             f"batch {self.batch_size}, {self.dtype}, Fourier G = {self.grid_size}, R = {self.rank}"
@@ -81,31 +81,31 @@ class Subject:
             self.inputs.requires_grad_()
 
     def forward(self) -> Tensor:
-        """As in training; keeps what the backward pass needs."""
+        """The forward pass of training, which keeps what the backward pass needs."""
         enabled = self.setting.dtype != "float32"
         with torch.autocast(DEVICE, torch.bfloat16, enabled=enabled):
             out: Tensor = self.module(self.inputs)
         return out
 
     def step(self) -> None:
-        """Forward and backward."""
+        """One forward and backward pass."""
         self.module.zero_grad()
         self.inputs.grad = None
         self.forward().float().square().mean().backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def inference(self) -> None:
-        """Forward."""
+        """One forward pass without gradients."""
         self.forward()
 
     @property
     def given(self) -> list[Tensor]:
-        """What is there anyway; the output of a projection is not, but is kept for its gradient."""
+        """Tensors that do not count as kept: parameters and images, not a projection's output."""
         return [*self.module.parameters(), *([self.inputs] if self.setting.part == "model" else [])]
 
 
 class Formula(nn.Module):
-    """KArAt's low-rank operator as the paper writes it: W Φ̂(A) of all pairs, and then V."""
+    """KArAt's low-rank operator as the paper writes it: W Φ̂(A) for all pairs, then times V."""
 
     def __init__(self, operator: Operator) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class Formula(nn.Module):
 
 
 def prepare_step(setting: Setting, implementation: str) -> Call:
-    """A step, for `peak_bytes`."""
+    """A step to call, for `peak_bytes`."""
     return Subject(setting, implementation).step
 
 
@@ -148,14 +148,14 @@ def make_model(setting: Setting, implementation: str) -> nn.Module:
 
 
 def attention_of(model: nn.Module) -> nn.Module:
-    """Attention of the first block without the projections around it."""
+    """The attention of the first block without its projections."""
     attention: nn.Module = model.blocks[0].attn  # type: ignore[index,union-attr]
     attention.qkv, attention.proj = nn.Identity(), nn.Identity()
     return attention
 
 
 def implementations(setting: Setting) -> tuple[list[str], list[str]]:
-    """Names of those that can run here, softmax first, and why the others cannot."""
+    """Names of the implementations that run here, softmax first, and why others do not."""
     operator = make_model(setting, "reference").blocks[0].attn.operator  # type: ignore[index,union-attr]
     shape = setting.config.shape()
     narrow = torch.empty(

@@ -1,9 +1,9 @@
-"""Whether the driver of a long study grows: its memory by trials ended, on a real Ray.
+"""Memory of the driver of a long study, by the number of ended trials, with a real Ray.
 
     python -m benchmarks.driver_memory --trials 500 --epochs 10
 
-Journal, sampler, Ray Tune and MLflow's view are the real ones; an epoch is 0.02 s of a stand-in, so
-that most of the time is the engine's own. A minute and a half on 2 cores.
+Journal, sampler, Ray Tune and the MLflow view are real. A stand-in replaces training with epochs of
+0.02 s, so that most of the time is spent in the engine. 90 seconds on 2 cores.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from karat.journal.state import StudyState
 
 
 class Memory:
-    """Listens to a study; `read` has the memory of this process by trials ended, in bytes."""
+    """Listens to a study; `read` maps ended trials to the memory of this process in bytes."""
 
     def __init__(self, trials: int) -> None:
         self._marks = {round(share * trials) for share in MARKS}
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--trials", type=int, default=500, help="in all (500)")
-    parser.add_argument("--epochs", type=int, default=10, help="of each (10)")
+    parser.add_argument("--trials", type=int, default=500, help="total number (500)")
+    parser.add_argument("--epochs", type=int, default=10, help="per trial (10)")
     options = parser.parse_args(arguments)
     memory = Memory(options.trials)
     with (

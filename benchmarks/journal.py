@@ -1,9 +1,9 @@
-"""What a long study costs its driver: milliseconds an event, seconds to resume, memory.
+"""Cost of a long study for its driver: milliseconds per event, seconds to resume, memory.
 
     python -m benchmarks.journal --trials 500 --epochs 100 --metrics 20
 
-The study, its journal on disk, TPE and ASHA are the real ones; reports are made up, and there is
-no Ray, no MLflow and no training.
+The study, its journal on disk, TPE and ASHA are real. The reports are made up, without Ray, MLflow
+or training.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from karat.study.study import Study
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """A new process opens the study: seconds, and how much its memory grew."""
+    """Seconds that a new process takes to open the study, and the growth of its memory."""
 
     fold_s: float
     study_s: float
@@ -37,7 +37,7 @@ class Resumed:
 
 
 def resume(folder: Path, size: Size) -> Resumed:
-    """Open the study, as the driver of a resumed one does, then fold its journal alone."""
+    """Open the study as a resuming driver does, then fold its journal alone."""
     space, before = size.space(), resident_bytes()
     started = time.perf_counter()
     with Journal.open(folder) as journal:
@@ -49,8 +49,8 @@ def resume(folder: Path, size: Size) -> Resumed:
     return Resumed(fold_s=folded - opened, study_s=opened - started, grown_bytes=grown)
 
 
-def resume_anew(folder: Path, size: Size) -> Resumed:
-    """The same in a process of its own, whose memory holds nothing of the first run."""
+def resume_in_new_process(folder: Path, size: Size) -> Resumed:
+    """The same in a new process, whose memory contains nothing of the first run."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(resume, folder, size).result()
@@ -89,7 +89,7 @@ def text_of(data: dict[str, Any]) -> str:
         f"{data['trials']} trials x {data['epochs']} epochs x {data['metrics']} metrics; "
         f"the journal has {data['file_mib']:.1f} MiB",
         "",
-        "| step | milliseconds | median | mean | p99 |",
+        "| step (ms) | disk | median | mean | p99 |",
         "|---|---|---|---|---|",
     ]
     for step, both in data["ms"].items():
@@ -101,9 +101,9 @@ def text_of(data: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"memory (MiB) by trials ended: {memory}",
-            f"folded in {data['fold_s']:.2f} s; the study opened again in "
-            f"{data['study_reopened_s']:.2f} s, with {data['memory_of_reopened_mib']:.0f} MiB",
+            f"memory (MiB) by ended trials: {memory}",
+            f"journal folded in {data['fold_s']:.2f} s; study reopened in "
+            f"{data['study_reopened_s']:.2f} s, with {data['memory_of_reopened_mib']:.0f} MiB of memory",
         ]
     )
 
@@ -116,17 +116,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     plain = Size()
-    parser.add_argument("--trials", type=int, default=plain.trials, help="of the search (500)")
-    parser.add_argument("--epochs", type=int, default=plain.epochs, help="of each trial (100)")
-    parser.add_argument("--metrics", type=int, default=plain.metrics, help="of each epoch (20)")
-    parser.add_argument("--folder", type=Path, help="where the disk is (the system's temporary)")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument(
+        "--trials", type=int, default=plain.trials, help="trials of the search (500)"
+    )
+    parser.add_argument("--epochs", type=int, default=plain.epochs, help="epochs per trial (100)")
+    parser.add_argument("--metrics", type=int, default=plain.metrics, help="metrics per epoch (20)")
+    parser.add_argument(
+        "--folder", type=Path, help="folder on the disk to measure (the system's temporary folder)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
     size = Size(trials=options.trials, epochs=options.epochs, metrics=options.metrics)
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place) / "study"
         done = drive(folder, size)
-        data = data_of(size, done, resume_anew(folder, size), (folder / JOURNAL).stat().st_size)
+        data = data_of(
+            size, done, resume_in_new_process(folder, size), (folder / JOURNAL).stat().st_size
+        )
     print(json.dumps(data, indent=1) if options.json else text_of(data))
     return 0
 

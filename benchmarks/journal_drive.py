@@ -1,7 +1,7 @@
-"""A study driven without Ray, MLflow and training, and what each step of its driver costs.
+"""Drives a study without Ray, MLflow and training, and measures each step of its driver.
 
 Reports are made up. Each trial is better than the one before, so that ASHA compares all of them
-and stops none: every report comes.
+but stops none, and every report arrives.
 """
 
 import os
@@ -25,34 +25,34 @@ from karat.study.study import Study
 SPACE = Path(__file__).parent.parent / "search_spaces" / "fourier_grid.yaml"
 SLOTS = 4
 MIB = 2**20
-MARKS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # shares of the trials, after which memory is read
+MARKS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # shares of the trials after which memory is read
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How long a study is: trials of its search, epochs of each, metrics of each epoch."""
+    """Size of a study: trials of its search, epochs per trial, metrics per epoch."""
 
     trials: int = 500
     epochs: int = 100
     metrics: int = 20
 
     def space(self) -> Space:
-        """A shipped question with so many trials and epochs."""
+        """The space `fourier_grid` with this number of trials and epochs."""
         changes = {"search.trials": str(self.trials), "training.epochs": str(self.epochs)}
         return load_space(SPACE, changes)
 
 
 @dataclass
 class Times:
-    """Milliseconds of every call of one kind: in all, and without waiting for the disk."""
+    """Milliseconds of every call of one kind: in total, and without waiting for the disk."""
 
     all: "array[float]" = field(default_factory=lambda: array("d"))
     own: "array[float]" = field(default_factory=lambda: array("d"))
 
 
 class Disk:
-    """In the place of `os.fsync`: adds up how long it takes."""
+    """Replaces `os.fsync`, and adds up how long it takes."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -65,12 +65,12 @@ class Disk:
 
 
 class Drive:
-    """An engine's stand-in: slots in turn, one epoch at a time, to the end of the search.
+    """Replaces the engine: runs the slots in turn, one epoch at a time, to the end of the search.
 
     Args:
-        study: what is driven.
-        size: of it.
-        disk: what its journal waits for.
+        study: the study to drive.
+        size: its size.
+        disk: measures how long its journal waits for the disk.
     """
 
     def __init__(self, study: Study, size: Size, disk: Disk) -> None:
@@ -80,7 +80,7 @@ class Drive:
         self.memory: dict[int, int] = {}
 
     def run(self) -> None:
-        """All trials of the search."""
+        """Run all trials of the search."""
         trials = self._size.trials
         marks = {round(share * trials) for share in MARKS}
         running: list[tuple[int, int]] = []
@@ -132,6 +132,6 @@ def drive(folder: Path, size: Size) -> Drive:
 
 
 def resident_bytes() -> int:
-    """Of this process."""
+    """Resident memory of this process."""
     size: int = psutil.Process().memory_info().rss
     return size

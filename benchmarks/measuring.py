@@ -1,4 +1,4 @@
-"""How the benchmarks measure: time in turns, bytes kept for the backward pass, peak of memory."""
+"""How the benchmarks measure: alternating times, bytes kept for the backward pass, peak memory."""
 
 import gc
 import math
@@ -21,12 +21,12 @@ Call = Callable[[], Any]
 
 
 def in_turns(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every call in every round, after one that warms up.
+    """Milliseconds of every call in every round, after a warm-up call.
 
-    A short call is repeated within a measurement, so that what threads of the call before still
-    do (they wait actively for a while) counts little.
-    All are measured in each round, in an order drawn anew, so that a slow moment of the machine
-    meets all of them and none always follows the same one, whose memory it would find.
+    A short call is repeated within a measurement, so that threads of the previous call, which spin
+    for a while before they sleep, count little. Each round measures all calls in a new random
+    order, so that a slow moment of the machine affects all of them, and no call always finds the
+    memory that the same other call left.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     repeats = {}
@@ -41,9 +41,9 @@ def in_turns(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
 
 
 def milliseconds(call: Call, repeats: int = 1) -> float:
-    """Of one call: on a device by its events, on a CPU the time of all its threads.
+    """Milliseconds of one call: on a GPU by CUDA events, on a CPU the CPU time of all its threads.
 
-    CPU time leaves out what other programs take; while a thread waits for another one it counts.
+    CPU time does not include other programs, but includes a thread that spins while it waits.
     """
     if DEVICE == "cpu":
         started = time.process_time()
@@ -66,7 +66,7 @@ def ratio(times: list[float], others: list[float]) -> float:
 
 
 def quartiles(times: list[float]) -> tuple[float, float]:
-    """The first and the third."""
+    """The first and the third quartile."""
     if len(times) < 2:
         return times[0], times[0]
     first, _, third = statistics.quantiles(times, n=4)
@@ -74,7 +74,7 @@ def quartiles(times: list[float]) -> tuple[float, float]:
 
 
 def saved_bytes(call: Callable[[], Tensor], given: list[Tensor]) -> int:
-    """What autograd keeps for the backward pass of a call, each memory once, but for `given`."""
+    """Bytes that autograd keeps for the backward pass, each storage once, without `given`."""
     known = {tensor.untyped_storage().data_ptr() for tensor in given}
     kept: dict[int, Any] = {}
 
@@ -91,13 +91,13 @@ def saved_bytes(call: Callable[[], Tensor], given: list[Tensor]) -> int:
 
 
 def peak_bytes(prepare: Callable[..., Call], *arguments: Any) -> int | None:
-    """The highest memory of a call above that before it: the device's, or of a process on a CPU.
+    """Peak memory of a call above the memory before it: of the GPU, or of a process on a CPU.
 
-    On a CPU the call runs in a new process, whose memory holds nothing of earlier calls. None
-    where the system does not tell (no /proc).
+    On a CPU the call runs in a new process, whose memory contains nothing of earlier calls. None
+    if the system does not report it (no /proc).
 
     Args:
-        prepare: a function of a module, which gives the call.
+        prepare: a function of a module that returns the call.
         arguments: its arguments; must be picklable.
     """
     if DEVICE == "cuda":
@@ -119,7 +119,7 @@ def peak_bytes(prepare: Callable[..., Call], *arguments: Any) -> int | None:
     except EOFError:
         child.join()
         raise RuntimeError(
-            f"the process that measures memory ended with {child.exitcode}"
+            f"the process that measures memory exited with status {child.exitcode}"
         ) from None
     child.join()
     return found
@@ -128,7 +128,7 @@ def peak_bytes(prepare: Callable[..., Call], *arguments: Any) -> int | None:
 def _peak_of_process(answer: Any, prepare: Callable[..., Call], arguments: tuple[Any, ...]) -> None:
     call = prepare(*arguments)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the highest is now the present one
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, VmHWM, to the current size
     before = _memory("VmRSS")
     call()
     answer.send(_memory("VmHWM") - before)
@@ -141,7 +141,7 @@ def _memory(name: str) -> int:
 
 
 def machine() -> str:
-    """Processor or device, threads, and torch's version."""
+    """Processor or GPU, cores, threads, and the version of torch."""
     name = platform.machine()
     if DEVICE == "cuda":
         name = torch.cuda.get_device_name()

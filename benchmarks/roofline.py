@@ -1,11 +1,11 @@
-"""The least time that attention alone could take on this CPU, and what it takes.
+"""The least time that attention alone could take on this CPU, and the time that it takes.
 
     python -m benchmarks.roofline --grid-size 3
 
-The floor is the larger of two: operations at the rate of torch's matrix product, and bytes at the
-rate of a copy; both are measured in the same run, in CPU time, as the kernels are. Operations are
-counted for forward and backward, per score (a pair of tokens in a head); an elementwise operation
-counts as one multiply-add.
+The floor is the larger of two times: the operations at the rate of torch's matrix product, and the
+bytes at the rate of a copy. Both rates are measured in the same run as the kernels, in CPU time.
+Operations are counted for forward and backward, per score (a pair of tokens in a head); an
+elementwise operation counts as one multiply-add.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import torch
 from benchmarks.attention_subjects import FORMULA, SOFTMAX, Setting, Subject
 from benchmarks.measuring import DEVICE, in_turns, machine
 
-SINE, EXPONENTIAL = 40, 12  # elementwise operations of one evaluation: a sine with its cosine
+SINE, EXPONENTIAL = 40, 12  # elementwise operations per evaluation; a sine includes its cosine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Forward and backward: operations per score, and bytes to and from memory at the least."""
+    """Forward and backward: operations per score, and the least bytes to and from memory."""
 
     products: float
     elementwise: float
@@ -32,14 +32,14 @@ class Work:
 
 
 def work_of(name: str, setting: Setting) -> Work:
-    """What an implementation has to do.
+    """The work of one implementation.
 
     Matrix products, as multiply-adds per score, with head width D, G frequencies and F = 2 G
     features of R outputs:
 
-    * softmax: 2 D forward; 5 D backward, which forms the scores again.
+    * softmax: 2 D forward; 5 D backward, which computes the scores again.
     * recompute: D + F R forward; D + 3 F R + 2 D backward (scores and rows again, gradients of
-      weights and of features, of q and k). What goes by N R D is less than a tenth and left out.
+      weights and of features, of q and k). Terms in N R D are less than a tenth and ignored.
     * formula: D + F R + R + D forward; twice that backward.
 
     Bytes: q, k and v are read twice and their gradients written once, the output is written and
@@ -51,7 +51,7 @@ def work_of(name: str, setting: Setting) -> Work:
     features = 2 * grid
     tensor = 4 * setting.batch_size * setting.tokens * shape["embed_dim"]
     least = (2 * 3 + 3 + 2) * tensor
-    sines = 2 * (SINE + 4 * (grid - 1)) + features  # in both passes; angle addition; pull back
+    sines = 2 * (SINE + 4 * (grid - 1)) + features  # both passes, angle addition; gradients
     if name == SOFTMAX:
         return Work(products=7 * width, elementwise=2 * EXPONENTIAL + 8, bytes_moved=least)
     if name == FORMULA:
@@ -63,18 +63,18 @@ def work_of(name: str, setting: Setting) -> Work:
 
 
 def scores_of(setting: Setting) -> int:
-    """B H N N."""
+    """The number of scores, B H N N."""
     return setting.batch_size * setting.config.shape()["num_heads"] * setting.tokens**2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__)
-    parser.add_argument("--grid-size", type=int, default=3, help="G, Fourier (3)")
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
+    parser.add_argument("--grid-size", type=int, default=3, help="G of the Fourier basis (3)")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements per implementation (7)")
     options = parser.parse_args(arguments)
     if DEVICE != "cpu":
-        print("error: the counts are those of the CPU's kernels", file=sys.stderr)
+        print("error: the counts hold only for the CPU kernels; run without CUDA", file=sys.stderr)
         return 2
     setting = Setting(part="operator", batch_size=16, grid_size=options.grid_size)
     names = (SOFTMAX, "recompute", FORMULA)
@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "of CPU time\n"
     )
     print(
-        "| implementation | products | elementwise | MB moved | floor (ms) | measured | over floor |"
+        "| implementation | products | elementwise | MB moved | floor (ms) | measured (ms) "
+        "| measured / floor |"
     )
     print("|---|---|---|---|---|---|---|")
     for name in names:

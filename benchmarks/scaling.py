@@ -1,11 +1,11 @@
-"""Where one driver stops being enough: a plan on 1 to 10,000 workers of a virtual clock.
+"""How many workers one driver can serve: a plan on 1 to 10,000 workers on a virtual clock.
 
     python -m benchmarks.scaling                                # a table
-    python -m benchmarks.scaling --out docs/scaling.png         # and its image
+    python -m benchmarks.scaling --out docs/scaling.png         # and its figure
 
-The driver takes reports one after the other and needs `--driver-ms` for each, with all that comes
-with it (Ray Tune's part, the journal, the next trial). Plan and early stopping are the real ones,
-curves are modelled; `python -m karat simulate` runs the journal too.
+The driver handles reports one after the other and needs `--driver-ms` for each, including Ray Tune,
+the journal and the next trial. Plan and early stopping are real, curves are modelled.
+`python -m karat simulate` also runs the journal.
 """
 
 import argparse
@@ -25,7 +25,7 @@ EPOCHS_S = (1.0, 10.0, 60.0, 600.0)
 def speed_ups(
     trials: int, driver_s: float, workers: Sequence[int]
 ) -> dict[float, list[tuple[int, float]]]:
-    """How many workers' work is done in the study's time, by seconds of an epoch and workers."""
+    """Speed-up over one worker for each number of workers, by the seconds of an epoch."""
     space = load_space(SPACE, {"search.trials": str(trials), "search.sampler": "random"})
     schedule = arms_in_order(space, 0)
     lengths = dict.fromkeys(space.arms, 10)
@@ -38,7 +38,7 @@ def speed_ups(
 
 
 def draw(found: dict[float, list[tuple[int, float]]], driver_s: float, path: Path) -> None:
-    """The image: speed-up against workers, and where the driver is full."""
+    """Write the figure: speed-up against workers, and the limit of the driver."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -65,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--trials", type=int, default=30_000, help="of the search (30,000)")
-    parser.add_argument("--driver-ms", type=float, default=10, help="for a report (10)")
-    parser.add_argument("--out", type=Path, help="a PNG")
+    parser.add_argument("--trials", type=int, default=30_000, help="trials of the search (30,000)")
+    parser.add_argument("--driver-ms", type=float, default=10, help="driver time per report (10)")
+    parser.add_argument("--out", type=Path, help="PNG file for the figure")
     options = parser.parse_args(arguments)
     found = speed_ups(options.trials, options.driver_ms / 1e3, WORKERS)
     print("| workers | " + " | ".join(f"epochs of {each:g} s" for each in found) + " |")

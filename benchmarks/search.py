@@ -1,14 +1,14 @@
-"""What an engine adds to its trials: karat, Ray Tune with OptunaSearch, and Optuna alone.
+"""The overhead of an engine per trial: karat, Ray Tune with OptunaSearch, and Optuna alone.
 
     python -m benchmarks.search            # a table, in under 3 minutes on 2 cores
     python -m benchmarks.search --json
 
-All three run the same objective in one go: 5 reports of 0.2 s each, in which a thread multiplies
-matrices. karat writes its journal and keeps MLflow's view up to date; Ray Tune runs a function
-trainable, as its manual shows; Optuna runs threads and writes nothing. Overhead is slot time in
-which nothing was trained, for each trial, from when trials can be asked for to the last one's end;
-`steady` leaves out the first trial of each slot, which waits for a process. A function trainable
-starts a process for every trial, so Ray Tune does fewer trials here.
+All three run the same objective, one after the other: 5 reports of 0.2 s each, in which a thread
+multiplies matrices. karat also writes its journal and keeps MLflow up to date. Ray Tune runs a
+function trainable, as its manual shows. Optuna runs threads and writes nothing. Overhead is the
+slot time per trial in which nothing is trained, from the moment at which trials can be started to
+the end of the last one. `steady` excludes the first trial of each slot, which waits for a process.
+A function trainable starts a process for every trial, so Ray Tune runs fewer trials here.
 """
 
 import argparse
@@ -90,12 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--trials", type=int, default=120, help="of karat (120)")
-    parser.add_argument("--ray-trials", type=int, default=8, help="of Ray Tune (8)")
-    parser.add_argument("--optuna-trials", type=int, default=40, help="of Optuna (40)")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--trials", type=int, default=120, help="trials of karat (120)")
+    parser.add_argument("--ray-trials", type=int, default=8, help="trials of Ray Tune (8)")
+    parser.add_argument("--optuna-trials", type=int, default=40, help="trials of Optuna (40)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # the view writes beside the studies
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # so that MLflow's database is beside the studies
     with tempfile.TemporaryDirectory() as place:
         searches = search_by_all(
             Path(place), options.trials, options.ray_trials, options.optuna_trials

@@ -1,4 +1,4 @@
-"""The same search by karat, by Ray Tune with OptunaSearch as its manual shows, and by Optuna alone."""
+"""The same search by karat, by Ray Tune with OptunaSearch (as in its manual), and by Optuna alone."""
 
 import shutil
 import time
@@ -28,12 +28,12 @@ from karat.study.description import description
 from karat.study.study import Study
 from karat.tracking.supervisor import Dashboard
 
-RAY_TUNE_S = 100  # a loaded machine takes minutes for its trials; those that ended count
-SEEDS = 2  # of the confirmation, of the two arms
+RAY_TUNE_S = 100  # a busy machine takes minutes for its trials; those that ended count
+SEEDS = 2  # of the confirmation, for each of the two arms
 
 
 def space_source(trials: int, epochs: int = EPOCHS) -> dict[str, Any]:
-    """So many trials in all, of so many epochs: a search, and a confirmation with two seeds."""
+    """A search and a confirmation with two seeds, `trials` in total, of `epochs` each."""
     return {
         "study": "search-benchmark",
         "data": {"name": "digits"},
@@ -49,7 +49,7 @@ def space_source(trials: int, epochs: int = EPOCHS) -> dict[str, Any]:
 
 @contextmanager
 def karat_ready(folder: Path, source: dict[str, Any]) -> Iterator[tuple[Study, Engine]]:
-    """A new study, its view of MLflow and its engine, as `karat.cli.driver` has them, before they run."""
+    """A new study and its engine with the MLflow view, set up as in `karat.cli.driver`, not run."""
     space = SpaceFile(Document(source, {}), "benchmark").read()
     with Journal.open(folder / space.name) as journal:
         study = Study(space, journal, folder / space.name)
@@ -62,7 +62,7 @@ def karat_ready(folder: Path, source: dict[str, Any]) -> Iterator[tuple[Study, E
 
 
 def by_karat(folder: Path, trials: int) -> Search:
-    """The whole of it: journal, sampler, MLflow's view in its process."""
+    """All of karat: journal, sampler, and the MLflow view in its process."""
     started = time.time()
     with karat_ready(folder, space_source(trials)) as (study, engine):
         ready = time.time()
@@ -87,7 +87,7 @@ def by_karat(folder: Path, trials: int) -> Search:
 
 
 def objective_of_ray(config: dict[str, Any]) -> None:
-    """A function trainable, as the manual has it."""
+    """A function trainable, as Ray Tune's manual shows it."""
     import torch
     from ray import tune
 
@@ -100,7 +100,7 @@ def objective_of_ray(config: dict[str, Any]) -> None:
 
 
 def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
-    """`Tuner` with `OptunaSearch`; in a local Ray as closed as karat's."""
+    """`Tuner` with `OptunaSearch`, on a local Ray that is closed to the network like karat's."""
     started = time.time()
     from karat.execution.local_ray import close_environment, start_ray
     from karat.system.tempdir import make_tempdir
@@ -152,7 +152,7 @@ def by_ray_tune(folder: Path, trials: int, slots: int) -> Search:
 
 
 def by_optuna(trials: int, slots: int) -> Search:
-    """`study.optimize` with as many threads as there are slots; nothing is written anywhere."""
+    """`study.optimize` with one thread per slot and no storage."""
     started = time.time()
     import optuna
 

@@ -1,7 +1,8 @@
-"""One objective for three engines: a stand-in for training, of a known length and response.
+"""One objective for three engines: replaces training by work of a known duration and result.
 
-An epoch takes 0.2 s, in which it multiplies matrices on one thread, as training would: engines and
-trials share the processors. The value nears a plateau that the learning rate and the arm decide.
+An epoch takes 0.2 s and multiplies matrices on one thread, so that engines and trials compete for
+the cores as they do in training. The value approaches a plateau that depends on the learning rate
+and the arm.
 """
 
 import math
@@ -14,18 +15,18 @@ PLATEAUS = {"softmax": 0.90, "fourier": 0.95}
 
 
 def value_of(basis: str, learning_rate: float, epoch: int) -> float:
-    """After `epoch` epochs; the highest in the end is `best_possible`."""
+    """The value after `epoch` epochs; the highest final value is `best_possible`."""
     distance = math.log(learning_rate / BEST) / math.log(HIGH / LOW)
     return (PLATEAUS[basis] - 0.2 * distance**2) * (1 - math.exp(-epoch))
 
 
 def best_possible() -> float:
-    """What a perfect search finds."""
+    """The final value that a perfect search finds."""
     return value_of("fourier", BEST, EPOCHS)
 
 
 def work(seconds: float = EPOCH_S) -> float:
-    """Multiply matrices for so long, and return how long it was."""
+    """Multiply matrices for this time, and return the seconds that it took."""
     import torch
 
     started = time.perf_counter()
@@ -37,7 +38,7 @@ def work(seconds: float = EPOCH_S) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A trial's end: seconds since the search began, its value, seconds in which it trained."""
+    """The end of a trial: seconds since the search began, its value, seconds of training."""
 
     at_s: float
     value: float
@@ -46,14 +47,14 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What one engine did.
+    """The result of one engine.
 
     Args:
         name: of the engine.
-        ended: trials that gave a value, in order.
-        failed: trials that gave none.
-        start_s: before its first trial could be asked for.
-        wall_s: from there to the last trial's end.
+        ended: trials that returned a value, in order.
+        failed: the number of trials that returned none.
+        start_s: seconds before the first trial could be started.
+        wall_s: seconds from then to the end of the last trial.
         slots: trials at a time.
     """
 
@@ -66,13 +67,13 @@ class Search:
 
     @property
     def overhead_s_per_trial(self) -> float:
-        """Slot time in which nothing was trained, for each trial."""
+        """Slot time per trial in which nothing was trained."""
         trained = sum(each.trained_s for each in self.ended)
         return (self.wall_s * self.slots - trained) / (len(self.ended) + self.failed)
 
     @property
     def steady_s_per_trial(self) -> float | None:
-        """The same after the first trial of each slot, which waits for its process; None without."""
+        """The same without the first trial of each slot, which waits for a process, or None."""
         first, rest = self.ended[: self.slots], self.ended[self.slots :]
         if not rest:
             return None
@@ -80,5 +81,5 @@ class Search:
         return (slot_s - sum(each.trained_s for each in rest)) / len(rest)
 
     def best_at(self, seconds: float) -> float | None:
-        """The best value of the trials that had ended by then."""
+        """The best value of the trials that had ended after this time; None if none had."""
         return max((each.value for each in self.ended if each.at_s <= seconds), default=None)

@@ -1,4 +1,7 @@
-"""karat's worker with the benchmark's objective in it; loads Ray, so only once that is closed."""
+"""karat's worker with the benchmark's objective.
+
+Importing it loads Ray, so Ray's environment must be closed first (`close_environment`).
+"""
 
 from typing import Any
 
@@ -8,11 +11,11 @@ from karat.training.segment import Segment
 
 
 class StandIn:
-    """In the place of `karat.training.worker.SegmentWorker`: an epoch is the benchmark's objective.
+    """Replaces `karat.training.worker.SegmentWorker`: an epoch is the benchmark's objective.
 
     Args:
-        segment: of a trial.
-        epoch_s: seconds of an epoch.
+        segment: the segment of a trial to run.
+        epoch_s: seconds per epoch.
     """
 
     def __init__(self, segment: Segment, epoch_s: float) -> None:
@@ -31,7 +34,7 @@ class StandIn:
 
 
 class StandInTrainable(SegmentTrainable):
-    """karat's trainable, with the stand-in."""
+    """karat's trainable with `StandIn` as its worker."""
 
     epoch_s = EPOCH_S
 
@@ -46,6 +49,6 @@ class StandInTrainable(SegmentTrainable):
 
 
 class ShortStandInTrainable(StandInTrainable):
-    """The same with epochs as short as an engine's own work for one."""
+    """The same with epochs that are as short as the engine's work for one epoch."""
 
     epoch_s = 0.02

@@ -1,9 +1,9 @@
-"""How far MLflow is behind a journal that grows by ten events a second.
+"""How far MLflow lags behind a journal that grows by ten events per second.
 
     python -m benchmarks.view_lag --seconds 30
 
-Starts a local MLflow server and the view as a study does, writes a made-up journal beside them,
-and asks the server again and again which reports it shows.
+Starts a local MLflow server, and the view as a study starts it; writes a made-up journal, and polls
+the server for the reports that it shows.
 """
 
 import argparse
@@ -30,7 +30,7 @@ Place = tuple[int, int]  # trial and epoch
 
 
 def events(plan: journals.Plan) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Trials without end, several at a time, in the order in which a driver would tell of them."""
+    """Events of an endless series of trials, several at a time, in the order of a real driver."""
     arms = journals.arms_of(plan)
     asked = 0
     while True:
@@ -57,7 +57,7 @@ def events(plan: journals.Plan) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def write(folder: Path, seconds: float, written: dict[Place, float]) -> None:
-    """The journal of a study that goes on for so long; `written` tells when each report came."""
+    """Write the journal of a study for this time; `written` gets the time of each report."""
     plan = journals.Plan()
     with Journal.open(folder) as journal:
         journal.append("study_created", **journals.created(plan, journals.arms_of(plan)))
@@ -73,7 +73,7 @@ def write(folder: Path, seconds: float, written: dict[Place, float]) -> None:
 
 
 def look(client: Any, name: str, shown: dict[Place, float]) -> None:
-    """Note the reports that the server shows now for the first time."""
+    """Add the reports that the server now shows for the first time to `shown`."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return
@@ -87,7 +87,7 @@ def look(client: Any, name: str, shown: dict[Place, float]) -> None:
 
 
 def lags(folder: Path, uri: str, seconds: float) -> list[float]:
-    """Seconds between the writing of each report and its being shown."""
+    """Seconds from the writing of each report until MLflow shows it."""
     from mlflow import MlflowClient
 
     written: dict[Place, float] = {}
@@ -114,7 +114,7 @@ def lags(folder: Path, uri: str, seconds: float) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=30, help="how long the journal grows")
+    parser.add_argument("--seconds", type=float, default=30, help="how long the journal grows (30)")
     options = parser.parse_args()
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
     with tempfile.TemporaryDirectory() as place, mlflow_server(Path(place)) as server:
@@ -123,7 +123,7 @@ def main() -> None:
         found = lags(folder, server.uri, options.seconds)
     settled = found[len(found) // 5 :]  # the view needs seconds to import MLflow
     print(
-        f"{len(found)} reports at {EVENTS_A_SECOND} events a second: behind by "
+        f"{len(found)} reports at {EVENTS_A_SECOND} events per second: lag "
         f"{statistics.median(settled):.1f} s (median), {max(settled):.1f} s at most; "
         f"{max(found):.1f} s while the view starts"
     )
