@@ -1,4 +1,4 @@
-"""Facts of the operating system and of this process: files, signals, secrets, memory, imports."""
+"""The operating system and this process: files, signals, secrets, memory, imports."""
 
 from karat.system.lazy_import import exports
 

@@ -1,4 +1,4 @@
-"""Checks that `karat doctor` makes: each returns what it found, or raises `CheckFailed` with what to do."""
+"""Checks for `karat doctor`: each returns what it found, or raises `CheckFailed` with a remedy."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from karat.errors import KaratError
 from karat.system.redact import without_secrets
 
-_CLOCKS_APART_S = 5.0
+_MAX_CLOCK_OFFSET_S = 5.0
 
 Check = tuple[str, Callable[[], str]]
 
 
 class CheckFailed(KaratError):
-    """A check that fails: what is wrong, and what to do."""
+    """A check failed: what is wrong, and what to do about it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check came to."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -28,25 +28,25 @@ class Finding:
 
 
 def examine(checks: Iterable[Check]) -> list[Finding]:
-    """Make every check, whatever becomes of those before."""
-    return [_made(name, check) for name, check in checks]
+    """Run every check, even if an earlier one fails."""
+    return [_run(name, check) for name, check in checks]
 
 
-def _made(name: str, check: Callable[[], str]) -> Finding:
+def _run(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, check())
     except (KaratError, OSError) as error:
         return Finding(name, False, without_secrets(" ".join(str(error).split())))
 
 
-def check_clocks(apart_s: Mapping[str, float], than: str = "here") -> str:
-    """Clocks of nodes agree, so that times in a study can be read.
+def check_clocks(offsets_s: Mapping[str, float], reference: str = "here") -> str:
+    """The clocks of all nodes agree, so that times in a study can be compared.
 
     Args:
-        apart_s: how far each node's differs.
-        than: from whose.
+        offsets_s: node to the offset of its clock.
+        reference: the machine whose clock the offsets are measured against.
     """
-    wrong = [f"{n} by {s:+.0f} s" for n, s in apart_s.items() if abs(s) > _CLOCKS_APART_S]
+    wrong = [f"{n} by {s:+.0f} s" for n, s in offsets_s.items() if abs(s) > _MAX_CLOCK_OFFSET_S]
     if wrong:
-        raise CheckFailed(f"clocks differ from {than}: {', '.join(wrong)}; have NTP set up there")
-    return f"within {_CLOCKS_APART_S:.0f} s of {than}"
+        raise CheckFailed(f"clocks differ from {reference}: {', '.join(wrong)}; set up NTP there")
+    return f"within {_MAX_CLOCK_OFFSET_S:.0f} s of {reference}"

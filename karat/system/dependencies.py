@@ -1,4 +1,4 @@
-"""What karat needs of Python and of other packages, as its distribution declares it."""
+"""The versions of Python and of other packages that karat's distribution declares."""
 
 import importlib.metadata
 import tomllib
@@ -20,8 +20,8 @@ class Dependencies:
     """Versions that karat is tested with.
 
     Args:
-        python: versions of Python.
-        packages: what may be installed, by the package's name.
+        python: allowed versions of Python.
+        packages: name of a package to its allowed versions.
     """
 
     python: SpecifierSet
@@ -29,20 +29,21 @@ class Dependencies:
 
 
 def declared() -> Dependencies:
-    """From pyproject.toml beside the code, else from the metadata of what is installed.
+    """From the `pyproject.toml` of a checkout, otherwise from the metadata of the installed package.
 
     Raises:
-        KaratError: there is neither.
+        KaratError: both are missing.
     """
     project = tomllib.loads(PROJECT.read_text()).get("project", {}) if PROJECT.is_file() else {}
-    if project.get("name") == DISTRIBUTION:  # and not of those into whose folder it was installed
+    # `pip install --target` can place karat beside the pyproject.toml of another project.
+    if project.get("name") == DISTRIBUTION:
         return _read(project["requires-python"], project["dependencies"])
     try:
         found = importlib.metadata.metadata(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError as error:
         raise KaratError(
-            f"neither {PROJECT} nor an installed {DISTRIBUTION} says what karat needs; "
-            f"copy that file too, or install {DISTRIBUTION}"
+            f"the versions that karat needs are unknown: {PROJECT} is missing and "
+            f"{DISTRIBUTION} is not installed; copy that file, or install {DISTRIBUTION}"
         ) from error
     return _read(found["Requires-Python"], found.get_all("Requires-Dist") or ())
 

@@ -1,4 +1,4 @@
-"""How much room a study may take: `resources.disk_gb`."""
+"""The disk space that a study may use: `resources.disk_gb`."""
 
 import errno
 import os
@@ -11,25 +11,25 @@ GB = 10**9
 
 @dataclass(frozen=True, slots=True)
 class DiskBudget:
-    """Bytes that the checkpoints of a study may take together.
+    """The limit on all files in a study's folder, checked before a checkpoint is written.
 
     Args:
-        folder: of the study.
-        gb: the budget, in units of 10^9 bytes.
+        folder: the study's folder.
+        gb: the limit, in units of 10^9 bytes.
     """
 
     folder: Path
     gb: float
 
     def used(self) -> int:
-        """Bytes in the study's folder now."""
+        """Bytes in the study's folder at the moment."""
         return sum(_sizes(self.folder))
 
     def check(self, more: int) -> None:
-        """Refuse to write `more` bytes that would not fit.
+        """Refuse to write `more` bytes if they exceed the limit.
 
         Raises:
-            OSError: EDQUOT, as a disk's quota would; the message names the setting.
+            OSError: EDQUOT, the error of a disk quota; the message names the setting.
         """
         used = self.used()
         if used + more > self.gb * GB:
@@ -43,7 +43,7 @@ class DiskBudget:
 def _sizes(folder: Path) -> Iterator[int]:
     try:
         entries = list(os.scandir(folder))
-    except FileNotFoundError:  # another worker's folder, dropped meanwhile
+    except FileNotFoundError:  # another worker has just deleted its checkpoints
         return
     for entry in entries:
         try:

@@ -1,4 +1,4 @@
-"""Where a study ran: versions, code and hardware, for the record."""
+"""A description of where a study ran: versions, code and hardware."""
 
 import importlib.metadata
 import os
@@ -15,7 +15,7 @@ _NO_CHECKOUT = {"commit": "not a git checkout", "altered": False}
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions of what counts, karat's own commit and whether it was altered, and the hardware."""
+    """Versions of packages, karat's commit, whether its checkout was modified, and the hardware."""
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -33,9 +33,10 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _git() -> dict[str, Any]:
-    def run(*words: str) -> str:
+    def run(*arguments: str) -> str:
+        # Without optional locks, `git status` cannot disturb a git command of the user.
         done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(CODE), *words],
+            ["git", "--no-optional-locks", "-C", str(CODE), *arguments],
             capture_output=True,
             text=True,
             timeout=10,
@@ -43,7 +44,7 @@ def _git() -> dict[str, Any]:
         )
         return done.stdout.strip()
 
-    # Packages may lie within somebody else's checkout, whose commit says nothing of karat.
+    # Installed packages may lie inside another project's checkout; its commit is not karat's.
     if not (CODE / ".git").exists():
         return _NO_CHECKOUT
     try:

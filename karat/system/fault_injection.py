@@ -1,17 +1,25 @@
-"""Places at which a test can put a fault; without `KARAT_FAULT` they do nothing.
+"""Places in the code where a test can inject a fault; without `KARAT_FAULT` they do nothing.
 
-`KARAT_FAULT="reported.before@3=kill:/tmp/once"`: at the third time that a process comes to
-`reported.before` it is killed, unless the file is there, which is made first: so the fault
-happens once, however many processes come by; with `/tmp/once*4` four times, in four processes.
-Actions: `kill` (SIGKILL), `full` and `readonly` (OSError, as of a full or a read-only disk),
-`memory` (MemoryError), `hang`; for the place `metrics`: `nan`, `inf` or `missing` instead of the
-search's metric.
+`KARAT_FAULT="reported.before@3=kill:/tmp/once"` kills a process when it reaches the place
+`reported.before` for the third time. The process creates the file first, and a process that finds
+the file does nothing: the fault occurs once, in one process. `/tmp/once*4` allows four faults, in
+four processes.
 
-Places: every kind of event with `.before` (not on disk), `.written` (on disk, without effect) and
-`.after`; `journal.torn` (half of a line is on disk); `checkpoint.write.before`;
-`checkpoint.rename` and `checkpoint.manifest` with `.before` and `.after`; `step.before` and
-`trial7.step`, an epoch of any trial and of trial 7; `rank1.batch`, a batch in process 1 of a trial;
-`loader`, a process that loads data; `metrics`; `view.push.before` and `.after`.
+Actions: `kill` (SIGKILL), `full` and `readonly` (OSError of a full or a read-only disk), `memory`
+(MemoryError), `hang`; for the place `metrics`: `nan`, `inf` or `missing` for the search metric.
+
+| place | reached |
+|---|---|
+| KIND`.before`, `.written`, `.after` | before an event is on disk, before it has an effect, after it; for every kind of event |
+| `journal.torn` | with half of a line of the journal on disk |
+| `checkpoint.write.before` | before a checkpoint is written |
+| `checkpoint.rename.before`, `.after` | around the renaming of each of its files |
+| `checkpoint.manifest.before`, `.after` | around the writing of its manifest |
+| `step.before`, `trial7.step` | before an epoch of any trial, of trial 7 |
+| `rank1.batch` | before a batch on rank 1 of a trial |
+| `loader` | when a data loading process starts |
+| `metrics` | when the metrics of an epoch are known |
+| `view.push.before`, `.after` | around a write to MLflow |
 """
 
 import errno
@@ -30,10 +38,10 @@ _fault: re.Match[str] | None = None
 
 
 def use(text: str) -> None:
-    """Take a fault as `KARAT_FAULT` has it, in place of the one before; nothing for none.
+    """Replace the fault by one in the format of `KARAT_FAULT`; an empty text removes it.
 
     Raises:
-        ValueError: it is written wrongly.
+        ValueError: the text does not have that format.
     """
     global _fault
     _times.clear()
@@ -43,21 +51,22 @@ def use(text: str) -> None:
 
 
 def at(place: str) -> None:
-    """Let the fault happen if it belongs here and now."""
+    """Trigger the fault if it is due at this place."""
     if is_due(place):
         trigger()
 
 
 def is_due(place: str) -> bool:
-    """Whether the fault is to happen here and now; counts the visit."""
+    """Whether the fault is due at this place; counts the visit."""
     if _fault is None or _fault["place"] != place:
         return False
     _times[place] += 1
     if _times[place] != int(_fault["count"]):
         return False
-    for time_ in range(int(_fault["times"] or 1)):
+    for number in range(int(_fault["times"] or 1)):
         try:
-            Path(_fault["once"] + (f".{time_}" if time_ else "")).touch(exist_ok=False)
+            # An exclusive creation is atomic, so that of two processes only one gets the fault.
+            Path(_fault["once"] + (f".{number}" if number else "")).touch(exist_ok=False)
             return True
         except FileExistsError:
             continue
@@ -65,7 +74,7 @@ def is_due(place: str) -> bool:
 
 
 def corrupt_metric(place: str, metrics: dict[str, float], metric: str) -> dict[str, float]:
-    """Metrics of an epoch, in which the fault may have spoiled `metric`."""
+    """The metrics of an epoch; if the fault is due, `metric` is missing, NaN or infinite."""
     if not is_due(place):
         return metrics
     assert _fault is not None
@@ -76,7 +85,7 @@ def corrupt_metric(place: str, metrics: dict[str, float], metric: str) -> dict[s
 
 
 def trigger() -> None:
-    """The fault itself."""
+    """Perform the action of the fault."""
     assert _fault is not None
     action = _fault["action"]
     if action == "kill":
@@ -85,7 +94,7 @@ def trigger() -> None:
         number = errno.ENOSPC if action == "full" else errno.EROFS
         raise OSError(number, os.strerror(number))
     elif action == "memory":
-        raise MemoryError("a fault that a test put here")
+        raise MemoryError("a fault that a test injected")
     elif action == "hang":
         time.sleep(3600)
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and never through a link."""
+"""Atomic replacement of files, and refusal of symbolic links."""
 
 import os
 import tempfile
@@ -10,21 +10,20 @@ from karat.system import fault_injection
 
 
 def replace_file(path: Path, data: bytes, *, fault: str = "") -> None:
-    """Write a file under another name, wait until it is on disk, and rename it to its own.
+    """Write a temporary file, flush it to disk (fsync), and rename it to `path`.
 
-    Nobody ever sees half of it, also not after a power cut. The other name begins with `.NAME.`;
-    a kill leaves it behind.
+    No reader ever sees a part of the file, even after a power failure. The temporary name begins
+    with `.NAME.`; a process that is killed leaves it behind.
 
     Args:
-        path: the file's; its folder exists.
-        data: its new content.
-        fault: where a test may put a fault (`karat.system.fault_injection`): FAULT.before and
-            FAULT.after the rename.
+        path: the file; its folder exists.
+        data: the new content.
+        fault: place for `karat.system.fault_injection`: FAULT.before and FAULT.after the rename.
 
     Raises:
-        OSError: it could not be written; the older file, if there is one, is untouched.
+        OSError: the file could not be written; an older file of that name is unchanged.
     """
-    # A name that nobody else has: several processes may write one file at a time.
+    # A unique name, since several processes may replace the same file at the same time.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -44,27 +43,27 @@ def replace_file(path: Path, data: bytes, *, fault: str = "") -> None:
 
 
 def refuse_symlinks(paths: Iterable[Path], trees: Iterable[Path], but: str) -> None:
-    """Refuse files and folders of which one is a link, before anything is written.
+    """Refuse symbolic links, before anything is written.
 
     Args:
-        paths: there or not; what lies below them is not looked at.
-        trees: with all that lies below them.
+        paths: files and folders, which may be missing; the content of folders is not checked.
+        trees: folders that are checked with all their content; they may be missing.
         but: what may be a link, for the message.
 
     Raises:
-        InputError: which it is, and what to do.
+        InputError: the link, and what to do.
     """
     known = list(trees)
     for path in (*paths, *known, *(each for tree in known for each in _below(tree))):
         if path.is_symlink():
             raise InputError(
-                f"{path}: is a link to {os.readlink(path)}, and nothing is written through a link. "
-                f"Remove it, or put what it leads to in its place; only {but} may be a link"
+                f"{path}: is a symbolic link to {os.readlink(path)}, and karat writes through no "
+                f"link. Remove it, or replace it by its target; only {but} may be a link"
             )
 
 
 def _sync_folder(folder: Path) -> None:
-    """Wait until a rename in a folder is on disk."""
+    """Flush a rename in a folder to disk; the fsync of the file does not include its name."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -73,5 +72,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):  # goes into no link
+    for parent, folders, files in os.walk(
+        folder
+    ):  # lists links to folders, but does not enter them
         yield from (Path(parent, name) for name in (*folders, *files))

@@ -1,9 +1,8 @@
-"""Code that is loaded when it is first used: packages of ours, packages of others, and hooks into those.
+"""Imports that are delayed until first use, and hooks that run after the import of a package.
 
-For a package that is not ours `importlib.util.LazyLoader` is meant, but in Python 3.11 the second
-`import` of a package asks for its `__spec__`, which that takes for a use. To be told of an import is
-what `wrapt.register_post_import_hook` does; it takes longer to load than all that a file which is
-refused needs.
+Why not the existing tools: `importlib.util.LazyLoader` loads a package at its second `import`
+statement, since Python 3.11 looks up `__spec__` there and the loader counts that as a use.
+`wrapt.register_post_import_hook` takes longer to import than karat needs to refuse a wrong YAML file.
 """
 
 import importlib
@@ -18,12 +17,13 @@ _ASKED_BY_IMPORT = ("__spec__", "__class__")
 
 
 def exports(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that loads each of its public names when it is first used.
+    """The `__getattr__` of a package that loads each of its public names at first use.
 
     Args:
-        package: its name.
-        names: public name to the module of the package that defines it. No name may be a module's
-            too: once loaded, the module would stand in its place.
+        package: name of the package.
+        names: public name to the module of the package that defines it. A public name must not be
+            the name of a module in the package: the import system sets a loaded module as an
+            attribute of its package, so the module would replace it.
     """
 
     def get(name: str) -> Any:
@@ -36,30 +36,32 @@ def exports(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 class _Unloaded(ModuleType):
-    """A package before its code has run, which anything that is looked up in it makes run."""
+    """A package whose code has not run yet; it runs at the first look-up of an attribute."""
 
     def __getattribute__(self, name: str) -> Any:
         spec = super().__getattribute__("__spec__")
         if name in _ASKED_BY_IMPORT:
             return super().__getattribute__(name)
+        # First, since the package's code looks up its own attributes while it runs.
         self.__class__ = ModuleType  # type: ignore[assignment]
         try:
             spec.loader.exec_module(self)
         except BaseException:
-            del sys.modules[spec.name]  # as after any import that failed
+            del sys.modules[spec.name]  # as Python does after a failed import
             raise
         return getattr(self, name)
 
 
 def import_lazily(package: str) -> None:
-    """Make `import PACKAGE` cost nothing until something in the package is looked up.
+    """Delay the work of `import PACKAGE` until the first look-up of an attribute of the package.
 
-    `from PACKAGE import NAME` looks up. One thread at a time: another would find half of it.
+    `from PACKAGE import NAME` is a look-up. Not thread-safe: a second thread would see a package
+    that is only half loaded. Call `load` before other threads start.
     """
     if package in sys.modules:
         return
     spec = importlib.util.find_spec(package)
-    if spec is None:  # as whoever imports it will say
+    if spec is None:  # the import statement itself will raise the usual error
         return
     module = importlib.util.module_from_spec(spec)
     module.__class__ = _Unloaded
@@ -67,12 +69,12 @@ def import_lazily(package: str) -> None:
 
 
 def load(package: str) -> None:
-    """Load it now, before there are several threads."""
+    """Load a package that was imported lazily, before other threads start."""
     getattr(importlib.import_module(package), "__file__", None)
 
 
 def call_after_import(package: str, call: Callable[[ModuleType], None]) -> None:
-    """Call once with the package, after its import or, if it has been imported, at once."""
+    """Call `call` with the package: now if it is already imported, otherwise after its import."""
     if package in sys.modules:
         call(sys.modules[package])
     else:
@@ -80,7 +82,7 @@ def call_after_import(package: str, call: Callable[[ModuleType], None]) -> None:
 
 
 class _Finder:
-    """Finds one package as the finders after it do, and calls after its code has run."""
+    """Finds one package through the finders after it, and calls `call` after its code has run."""
 
     def __init__(self, package: str, call: Callable[[ModuleType], None]) -> None:
         self.package, self.call = package, call

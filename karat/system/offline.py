@@ -1,7 +1,7 @@
-"""No call to anywhere unless the user asks for it: telemetry and model hubs are off.
+"""Telemetry and model hubs are off unless the user turns them on.
 
-Set in the environment, so that it holds in every process that is started from here. A switch
-that the user has set is the user's.
+The switches are environment variables, so that child processes inherit them. A variable that the
+user has set is left alone.
 """
 
 import os
@@ -10,12 +10,12 @@ SWITCHES = {
     "DO_NOT_TRACK": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "HF_HUB_OFFLINE": "1",  # timm's weights
+    "HF_HUB_OFFLINE": "1",  # timm downloads pretrained weights from there
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 
 
 def go_offline() -> None:
-    """Put the switches into the environment; before ray, mlflow and timm are imported."""
+    """Set the switches; call this before ray, mlflow or timm is imported, which read them once."""
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)

@@ -1,19 +1,19 @@
-"""Where karat's own code lies, and how another process finds it."""
+"""The folder that holds karat's code, and how other processes find it."""
 
 import os
 import site
 from collections.abc import MutableMapping
 from pathlib import Path
 
-# The folder that holds the packages `karat` and `jobs`: a checkout, or an environment's packages.
+# The parent of the packages `karat` and `jobs`: a checkout, or site-packages.
 CODE = Path(__file__).resolve().parents[2]
 
 
 def add_to_python_path(environment: MutableMapping[str, str]) -> None:
-    """Let processes of this environment import karat, whatever folder they start in.
+    """Let child processes import karat from any working directory.
 
-    An environment into which karat is installed needs nothing: its packages in PYTHONPATH would
-    come before Python's own.
+    An installed karat needs no entry, and must not have one: site-packages in PYTHONPATH would take
+    precedence over the standard library.
     """
     installed = (
         Path(each).resolve() for each in (*site.getsitepackages(), site.getusersitepackages())

@@ -1,4 +1,4 @@
-"""How much memory this process has taken: of its GPU where it trains on one, else resident."""
+"""Peak memory of this process: allocated on the GPU if there is one, otherwise resident."""
 
 import contextlib
 from pathlib import Path
@@ -7,9 +7,9 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """From now on. `base` is what was there at the start, in bytes.
+    """The peak since the object was created. `base` is the memory in use at that time, in bytes.
 
-    On a GPU what torch has allocated counts, not what the driver and its context take.
+    On a GPU, this is the memory that torch has allocated, without the CUDA context.
     """
 
     def __init__(self) -> None:
@@ -20,14 +20,16 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self.base = torch.cuda.memory_allocated()
         elif STATUS.exists():
-            with contextlib.suppress(OSError):  # then it is the highest of the process's life
-                CLEAR.write_text("5")  # the highest is now the present one
+            # "5" resets VmHWM to VmRSS (man 5 proc). Where that is not permitted, the peak is that
+            # of the whole life of the process.
+            with contextlib.suppress(OSError):
+                CLEAR.write_text("5")
             self.base = _resident("VmRSS")
         else:
             self.base = 0
 
     def peak(self) -> int | None:
-        """The highest so far; None where the system does not tell."""
+        """The peak so far in bytes; None on systems without /proc."""
         import torch
 
         if self._on_gpu:

@@ -1,4 +1,4 @@
-"""Which process is meant, after it may have died and its number gone to another."""
+"""The identity of a process, which a later process with the same PID does not share."""
 
 import os
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process by host, number and start.
+    """A process by host, PID and start time.
 
     Args:
         host: name of the machine.
-        pid: its number there.
-        started: boot of the machine and clock ticks from it to the start of the process, where
-            Linux tells them, since these do not change when the clock is set.
+        pid: process ID on that machine.
+        started: on Linux, the boot ID of the machine and the clock ticks from boot to the start of
+            the process: unlike a time, these do not change when the clock is set. Elsewhere the
+            start time.
     """
 
     host: str
@@ -25,12 +26,12 @@ class ProcessIdentity:
 
     @classmethod
     def own(cls) -> Self:
-        """Of this process."""
+        """The identity of this process."""
         return cls(os.uname().nodename, os.getpid(), _started(os.getpid()))
 
     @classmethod
     def read(cls, values: Any) -> Self | None:
-        """From what `dataclasses.asdict` gave and a file kept; None if it is something else."""
+        """From a mapping that `dataclasses.asdict` made; None if the fields are missing or wrong."""
         try:
             found = cls(str(values["host"]), int(values["pid"]), str(values["started"]))
         except (KeyError, TypeError, ValueError):
@@ -39,12 +40,12 @@ class ProcessIdentity:
 
     @property
     def is_here(self) -> bool:
-        """Whether it runs, or ran, on this machine."""
+        """Whether the process runs, or ran, on this machine."""
         return self.host == os.uname().nodename
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs on this machine now; another process of its number is not it."""
+        """Whether the process runs on this machine now; False if its PID belongs to another one."""
         return self.is_here and psutil.pid_exists(self.pid) and _started(self.pid) == self.started
 
     def __str__(self) -> str:
@@ -54,6 +55,7 @@ class ProcessIdentity:
 def _started(pid: int) -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Field 2, the name, may hold spaces and brackets; field 22 is the start time (man 5 proc).
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return f"{boot} {fields[19]}"
     except (OSError, IndexError):

@@ -1,29 +1,29 @@
-"""A signal makes a launch leave off in good order, at whatever moment it comes."""
+"""Graceful shutdown of a launch on SIGINT, SIGTERM and SIGUSR1."""
 
 import os
 import signal
 from collections.abc import Callable
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
-
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Slurm sends USR1 before a time limit
 IGNORES_SIGTERM = "KARAT_IGNORES_SIGTERM"
 
 
 def ignore_sigterm_if_set() -> None:
-    """In a worker: leave SIGTERM to the driver where a scheduler sends it to every process of a job.
+    """In a worker: ignore SIGTERM if `KARAT_IGNORES_SIGTERM` is set.
 
-    Ray unblocks it in its workers, and would end them before they have written a checkpoint.
+    Slurm sends SIGTERM to every process of a job. The driver handles it and requests a pause. A
+    worker that handled it too would exit before it has written a checkpoint. To block the signal is
+    not enough, since Ray unblocks it in its workers.
     """
     if os.environ.get(IGNORES_SIGTERM):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class Interruption:
-    """Turns the first signal into a stop in good order; a second one ends the process at once.
+    """Turns the first signal into a graceful shutdown; a second one terminates the process.
 
-    `signal` is the name of the first, None before it; `stop`, where it is set, is then called.
+    `signal` is the name of the first signal, or None. `stop`, if set, is called at that signal.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Interruption:
         self.stop: Callable[[], None] | None = None
 
     def install(self) -> None:
-        """Catch the signals."""
+        """Install the handlers; call this after `ray.init`, which replaces SIGTERM's (Ray 2.60)."""
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
 

@@ -1,4 +1,4 @@
-"""A temporary folder for a launch, and the end of those that killed launches have left."""
+"""A temporary folder for a launch; folders that killed launches left behind are deleted."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ _ROOM_FOR_SOCKETS = 28
 
 
 def make_tempdir() -> Path:
-    """A new folder of ours alone, in the folder for temporary files."""
+    """A new folder that only this user can access, in the system's folder for temporary files."""
     parent = Path(_parent())
     for left in _left_behind(parent):
         shutil.rmtree(left, ignore_errors=True)
@@ -27,9 +27,9 @@ def make_tempdir() -> Path:
 
 
 def _parent() -> str:
-    """The folder for temporary files, or /tmp where its path leaves no room for Ray's sockets.
+    """The folder for temporary files, or /tmp if its path is too long for Ray's sockets.
 
-    A socket's path has at most 107 bytes, of which Ray's own names and ours take 79.
+    The path of a Unix socket has at most 107 bytes; the names that Ray and karat append have 79.
     """
     folder = tempfile.gettempdir()
     return folder if len(os.fsencode(folder)) <= _ROOM_FOR_SOCKETS else "/tmp"
@@ -40,7 +40,7 @@ def _left_behind(parent: Path) -> Iterator[Path]:
         try:
             found = folder.lstat()
             owner = ProcessIdentity.read(json.loads((folder / _OWNER).read_text()))
-        except (OSError, ValueError):  # somebody else's, or just being made
+        except (OSError, ValueError):  # another user's, or just being created
             continue
         ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
         if ours and owner is not None and owner.is_here and not owner.is_alive:

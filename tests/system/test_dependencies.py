@@ -1,4 +1,4 @@
-"""What karat needs is read where it is: from a checkout, or from what is installed."""
+"""Required versions come from the checkout, or from the metadata of the installed package."""
 
 import email
 import importlib.metadata
@@ -32,7 +32,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_checkout_says_it_in_its_project_file() -> None:
+def test_checkout_declares_versions_in_pyproject() -> None:
     needs = declared()
     for python in ("3.11.0", "3.12.1", "3.13.9"):
         assert needs.python.contains(python)
@@ -41,7 +41,7 @@ def test_checkout_says_it_in_its_project_file() -> None:
     assert "pytest" not in needs.packages
 
 
-def test_installed_distribution_says_it_in_its_metadata(
+def test_installed_distribution_declares_versions_in_its_metadata(
     no_checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch)
@@ -54,7 +54,7 @@ def test_installed_distribution_says_it_in_its_metadata(
     }
 
 
-def test_project_of_others_is_not_taken_for_ours(
+def test_pyproject_of_another_project_is_ignored(
     no_checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch)
@@ -62,7 +62,7 @@ def test_project_of_others_is_not_taken_for_ours(
     assert "2.14.1" in declared().packages["torch"]
 
 
-def test_neither_is_said_with_what_to_do(
+def test_missing_declaration_is_an_error_with_a_remedy(
     no_checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> None:

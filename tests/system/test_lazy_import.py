@@ -1,4 +1,4 @@
-"""A package is loaded when it is used, and torch is not needed for a plan."""
+"""A lazy package is loaded at first use, and checking a search space does not load torch."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package that leaves a file when its code runs."""
+    """A package that creates a file when its code runs."""
     folder = tmp_path / "slow_package"
     folder.mkdir()
     mark = tmp_path / "loaded"
@@ -25,7 +25,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_package_is_loaded_once_and_when_it_is_used(package: Path) -> None:
+def test_package_is_loaded_once_at_first_use(package: Path) -> None:
     import_lazily("slow_package")
     import slow_package  # type: ignore[import-not-found]
     import slow_package as again
@@ -37,7 +37,7 @@ def test_package_is_loaded_once_and_when_it_is_used(package: Path) -> None:
     assert sys.modules["slow_package"] is slow_package
 
 
-def test_part_of_a_package_loads_it(package: Path) -> None:
+def test_import_of_a_submodule_loads_the_package(package: Path) -> None:
     import_lazily("slow_package")
     from slow_package.part import half  # type: ignore[import-not-found]
 
@@ -45,13 +45,13 @@ def test_part_of_a_package_loads_it(package: Path) -> None:
     assert package.exists()
 
 
-def test_package_can_be_loaded_at_once(package: Path) -> None:
+def test_package_can_be_loaded_early(package: Path) -> None:
     import_lazily("slow_package")
     load("slow_package")
     assert package.exists()
 
 
-def test_package_that_fails_is_forgotten(package: Path) -> None:
+def test_package_that_fails_to_load_leaves_sys_modules(package: Path) -> None:
     package.touch()
     import_lazily("slow_package")
     with pytest.raises(FileExistsError):
@@ -59,7 +59,7 @@ def test_package_that_fails_is_forgotten(package: Path) -> None:
     assert "slow_package" not in sys.modules
 
 
-def test_missing_package_is_missing_when_it_is_imported() -> None:
+def test_missing_package_raises_when_it_is_imported() -> None:
     import_lazily("no_such_package")
     with pytest.raises(ModuleNotFoundError):
         load("no_such_package")

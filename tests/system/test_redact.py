@@ -1,4 +1,4 @@
-"""What is shown of errors and addresses holds no secret."""
+"""Errors and addresses are shown without secrets."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from karat.system.redact import secrets_in, shown_address, without_secrets
         "authentication with TOP/SECRET failed",
     ],
 )
-def test_secrets_of_addresses_headers_and_the_environment_are_hidden(
+def test_secrets_in_addresses_headers_and_the_environment_are_hidden(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "TOPSECRET")
@@ -28,7 +28,7 @@ def test_secrets_of_addresses_headers_and_the_environment_are_hidden(
     assert len(shown.split()) >= len(text.split()) - 1
 
 
-def test_password_of_the_address_is_hidden_where_it_stands_alone(
+def test_password_of_the_address_is_hidden_outside_of_an_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:p%40ssw0rd@host:5000")
@@ -41,7 +41,7 @@ def test_address_is_shown_without_user_and_query() -> None:
     assert shown_address("sqlite:////studies/mlflow.db") == "sqlite:////studies/mlflow.db"
 
 
-def test_address_that_is_none_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_address_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://[me:secret")
     assert "secret" not in without_secrets("Invalid url: http://[me:secret")
     assert without_secrets("nothing to hide") == "nothing to hide"
@@ -59,7 +59,7 @@ def test_address_that_is_none_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> N
         ("RAY_AUTH_TOKEN_PATH", "/run/secrets/ray_token"),
     ],
 )
-def test_settings_are_no_secrets(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_not_secrets(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     text = f"suspend: {value}, as {value}"
     assert without_secrets(text) == text
@@ -90,7 +90,7 @@ def test_short_secrets_are_hidden(name: str, value: str, monkeypatch: pytest.Mon
         "a Bearer of news",
     ],
 )
-def test_words_are_no_credentials(text: str) -> None:
+def test_words_are_not_credentials(text: str) -> None:
     assert without_secrets(text) == text
     assert secrets_in(text) == []
 
@@ -98,13 +98,13 @@ def test_words_are_no_credentials(text: str) -> None:
 @pytest.mark.parametrize(
     "header", ["Basic bWU6VE9QU0VDUkVU", "Bearer 0123456789ab", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"]
 )
-def test_credentials_of_a_header_are_hidden_though_nobody_knows_them(header: str) -> None:
+def test_unknown_credentials_in_a_header_are_hidden(header: str) -> None:
     kind = header.split()[0]
     assert without_secrets(f"sent '{header}'") == f"sent '{kind} ***'"
-    assert secrets_in(header) == [f"what follows {kind}"]
+    assert secrets_in(header) == [f"the credentials after {kind}"]
 
 
-def test_place_of_a_secret_is_named_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_of_a_secret_is_named_without_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:p%40ssw0rd@host:5000?token=f00ba7")
     assert secrets_in("p@ssw0rd and f00ba7, at http://you:pw@host") == [
         "the query of MLFLOW_TRACKING_URI",

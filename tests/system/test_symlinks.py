@@ -1,4 +1,4 @@
-"""Nothing is written through a link."""
+"""Nothing is written through a symbolic link."""
 
 import os
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PLACES = [
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """Everything below a folder: when it was changed, and its bytes."""
+    """Every path below a folder, with its modification time and content."""
     return {
         str(path.relative_to(folder)): (
             path.lstat().st_mtime_ns,
@@ -56,12 +56,12 @@ def test_launch_refuses_a_link_and_writes_nothing(
     storage = tmp_path / "studies"
     put_link(storage / place, outside)
     before, inside = snapshot(outside), snapshot(storage)
-    words = ["--space", str(write_space()), "--storage", str(storage)]
+    arguments = ["--space", str(write_space()), "--storage", str(storage)]
     for more in ([], ["--fresh"]):
-        assert launch([*words, *more]) == 2
+        assert launch([*arguments, *more]) == 2
         error = capsys.readouterr().err
-        assert f"{storage / place}: is a link to {outside}" in error
-        assert "Remove it, or put what it leads to in its place" in error
+        assert f"{storage / place}: is a symbolic link to {outside}" in error
+        assert "Remove it, or replace it by its target" in error
     assert snapshot(outside) == before
     assert snapshot(storage) == inside
 
@@ -76,7 +76,7 @@ def test_commands_that_write_into_a_study_refuse_a_link(
     put_link(folder / place, outside)
     before, inside = snapshot(outside), snapshot(folder.parent)
     assert main([command, str(folder)]) == 2
-    assert "is a link to" in capsys.readouterr().err
+    assert "is a symbolic link to" in capsys.readouterr().err
     assert snapshot(outside) == before
     assert snapshot(folder.parent) == inside
 
@@ -84,7 +84,7 @@ def test_commands_that_write_into_a_study_refuse_a_link(
 def test_dangling_link_is_refused_too(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "small").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match=r"small: is a link to .*gone"):
+    with pytest.raises(InputError, match=r"small: is a symbolic link to .*gone"):
         refuse_symlinks(tmp_path / "studies" / "small")
     assert not (tmp_path / "gone").exists()
 
@@ -97,11 +97,11 @@ def test_storage_itself_may_be_a_link(tmp_path: Path) -> None:
     assert (real / "small" / "report.html").stat().st_size > 1000
 
 
-def test_study_is_seen_from_within_its_folder(
+def test_link_is_found_from_inside_the_study_folder(
     tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "studies" / "small", study())
     put_link(tmp_path / "studies" / "mlflow.db", outside)
     monkeypatch.chdir(tmp_path / "studies" / "small")
-    with pytest.raises(InputError, match=r"mlflow\.db: is a link"):
+    with pytest.raises(InputError, match=r"mlflow\.db: is a symbolic link"):
         refuse_symlinks(Path(os.curdir))

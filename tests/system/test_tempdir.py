@@ -1,4 +1,4 @@
-"""Temporary folders of killed launches are cleaned up by the next; nobody else's are touched."""
+"""A launch deletes the temporary folders of killed launches, and no others."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ def leave(folder: Path, owner: ProcessIdentity | None) -> Path:
     return folder
 
 
-def test_folder_of_a_killed_launch_goes_and_others_stay(temporary: Path) -> None:
+def test_folder_of_a_killed_launch_is_deleted_and_others_stay(temporary: Path) -> None:
     dead = leave(temporary / "karat-dead", dead_process())
     living = leave(temporary / "karat-living", ProcessIdentity.own())
     elsewhere = leave(temporary / "karat-node7", ProcessIdentity("node7", 1, "x"))
@@ -38,6 +38,6 @@ def test_folder_of_a_killed_launch_goes_and_others_stay(temporary: Path) -> None
     assert made.stat().st_mode & 0o777 == 0o700
 
 
-def test_long_path_for_temporary_files_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_too_long_for_sockets_is_replaced_by_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempdir.tempfile, "gettempdir", lambda: "/tmp/" + "x" * 60)
     assert tempdir._parent() == "/tmp"
