@@ -26,6 +26,10 @@ from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.study import Study
 
+# What a figure is held to: medians in milliseconds by step, and seconds for the whole study.
+REPORT_BOUNDS_MS = {"with fsync": 5.0, "without fsync": 1.0}
+FOLD_BOUND_S = 5.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
@@ -89,23 +93,30 @@ def text_of(data: dict[str, Any]) -> str:
         f"{data['trials']} trials x {data['epochs']} epochs x {data['metrics']} metrics; "
         f"the journal has {data['file_mib']:.1f} MiB",
         "",
-        "| step (ms) | disk | median | mean | p99 |",
-        "|---|---|---|---|---|",
+        "| step (ms) | disk | median | mean | p99 | bound of the median |",
+        "|---|---|---|---|---|---|",
     ]
     for step, both in data["ms"].items():
         for which, ms in both.items():
             numbers = " | ".join(f"{ms[name]:.3f}" for name in ("median", "mean", "p99"))
-            lines.append(f"| {step} | {which} | {numbers} |")
+            bound = REPORT_BOUNDS_MS[which] if step == "report" else None
+            told = "" if bound is None else f"{bound:g}: {_kept(bound, ms['median'])}"
+            lines.append(f"| {step} | {which} | {numbers} | {told} |")
     memory = ", ".join(f"{size:.0f} after {n}" for n, size in data["memory_mib"].items())
     return "\n".join(
         [
             *lines,
             "",
             f"memory (MiB) by ended trials: {memory}",
-            f"journal folded in {data['fold_s']:.2f} s; study reopened in "
+            f"journal folded in {data['fold_s']:.2f} s (bound {FOLD_BOUND_S:g} s: "
+            f"{_kept(FOLD_BOUND_S, data['fold_s'])}); study reopened in "
             f"{data['study_reopened_s']:.2f} s, with {data['memory_of_reopened_mib']:.0f} MiB of memory",
         ]
     )
+
+
+def _kept(bound: float, found: float) -> str:
+    return "kept" if found < bound else "BROKEN"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

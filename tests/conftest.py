@@ -1,6 +1,11 @@
 """What several tests need: small spaces, and paths."""
 
 import os
+
+# Before torch is imported. Tests run beside each other, on few cores: threads that wait for each
+# other, and do so actively, would take most of the processors' time for models as small as these.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Generator
 from pathlib import Path
 
