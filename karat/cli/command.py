@@ -34,7 +34,7 @@ def as_typed(words: Sequence[str]) -> str:
     return shlex.join(["python", *words])
 
 
-def launch_words(arguments: Sequence[str]) -> list[str]:
-    """`sys.argv` of a launch as one starts it here: by a checkout's `launch.py`, or once installed."""
+def launch_as_typed(arguments: Sequence[str]) -> str:
+    """A launch as one types it here: by a checkout's `launch.py`, or once installed."""
     program = ["launch.py"] if (CODE / "launch.py").is_file() else ["karat", "launch"]
-    return [*program, *arguments]
+    return as_typed([*program, *arguments])

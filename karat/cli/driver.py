@@ -41,6 +41,7 @@ def drive(
     command: str,
     console: Console,
     interruption: Interruption,
+    address: str | None = None,
 ) -> int:
     """Run a study to its end, or until a signal; returns the exit status.
 
@@ -52,6 +53,7 @@ def drive(
         command: what the user typed, to be shown as the way to go on.
         console: the terminal.
         interruption: installed already.
+        address: of a running Ray, which the study joins; None starts one on this machine.
 
     Raises:
         InputError: the study on disk asks another question, the data has changed, or something
@@ -85,7 +87,7 @@ def drive(
                     soft_wrap=True,
                 )
                 return _show_end(study.state, folder, console)
-        return _run(study, space.terms, command, console, interruption)
+        return _run(study, space.terms, command, console, interruption, address)
 
 
 def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Console) -> None:
@@ -113,7 +115,12 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
 
 
 def _run(
-    study: Study, terms: Terms, command: str, console: Console, interruption: Interruption
+    study: Study,
+    terms: Terms,
+    command: str,
+    console: Console,
+    interruption: Interruption,
+    address: str | None,
 ) -> int:
     console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
     dashboard = Dashboard(study.folder, console)
@@ -121,7 +128,7 @@ def _run(
     with dashboard:
         # A driver killed at its last step had nothing left to run.
         if not study.finished and interruption.signal is None and study.spent() is None:
-            _run_segments(study, terms, interruption, console)
+            _run_segments(study, terms, interruption, console, address)
         if not study.finished:
             study.on_interrupted(interruption.signal or _leaves_by_itself(study))
         write_report(study.folder, study.state)
@@ -147,8 +154,13 @@ def _leaves_by_itself(study: Study) -> str:
     return "SIGUSR1" if study.spent() is None else "budget"
 
 
-def _run_segments(study: Study, terms: Terms, interruption: Interruption, console: Console) -> None:
-    address = os.environ.get("KARAT_RAY_ADDRESS")  # of a cluster that a job has started
+def _run_segments(
+    study: Study,
+    terms: Terms,
+    interruption: Interruption,
+    console: Console,
+    address: str | None,
+) -> None:
     resources = place(study, console, lambda: interruption.signal is not None)
     with Engine(resources, address=address, most_slots=_most_slots()) as engine:
         interruption.stop = engine.stop

@@ -15,8 +15,9 @@ a launch that got one twice would end without writing checkpoints.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
-from karat.cli.command import launch_words
+from karat.cli.command import launch_as_typed
 from karat.cli.exit_status import FAILED, INTERRUPTED, WRONG_INPUT, guarded
 from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
@@ -26,17 +27,22 @@ RETRIED = "--retried"
 _SETTLED = {FAILED: "it failed", WRONG_INPUT: "its input is wrong"}
 
 
-def main() -> int:
-    """Returns the job's exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the job's exit status.
+
+    Args:
+        arguments: in place of the process's.
+    """
     parser = argparse.ArgumentParser(prog="python -m karat.cli.in_cluster", description=__doc__)
     parser.add_argument(
         RETRIED, action="store_true", help="the job is run again unless it ends with 0"
     )
     add_arguments(parser)
-    options = parser.parse_args()
-    sys.argv = launch_words([word for word in sys.argv[1:] if word != RETRIED])  # to be typed again
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(given)
+    command = launch_as_typed([word for word in given if word != RETRIED])
     interruption = Interruption()
-    status = guarded(lambda: _join(options, interruption))
+    status = guarded(lambda: _join(options, interruption, command))
     why = why_settled(status, interruption.signal) if options.retried else None
     if why is None:
         return status
@@ -44,17 +50,16 @@ def main() -> int:
     return 0
 
 
-def _join(options: argparse.Namespace, interruption: Interruption) -> int:
+def _join(options: argparse.Namespace, interruption: Interruption, command: str) -> int:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         raise InputError(
             "RAY_ADDRESS is missing: the job of a cluster says by it which Ray to join"
         )
-    os.environ["KARAT_RAY_ADDRESS"] = address
     if options.retried:
         # An earlier attempt's driver, on a head that is being ended, may still hold the study.
         os.environ["KARAT_IF_LOCKED"] = "try-again"
-    return run_study(options, interruption)
+    return run_study(options, interruption, command, address)
 
 
 def why_settled(status: int, signal: str | None) -> str | None:

@@ -1,10 +1,11 @@
 """`python launch.py` and `karat launch`: check the question, then run, plan or submit it."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from jobs import BACKENDS
-from karat.cli.command import Command
+from karat.cli.command import Command, as_typed
 from karat.cli.exit_status import OK, guarded
 from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
@@ -52,7 +53,7 @@ def _launch(options: argparse.Namespace) -> int:
     if options.submit or options.dry_run:
         _plan(options)
         return OK
-    return run_study(options, Interruption())
+    return run_study(options, Interruption(), as_typed(sys.argv))
 
 
 def _plan(options: argparse.Namespace) -> None:

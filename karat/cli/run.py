@@ -2,10 +2,8 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-from karat.cli.command import as_typed
 from karat.space.site import told_site
 from karat.system.lazy_import import import_lazily, load
 from karat.system.signals import Interruption
@@ -37,12 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_study(options: argparse.Namespace, interruption: Interruption) -> int:
+def run_study(
+    options: argparse.Namespace,
+    interruption: Interruption,
+    command: str,
+    address: str | None = None,
+) -> int:
     """Check the question, then run the study or go on with it; returns the exit status.
 
     Args:
         options: of the flags above.
         interruption: is told of a signal.
+        command: what the user typed, to be shown as the way to go on.
+        address: of a running Ray, which the study joins; None starts one on this machine.
 
     Raises:
         InputError: the question is wrong, or a trial does not fit here.
@@ -61,7 +66,7 @@ def run_study(options: argparse.Namespace, interruption: Interruption) -> int:
     site = told_site(os.environ)
     space = load_space(options.space, overrides, options.name, document, site)
     check_site(space.cluster)
-    if "KARAT_RAY_ADDRESS" in os.environ:  # what the nodes of a cluster have, they say later
+    if address is not None:  # what the nodes of a cluster have, they say later
         check_probing(space.resources)
     else:
         slots_of(space.resources)
@@ -73,7 +78,8 @@ def run_study(options: argparse.Namespace, interruption: Interruption) -> int:
         options.storage,
         fresh=options.fresh,
         extend=options.extend,
-        command=as_typed(sys.argv),
+        command=command,
         console=Console(),
         interruption=interruption,
+        address=address,
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from jobs import BACKENDS, Backend, Submission
 from jobs.site import settings_for
-from karat.cli.command import as_typed, launch_words
+from karat.cli.command import launch_as_typed
 from karat.cli.in_cluster import RETRIED
 from karat.space.site import TOLD, Site, read_site
 from karat.space.space import Space
@@ -55,7 +55,7 @@ def hand_over(space: Space, options: argparse.Namespace, console: Console) -> No
     _print(console, f"submitted: {space.name} is job {done.id}")
     _print(console, f"    watch   {done.watch}")
     _print(console, f"    stop    {done.stop}")
-    _print(console, f"    resume  {as_typed(launch_words(_resuming(words, options)))}")
+    _print(console, f"    resume  {launch_as_typed(_resuming(words, options))}")
 
 
 def describe(

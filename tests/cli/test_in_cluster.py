@@ -1,4 +1,4 @@
-"""A launch under KubeRay: what is tried again on a new cluster, and what is not."""
+"""A launch inside a cluster: which Ray it joins, what is tried again, and what is not."""
 
 import json
 import os
@@ -24,10 +24,8 @@ Ended = Callable[[Callable[[Interruption], int]], int]
 def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ended:
     """The status of a job whose study goes as the given function says."""
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    for name in ("KARAT_RAY_ADDRESS", "KARAT_IF_LOCKED"):
-        monkeypatch.setenv(name, "")  # so that it is put back
+    monkeypatch.setenv("KARAT_IF_LOCKED", "")  # so that it is put back
     words = ["--space", str(write_space()), "--storage", str(tmp_path / "studies")]
-    monkeypatch.setattr(sys, "argv", ["in_cluster.py", "--retried", *words])
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
     def run(study: Callable[[Interruption], int]) -> int:
@@ -36,7 +34,7 @@ def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(driver, "drive", drive)
         try:
-            return in_cluster.main()
+            return in_cluster.main(["--retried", *words])
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -119,3 +117,30 @@ def test_ray_is_closed_before_it_is_imported() -> None:
     code = "import sys, karat.cli.in_cluster, json; print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     assert not {"ray", "torch", "mlflow"} & set(json.loads(done.stdout))
+
+
+def test_launch_joins_the_ray_of_its_job_and_tells_how_to_go_on(
+    write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(driver, "drive", lambda *_, **given: seen.update(given) or OK)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert in_cluster.main(["--space", str(write_space()), "--name", "n"]) == OK
+    assert seen["address"] == "head:6379"
+    assert seen["command"] == f"python launch.py --space {write_space()} --name n"
+
+
+def test_without_a_retry_the_status_is_the_studys(
+    write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "drive", lambda *_, **__: INTERRUPTED)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert in_cluster.main(["--space", str(write_space())]) == INTERRUPTED
+
+
+def test_outside_of_a_job_it_says_what_is_missing(
+    write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert in_cluster.main(["--space", str(write_space())]) == WRONG_INPUT
+    assert "RAY_ADDRESS is missing" in capsys.readouterr().err

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from karat.cli import in_cluster
 from karat.cli.driver import _most_slots
 from karat.cli.exit_status import WRONG_INPUT
-from karat.cli.launch import launch
 from karat.errors import InputError, SettingError
 from karat.execution.actor_rank import bundles_of
 from karat.execution.local_ray import join_ray
@@ -58,10 +58,10 @@ def test_driver_without_a_gpu_does_not_probe_for_the_gpus_of_its_cluster(
     resources: str,
     message: str,
 ) -> None:
-    monkeypatch.setenv("KARAT_RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     space = write_space(("confirm:", f"resources: {resources}\nconfirm:"))
-    assert launch(["--space", str(space), "--storage", str(tmp_path / "s")]) == WRONG_INPUT
+    assert in_cluster.main(["--space", str(space), "--storage", str(tmp_path / "s")]) == WRONG_INPUT
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "s").exists()
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from jobs.site import check_site, machines_at, settings_for
-from karat.cli import driver
+from karat.cli import driver, in_cluster
 from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.launch import launch
 from karat.cli.main import main
@@ -76,12 +76,12 @@ def test_launch_elsewhere_knows_the_prices_without_the_file_that_has_them(
 
     ran: list[Space] = []
     monkeypatch.setattr(driver, "drive", lambda space, *_, **__: ran.append(space) or OK)
-    monkeypatch.setenv("KARAT_RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     monkeypatch.setenv(TOLD, given)
     elsewhere = tmp_path / "question" / "x.yaml"
     elsewhere.parent.mkdir()
     elsewhere.write_text(space.read_text())
-    assert launch(["--space", str(elsewhere), "--set", "budget.usd=5"]) == OK
+    assert in_cluster.main(["--space", str(elsewhere), "--set", "budget.usd=5"]) == OK
     assert ran[0].terms.usd_per_cpu_hour == price
 
 
