@@ -1,4 +1,4 @@
-"""What a site says of each way to it, read by the cluster's folder that has the way's name."""
+"""The settings of a site, each part read by the backend that has its name."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,28 +11,28 @@ from karat.space.site import PRICES, Machines, Site
 
 
 def check_site(site: Site) -> dict[str, Any]:
-    """The checked settings of every cluster of which the site says something, by its name.
+    """The checked settings of every backend that the site names.
 
     Raises:
-        InputError: a cluster that is not known, or a wrong setting of one; with its place.
-        PluginError: two folders, or none or several backends, for a cluster.
+        InputError: an unknown backend, or a wrong setting of one; with its place.
+        PluginError: a backend is there twice, or its file does not hold one.
     """
     try:
-        for name in site.ways:
+        for name in site.backends:
             if name not in BACKENDS:
                 known = (*PRICES, *BACKENDS)
                 raise SettingError(f"cluster.{name}", f"unknown key. {nearest(name, known)}")
-        named = {name: given for name, given in site.ways.items() if given is not None}
+        named = {name: given for name, given in site.backends.items() if given is not None}
         return {name: _read(name, given) for name, given in named.items()}
     except SettingError as error:
         raise InputError(f"{site.place}: {error}") from error
 
 
 def settings_for(site: Site, name: str) -> Any:
-    """The checked settings of a cluster: what the site says, or the defaults where it says nothing.
+    """The checked settings of one backend: the site's, or the defaults if the site does not name it.
 
     Raises:
-        InputError: as for `check_site`, or the site says nothing and not all settings have defaults.
+        InputError: as for `check_site`, or the site does not name it and not all settings have defaults.
     """
     settings = check_site(site)
     if name in settings:
@@ -49,7 +49,7 @@ def settings_for(site: Site, name: str) -> Any:
 
 
 def machines_at(site: Site) -> dict[str, Machines]:
-    """What a study would have, by cluster, but for those that would have to be asked.
+    """What a study would have, by backend, but for those that would have to be asked.
 
     Raises:
         InputError: as for `check_site`.

@@ -1,4 +1,4 @@
-"""Make the secrets of docker-compose.yml, each unless it is there: `python -m jobs.compose.secrets`."""
+"""Make the secrets of docker-compose.yml that are missing: `python -m jobs.compose.secrets`."""
 
 import argparse
 import os
@@ -13,15 +13,15 @@ COMPOSE = CODE / "docker-compose.yml"
 
 
 def names() -> list[str]:
-    """What the compose file asks for."""
+    """Names of the secrets in the compose file."""
     return list(yaml.safe_load(COMPOSE.read_text())["secrets"])
 
 
 def make_secrets(folder: Path) -> list[Path]:
-    """The files that were made.
+    """Make a file with a random secret for each name that has none; returns the new files.
 
-    The folder is closed; the files are readable, since each container has a user of its own, to
-    whom a file is given alone.
+    Only the owner may enter the folder. The files in it are readable for all, since every container
+    runs as another user, and is given only the files that it needs.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m jobs.compose.secrets", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".secrets"))
     made = make_secrets(parser.parse_args().folder)
-    print("\n".join(map(str, made)) or "every secret was there")
+    print("\n".join(map(str, made)) or "no secret was missing")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`kubectl`, with an end to its patience."""
+"""`kubectl`, with a time limit."""
 
 import subprocess
 
@@ -8,10 +8,10 @@ _ANSWER_S = 120.0
 
 
 def kubectl(words: list[str], given: str = "") -> tuple[str, str]:
-    """What `kubectl` complains about, if it fails, and what it prints.
+    """Why `kubectl` fails (empty if it does not), and what it prints.
 
     Raises:
-        InputError: it does not come back.
+        InputError: it does not answer in time.
     """
     try:
         done = subprocess.run(
@@ -25,6 +25,6 @@ def kubectl(words: list[str], given: str = "") -> tuple[str, str]:
     except subprocess.TimeoutExpired as error:
         raise InputError(
             f"kubectl {' '.join(words[:2])}: no answer in {_ANSWER_S:g} s; look at the cluster that "
-            "KUBECONFIG names, and at the way there"
+            "KUBECONFIG names, and at the connection to it"
         ) from error
     return (done.stderr.strip() or "failed") if done.returncode else "", done.stdout.strip()

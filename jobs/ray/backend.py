@@ -50,7 +50,7 @@ class RayCluster(Backend[RaySettings]):
                 metadata=metadata(submission),
             )
         at = shlex.join(["--address", shown_address(submission.settings.address), job])
-        ray = "RAY_AUTH_MODE=token ray job"  # without it, Ray's command does not send the token
+        ray = "RAY_AUTH_MODE=token ray job"  # without it Ray's command does not send the token
         return Submitted(id=job, watch=f"{ray} logs --follow {at}", stop=f"{ray} stop {at}")
 
     def checks(self, submission: Submission[RaySettings]) -> list[Check]:

@@ -25,7 +25,7 @@ from karat.system.redact import shown_address
 _ANSWER_S = 15.0
 _CHECK_S = 180.0
 _READY_S = 60.0
-# Ray takes these for the cluster's address, whatever it is told.
+# Ray's client prefers these to the address that it is called with.
 _MISLEADING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 
 
@@ -92,10 +92,10 @@ def client_of(address: str, token: str) -> Any:
 
 @contextmanager
 def staged(submission: Submission[RaySettings]) -> Iterator[tuple[Any, str]]:
-    """A client of the cluster, of our version and with its token, and a folder to be sent there.
+    """A client of the cluster, once version and token are checked, and a folder that is to be sent.
 
     Raises:
-        InputError: there is too much to send, or the cluster does not take us.
+        InputError: there is too much to send, or the cluster does not answer or refuses.
     """
     settings, files = submission.settings, sent_files(submission)
     check_size(submission.code, files, settings.largest_upload_mb)
@@ -134,7 +134,7 @@ def ask_for_job(client: Any, **asked: Any) -> str:
 def look(
     client: Any, submission: Submission[RaySettings], folder: str, *more: str
 ) -> dict[str, Any]:
-    """What the nodes say in a small job of its own (`jobs.ray.node_check`).
+    """What the nodes report in a small job of its own (`jobs.ray.node_check`).
 
     Raises:
         StudyError: the job fails, or does not end.
@@ -158,7 +158,7 @@ def look(
 
 
 def examine_nodes(submission: Submission[RaySettings], disk_gb: float) -> dict[str, Any]:
-    """What the cluster's nodes say of themselves, and what its head finds, for the doctor.
+    """What the cluster's nodes and its head report, for the doctor.
 
     Raises:
         InputError, StudyError: the cluster cannot be asked.

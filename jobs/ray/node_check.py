@@ -1,11 +1,11 @@
-"""What the nodes of a Ray cluster say of themselves; runs inside, as a job of its own.
+"""What the nodes of a Ray cluster see; runs inside the cluster, as a small job of its own.
 
     python -m jobs.ray.node_check [--examine GB] FOLDER [DATA...]
 
-Prints one line, `MARK` and JSON: of each node its address, resources, and what is wrong with the
-folder of studies (which it must write to, and share with the others) or with the data. With
-`--examine`, for the doctor, also its packages, its clock against the head's, and what the head
-finds, where the study's driver will run.
+Prints one line, `MARK` and JSON: for each node its address, its resources, and what is wrong with the
+folder of studies (which all nodes must share and be able to write) or with the data. With `--examine`,
+for the doctor, also its packages and its clock compared with the head's, and whether the head, where
+the study's driver will run, has the disk space and reaches MLflow.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def looked_at(storage: str, token: str, data: list[str]) -> list[str]:
 
 
 def examined(storage: str, token: str, data: list[str]) -> dict[str, Any]:
-    """The same, with this machine's packages and its clock."""
+    """The same, with the state of this machine's packages and the time on its clock."""
     from karat.execution.checks import versions
     from karat.system.checks import examine
 
@@ -52,7 +52,7 @@ def examined(storage: str, token: str, data: list[str]) -> dict[str, Any]:
 
 
 def ask_nodes(storage: str, data: list[str], *, examine: bool = False) -> list[dict[str, Any]]:
-    """One answer of each node; on a node that does not answer, that is what is wrong."""
+    """One answer for each node; that a node does not answer is reported as what is wrong with it."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -84,7 +84,7 @@ def ask_nodes(storage: str, data: list[str], *, examine: bool = False) -> list[d
 
 
 def _outside(moment: float, first: float, last: float) -> float:
-    """How far a moment lies after `last`, or (below 0) before `first`."""
+    """Seconds by which a moment lies after `last`, or (negative) before `first`."""
     return max(0.0, moment - last) - max(0.0, first - moment)
 
 
@@ -101,7 +101,7 @@ def _answer(node: dict[str, Any], reference: Any) -> dict[str, Any]:
 
 
 def of_the_head(storage: str, disk_gb: float) -> dict[str, tuple[bool, str]]:
-    """Room for the studies, and whether MLflow takes a run: what the driver will need."""
+    """Disk space for the studies, and whether MLflow takes a run: what the driver will need."""
     from karat.execution.checks import disk
     from karat.system.checks import examine
     from karat.tracking.checks import tracking

@@ -14,7 +14,7 @@ from jobs.ray.request import STOP_WAIT_S
 
 
 def stop_jobs(client: Any, patience_s: float = STOP_WAIT_S) -> list[str]:
-    """The jobs that were running, all ended now or out of patience."""
+    """Stop all running jobs and wait for them, at most `patience_s`; returns their ids."""
     running = [each.submission_id for each in client.list_jobs() if not each.status.is_terminal()]
     jobs = [job for job in running if job]
     for job in jobs:

@@ -1,7 +1,7 @@
 """What a study needs of a Slurm site, for `python -m karat doctor --submit slurm` and before submission.
 
-One short step on as many nodes as the job will have says what they see. It is not waited for
-where the site is busy: the job's own nodes look again before anything runs.
+One short `srun` on as many nodes as the job will have reports what they see. If the site is busy it
+is given up: the job's own nodes check again before anything runs.
 """
 
 import os
@@ -33,7 +33,7 @@ echo "karat $SLURMD_NODENAME $seen $data $runs $(date +%s.%N)"
 
 @dataclass(frozen=True)
 class Look:
-    """What a node has said; `apart_s` is its clock against ours, 0 where it may be right."""
+    """What a node has reported; `apart_s` is how far its clock is off for sure, 0 if it may be right."""
 
     node: str
     sees_storage: bool
@@ -180,7 +180,7 @@ def _read(line: str, before: float, after: float) -> Look:
 
 @contextmanager
 def _marker(storage: Path) -> Iterator[tuple[Path, str]]:
-    """A file in the storage with a word that only those know who see it."""
+    """A file in the storage with a random word, which only a node that sees the file knows."""
     storage.mkdir(parents=True, exist_ok=True)
     path, word = storage / f".doctor-{uuid.uuid4().hex}", uuid.uuid4().hex
     path.write_text(word)

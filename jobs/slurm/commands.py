@@ -22,7 +22,11 @@ class Node:
 
 
 def nodes_of_site() -> list[Node]:
-    """What `sinfo` knows."""
+    """The nodes that `sinfo` lists.
+
+    Raises:
+        InputError: there is no Slurm here, or it does not answer.
+    """
     nodes = []
     for line in run("sinfo", "--noheader", "--Node", "--format=%N|%P|%c|%G").splitlines():
         name, partition, cpus, gres = line.strip().split("|")
@@ -36,7 +40,7 @@ def run(*words: str, text: str | None = None) -> str:
     """What a command of Slurm prints.
 
     Raises:
-        InputError: it is not there, or refuses; with its own words.
+        InputError: it is not installed, fails or does not answer; with its own message.
     """
     if shutil.which(words[0]) is None:
         raise InputError(f"--submit slurm: there is no {words[0]} here; submit from a login node")

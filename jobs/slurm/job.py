@@ -1,10 +1,11 @@
-"""What a Slurm job does on its first node: Ray on every node, the study, and what comes after.
+"""The batch process of a Slurm job, on its first node: starts Ray on every node, then the study.
 
-Only the standard library: where everything else runs in a container, this runs outside of it.
+It uses the standard library alone: where everything else runs in a container, this runs outside of it.
 
-SIGUSR1 comes from Slurm before the time limit, SIGTERM from `scancel`, from preemption and when a
-node is lost. After either the study shuts down gracefully. After SIGUSR1 alone the job is requeued, and
-goes on: even if something hangs, before the time limit, after which Slurm would not requeue it.
+Slurm sends SIGUSR1 before the time limit, and SIGTERM for `scancel`, for preemption and when a node
+is lost. After either the study shuts down gracefully. After SIGUSR1 alone the job is requeued, and
+the study resumes; even if something hangs, that happens before the time limit, after which Slurm
+would not requeue the job.
 """
 
 import argparse
@@ -24,8 +25,8 @@ from types import FrameType
 INTERRUPTED = 75
 _CODE = Path(__file__).resolve().parents[2]  # the folder that holds the packages
 _INSTALLED = ("site-packages", "dist-packages")
-_EXPECTED = (0, 1, 2, INTERRUPTED)  # it has said itself what happened
-_LEAVE_OFF = signal.SIGINT  # while Tune runs, SIGUSR1 is Tune's, which ends trials at once
+_EXPECTED = (0, 1, 2, INTERRUPTED)  # the study has printed what happened
+_SHUT_DOWN = signal.SIGINT  # not SIGUSR1: while Tune runs it handles that, and ends trials at once
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
 _AGAIN_S, _AGAIN_FOR_S = 3.0, 60.0
@@ -35,7 +36,7 @@ _WITH_SETUP = ("bash", "-lc", 'eval "$KARAT_SETUP"; exec "$@"', "setup")
 
 
 def main() -> int:
-    """Returns the exit status of the study; 75 where it is to go on."""
+    """Returns the exit status of the study; 75 where it is to be resumed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cpus", type=int, required=True, help="of each node")
     parser.add_argument("--gpus", type=int, required=True, help="of each node")
@@ -48,13 +49,15 @@ def main() -> int:
     options = parser.parse_args()
     job = Job(options)
     signal.signal(signal.SIGUSR1, job.on_notice)
-    signal.signal(_LEAVE_OFF, signal.SIG_DFL)  # else inherited, where it is ignored
-    # Blocked, it waits to be looked for; a handler would come too late for srun and the driver.
+    signal.signal(_SHUT_DOWN, signal.SIG_DFL)  # else inherited, where it is ignored
+    # Blocked, so that srun and the driver inherit that; whether it has come is asked for (`cancelled`).
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         status = job.run()
         if status == INTERRUPTED and job.noticed and not cancelled() and options.requeue:
-            requeue(os.environ["SLURM_JOB_ID"])  # now: Ray's end may take longer than there is
+            requeue(
+                os.environ["SLURM_JOB_ID"]
+            )  # before Ray is ended, which may take longer than is left
     finally:
         job.end()
     return status
@@ -70,16 +73,16 @@ def requeue(job: str) -> None:
     for left in reversed(range(_TRIES)):
         wrong = _refused(["scontrol", "requeue", job])
         if wrong is None:
-            say("the time limit is near: requeued, to go on")
+            say("the time limit is near: requeued, to be resumed")
             return
         say(f"scontrol requeue: {wrong}")
         if left:
             time.sleep(_PAUSE_S)
-    say("not requeued: submit the study again, and it goes on")
+    say("not requeued: submit the study again, and it resumes")
 
 
 def _refused(words: "list[str]") -> "str | None":
-    """What a command of Slurm says against it; None where it does as told."""
+    """Why a command of Slurm fails; None if it does not."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
     except subprocess.TimeoutExpired:
@@ -95,7 +98,7 @@ def cancelled() -> bool:
 
 
 class Step:
-    """An `srun` that holds Ray on some nodes; closing its input ends it.
+    """An `srun` that runs Ray on some nodes; closing its input ends it.
 
     Args:
         nodes: their names.
@@ -132,7 +135,7 @@ class Step:
             self._lines.put(line)
 
     def look(self) -> None:
-        """Take in what the nodes have said."""
+        """Read what the nodes have printed."""
         while not self._lines.empty():
             kind, _, rest = self._lines.get().strip().partition(" ")
             name, _, said = rest.partition(" ")
@@ -144,24 +147,26 @@ class Step:
 
     @property
     def waiting(self) -> "list[str]":
-        """Nodes that have said nothing yet."""
+        """Nodes that have not answered yet."""
         self.look()
         return [name for name in self.nodes if name not in {*self.ready, *self.failed}]
 
     @property
     def ended(self) -> bool:
-        """Whether none of the nodes is there any more, and everything they said was read."""
+        """Whether the step is over on all nodes, and everything that they printed was read."""
         return self.process.poll() is not None and not self._reader.is_alive()
 
     def end(self) -> None:
-        """Close the input, then wait; what does not end is ended with the job by Slurm."""
+        """Close the input, then wait; what still runs is killed by Slurm with the job."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
             self.process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        self._reader.join(_PATIENCE_S)  # a thread that still reads could end the interpreter badly
+        self._reader.join(
+            _PATIENCE_S
+        )  # a thread that still reads could crash the interpreter at its exit
 
 
 class Job:
@@ -169,7 +174,7 @@ class Job:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.noticed = options, False
-        self._last_moment = math.inf  # for the driver to be gone by itself
+        self._last_moment = math.inf  # after which the driver is killed
         self._late = False
         self._steps: list[Step] = []
         self._driver: subprocess.Popen[bytes] | None = None
@@ -224,7 +229,7 @@ class Job:
     def _wait(self, step: Step, deadline: float) -> None:
         while step.waiting and time.monotonic() < deadline and not step.ended and not self._to_end:
             time.sleep(_POLL_S)
-        step.look()  # at the last words of one that has ended
+        step.look()  # what one that has ended has printed last
 
     def _wait_for_others(self, nodes: "list[str]", address: str, deadline: float) -> None:
         others = self._start(nodes, address)
@@ -242,7 +247,7 @@ class Job:
             why = f"not there after {self.options.wait_minutes:g} minutes"
             if others.ended:
                 why = "Slurm starts nothing there"
-            say(f"{why}: {', '.join(late)}; going on without")
+            say(f"{why}: {', '.join(late)}; continuing without")
 
     def _drive(self, address: str, head: Step) -> int:
         say(f"Ray is at {address}, on {', '.join(n for s in self._steps for n in s.ready)}")
@@ -260,12 +265,12 @@ class Job:
             if head.ended and lost is None:
                 lost = time.monotonic()
                 say("Ray's head is lost; the study cannot go on in this job")
-                self._driver.send_signal(_LEAVE_OFF)
+                self._driver.send_signal(_SHUT_DOWN)
             if lost is not None and time.monotonic() > lost + 2 * _PATIENCE_S:
                 self._driver.kill()
             self._end_if_late()
         status = self._driver.returncode
-        if self._told and status == -_LEAVE_OFF:  # it did not listen yet
+        if self._told and status == -_SHUT_DOWN:  # its handler was not installed yet
             return INTERRUPTED
         if self._late and status == -signal.SIGKILL:
             return INTERRUPTED
@@ -277,15 +282,19 @@ class Job:
         """Tell the driver once. It never sees Slurm's SIGTERM: a second signal would end it at once."""
         if self._to_end and not self._told and self._driver is not None:
             self._told = True
-            say("cancelled: leaving off" if cancelled() else "the time limit is near: leaving off")
-            self._driver.send_signal(_LEAVE_OFF)
+            say(
+                "cancelled: shutting down"
+                if cancelled()
+                else "the time limit is near: shutting down"
+            )
+            self._driver.send_signal(_SHUT_DOWN)
 
     def _end_if_late(self) -> None:
-        """Checkpoints are written by then, or never; MLflow can be brought up to date later."""
+        """Checkpoints have been written by then, or never will be; MLflow can be brought up to date later."""
         late = time.monotonic() > self._last_moment and not cancelled()
         if late and not self._late and self._driver is not None:
             self._late = True
-            say("the time limit is here, and the study has not ended: it is ended, to be requeued")
+            say("the time limit is here and the study still runs: killed, to be requeued")
             self._driver.kill()
 
     def end(self) -> None:

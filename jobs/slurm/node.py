@@ -2,10 +2,9 @@
 
     srun ... python -m jobs.slurm.node --cpus 8 --gpus 2 --head
 
-Says `ready NODE ADDRESS` when Ray runs, or `failed NODE WHY`. It ends with what it started, by
-process id, and they with it where it is killed. SIGTERM, which `scancel` sends to every process
-of a job, is kept from it and from Ray: the driver needs the workers for a while, to let them write
-checkpoints.
+Prints `ready NODE ADDRESS` when Ray runs, or `failed NODE WHY`. At its end it kills what it started,
+by process id; if it is killed itself, Ray dies with it. SIGTERM, which `scancel` sends to every
+process of a job, reaches neither this program nor Ray: workers need a while to write checkpoints.
 """
 
 import argparse
@@ -32,14 +31,14 @@ from karat.system.tempdir import make_tempdir
 
 _OBJECT_STORE_BYTES = 200_000_000  # of shared memory: nothing large goes through Ray
 _START_S = 120.0
-_DEAF_TO = (signal.SIGTERM, signal.SIGINT)
+_KEPT_FROM_RAY = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 _SAME_JOB = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURMD_NODENAME")
 _LOOK_S, _HEAD_LOST_S = 2.0, 20.0  # Ray itself waits for a minute, and trials go on meanwhile
 
 
 def main() -> int:
-    """Returns 0 when told to end, 1 when Ray did not start or ended by itself."""
+    """Returns 0 when standard input was closed, 1 when Ray did not start or exited unexpectedly."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cpus", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
@@ -49,7 +48,7 @@ def main() -> int:
     part.add_argument("--address", help="of the head")
     parser.add_argument("--alone", action="store_true", help="no other node joins")
     options = parser.parse_args()
-    for number in _DEAF_TO:
+    for number in _KEPT_FROM_RAY:
         signal.signal(number, signal.SIG_IGN)
     name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     if not os.access(options.storage, os.W_OK):
@@ -69,10 +68,10 @@ def main() -> int:
 
 
 def end_earlier_starts(own: Mapping[str, str]) -> None:
-    """End what an earlier start of this job has left on this node, which Slurm does not always do.
+    """Kill what an earlier start of this job has left running on this node.
 
-    Where a node was thought to be down, Slurm leaves its steps alone; and when it is back and the job
-    begins again there, they bear the same job's number.
+    Slurm does not always do it: it leaves the steps of a node alone that it believes to be down, and
+    once the node is back and the job is started there again, they have the same job's number.
     """
     if "SLURM_JOB_ID" not in own:
         return
@@ -90,7 +89,7 @@ def _start(environment: Mapping[str, str]) -> int:
 
 
 def own_address() -> str:
-    """This machine's address as the one sees it from which the step was launched."""
+    """This machine's address as seen from the machine on which `srun` was called."""
     launcher = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((launcher, 9))  # sends nothing
@@ -147,7 +146,7 @@ def _serve(name: str, folder: Path, command: Sequence[str], head: str | None) ->
         elif time.monotonic() > seen + _HEAD_LOST_S:
             print(f"failed {name} Ray's head at {head} does not answer any more", flush=True)
             return 1
-    print(f"failed {name} Ray ended by itself, with status {ray.returncode}", flush=True)
+    print(f"failed {name} Ray exited unexpectedly, with status {ray.returncode}", flush=True)
     return 1
 
 
@@ -162,19 +161,22 @@ def answers(address: str) -> bool:
 
 
 def _become_dependent() -> None:
-    """In Ray's first process: all of Ray is deaf, whatever handlers it has, and dies with us."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO)
+    """Called in Ray's first process: block the signals in all of Ray, and have it die with this process.
+
+    Blocked and not ignored: Ray installs handlers of its own.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_FROM_RAY)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _told_to_end(wait_s: float) -> bool:
-    """Whether standard input is closed; looks for so long."""
+    """Whether standard input has been closed; waits for it at most so long."""
     readable, _, _ = select.select([sys.stdin], [], [], wait_s)
     return bool(readable) and not os.read(sys.stdin.fileno(), 1000)
 
 
 def _end_children() -> None:
-    """Everything at once: they were made deaf to anything gentler, and keep nothing of worth."""
+    """Kill them all at once: they do not react to other signals, and have nothing left to write."""
     started = psutil.Process().children(recursive=True)
     for process in started:
         try:

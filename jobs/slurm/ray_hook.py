@@ -6,5 +6,5 @@ NAME = f"{__name__}.without_client_server"
 
 
 def without_client_server(parameters: Any, head: bool) -> None:
-    """Ray's server for clients from elsewhere, for which no option says no, is not wanted."""
+    """Switch off Ray's server for remote clients, for which there is no option."""
     parameters.ray_client_server_port = None

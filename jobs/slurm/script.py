@@ -21,9 +21,9 @@ def script(submission: Submission[SlurmSettings], python: str = sys.executable) 
     return "\n".join(
         [
             "#!/bin/bash -l",
-            f"# karat: {submission.space.name}. Submitted again, it goes on.",
+            f"# karat: {submission.space.name}. Submitted again, it resumes.",
             *(f"#SBATCH {option}" for option in _options(submission)),
-            "set -eo pipefail",  # no -u: what modules and environments run does not stand it
+            "set -eo pipefail",  # no -u: module files and activation scripts use variables that are not set
             "umask 077",
             *_exports(submission),
             *(['eval "$KARAT_SETUP"'] if setup_of(settings) else []),

@@ -20,13 +20,13 @@ class SlurmSettings:
         cpus_per_node: CPU cores on each; also Ray's.
         gpus_per_node: GPUs on each; also Ray's.
         memory_gb: of each node, in units of 10^9 bytes; None leaves it to the site.
-        time_limit: `HH:MM:SS` or `D-HH:MM:SS`, after which the job is requeued and goes on.
-        notice_s: how long before that running trials are told to write checkpoints.
-        array: so many short jobs, one after the other, in place of requeueing; None for one job.
+        time_limit: `HH:MM:SS` or `D-HH:MM:SS`, after which the job is requeued and resumes.
+        notice_s: seconds before the time limit at which running trials are told to write checkpoints.
+        array: number of short jobs, one after the other, in place of requeueing; None for one job.
         modules: to be loaded by `module load`.
         setup: lines of shell that are run first on every node.
         image: of Apptainer, in which everything runs; None for none.
-        wait_minutes: how long a slow node is waited for.
+        wait_minutes: how long the job waits for slow nodes, before it continues without them.
     """
 
     partition: str | None = None

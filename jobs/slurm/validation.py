@@ -1,4 +1,4 @@
-"""What is refused before a study is submitted: what no Slurm job of these settings, or no node, holds."""
+"""What is refused before a submission: what a job of these settings, or no node of the site, can run."""
 
 from collections.abc import Sequence
 

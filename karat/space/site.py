@@ -1,11 +1,11 @@
-"""A site: what its machines cost, and the settings of each way to it, which `jobs` understands.
+"""A site: what its machines cost, and the settings of its backends, which `jobs` understands.
 
     cluster: our-lab                 # clusters/our-lab.yaml, beside the space's folder
     cluster: {slurm: {partition: gpu, time_limit: "04:00:00"}, usd_per_gpu_hour: 2.5}
 
-Here the ways are names and values as they were read: which ones there are and what their settings
-must be is checked by `jobs.site`. One file may describe several ways to the same machines;
-`--submit` names the way.
+A backend is a kind of cluster (Slurm, a running Ray, Kubernetes). Here backends are names and values as
+they were read; which ones there are and what their settings must be is checked by `jobs.site`. One
+file may have several for the same machines: `--submit` names one of them.
 """
 
 import json
@@ -38,13 +38,13 @@ class Site:
 
     Args:
         usd_per_gpu_hour, usd_per_cpu_hour: prices in US dollars; None where not known.
-        ways: name of a cluster to its settings, as they were read.
+        backends: name of a backend to its settings, as they were read.
         place: where all this was read, for messages.
     """
 
     usd_per_gpu_hour: float | None = None
     usd_per_cpu_hour: float | None = None
-    ways: Mapping[str, Any] = field(default_factory=dict)
+    backends: Mapping[str, Any] = field(default_factory=dict)
     place: str = field(default="cluster", compare=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ def read_site(given: object, space_file: Path) -> Site:
     """The site that a space's `cluster` means: a mapping, or the name of a file in `clusters/`.
 
     Args:
-        given: the value; None for a site without prices, and with the defaults of every way.
+        given: the value; None for a site without prices, and with the defaults of every backend.
         space_file: the space's path; the folder `clusters` stands in its folder or beside it.
 
     Raises:
@@ -115,8 +115,8 @@ def told_site(environment: Mapping[str, str]) -> Site | None:
 
 def _site_of(values: Mapping[str, Any], place: str) -> Site:
     prices = {key: value for key, value in values.items() if key in PRICES}
-    ways = {key: value for key, value in values.items() if key not in PRICES}
+    backends = {key: value for key, value in values.items() if key not in PRICES}
     try:
-        return build(Site, {**prices, "ways": ways, "place": place}, "cluster")
+        return build(Site, {**prices, "backends": backends, "place": place}, "cluster")
     except SettingError as error:
         raise InputError(f"{place}: {error}") from error

@@ -91,7 +91,7 @@ def submission_to(name: str, space: Path, storage: Path) -> Submission[object]:
         arguments=("--space", str(space), "--storage", str(storage), "--set", "seed=3"),
         storage=storage,
         code=ROOT,
-        settings=settings_for(Site(ways={name: NEEDED.get(name, {})}), name),
+        settings=settings_for(Site(backends={name: NEEDED.get(name, {})}), name),
     )
 
 
@@ -181,7 +181,7 @@ def test_settings_of_an_added_cluster_are_checked_like_those_of_the_others(
     assert launch(["--space", str(space)]) == WRONG_INPUT
     assert f"{space}: cluster: queue.slots = 0: must be at least 1" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"queue\.slot: unknown key. did you mean 'slots'"):
-        check_site(Site(ways={"queue": {"slot": 1}}))
+        check_site(Site(backends={"queue": {"slot": 1}}))
 
 
 @pytest.mark.parametrize("command", ["launch", "doctor"])
@@ -216,4 +216,4 @@ def test_two_clusters_of_one_name_are_refused(
 def test_folder_without_exactly_one_backend_is_refused(add: AddCluster) -> None:
     add("queue", "")
     with pytest.raises(PluginError, match=r"queue/backend.py: must define one .* Backend.* none"):
-        check_site(Site(ways={"queue": {}}))
+        check_site(Site(backends={"queue": {}}))

@@ -1,4 +1,4 @@
-"""The site of a submitted launch: known where it is submitted, told where it runs."""
+"""The site of a launch: its backends are checked here, and its prices are told where the launch runs."""
 
 import json
 import re
@@ -15,8 +15,7 @@ from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.launch import launch
 from karat.cli.main import main
 from karat.errors import InputError
-from karat.space.reader import load_space
-from karat.space.site import TOLD, Site, read_site, told_site
+from karat.space.site import TOLD, Site, read_site
 from karat.space.space import Space
 
 WriteSpace = Callable[..., Path]
@@ -27,7 +26,7 @@ SLURM = "slurm: {nodes: 2}\nusd_per_cpu_hour: 0.125\n"
 
 @pytest.fixture
 def sites(tmp_path: Path) -> None:
-    """A site for each way, beside the space."""
+    """A site for each kind of cluster, beside the space."""
     (tmp_path / "clusters").mkdir()
     for name, text in (("pods", KUBERNETES), ("lab", RAY), ("site", SLURM)):
         (tmp_path / "clusters" / f"{name}.yaml").write_text(text)
@@ -97,29 +96,6 @@ def test_name_that_no_file_describes_is_refused_where_nothing_was_told(
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("{", "must be JSON"), ("[]", "must be a mapping"), ('{"usd": 1}', "usd: unknown key")],
-)
-def test_wrong_site_that_was_told_is_refused(given: str, message: str) -> None:
-    with pytest.raises(InputError, match=f"{TOLD}.*{message}"):
-        told_site({TOLD: given})
-
-
-@pytest.mark.usefixtures("sites")
-def test_site_beside_the_folder_of_spaces_is_found_from_within_it(
-    write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "spaces"
-    folder.mkdir()
-    (folder / "x.yaml").write_text(
-        write_space(("study: small\n", "study: small\ncluster: lab\n")).read_text()
-    )
-    monkeypatch.chdir(folder)
-    assert load_space(Path("x.yaml")).cluster.prices == {"usd_per_cpu_hour": 0.25}
-    assert read_site(None, Path("x.yaml")) == Site()
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
     [
         (
             {"slrum": {}},
@@ -159,7 +135,7 @@ def test_wrong_site_is_refused_with_its_file_before_anything_runs(
 
 
 def test_cluster_that_is_named_and_left_empty_has_the_defaults() -> None:
-    site = Site(ways={"slurm": None, "kubernetes": None, "ray": {}})
+    site = Site(backends={"slurm": None, "kubernetes": None, "ray": {}})
     assert list(check_site(site)) == ["ray"]
     assert settings_for(site, "slurm").nodes == 1
     assert machines_at(site) == {}

@@ -270,11 +270,11 @@ def test_trial_may_span_all_workers(write_space: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("root", ["/datasets/cifar", "~/cifar", "/studies-of-others"])
 def test_data_that_no_pod_has_is_refused(write_space: Callable[..., Path], root: str) -> None:
     given = submission(write_space())
-    pictures = {"name": "image_folder", "root": root}
+    images = {"name": "image_folder", "root": root}
     with pytest.raises(InputError, match=rf"data\.root = '{root}': no pod has it.* /studies"):
-        manifest(replace(given, space=replace(given.space, data=pictures)))
-    pictures["root"] = "/studies/data/cifar"
-    assert "kind: RayJob" in manifest(replace(given, space=replace(given.space, data=pictures)))
+        manifest(replace(given, space=replace(given.space, data=images)))
+    images["root"] = "/studies/data/cifar"
+    assert "kind: RayJob" in manifest(replace(given, space=replace(given.space, data=images)))
 
 
 def test_object_that_has_ended_makes_room_for_a_new_one(

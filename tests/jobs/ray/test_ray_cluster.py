@@ -240,8 +240,8 @@ def test_job_gets_what_was_typed(
 
 
 def test_relative_data_is_refused(submission: Submission[RaySettings]) -> None:
-    space = replace(submission.space, data={"name": "image_folder", "root": "pictures"})
-    with pytest.raises(InputError, match=r"data\.root = 'pictures': must be absolute"):
+    space = replace(submission.space, data={"name": "image_folder", "root": "images"})
+    with pytest.raises(InputError, match=r"data\.root = 'images': must be absolute"):
         RayCluster().text(replace(submission, space=space))
 
 

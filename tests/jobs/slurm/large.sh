@@ -1,5 +1,5 @@
 #!/bin/bash -l
-# karat: small. Submitted again, it goes on.
+# karat: small. Submitted again, it resumes.
 #SBATCH --job-name=karat-small
 #SBATCH --partition=gpu
 #SBATCH --account=vision

@@ -73,16 +73,14 @@ def test_data_that_a_node_does_not_have_is_refused_by_the_nodes_name(
     submission: MakeSubmission, site: Callable[[str], None], tmp_path: Path
 ) -> None:
     site(SRUN)
-    given = submission({"root": str(tmp_path / "my pictures")})
-    with pytest.raises(
-        InputError, match=r"^data.root: n7 cannot read .*/my pictures; use a folder"
-    ):
+    given = submission({"root": str(tmp_path / "my images")})
+    with pytest.raises(InputError, match=r"^data.root: n7 cannot read .*/my images; use a folder"):
         check_nodes(given)
     assert said(given, ["data"])[0].startswith("FAILS  data      data.root: n7 cannot read")
-    (tmp_path / "my pictures").mkdir()
+    (tmp_path / "my images").mkdir()
     check_nodes(given)
     assert said(given, ["data"]) == [
-        f"ok     data      {tmp_path / 'my pictures'} is seen by 1 nodes"
+        f"ok     data      {tmp_path / 'my images'} is seen by 1 nodes"
     ]
 
 
@@ -101,8 +99,8 @@ def test_container_has_the_data(
     submission: MakeSubmission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    given = submission({"root": "~/pictures"}, SlurmSettings(image="/shared/karat.sif"))
-    assert f"--bind {tmp_path / 'pictures'} /shared/karat.sif python" in " ".join(runner(given))
+    given = submission({"root": "~/images"}, SlurmSettings(image="/shared/karat.sif"))
+    assert f"--bind {tmp_path / 'images'} /shared/karat.sif python" in " ".join(runner(given))
 
 
 def test_busy_site_is_said_of_everything_that_could_not_be_looked_at(

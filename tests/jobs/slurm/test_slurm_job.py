@@ -1,4 +1,4 @@
-"""The leader of a Slurm job, with an `srun` and a `scontrol` that only pretend."""
+"""The batch process of a Slurm job, with an `srun` and a `scontrol` that only pretend."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ sys.exit(75 if told else 0)
 """
 
 
-class Leader:
+class Job:
     """A job under way."""
 
     def __init__(self, folder: Path, nodes: str, lasts: float, *more: str) -> None:
@@ -95,56 +95,58 @@ class Leader:
         return path.read_text() if path.exists() else ""
 
 
-StartLeader = Callable[..., Leader]
+StartJob = Callable[..., Job]
 
 
 @pytest.fixture
-def lead(tmp_path: Path) -> Iterator[StartLeader]:
-    started: list[Leader] = []
+def start_job(tmp_path: Path) -> Iterator[StartJob]:
+    started: list[Job] = []
 
-    def start(nodes: str, lasts: float = 30, *more: str) -> Leader:
-        started.append(Leader(tmp_path, nodes, lasts, *more))
+    def start(nodes: str, lasts: float = 30, *more: str) -> Job:
+        started.append(Job(tmp_path, nodes, lasts, *more))
         return started[-1]
 
     yield start
-    for leader in started:
-        leader.process.kill()
-        leader.process.wait()
+    for job in started:
+        job.process.kill()
+        job.process.wait()
 
 
-def test_study_runs_with_the_address_of_the_head_and_everything_is_ended(lead: StartLeader) -> None:
-    leader = lead("n1,n2,n3", 0)
-    assert leader.end() == 0
-    assert "Ray is at 10.1.1.1:4711, on n1, n2, n3" in leader.said
-    assert "driver at 10.1.1.1:4711" in leader.said
-    assert sorted(leader.read("ended").split()) == ["n1", "n2,n3"]
-    assert leader.read("scontrol") == ""
+def test_study_runs_with_the_address_of_the_head_and_everything_is_ended(
+    start_job: StartJob,
+) -> None:
+    job = start_job("n1,n2,n3", 0)
+    assert job.end() == 0
+    assert "Ray is at 10.1.1.1:4711, on n1, n2, n3" in job.said
+    assert "driver at 10.1.1.1:4711" in job.said
+    assert sorted(job.read("ended").split()) == ["n1", "n2,n3"]
+    assert job.read("scontrol") == ""
 
 
-def test_slow_node_is_named_and_done_without(lead: StartLeader) -> None:
-    leader = lead("n1,n2,late3", 0, "--wait-minutes=0.3")
-    assert leader.end() == 0
-    assert "not there after 0.3 minutes: late3; going on without" in leader.said
-    assert "on n1, n2\n" in leader.said
+def test_slow_node_is_named_and_done_without(start_job: StartJob) -> None:
+    job = start_job("n1,n2,late3", 0, "--wait-minutes=0.3")
+    assert job.end() == 0
+    assert "not there after 0.3 minutes: late3; continuing without" in job.said
+    assert "on n1, n2\n" in job.said
 
 
-def test_node_on_which_slurm_refuses_the_step_at_first_is_asked_again(lead: StartLeader) -> None:
-    leader = lead("n1,busy2", 0)
-    assert leader.end() == 0
-    assert "on n1, busy2\n" in leader.said
+def test_node_on_which_slurm_refuses_the_step_at_first_is_asked_again(start_job: StartJob) -> None:
+    job = start_job("n1,busy2", 0)
+    assert job.end() == 0
+    assert "on n1, busy2\n" in job.said
 
 
-def test_node_on_which_slurm_starts_nothing_is_named_and_done_without(lead: StartLeader) -> None:
-    leader = lead("n1,refused2", 0, "--wait-minutes=0.1")
-    assert leader.end() == 0
-    assert "Slurm starts nothing there: refused2; going on without" in leader.said
-    assert "on n1\n" in leader.said
+def test_node_on_which_slurm_starts_nothing_is_named_and_done_without(start_job: StartJob) -> None:
+    job = start_job("n1,refused2", 0, "--wait-minutes=0.1")
+    assert job.end() == 0
+    assert "Slurm starts nothing there: refused2; continuing without" in job.said
+    assert "on n1\n" in job.said
 
 
-def test_node_without_the_storage_is_named(lead: StartLeader) -> None:
-    leader = lead("n1,bad2", 0)
-    assert leader.end() == 0
-    assert "node bad2: it cannot write the storage /s" in leader.said
+def test_node_without_the_storage_is_named(start_job: StartJob) -> None:
+    job = start_job("n1,bad2", 0)
+    assert job.end() == 0
+    assert "node bad2: it cannot write the storage /s" in job.said
 
 
 @pytest.mark.parametrize(
@@ -154,116 +156,123 @@ def test_node_without_the_storage_is_named(lead: StartLeader) -> None:
         ("late1", "node late1: Ray did not start there in time"),
     ],
 )
-def test_job_without_a_head_fails_and_says_why(lead: StartLeader, node: str, message: str) -> None:
-    leader = lead(f"{node},n2", 0, "--wait-minutes=0.3")
-    assert leader.end() == 1
-    assert message in leader.said
-    assert "driver" not in leader.said
+def test_job_without_a_head_fails_and_says_why(
+    start_job: StartJob, node: str, message: str
+) -> None:
+    job = start_job(f"{node},n2", 0, "--wait-minutes=0.3")
+    assert job.end() == 1
+    assert message in job.said
+    assert "driver" not in job.said
 
 
-def test_time_limit_makes_the_study_leave_off_and_the_job_go_on(lead: StartLeader) -> None:
-    leader = lead("n1,n2", 30, "--requeue")
-    leader.wait_for("driver at")
-    leader.process.send_signal(signal.SIGUSR1)
-    assert leader.end() == 75
-    assert "told 1" in leader.said
-    assert leader.read("scontrol") == "requeue 12\n"
-    assert sorted(leader.read("ended").split()) == ["n1", "n2"]
+def test_time_limit_makes_the_study_leave_off_and_the_job_go_on(start_job: StartJob) -> None:
+    job = start_job("n1,n2", 30, "--requeue")
+    job.wait_for("driver at")
+    job.process.send_signal(signal.SIGUSR1)
+    assert job.end() == 75
+    assert "told 1" in job.said
+    assert job.read("scontrol") == "requeue 12\n"
+    assert sorted(job.read("ended").split()) == ["n1", "n2"]
 
 
 def test_requeue_comes_before_the_time_limit_whatever_the_study_still_does(
-    lead: StartLeader, monkeypatch: pytest.MonkeyPatch
+    start_job: StartJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LINGERS", "300")  # as one does that waits for MLflow
-    leader = lead("n1,n2", 30, "--requeue", "--notice-s=12")
-    leader.wait_for("driver at")
+    job = start_job("n1,n2", 30, "--requeue", "--notice-s=12")
+    job.wait_for("driver at")
     noticed = time.monotonic()
-    leader.process.send_signal(signal.SIGUSR1)
-    assert leader.end() == 75
+    job.process.send_signal(signal.SIGUSR1)
+    assert job.end() == 75
     assert time.monotonic() - noticed < 12
-    assert leader.read("scontrol") == "requeue 12\n"
-    assert "the study has not ended: it is ended, to be requeued" in leader.said
-    assert sorted(leader.read("ended").split()) == ["n1", "n2"]
+    assert job.read("scontrol") == "requeue 12\n"
+    assert "the study still runs: killed, to be requeued" in job.said
+    assert sorted(job.read("ended").split()) == ["n1", "n2"]
 
 
-def test_requeue_does_not_wait_for_the_end_of_ray(lead: StartLeader) -> None:
-    leader = lead("n1,n2", 30, "--requeue")
-    leader.wait_for("driver at")
-    leader.process.send_signal(signal.SIGUSR1)
-    assert leader.end() == 75
-    assert leader.read("scontrol") == "requeue 12\n"
-    assert not (leader.seen / "late").exists()
+def test_requeue_does_not_wait_for_the_end_of_ray(start_job: StartJob) -> None:
+    job = start_job("n1,n2", 30, "--requeue")
+    job.wait_for("driver at")
+    job.process.send_signal(signal.SIGUSR1)
+    assert job.end() == 75
+    assert job.read("scontrol") == "requeue 12\n"
+    assert not (job.seen / "late").exists()
 
 
 @pytest.mark.parametrize(("refusals", "requeued"), [("2", True), ("9", False)])
 def test_log_says_requeued_only_once_slurm_does_it(
-    lead: StartLeader, monkeypatch: pytest.MonkeyPatch, refusals: str, requeued: bool
+    start_job: StartJob, monkeypatch: pytest.MonkeyPatch, refusals: str, requeued: bool
 ) -> None:
     monkeypatch.setenv("REFUSALS", refusals)
-    leader = lead("n1", 30, "--requeue")
-    leader.wait_for("driver at")
-    leader.process.send_signal(signal.SIGUSR1)
-    assert leader.end() == 75
-    assert leader.read("scontrol") == "requeue 12\n" * 3
-    assert "scontrol requeue: slurm is away" in leader.said
-    assert ("requeued, to go on" in leader.said) is requeued
-    assert ("not requeued: submit the study again, and it goes on" in leader.said) is not requeued
+    job = start_job("n1", 30, "--requeue")
+    job.wait_for("driver at")
+    job.process.send_signal(signal.SIGUSR1)
+    assert job.end() == 75
+    assert job.read("scontrol") == "requeue 12\n" * 3
+    assert "scontrol requeue: slurm is away" in job.said
+    assert ("requeued, to be resumed" in job.said) is requeued
+    assert ("not requeued: submit the study again, and it resumes" in job.said) is not requeued
 
 
 def test_cancelled_study_has_the_time_that_slurm_gives(
-    lead: StartLeader, monkeypatch: pytest.MonkeyPatch
+    start_job: StartJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LINGERS", "5")
-    leader = lead("n1", 30, "--requeue", "--notice-s=12")
-    leader.wait_for("driver at")
+    job = start_job("n1", 30, "--requeue", "--notice-s=12")
+    job.wait_for("driver at")
     for number in (signal.SIGUSR1, signal.SIGTERM):
-        leader.process.send_signal(number)
-    assert leader.end() == 75
-    assert "told 1" in leader.said
-    assert leader.read("scontrol") == ""
+        job.process.send_signal(number)
+    assert job.end() == 75
+    assert "told 1" in job.said
+    assert job.read("scontrol") == ""
 
 
-def test_short_job_of_an_array_is_not_requeued(lead: StartLeader) -> None:
-    leader = lead("n1", 30)
-    leader.wait_for("driver at")
-    leader.process.send_signal(signal.SIGUSR1)
-    assert leader.end() == 75
-    assert leader.read("scontrol") == ""
+def test_short_job_of_an_array_is_not_requeued(start_job: StartJob) -> None:
+    job = start_job("n1", 30)
+    job.wait_for("driver at")
+    job.process.send_signal(signal.SIGUSR1)
+    assert job.end() == 75
+    assert job.read("scontrol") == ""
 
 
-def test_cancelled_job_leaves_off_once_and_is_not_requeued(lead: StartLeader) -> None:
-    leader = lead("n1,n2", 30, "--requeue")
-    leader.wait_for("driver at")
+def test_cancelled_job_leaves_off_once_and_is_not_requeued(start_job: StartJob) -> None:
+    job = start_job("n1,n2", 30, "--requeue")
+    job.wait_for("driver at")
     for _ in range(3):
-        leader.process.send_signal(signal.SIGTERM)
+        job.process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
-    assert leader.end() == 75
-    assert "told 1" in leader.said
-    assert leader.read("scontrol") == ""
+    assert job.end() == 75
+    assert "told 1" in job.said
+    assert job.read("scontrol") == ""
 
 
-def test_signal_before_the_study_runs_counts(lead: StartLeader) -> None:
-    leader = lead("late1", 30, "--requeue")
+def test_signal_before_the_study_runs_counts(start_job: StartJob) -> None:
+    job = start_job("late1", 30, "--requeue")
     deadline = time.monotonic() + 30
-    while not leader.read("srun") and time.monotonic() < deadline:
+    while not job.read("srun") and time.monotonic() < deadline:
         time.sleep(0.05)
-    leader.process.send_signal(signal.SIGUSR1)
-    assert leader.end() == 75
-    assert leader.read("scontrol") == "requeue 12\n"
+    job.process.send_signal(signal.SIGUSR1)
+    assert job.end() == 75
+    assert job.read("scontrol") == "requeue 12\n"
 
 
-def test_token_is_new_for_every_start_and_in_no_command_line(lead: StartLeader) -> None:
-    leader = lead("n1,n2", 0)
-    leader.end()
-    token = leader.read("token").strip()
+def test_token_is_new_for_every_start_and_in_no_command_line(start_job: StartJob) -> None:
+    job = start_job("n1,n2", 0)
+    job.end()
+    token = job.read("token").strip()
     assert len(token) == 64
-    assert token not in leader.read("srun") + leader.said
+    assert token not in job.read("srun") + job.said
 
 
-def test_leader_needs_nothing_but_the_standard_library() -> None:
+def test_job_needs_nothing_but_the_standard_library() -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-I", str(ROOT / "jobs" / "slurm" / "job.py"), "--help"],
         capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_no_file_beside_the_job_hides_a_module_of_the_standard_library() -> None:
+    beside = {path.stem for path in (ROOT / "jobs" / "slurm").glob("*.py")}
+    assert not beside & sys.stdlib_module_names

@@ -87,7 +87,7 @@ class Launched:
         deadline = time.monotonic() + limit_s
         while not reached():
             if time.monotonic() > deadline:
-                pytest.fail(f"not in {limit_s:g} s: {what}\n{self.picture()}")
+                pytest.fail(f"not in {limit_s:g} s: {what}\n{self.overview()}")
             time.sleep(0.5)
 
     def wait_for_reports(self, more: int) -> None:
@@ -103,12 +103,12 @@ class Launched:
         def reached() -> bool:
             state = self.site.state(self.job)
             if state and state not in {wanted, *NOT_AT_AN_END}:
-                pytest.fail(f"the job is {state}, not {wanted}\n{self.picture()}")
+                pytest.fail(f"the job is {state}, not {wanted}\n{self.overview()}")
             return state == wanted
 
         self.wait(wanted, reached, limit_s)
 
-    def picture(self) -> str:
+    def overview(self) -> str:
         """What there is to see, the job's processes first; not so long that a log would cut it."""
         job = self.site.run("scontrol", "--oneliner", "show", "job", self.job, check=False)
         parts = (job[:600], *left_running(self.site), self.log[-1500:], self.site.logs())
@@ -267,7 +267,7 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     assert interrupted, "the study was over before the time limit"
     assert {e.data["signal"] for e in interrupted} == {"SIGINT"}
     assert not sum(trial.lost_segments for trial in state.trials.values())
-    assert "requeued, to go on" in launched.log
+    assert "requeued, to be resumed" in launched.log
 
 
 def test_node_that_goes_down_costs_no_more_than_epochs_and_the_job_goes_on_by_itself(
