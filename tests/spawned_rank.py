@@ -1,4 +1,4 @@
-"""Peers as processes of this one, where there is no Ray."""
+"""The ranks of a trial other than 0 as child processes, for tests without Ray."""
 
 import atexit
 import contextlib
@@ -12,24 +12,24 @@ import torch.multiprocessing as multiprocessing
 
 from karat.training.distributed_worker import RankLostError, RankWorker
 
-END_S = 5.0
+JOIN_S = 5.0
 
 
 class SpawnedRank:
-    """A process that does what its lead calls for, and ends with it."""
+    """A process whose methods rank 0 calls, and which exits when rank 0 does."""
 
     def __init__(self, rank: int) -> None:
-        context = multiprocessing.get_context("spawn")  # what CUDA needs
+        context = multiprocessing.get_context("spawn")  # CUDA does not work after a fork
         self._calls, theirs = context.Pipe()
         self._rank = rank
         self._process = context.Process(target=_serve, args=(theirs,), name=f"rank {rank}")
         self._process.start()
         theirs.close()
-        atexit.register(self.end)
+        atexit.register(self.kill)
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process ID."""
         assert self._process.pid is not None
         return self._process.pid
 
@@ -38,26 +38,26 @@ class SpawnedRank:
             self._calls.send((method, arguments))
             return self._calls.recv()
         except (EOFError, OSError) as error:
-            self._process.join(END_S)
+            self._process.join(JOIN_S)
             status = self._process.exitcode
-            raise RankLostError(f"process {self._rank} of the trial ended ({status})") from error
+            raise RankLostError(f"rank {self._rank} exited unexpectedly ({status})") from error
 
-    def end(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
-        self._process.join(END_S)
-        atexit.unregister(self.end)
+        self._process.join(JOIN_S)
+        atexit.unregister(self.kill)
 
 
 def _serve(calls: Connection) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    member = RankWorker()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    worker = RankWorker()
     with contextlib.suppress(EOFError):
         while True:
             method, arguments = calls.recv()
-            calls.send(getattr(member, method)(*arguments))
+            calls.send(getattr(worker, method)(*arguments))
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])

@@ -1,4 +1,4 @@
-"""Peers as actors of Ray, each in its own bundle of the trial's placement group."""
+"""The ranks of a trial other than 0 as Ray actors, one per bundle of its placement group."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from karat.training.distributed_worker import RankLostError, RankWorker
 from karat.training.process_group import LOOPBACK
 from karat.training.segment import Segment
 
-OUT_OF_MEMORY = "out of memory on its machine: Ray's memory monitor ended its process"
+OUT_OF_MEMORY = "out of memory on its machine: Ray's memory monitor killed the process"
 
 
 def bundles_of(segment: Segment) -> list[dict[str, float]]:
-    """What each process of a trial gets, the lead's first."""
+    """The resources of each rank of a trial, rank 0 first."""
     gpus = segment.gpus / segment.processes
     bundle = {"CPU": float(segment.threads)} | ({"GPU": gpus} if gpus else {})
     return [dict(bundle) for _ in range(segment.processes)]
 
 
 class ActorRank:
-    """An actor that does what its lead calls for; Ray ends it with the lead, which owns it."""
+    """An actor whose methods rank 0 calls; Ray terminates it with rank 0, its owner."""
 
     def __init__(self, rank: int) -> None:
         group = get_current_placement_group()
@@ -38,20 +38,20 @@ class ActorRank:
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments))
         except ray.exceptions.RayActorError as error:
-            raise RankLostError(f"process {self._rank} of the trial ended") from error
+            raise RankLostError(f"rank {self._rank} exited unexpectedly") from error
         except ray.exceptions.OutOfMemoryError as error:
-            raise RankLostError(OUT_OF_MEMORY, "memory") from error
+            raise RankLostError(f"rank {self._rank}: {OUT_OF_MEMORY}", "memory") from error
 
-    def end(self) -> None:
+    def kill(self) -> None:
         ray.kill(self._actor)
 
 
 def start_actor(rank: int) -> ActorRank:
-    """A peer by its rank."""
+    """Start the actor of a rank."""
     return ActorRank(rank)
 
 
 def here() -> str:
-    """This machine's address for the other processes of the trial: loopback if all are on it."""
+    """Address of this machine for the other ranks: loopback if all run on this machine."""
     nodes = placement_group_table(get_current_placement_group())["bundles_to_node_id"]
     return LOOPBACK if len(set(nodes.values())) == 1 else str(get_node_ip_address())

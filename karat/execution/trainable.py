@@ -43,7 +43,7 @@ class SegmentTrainable(Trainable):
 
     def cleanup(self) -> None:
         if isinstance(self._worker, DistributedWorker):
-            self._worker.end()
+            self._worker.close()
 
     def step(self) -> dict[str, Any]:
         return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}

@@ -1,4 +1,4 @@
-"""One trial, trained: a function of its configuration and seed; ignorant of Ray, Optuna and MLflow."""
+"""Training of one trial, which depends on its configuration and seed alone; no Ray, no MLflow."""
 
 from karat.system.lazy_import import exports
 

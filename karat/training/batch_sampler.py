@@ -1,4 +1,4 @@
-"""Which images a process of a trial sees: its part of every batch, in the order of the whole."""
+"""The images that one rank of a trial sees: its shard of every batch, in the order of all."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ from karat.training.process_group import ProcessGroup
 
 
 class BatchParts(Sampler[list[int]]):
-    """The part of one process of each batch of a random order; the last, smaller batch is left out.
+    """The shard of one rank of each batch in a random order; the last, smaller batch is dropped.
 
-    The order is that of `DataLoader(shuffle=True)` with the same generator, whatever the group.
+    The order is that of `DataLoader(shuffle=True)` with the same generator, for any world size.
     """
 
     def __init__(

@@ -1,18 +1,18 @@
-"""Checkpoints that are whole or not there: written beside, synced, renamed, vouched for last.
+"""Atomic checkpoints: the file is written under a temporary name, synced and renamed, then its manifest.
 
 A checkpoint NAME is two files: `NAME.pt` (plain tensors and Python values) and `NAME.json`, the
-manifest with name, owner, size and sha256 of the first. The manifest is written last, so a
-checkpoint without one never was. The owner says whose training it is (`Trial.fingerprint`), so
-that files which were exchanged between trials are not taken for each other's.
+manifest with name, owner, size and sha256 of the first. The manifest is written last: a file
+without one was not written completely, and counts as missing. The owner is the fingerprint of the
+trial (`Trial.fingerprint`), so that a checkpoint of another trial is noticed.
 
 | series | content | kept |
 |---|---|---|
 | `epoch` | the whole training state after an epoch | the last three |
-| `best` | weights at the best validation | the last three, one when the trial is complete |
-| `within` | the whole training state in the middle of an epoch, when a study was told to stop | until the epoch's end |
+| `best` | weights with the best validation metric | the last three, one when the trial is complete |
+| `within` | the whole training state within an epoch, when the trial was paused | until the end of the epoch |
 
-Of three the newest may not have been reported when its process is killed, and is then not gone on
-from; so there are two to go on from even then.
+Why three: if a process is killed before it reports its newest checkpoint, the trial does not resume
+from that one, and two are left.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
 from karat.system.files import replace_file
 
-MAX_MANIFEST = 4096  # bytes; ours has about 200
-KEPT = 2  # reported ones that a new one joins
+MAX_MANIFEST = 4096  # bytes; a manifest has about 200
+KEPT = 2  # checkpoints of a series beside the newest
 SERIES = ("epoch", "best", "within")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -44,20 +44,20 @@ def save_checkpoint(
     owner: str = "",
     budget: DiskBudget | None = None,
 ) -> Path:
-    """Write a checkpoint atomically, in place of one of the same name.
+    """Write a checkpoint atomically; replaces one of the same name.
 
     Args:
-        folder: created where missing.
-        name: without suffix.
+        folder: folder of the trial; created if it is missing.
+        name: name without suffix.
         content: plain tensors and Python values, as `torch.load(weights_only=True)` reads them.
-        owner: whose it is.
-        budget: of its study, which it must not exceed.
+        owner: fingerprint of the trial.
+        budget: disk budget of the study.
 
     Returns:
         The path of the `.pt` file.
 
     Raises:
-        OSError: it could not be written, or does not fit the budget.
+        OSError: the checkpoint could not be written, or exceeds the budget.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     buffer = io.BytesIO()
@@ -66,7 +66,7 @@ def save_checkpoint(
     if budget is not None:
         budget.check(len(data))
     path, manifest = folder / f"{name}.pt", folder / f"{name}.json"
-    manifest.unlink(missing_ok=True)
+    manifest.unlink(missing_ok=True)  # first: it does not describe the new file
     fault_injection.at("checkpoint.write.before")
     replace_file(path, data, fault="checkpoint.rename")
     described = {
@@ -85,23 +85,24 @@ def load_checkpoint(path: Path, owner: str = "") -> dict[str, Any]:
     """The content of a checkpoint, after checking it against its manifest.
 
     Args:
-        path: of the `.pt` file.
-        owner: whose it must be, if that matters.
+        path: the `.pt` file.
+        owner: required fingerprint of the trial; empty for any.
 
     Raises:
-        CheckpointError: a file is missing, cut or altered, somebody else's, or holds more than plain
-            data.
+        CheckpointError: a file is missing, truncated, modified or of another trial, or contains
+            more than plain data.
     """
     data = _verified(path, owner)
     try:
         content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever a hostile file makes torch raise
-        raise CheckpointError(  # torch's own message advises to load it with the code in it
-            f"{path}: holds something else than tensors and plain values; nothing of it was run "
-            f"({type(error).__name__})"
+    except Exception as error:  # a hostile file can make torch raise anything
+        # Without torch's message, which recommends weights_only=False, that is, to run the code.
+        raise CheckpointError(
+            f"{path}: contains something else than tensors and plain values; none of its code was "
+            f"run ({type(error).__name__})"
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds no checkpoint, but a {type(content).__name__}")
+        raise CheckpointError(f"{path}: contains a {type(content).__name__}, not a checkpoint")
     return content
 
 
@@ -110,13 +111,14 @@ def _verified(path: Path, owner: str) -> bytes:
         manifest = _read_manifest(path.with_suffix(".json"))
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from error
+        raise CheckpointError(f"{path}: not a complete checkpoint ({error})") from error
     if not isinstance(manifest, dict):
-        raise CheckpointError(f"{path}: not a whole checkpoint (its manifest is no mapping)")
+        raise CheckpointError(f"{path}: not a complete checkpoint (its manifest is not a mapping)")
     if hashlib.sha256(data).hexdigest() != manifest.get("sha256"):
-        raise CheckpointError(f"{path}: damaged (its sha256 is not the manifest's)")
+        raise CheckpointError(f"{path}: damaged (its sha256 differs from the manifest)")
     if manifest.get("name", path.stem) != path.stem:
         raise CheckpointError(f"{path}: is another checkpoint, {shorten(manifest['name'])}")
+    # A manifest without an owner, of an older study, fits every trial.
     if owner and (manifest.get("owner") or owner) != owner:
         raise CheckpointError(f"{path}: is a checkpoint of another trial")
     return data
@@ -141,23 +143,23 @@ def save_series(
     owner: str = "",
     budget: DiskBudget | None = None,
 ) -> Path:
-    """Write checkpoint `SERIES-EPOCH`, for which all but the last two of its series make room."""
-    keep_newest(folder, **{series: KEPT})
+    """Write the checkpoint `SERIES-EPOCH` and keep the two before it."""
+    keep_newest(folder, **{series: KEPT})  # before the write, which may need the space
     return save_checkpoint(folder, f"{series}-{epoch:05d}", content, owner, budget)
 
 
 def keep_newest(folder: Path, **counts: int) -> None:
-    """Of each series named keep so many."""
+    """Delete all but the newest checkpoints: series to the number to keep."""
     for series, count in counts.items():
         for old in newest_first(folder, series)[count:]:
             _drop(old)
 
 
 def drop_half_written(folder: Path) -> None:
-    """Drop what a kill left half written.
+    """Delete temporary files that a killed process left behind.
 
-    Only for a trial that has ended or is about to go on: a worker that is cut off and outlives its
-    segment writes beside that of the next, and neither may take the other's files away.
+    Only for a trial that has ended or is about to resume: a worker that lost its connection may
+    still write while the next segment of the trial runs, and neither must delete the other's files.
     """
     for series in SERIES:
         for path in folder.glob(f".{series}-*"):
@@ -165,7 +167,7 @@ def drop_half_written(folder: Path) -> None:
 
 
 def drop_after(folder: Path, epoch: int) -> None:
-    """Drop the checkpoints of later epochs, which a trial that starts again from `epoch` has not."""
+    """Delete the checkpoints of later epochs, which a trial that resumes at `epoch` will repeat."""
     for series in SERIES:
         for path in newest_first(folder, series):
             if epoch_of(path) > epoch:
@@ -178,7 +180,7 @@ def _drop(path: Path) -> None:
 
 
 def newest_first(folder: Path, series: str) -> list[Path]:
-    """The checkpoints of a series, unverified, the one of the latest epoch first."""
+    """The checkpoints of a series, not verified, the latest epoch first."""
     return sorted(folder.glob(f"{series}-*.pt"), reverse=True)
 
 
@@ -188,12 +190,12 @@ def epoch_of(path: Path) -> int:
 
 
 def last_state(folder: Path, epoch: int, owner: str = "") -> tuple[int, list[str]]:
-    """Epochs done at the last good training state, and why none of those kept after it was taken.
+    """Epochs done at the last good training state, and why each later checkpoint was skipped.
 
     Args:
-        folder: of one trial.
-        epoch: the last that the trial has reported.
-        owner: whose it must be, if that matters.
+        folder: folder of the trial.
+        epoch: last epoch that the trial has reported.
+        owner: required fingerprint of the trial; empty for any.
     """
     passed_over: list[str] = []
     found = last_good(folder, "epoch", epoch, owner, passed_over)
@@ -211,14 +213,14 @@ def last_good(
     owner: str = "",
     passed_over: list[str] | None = None,
 ) -> Path | None:
-    """The newest checkpoint of a series that verifies, or None.
+    """The newest checkpoint of a series that passes verification, or None.
 
     Args:
-        folder: of one trial.
+        folder: folder of the trial.
         series: one of `SERIES`.
-        at_most: checkpoints of later epochs are passed over.
-        owner: whose it must be, if that matters.
-        passed_over: is given what is wrong with each newer one.
+        at_most: checkpoints of later epochs are ignored.
+        owner: required fingerprint of the trial; empty for any.
+        passed_over: list to which the defect of each newer checkpoint is appended.
     """
     found = _first_good(folder, series, at_most, lambda path: _verified(path, owner), passed_over)
     return None if found is None else found[0]
@@ -227,7 +229,7 @@ def last_good(
 def load_last_good(
     folder: Path, series: str, at_most: int, owner: str = ""
 ) -> tuple[int, dict[str, Any]] | None:
-    """As `last_good`, with what is in it: (epochs done, content), or None."""
+    """As `last_good`, but loaded: (epochs done, content), or None."""
     found = _first_good(folder, series, at_most, lambda path: load_checkpoint(path, owner))
     return None if found is None else (epoch_of(found[0]), found[1])
 
@@ -245,7 +247,7 @@ def _first_good(
         try:
             return path, read(path)
         except CheckpointError as error:
-            log.warning("%s; falling back to the one before", error)
+            log.warning("%s; falling back to the previous one", error)
             if passed_over is not None:
                 passed_over.append(str(error))
     return None

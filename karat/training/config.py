@@ -1,4 +1,4 @@
-"""What one trial is: data, model, attention and training, checked."""
+"""The configuration of one trial, checked: data, model, attention and training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How a trial is trained: AdamW, linear warm-up by step, then cosine by step.
+    """How a trial is trained: AdamW, linear warm-up, then cosine decay, both updated every step.
 
     Args:
-        epochs: full length.
-        batch_size: images per step; the last, smaller batch of an epoch is left out.
-        learning_rate: the highest, reached at the end of the warm-up.
-        weight_decay: AdamW's; not for biases and norms (timm's rule).
-        adam_eps: AdamW's epsilon.
-        clip_grad: highest norm of the gradient, 0 for no clipping.
-        label_smoothing: 0 to below 1.
-        warmup_epochs: may be 0; below `epochs`.
-        warmup_learning_rate: at the first step of the warm-up.
-        min_learning_rate: at the end of the cosine.
-        workers: processes that load data; 0 loads in the trial's own.
+        epochs: length of the full training.
+        batch_size: images per step; the last, smaller batch of an epoch is dropped.
+        learning_rate: peak learning rate, reached at the end of the warm-up.
+        weight_decay: of AdamW; not applied to biases and norms (timm's rule).
+        adam_eps: epsilon of AdamW.
+        clip_grad: maximum norm of the gradient, 0 for no clipping.
+        label_smoothing: at least 0 and below 1.
+        warmup_epochs: at least 0 and below `epochs`.
+        warmup_learning_rate: learning rate at the first step of the warm-up.
+        min_learning_rate: learning rate at the end of the cosine.
+        workers: data loading processes; 0 loads in the training process.
     """
 
     epochs: int
@@ -63,7 +63,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Everything that a trial's result depends on, but for its seed."""
+    """Everything that the result of a trial depends on, except its seed."""
 
     data: Dataset
     model: ModelConfig
@@ -72,10 +72,10 @@ class TrialConfig:
 
     @classmethod
     def from_sections(cls, sections: Mapping[str, Mapping[str, Any]]) -> Self:
-        """From the sections `data`, `model`, `attention` and `training`, as a space has them.
+        """From the sections `data`, `model`, `attention` and `training` of a search space.
 
         Raises:
-            InputError: an unknown or wrong setting.
+            InputError: a setting is unknown or wrong.
         """
         training = dict(sections["training"])
         recipe = load_recipe(training.pop("recipe", "quick"))
@@ -87,22 +87,22 @@ class TrialConfig:
         )
 
     def check(self) -> None:
-        """Whether the settings go together.
+        """Check that the settings are compatible with each other and with the data.
 
         Raises:
-            CombinationError: they do not.
-            DataError: the data is not there.
+            CombinationError: they are not.
+            DataError: the data is missing.
         """
         check_model(self.model, self.attention, self.data.info().image_size)
 
     def build_model(self, seed: int) -> "nn.Module":
         """The untrained model."""
-        from karat.models.build import build_model  # brings torch
+        from karat.models.build import build_model  # imports torch, which takes seconds
 
         return build_model(self.model, self.attention, seed=seed, **self.data_shape())
 
     def data_shape(self) -> dict[str, int]:
-        """What a model must know of its data, as `karat.models.build.build_model` names it."""
+        """The shape of the data, as arguments of `karat.models.build.build_model`."""
         info = self.data.info()
         return {
             "image_size": info.image_size,
@@ -112,9 +112,9 @@ class TrialConfig:
 
 
 def costs_of_trial(config: TrialConfig) -> Costs:
-    """Of the model that a trial trains, on its data.
+    """The costs of the model that a trial trains.
 
     Raises:
-        InputError: settings that do not go together.
+        InputError: settings that are not compatible.
     """
     return costs_of(config.model, config.attention, **config.data_shape())

@@ -1,8 +1,9 @@
-"""A segment in several processes: this one leads, the others are its peers.
+"""A segment in several processes: rank 0 runs here and drives the other ranks.
 
-All do an epoch, then the next: a peer steps when the lead does. What ends one of them ends all, and
-the report names what came first. A segment begins with new peers, since a process that trained is
-not always fit to train again.
+All ranks train the same epoch at the same time: rank 0 calls `step` on the others before its own.
+If one rank fails, all are killed, and the report names the failure that came first. Every segment
+starts new processes for the other ranks, since after a failure the CUDA context and the process
+group of a process may be unusable.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +15,16 @@ from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
 
 Report = dict[str, Any]
-GRACE_S = 1.0  # for peers to say why, when the lead has failed
+GRACE_S = 1.0  # after a failure of rank 0, for the other ranks to report theirs
 
 
 class RankLostError(Exception):
-    """A peer's process is gone: `lost`, or ended for want of `memory`."""
+    """The process of a rank exited: `lost`, or killed because `memory` ran out.
+
+    Args:
+        reason: message that names the rank.
+        cause: `lost` or `memory`.
+    """
 
     def __init__(self, reason: str, cause: str = "lost") -> None:
         super().__init__(reason)
@@ -26,112 +32,118 @@ class RankLostError(Exception):
 
 
 class RankWorker:
-    """In a peer's process: what the lead makes it do."""
+    """One rank other than 0, in its own process; rank 0 calls its methods."""
 
-    def begin(self, segment: Segment, place: RankInfo) -> None:
-        """Take a segment; the group is joined at the first step."""
-        import karat.training.trainer  # noqa: F401 - takes seconds, and the others wait for it
+    def start(self, segment: Segment, info: RankInfo) -> None:
+        """Prepare a segment; the rank joins the process group at its first step."""
+        # Takes seconds. During the first step the other ranks would wait for it.
+        import karat.training.trainer  # noqa: F401
 
-        self._worker = SegmentWorker(segment, place)
+        self._worker = SegmentWorker(segment, info)
 
     def step(self) -> Report:
-        """The report of the next epoch, of which the lead wants to know whether it failed."""
+        """The report of the next epoch; rank 0 only looks at whether it failed."""
         return self._worker.step_unlimited()
 
 
 class RankHandle(Protocol):
-    """A peer, as the lead sees it."""
+    """A `RankWorker` in another process, as rank 0 sees it."""
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """The answer of its `RankWorker`.
+        """Call a method of the `RankWorker` and return its result.
 
         Raises:
-            RankLostError: the process is gone.
+            RankLostError: the process has exited.
         """
 
-    def end(self) -> None:
-        """End the process, whatever it is doing."""
+    def kill(self) -> None:
+        """Kill the process, whatever it is doing."""
 
 
 class DistributedWorker:
-    """As `karat.training.worker.SegmentWorker`, with as many processes as the segment wants.
+    """As `karat.training.worker.SegmentWorker`, with the number of processes that a segment sets.
 
     Args:
-        segment: to be run.
-        start: a peer, by its rank.
-        host: this machine's address, where the peers can reach it.
+        segment: what to run.
+        start: starts the process of a rank, given its number.
+        host: address of this machine that the other ranks can reach.
     """
 
     def __init__(self, segment: Segment, start: Callable[[int], RankHandle], host: str) -> None:
         self.segment = segment
         self._listener, port = open_rendezvous(host)
+        # Without a whole GPU for each rank, several would share one, which NCCL refuses.
         backend: Backend = "nccl" if segment.gpus >= segment.processes else "gloo"
-        places = [
+        infos = [
             RankInfo(rank=rank, world_size=segment.processes, host=host, port=port, backend=backend)
             for rank in range(segment.processes)
         ]
-        self._lead = SegmentWorker(segment, places[0], self._listener)
-        self._peers = {place: start(place.rank) for place in places[1:]}
-        self._threads = ThreadPoolExecutor(len(self._peers))
-        self._first: Report | None = None  # failure of a peer
-        self._begun = False
+        self._rank_zero = SegmentWorker(segment, infos[0], self._listener)
+        self._others = {info: start(info.rank) for info in infos[1:]}
+        self._threads = ThreadPoolExecutor(len(self._others))
+        self._failure: Report | None = None  # of another rank
+        self._started = False
 
     def step(self) -> Report:
         """The report of the next epoch."""
-        if not self._begun:
-            begun = [self._threads.submit(self._begin, *each) for each in self._peers.items()]
-            wait(begun)
-            self._begun = True
-        answers = [self._threads.submit(self._watch, *each) for each in self._peers.items()]
-        own = self._lead.step() if self._first is None else self._first
+        if not self._started:
+            started = [self._threads.submit(self._start, *each) for each in self._others.items()]
+            wait(started)
+            self._started = True
+        # The others first: rank 0 blocks in its epoch until they take part in it.
+        steps = [self._threads.submit(self._watch, *each) for each in self._others.items()]
+        own = self._rank_zero.step() if self._failure is None else self._failure
         if "epoch" in own:
-            wait(answers, self.segment.limit_s)
+            wait(steps, self.segment.limit_s)
         else:
-            wait(answers, GRACE_S)
-        report = self._report(own, answers)
+            wait(steps, GRACE_S)
+        report = self._choose_report(own, steps)
         if "epoch" not in report:
-            self.end()
+            self.close()
         return report
 
-    def end(self) -> None:
-        """End the peers, and leave the group."""
-        self._end_peers()
+    def close(self) -> None:
+        """Kill the other ranks and leave the process group."""
+        self._kill_others()
         self._threads.shutdown()
-        self._lead.forget()
+        self._rank_zero.release()
         self._listener.close()
         leave()
 
-    def _report(self, own: Report, answers: Sequence[Future[None]]) -> Report:
-        """What the study is told: of a failure, the one that came first and is no consequence."""
+    def _choose_report(self, own: Report, steps: Sequence[Future[None]]) -> Report:
+        """The report for the study: of several failures, the cause and not its consequences."""
         if "paused" in own:
             return own
-        if self._first is None and "epoch" in own and not all(each.done() for each in answers):
-            return {"failed": "a process of the trial did not end its epoch", "cause": "lost"}
-        if self._first is not None and own.get("cause", "lost") == "lost":
-            return self._first
+        if self._failure is None and "epoch" in own and not all(each.done() for each in steps):
+            return {"failed": "a rank of the trial did not finish its epoch", "cause": "lost"}
+        # `lost` on rank 0 is mostly a consequence: the connection to the rank that failed is gone.
+        if self._failure is not None and own.get("cause", "lost") == "lost":
+            return self._failure
         return own
 
-    def _begin(self, place: RankInfo, peer: RankHandle) -> None:
+    def _start(self, info: RankInfo, handle: RankHandle) -> None:
         try:
-            peer.call("begin", self.segment, place)
+            handle.call("start", self.segment, info)
         except RankLostError as error:
             self._fail({"failed": str(error), "cause": error.cause})
 
-    def _watch(self, place: RankInfo, peer: RankHandle) -> None:
-        """Let a peer do an epoch; if it fails, nobody is left waiting for it."""
+    def _watch(self, info: RankInfo, handle: RankHandle) -> None:
+        """Run an epoch on another rank; if it fails, release the ranks that wait for it."""
         try:
-            report = peer.call("step")
+            report = handle.call("step")
         except RankLostError as error:
-            report = {"failed": str(error), "cause": error.cause}
+            self._fail({"failed": str(error), "cause": error.cause})
+            return
         if "failed" in report:
-            self._fail({**report, "failed": f"process {place.rank}: {report['failed']}"})
+            self._fail({**report, "failed": f"rank {info.rank}: {report['failed']}"})
 
     def _fail(self, report: Report) -> None:
-        if self._first is None or self._first["cause"] == "lost" != report["cause"]:
-            self._first = report
-        self._end_peers()
+        # The first failure counts, but `lost` gives way to a failure with a known cause.
+        if self._failure is None or self._failure["cause"] == "lost" != report["cause"]:
+            self._failure = report
+        self._kill_others()
         abort()
 
-    def _end_peers(self) -> None:
-        for peer in self._peers.values():
-            peer.end()
+    def _kill_others(self) -> None:
+        for handle in self._others.values():
+            handle.kill()

@@ -1,12 +1,14 @@
-"""How much of a GPU a trial gets, and what of it torch may allocate."""
+"""The fraction of a GPU that a trial gets, and the part of it that torch may allocate."""
 
-SHARES = (8, 4, 2, 1)  # of a GPU: Ray places these without gaps
-CONTEXT_BYTES = 600 * 2**20  # of CUDA, for each process
-MARGIN = 1.15  # for what the allocator cannot use
+# Trials per GPU. Fractions 1/n with powers of 2 pack without gaps; Ray does not always place other
+# fractions (ray#52133).
+SHARES = (8, 4, 2, 1)
+CONTEXT_BYTES = 600 * 2**20  # of each process's CUDA context, which torch does not count
+MARGIN = 1.15  # for fragmentation in torch's caching allocator
 
 
 def share_of(needed_bytes: float, gpu_bytes: int) -> float:
-    """The smallest of `SHARES` of a GPU that holds so much; a whole one where none does."""
+    """The smallest fraction of a GPU that holds `needed_bytes`; 1 if even a whole GPU does not."""
     for count in SHARES:
         if MARGIN * needed_bytes + CONTEXT_BYTES <= gpu_bytes / count:
             return 1 / count
@@ -14,5 +16,5 @@ def share_of(needed_bytes: float, gpu_bytes: int) -> float:
 
 
 def fraction_of(share: float, gpu_bytes: int) -> float:
-    """What torch may allocate in a process with this share, as a fraction of the GPU."""
+    """The fraction of the GPU's memory that torch may allocate in a process with this share."""
     return max(0.01, min(1.0, share - CONTEXT_BYTES / gpu_bytes)) if share < 1 else 1.0

@@ -1,8 +1,8 @@
-"""What a driver tells its workers while they train: to go on, or to write a checkpoint and leave off.
+"""The pause file, in which a driver asks its workers to write a checkpoint and stop.
 
-Told through a file in the study's folder, which every worker sees whatever started it. The file
-is there from the start and is opened anew at each look, since network file systems promise a
-fresh answer for that alone.
+A file in the study's folder reaches every worker, whichever cluster started it. The file exists
+from the start, and every look opens it again: NFS guarantees current content only after an open
+(close-to-open consistency).
 """
 
 import os
@@ -14,22 +14,23 @@ GO, PAUSE = "go", "pause"
 LOOK_EVERY_S = 0.5
 
 
-def write(path: Path, order: str) -> None:
-    """Tell the workers that read `path` to `GO` or to `PAUSE`; safe in a signal's handler."""
+def write(path: Path, request: str) -> None:
+    """Write `GO` or `PAUSE` for the workers that read `path`; safe in a signal handler."""
+    # Plain system calls: a signal may interrupt code that holds a lock of Python's file objects.
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(file, order.encode())
+        os.write(file, request.encode())
         os.fsync(file)
     finally:
         os.close(file)
 
 
 def reader(path: Path, clock: Callable[[], float] = time.monotonic) -> Callable[[], bool]:
-    """A function that tells whether to pause, cheap enough to be asked at every step.
+    """A function that returns whether a pause is requested, cheap enough for every training step.
 
     Args:
-        path: of the orders; none is no order.
-        clock: seconds.
+        path: the pause file; a missing one requests no pause.
+        clock: seconds; the file is read at most once every `LOOK_EVERY_S`.
     """
     last, answer = -LOOK_EVERY_S, False
 

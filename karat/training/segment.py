@@ -1,4 +1,4 @@
-"""One attempt to carry a trial on, as the driver hands it to a worker."""
+"""A segment: one attempt to continue a trial, as the driver sends it to a worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a trial will take, for each of its processes.
+    """The predicted needs of each process of a trial.
 
     Args:
-        memory_bytes: at the highest.
-        epoch_s: of an epoch, if that can be told.
-        gpus: the part of a GPU that holds it; None where the study says how much.
+        memory_bytes: peak memory.
+        epoch_s: seconds per epoch; None if they cannot be predicted.
+        gpus: fraction of a GPU that has enough memory; None if the study sets the fraction.
     """
 
     memory_bytes: int
@@ -22,25 +22,25 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """One attempt to carry a trial on: everything that a worker must know, as plain data.
+    """One attempt to continue a trial: everything that a worker must know, as plain data.
 
     Args:
-        trial: its number.
+        trial: number of the trial.
         config: sections `data`, `model`, `attention` and `training`.
-        seed: of the trial.
-        folder: where its checkpoints lie.
-        owner: whose these are.
-        pause_file: path of what the driver tells its workers (`karat.training.pause`).
-        hang_trace: path of what a process writes that hung: where it was when it was ended.
-        from_epoch: epochs done before; 0 starts anew.
+        seed: seed of the trial.
+        folder: folder of the trial's checkpoints.
+        owner: fingerprint of the trial, which its checkpoints carry.
+        pause_file: file in which the driver requests a pause (`karat.training.pause`).
+        hang_trace: file for the stack traces of a process that hangs.
+        from_epoch: epochs done before; 0 starts from scratch.
         test_at_end: whether the test split is evaluated after the last epoch.
-        metric, mode: by which the best epoch's weights are kept.
+        metric, mode: metric that selects the weights of the best epoch, and its direction.
         threads: CPU threads of each process.
-        processes: that train it together.
-        gpus: of the trial.
-        micro_batches: parts in which a batch goes through the model.
-        limit_s: seconds after which an epoch that has not come to its end is given up.
-        disk_folder, disk_gb: the study's folder, and how much it may hold, if that is limited.
+        processes: number of processes that train the trial.
+        gpus: GPUs of the trial, for all processes; may be a fraction.
+        micro_batches: number of parts in which a batch goes through the model.
+        limit_s: an epoch that takes more seconds is killed.
+        disk_folder, disk_gb: folder of the study, and its disk budget (None for no limit).
     """
 
     trial: int

@@ -1,4 +1,4 @@
-"""One trial from configuration to result: a function of the configuration alone."""
+"""The training loop of one trial: data, model, optimizer, metrics and checkpoints."""
 
 import contextlib
 import dataclasses
@@ -32,12 +32,12 @@ from karat.training.checkpoint import (
 from karat.training.config import TrialConfig
 from karat.training.process_group import ProcessGroup, gradient_sync
 
-EVAL_BATCH_SIZE = 256  # images
+EVAL_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """What one epoch gave: epochs done (from 1), metrics, and the seconds that it took."""
+    """The result of one epoch: epochs done (from 1), metrics, and its duration in seconds."""
 
     epoch: int
     metrics: Mapping[str, float]
@@ -46,7 +46,7 @@ class EpochResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """Training left off within an epoch: epochs done, and steps of the next one. A checkpoint is kept."""
+    """Training paused within an epoch, with a checkpoint: epochs done, and steps of the next one."""
 
     epoch: int
     step: int
@@ -54,9 +54,9 @@ class Pause:
 
 @dataclass(frozen=True, kw_only=True)
 class _Within:
-    """Where in an epoch training stands: steps done, the sum of their losses, seconds.
+    """The state within an epoch: steps done, the sum of their losses, seconds used so far.
 
-    `random` has the random states of each process of the trial.
+    `random` holds the states of the random generators of each rank.
     """
 
     step: int
@@ -68,25 +68,25 @@ class _Within:
 class Trainer:
     """Trains one trial, epoch by epoch; resumes from the last good checkpoint in its folder.
 
-    For one seed, all configurations see the same order of the data. In a group of processes each
-    works on its part of every batch, with gradients averaged so that the step is that of the whole
-    batch; rank 0 writes the checkpoints, and all read them.
+    For one seed, all configurations see the data in the same order. With several ranks, each trains
+    on its shard of every batch, and gradients are combined so that the step is that of the whole
+    batch; rank 0 writes the checkpoints, and all ranks read them.
 
     Args:
-        config: of the trial.
-        seed: of weights and data order.
-        folder: for checkpoints; None keeps none.
+        config: configuration of the trial.
+        seed: seed of the weights and of the data order.
+        folder: folder for checkpoints; None writes none.
         test_at_end: whether the test split is evaluated, once, after the last epoch.
-        metric: the validation metric whose best epoch's weights are kept.
+        metric: validation metric that selects the epoch whose weights are kept.
         mode: whether the best `metric` is the highest (`max`) or the lowest (`min`).
-        resume_at_most: epochs that the record of the trial knows; later checkpoints are ignored.
-        micro_batches: parts in which a batch goes through the model, with gradients summed up: the
-            same step in less memory.
-        owner: whose the checkpoints are.
-        budget: of the study's disk.
-        should_pause: asked after every step; True makes `run_epoch` write a checkpoint within the
-            epoch and return. In a group it is enough that one is told to.
-        group: the processes that train this trial.
+        resume_at_most: epochs in the record of the trial; checkpoints of later epochs are ignored.
+        micro_batches: number of parts in which a batch goes through the model; gradients are
+            accumulated, which gives the same step in less memory.
+        owner: fingerprint of the trial, written to its checkpoints and checked when they are read.
+        budget: disk budget of the study.
+        should_pause: called after every step; True makes `run_epoch` write a checkpoint within the
+            epoch and return. If it is True on one rank, all ranks pause.
+        group: the process group that trains this trial.
     """
 
     def __init__(
@@ -133,19 +133,19 @@ class Trainer:
         return self.epoch >= self.config.training.epochs
 
     def num_parameters(self) -> int:
-        """Learnable parameters of the model."""
+        """Number of parameters of the model."""
         return count_parameters(self.model)
 
     def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels that compute attention here; none for softmax."""
+        """Names of the kernels that compute attention on this device; empty for softmax."""
         return kernels_of(self.model)
 
     def run_epoch(self) -> EpochResult | Pause:
-        """Train for one epoch, validate, and write a checkpoint; or pause within it.
+        """Train for one epoch, validate, and write a checkpoint; or pause within the epoch.
 
         Raises:
             NonFiniteError: the loss or a metric is NaN or infinite.
-            CheckpointError: the checkpoint could not be written; the one before it is whole.
+            CheckpointError: the checkpoint could not be written; the previous one is intact.
         """
         started = time.monotonic() - (self._within.seconds if self._within else 0.0)
         if not self._train_epoch(started):
@@ -193,7 +193,7 @@ class Trainer:
         return optimizer, scheduler
 
     def _train_epoch(self, started: float) -> bool:
-        """Train to the epoch's end, or to a pause: False; `_within` says how far it came."""
+        """Train to the end of the epoch (True) or to a pause (False); updates `_within`."""
         training = self.config.training
         self.model.train()
         batches = self._training_batches()
@@ -202,7 +202,8 @@ class Trainer:
             done, total = self._within.step, self._within.loss.to(self.device)
             for _ in range(done):
                 next(batches)
-            self._draw_on(self._within.random)
+            # After the skipped batches, since data loading draws random numbers too.
+            self._restore_random_states(self._within.random)
         for step, (images, labels) in enumerate(batches, start=done + 1):
             fault_injection.at(f"rank{self.group.rank}.batch")
             self.scheduler.step_update(self.epoch * self.steps_per_epoch + step - 1)
@@ -211,7 +212,7 @@ class Trainer:
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
-            loss, should_pause = self._agree(loss, step)
+            loss, should_pause = self._reduce_step(loss, step)
             total += loss
             if not torch.isfinite(total):
                 raise NonFiniteError(
@@ -224,32 +225,37 @@ class Trainer:
         self._within = _Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
         return done == self.steps_per_epoch
 
-    def _agree(self, loss: Tensor, step: int) -> tuple[Tensor, bool]:
-        """The loss of the whole batch, and whether to pause after this step; the same for all."""
-        wish = step < self.steps_per_epoch and self._should_pause()
+    def _reduce_step(self, loss: Tensor, step: int) -> tuple[Tensor, bool]:
+        """The loss of the whole batch, and whether to pause after this step; equal on all ranks."""
+        # No pause after the last step of an epoch: its regular checkpoint follows in a moment.
+        pause = step < self.steps_per_epoch and self._should_pause()
         if self.group.world_size == 1:
-            return loss, wish
-        of_all = self.group.all_reduce(torch.stack([loss, loss.new_tensor(float(wish))]))
-        return of_all[0], bool(of_all[1] > 0)
+            return loss, pause
+        # The ranks read the pause file at different times; the sum makes all stop at the same step.
+        sums = self.group.all_reduce(torch.stack([loss, loss.new_tensor(float(pause))]))
+        return sums[0], bool(sums[1] > 0)
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Gradients of a batch, part by part; returns this process's share of its mean loss."""
+        """Accumulate the gradients of the micro-batches; returns this rank's part of the mean loss."""
         total = torch.zeros((), device=self.device)
         parts = list(
             zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
         )
-        for number, (some, own) in enumerate(parts, start=1):
+        for number, (inputs, targets) in enumerate(parts, start=1):
             with gradient_sync(self._parallel, is_last=number == len(parts)):
                 smoothing = self.config.training.label_smoothing
-                loss = F.cross_entropy(self._parallel(some), own, label_smoothing=smoothing)
-                loss = loss * (len(own) / self.batch_size)
-                # The group averages gradients; the sum is wanted.
+                loss = F.cross_entropy(self._parallel(inputs), targets, label_smoothing=smoothing)
+                # Weighted by size: shards and micro-batches may differ by one image.
+                loss = loss * (len(targets) / self.batch_size)
+                # DistributedDataParallel averages over the ranks; the weighted losses need a sum.
                 (loss * self.group.world_size).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
 
     def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # Seeds per epoch, so that a resumed trial needs no state of the data order.
         generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
+        # Ranks draw different dropout masks; rank 0 draws those of a single process.
         draws = ("draws", self.epoch, *([self.group.rank] if self.group.rank else []))
         torch.manual_seed(derive(self.seed, *draws))
         return iter(
@@ -258,13 +264,13 @@ class Trainer:
                 batch_sampler=BatchParts(self.splits.train, self.batch_size, generator, self.group),
                 generator=generator,
                 num_workers=self.config.training.workers,
-                worker_init_fn=_begin_loading,
+                worker_init_fn=_init_loader,
             )
         )
 
     @torch.inference_mode()
     def evaluate(self, split: Images, name: str) -> dict[str, float]:
-        """Loss and accuracy on a split, each process of the trial on its part."""
+        """Loss and accuracy on a split; each rank evaluates its shard."""
         self.model.eval()
         own = self.group.shard(range(len(split)))  # type: ignore[arg-type]
         size = max(1, EVAL_BATCH_SIZE // self.micro_batches)
@@ -312,7 +318,7 @@ class Trainer:
         except OSError as error:
             raise CheckpointError(
                 f"{self.folder}: the checkpoint {when} could not be written "
-                f"({error.strerror or error}); the one before it is whole"
+                f"({error.strerror or error}); the previous one is intact"
             ) from error
 
     def _state(self) -> dict[str, Any]:
@@ -331,13 +337,13 @@ class Trainer:
         if within is not None and within[0] == self.epoch:
             self._restore(within[1])
             self._within = _Within(**within[1]["within"])
-        found_by_all = self.group.all_gather((self.epoch, self._within.step if self._within else 0))
-        if len(set(found_by_all)) > 1:
+        positions = self.group.all_gather((self.epoch, self._within.step if self._within else 0))
+        if len(set(positions)) > 1:
             raise ResumeError(
-                f"{folder}: the trial's processes found different checkpoints there, by rank "
-                f"(epoch, step) = {', '.join(map(str, found_by_all))}; they must see the same folder"
+                f"{folder}: the ranks of the trial found different checkpoints, by rank "
+                f"(epoch, step) = {', '.join(map(str, positions))}; they must see the same folder"
             )
-        if self.group.is_rank_zero:  # now that all have read
+        if self.group.is_rank_zero:  # only after the gather: all ranks have read their checkpoints
             drop_after(folder, self.epoch)
             drop_half_written(folder)
 
@@ -346,29 +352,31 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
 
-    def _draw_on(self, random: list[list[Tensor]]) -> None:
-        """Go on with the random numbers; in a group of another size they are drawn anew."""
+    def _restore_random_states(self, random: list[list[Tensor]]) -> None:
+        """Continue this rank's random numbers; with another world size the epoch's seed stays."""
         if len(random) == self.group.world_size:
             _set_random_states(random[self.group.rank])
 
 
-def _begin_loading(_: int) -> None:
+def _init_loader(_: int) -> None:
     fault_injection.at("loader")
 
 
 def _random_states() -> list[Tensor]:
-    """Of the CPU, then of each GPU."""
+    """The state of the CPU's random generator, then that of each GPU."""
     return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
 
 
 def _set_random_states(states: list[Tensor]) -> None:
     torch.set_rng_state(states[0])
-    if len(states) == 1 + torch.cuda.device_count():  # elsewhere dropout draws anew
+    # On a machine with another number of GPUs, the states of the GPUs do not apply.
+    if len(states) == 1 + torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states[1:])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out, on a device or on the CPU."""
+    # torch raises a plain RuntimeError when the CPU's allocator or cuBLAS runs out of memory.
     signs = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

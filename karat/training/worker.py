@@ -1,15 +1,18 @@
-"""What a worker does with a segment: trains it, and reports whatever comes of it, also a failure.
+"""Trains a segment and reports every epoch or the failure; independent of Ray.
 
-Knows no Ray. A report is plain data: `epoch`, `metrics` and `seconds`, with `kernels` and
-`peak_bytes` in the first of a segment; `paused`, with epochs and steps done; or `failed`, the reason, with its `cause`:
+A report is plain data, one of three:
 
-| cause | what happened | tried again |
+* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels` and `peak_bytes`;
+* `paused`, with epochs and steps done;
+* `failed`, the reason, with its `cause`:
+
+| cause | what happened | retry |
 |---|---|---|
 | `memory` | out of memory | once, in micro-batches |
 | `non-finite` | a loss or a metric is NaN or infinite | no |
 | `checkpoint` | a checkpoint could not be written (a full or read-only disk) | no |
-| `lost` | a process that loads data, or another process of the trial, is gone; or the checkpoint to go on from cannot be read here | as a lost worker |
-| `error` | anything else that the trial raised | no |
+| `lost` | a data loading process or another rank of the trial is lost; or the checkpoint to resume from cannot be read here | as for a lost worker |
+| `error` | any other exception | no |
 """
 
 import dataclasses
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from karat.system.peak_memory import PeakMemory
     from karat.training.process_group import ProcessGroup, RankInfo
 
+# torch raises a RuntimeError without a class of its own (torch.utils.data.dataloader).
 _LOADER_DIED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
 
@@ -38,26 +42,26 @@ class SegmentWorker:
     """One segment in this process, epoch by epoch.
 
     Args:
-        segment: to be run.
-        place: of this process among those of the trial; None where it is alone.
-        listener: of rank 0, where the others meet it.
+        segment: what to run.
+        info: rank of this process; None for a trial in a single process.
+        listener: on rank 0, the socket of the rendezvous.
     """
 
     def __init__(
         self,
         segment: Segment,
-        place: "RankInfo | None" = None,
+        info: "RankInfo | None" = None,
         listener: socket.socket | None = None,
     ) -> None:
-        self.segment, self._place, self._listener = segment, place, listener
+        self.segment, self._info, self._listener = segment, info, listener
         self._should_pause = pause.reader(Path(segment.pause_file))
         self._trainer: Any = None
 
     def step(self) -> dict[str, Any]:
         """The report of the next epoch.
 
-        A process that does not come to its end within the segment's limit is ended from within,
-        whatever it is doing; where it hung is then written beside the trial's checkpoints.
+        If the epoch takes longer than the segment's limit, a watchdog thread writes the stack
+        traces to the segment's `hang_trace` and exits the process, even if it hangs in C code.
         """
         trace = Path(self.segment.hang_trace)
         try:
@@ -76,7 +80,7 @@ class SegmentWorker:
             }
 
     def step_unlimited(self) -> dict[str, Any]:
-        """As `step`, for a process that is ended by another one."""
+        """As `step`, but without a watchdog: rank 0 kills the process of a rank that hangs."""
         try:
             fault_injection.at("step.before")
             fault_injection.at(f"trial{self.segment.trial}.step")
@@ -87,7 +91,7 @@ class SegmentWorker:
             return {"failed": str(error), "cause": "lost"}
         except CheckpointError as error:
             return {"failed": str(error), "cause": "checkpoint"}
-        except Exception as error:  # noqa: BLE001 - whatever a trial raises ends that trial alone
+        except Exception as error:  # noqa: BLE001 - an exception fails this trial, not the worker
             from karat.training.process_group import is_process_group_error
             from karat.training.trainer import is_out_of_memory
 
@@ -105,9 +109,11 @@ class SegmentWorker:
 
         is_first = self._trainer is None
         if is_first:
-            if not self._rank and self._should_pause():  # the others begin when told to
+            # Only rank 0 decides: another rank that returned here would leave rank 0 waiting for it
+            # in the rendezvous.
+            if not self._rank and self._should_pause():
                 return {"paused": {"epoch": self.segment.from_epoch, "step": 0}}
-            self._memory = _memory_of(self.segment)
+            self._memory = _limit_memory(self.segment)
             self._trainer = _trainer_of(self.segment, self._should_pause, self._join())
         result = self._trainer.run_epoch()
         if isinstance(result, Pause):
@@ -117,36 +123,38 @@ class SegmentWorker:
         found = {"kernels": self._trainer.kernels(), "peak_bytes": self._memory.peak()}
         return {**dataclasses.asdict(result), **found}
 
-    def forget(self) -> None:
-        """Let go of the trainer, and of what it holds."""
+    def release(self) -> None:
+        """Release the trainer, with its model and optimizer."""
         self._trainer = None
 
     @property
     def _rank(self) -> int:
-        return self._place.rank if self._place else 0
+        return self._info.rank if self._info else 0
 
     def _join(self) -> "ProcessGroup":
         from karat.training.process_group import ProcessGroup
 
-        return ProcessGroup.join(self._place, self._listener) if self._place else ProcessGroup()
+        return ProcessGroup.join(self._info, self._listener) if self._info else ProcessGroup()
 
 
-def _memory_of(segment: Segment) -> "PeakMemory":
-    """The process's memory from now on, with no more of its GPU than is the segment's."""
+def _limit_memory(segment: Segment) -> "PeakMemory":
+    """Limit torch to the segment's fraction of the GPU, and start to measure peak memory."""
     import torch
 
     from karat.system.peak_memory import PeakMemory
     from karat.training.gpu_share import fraction_of
 
     if torch.cuda.is_available():
-        share = segment.gpus or 1.0  # without a part of its own it is not held to one
+        # Ray places fractions of a GPU but does not enforce them. A segment without GPUs that
+        # nevertheless sees one is not limited.
+        share = segment.gpus or 1.0
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(fraction_of(min(1.0, share), total))
     return PeakMemory()
 
 
 def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "ProcessGroup") -> Any:
-    """The trainer, with the process's threads set to the segment's share."""
+    """The trainer, after setting the number of CPU threads of this process."""
     import torch
 
     from karat.training.config import TrialConfig
@@ -169,7 +177,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
     )
     if trainer.epoch != segment.from_epoch:
         raise ResumeError(
-            f"{segment.folder}: the checkpoint after epoch {segment.from_epoch} is not there "
-            "or is damaged"
+            f"{segment.folder}: the checkpoint after epoch {segment.from_epoch} is missing "
+            "or damaged"
         )
     return trainer

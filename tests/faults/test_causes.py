@@ -54,7 +54,7 @@ def test_full_disk_fails_the_trial_with_its_reason(write_space: WriteSpace, tmp_
     trial = state_of(folder).trials[0]
     assert (trial.status, trial.cause) == ("failed", "checkpoint")
     assert (
-        "could not be written (No space left on device); the one before it is whole" in trial.reason
+        "could not be written (No space left on device); the previous one is intact" in trial.reason
     )
     assert audit(folder, tracking=False) == []
 

@@ -75,7 +75,7 @@ HARMS: Sequence[tuple[Harm, int, list[str]]] = (
     (cut, 1, ["damaged"]),
     (flip, 1, ["damaged"]),
     (lose, 1, ["is missing"]),
-    (lose_manifest, 1, ["not a whole checkpoint"]),
+    (lose_manifest, 1, ["not a complete checkpoint"]),
     (swap, 1, ["is a checkpoint of another trial"]),
     (swap_epochs, 0, ["is another checkpoint", "is another checkpoint"]),
     (lose_all, 0, ["is missing", "is missing"]),
@@ -144,7 +144,7 @@ def test_checkpoint_that_verifies_and_cannot_be_read_costs_one_epoch(
     own = [event for event in events if event.data.get("trial") == 1]
     assert [e.data["from_epoch"] for e in own if e.kind == "segment_started"] == [0, 2, 1]
     (lost,) = [e.data for e in own if e.kind == "segment_ended" and e.data["cause"] == "lost"]
-    assert "the checkpoint after epoch 2 is not there or is damaged" in lost["detail"]
+    assert "the checkpoint after epoch 2 is missing or damaged" in lost["detail"]
     check(space, folder, whole)
 
 

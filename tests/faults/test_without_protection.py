@@ -166,7 +166,7 @@ def test_without_a_manifest_written_last_a_half_written_checkpoint_would_be_take
     path.write_bytes(path.read_bytes()[:-1000])
     assert checkpoint.last_good(tmp_path, "epoch", 1) is None
     monkeypatch.setattr(checkpoint, "_verified", lambda path, _: path.read_bytes())
-    with pytest.raises(CheckpointError, match="holds something else"):
+    with pytest.raises(CheckpointError, match="contains something else"):
         checkpoint.load_checkpoint(path)
 
 

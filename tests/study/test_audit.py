@@ -197,7 +197,7 @@ def test_damaged_and_missing_checkpoints_are_named(study: Path) -> None:
     paths[2].with_suffix(".json").unlink()
     found = audit(study, tracking=False)
     assert len(found) == 3
-    assert any("its sha256 is not the manifest's" in line for line in found)
+    assert any("its sha256 differs from the manifest" in line for line in found)
     assert any("there is no checkpoint of its best epoch" in line for line in found)
 
 

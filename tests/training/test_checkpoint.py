@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_last_two_are_kept_beside_the_newest(folder: Path) -> None:
+def test_newest_and_two_before_it_are_kept(folder: Path) -> None:
     save_series(folder, "epoch", 4, {"weights": torch.ones(3)})
     assert [p.stem for p in newest_first(folder, "epoch")] == [
         "epoch-00004",
@@ -39,7 +39,7 @@ def test_last_two_are_kept_beside_the_newest(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "no manifest"])
-def test_damaged_checkpoint_falls_back_to_the_one_before(folder: Path, harm: str) -> None:
+def test_damaged_checkpoint_falls_back_to_the_previous_one(folder: Path, harm: str) -> None:
     path = folder / "epoch-00003.pt"
     data = bytearray(path.read_bytes())
     if harm == "cut":
@@ -57,17 +57,17 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(folder: Path, harm: str
     assert found[1]["weights"].tolist() == [2, 2, 2]
 
 
-def test_checkpoints_ahead_of_the_journal_are_passed_over(folder: Path) -> None:
+def test_checkpoints_ahead_of_the_journal_are_ignored(folder: Path) -> None:
     found = load_last_good(folder, "epoch", at_most=2)
     assert found is not None
     assert found[0] == 2
     assert load_last_good(folder, "epoch", at_most=0) is None
 
 
-def test_worker_that_outlives_its_segment_takes_nothing_from_the_next(
+def test_worker_that_outlives_its_segment_deletes_nothing_of_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both write, each while the other is between its file and the rename of it."""
+    """The second worker writes while the first is about to rename its temporary file."""
     content = {"weights": torch.ones(3)}
 
     def meanwhile(place: str) -> None:
@@ -84,7 +84,7 @@ def test_worker_that_outlives_its_segment_takes_nothing_from_the_next(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_was_half_written_goes_when_a_trial_goes_on(folder: Path) -> None:
+def test_temporary_files_of_a_killed_process_are_deleted_on_request(folder: Path) -> None:
     left = [folder / ".epoch-00004.pt.host.1", folder / ".best-00003.json.host.1"]
     for path in left:
         path.touch()
@@ -99,7 +99,7 @@ def test_what_was_half_written_goes_when_a_trial_goes_on(folder: Path) -> None:
 
 
 class Bomb:
-    """Pickled, it is a call that leaves a file behind when it is loaded."""
+    """Unpickling it calls a function that creates a file."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -109,7 +109,7 @@ class Bomb:
 
 
 def put_checkpoint(folder: Path, data: bytes) -> Path:
-    """A checkpoint as whoever can write into the folder would make it: with a right manifest."""
+    """A checkpoint as an attacker with access to the folder would write it: with a valid manifest."""
     path = folder / "epoch-00009.pt"
     path.write_bytes(data)
     manifest = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -133,25 +133,25 @@ def test_checkpoint_with_code_is_refused_and_runs_nothing(folder: Path, kind: st
     }[kind]()
     path = put_checkpoint(folder, data)
     with pytest.raises(
-        CheckpointError, match=r"epoch-00009\.pt: holds something else than tensors"
+        CheckpointError, match=r"epoch-00009\.pt: contains something else than tensors"
     ):
         load_checkpoint(path)
     found = load_last_good(folder, "epoch", at_most=9)
     assert found is not None
     assert found[0] == 3
     assert not trace.exists()
-    pickle.loads(pickle.dumps(Bomb(trace)))  # the bomb is one
+    pickle.loads(pickle.dumps(Bomb(trace)))  # shows that the bomb works
     assert trace.exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x02" + b"\0" * 100])
-def test_checkpoint_of_nothing_known_is_refused(folder: Path, data: bytes) -> None:
-    with pytest.raises(CheckpointError, match="nothing of it was run"):
+def test_file_in_another_format_is_refused(folder: Path, data: bytes) -> None:
+    with pytest.raises(CheckpointError, match="none of its code was run"):
         load_checkpoint(put_checkpoint(folder, data))
 
 
-def test_checkpoint_that_is_no_mapping_is_refused(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no checkpoint, but a list"):
+def test_checkpoint_that_is_not_a_mapping_is_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="contains a list, not a checkpoint"):
         load_checkpoint(put_checkpoint(folder, bytes_of([1, 2])))
 
 
@@ -172,7 +172,7 @@ def test_checkpoint_that_is_no_mapping_is_refused(folder: Path) -> None:
     ],
     ids=lambda manifest: f"{manifest[:12]!r} {len(manifest)}",
 )
-def test_hostile_manifest_is_refused_in_a_short_line(folder: Path, manifest: bytes) -> None:
+def test_hostile_manifest_is_refused_with_a_short_message(folder: Path, manifest: bytes) -> None:
     path = folder / "epoch-00003.pt"
     path.with_suffix(".json").write_bytes(manifest)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""A driver tells its workers to leave off; they look often enough, and not at every step."""
+"""Workers notice a pause request soon, but do not read the pause file at every step."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from karat.training.worker import SegmentWorker
 from tests.study.test_study import open_study
 
 
-def test_orders_are_read_anew_after_a_while(tmp_path: Path) -> None:
+def test_pause_file_is_read_again_after_a_while(tmp_path: Path) -> None:
     now = [0.0]
     should_pause = pause.reader(tmp_path / PAUSE_FILE, clock=lambda: now[0])
     assert not should_pause()
@@ -22,7 +22,7 @@ def test_orders_are_read_anew_after_a_while(tmp_path: Path) -> None:
     assert should_pause()
 
 
-def test_worker_that_is_told_to_leave_off_trains_nothing(
+def test_worker_that_finds_a_pause_request_trains_nothing(
     small_space: Space, tmp_path: Path
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "s")

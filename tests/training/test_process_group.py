@@ -1,4 +1,4 @@
-"""One trial in two processes, over gloo on the CPU, against the same trial in one."""
+"""A trial on two ranks, over gloo on the CPU, compared with the same trial in one process."""
 
 import dataclasses
 import multiprocessing
@@ -50,11 +50,11 @@ def segment(folder: Path, **changes: Any) -> Segment:
     return Segment(**{**values, **changes})
 
 
-class Groups:
-    """Makes groups, remembers their peers, and ends them."""
+class Workers:
+    """Makes distributed workers, and remembers the ranks that they start."""
 
     def __init__(self) -> None:
-        self.peers: list[SpawnedRank] = []
+        self.ranks: list[SpawnedRank] = []  # other than 0
         self.made: list[DistributedWorker] = []
 
     def __call__(self, segment: Segment) -> DistributedWorker:
@@ -62,17 +62,17 @@ class Groups:
         return self.made[-1]
 
     def start(self, rank: int) -> RankHandle:
-        self.peers.append(SpawnedRank(rank))
-        return self.peers[-1]
+        self.ranks.append(SpawnedRank(rank))
+        return self.ranks[-1]
 
 
 @pytest.fixture
-def groups() -> Iterator[Groups]:
-    groups = Groups()
-    yield groups
-    for each in groups.made:
-        each.end()
-    assert not any(psutil.pid_exists(peer.pid) for peer in groups.peers)
+def workers() -> Iterator[Workers]:
+    workers = Workers()
+    yield workers
+    for each in workers.made:
+        each.close()
+    assert not any(psutil.pid_exists(rank.pid) for rank in workers.ranks)
 
 
 @pytest.fixture(scope="module")
@@ -89,125 +89,125 @@ def same(report: dict[str, Any], metrics: dict[str, float]) -> bool:
 
 
 @pytest.mark.parametrize("micro_batches", [1, 3])
-def test_two_processes_give_the_numbers_of_one(
-    groups: Groups, alone: list[dict[str, float]], tmp_path: Path, micro_batches: int
+def test_two_ranks_give_the_numbers_of_one_process(
+    workers: Workers, alone: list[dict[str, float]], tmp_path: Path, micro_batches: int
 ) -> None:
-    group = groups(segment(tmp_path, micro_batches=micro_batches))
-    reports = [group.step() for _ in range(2)]
+    worker = workers(segment(tmp_path, micro_batches=micro_batches))
+    reports = [worker.step() for _ in range(2)]
     assert all(same(*each) for each in zip(reports, alone, strict=True))
     assert reports[0]["kernels"] == ("recompute",)
 
 
-def test_nothing_listens_to_other_machines(groups: Groups, tmp_path: Path) -> None:
-    group = groups(segment(tmp_path))
-    assert group.step()["epoch"] == 1
-    processes = [psutil.Process(), psutil.Process(groups.peers[0].pid)]
+def test_nothing_listens_to_other_machines(workers: Workers, tmp_path: Path) -> None:
+    worker = workers(segment(tmp_path))
+    assert worker.step()["epoch"] == 1
+    processes = [psutil.Process(), psutil.Process(workers.ranks[0].pid)]
     found = [c for each in processes for c in each.net_connections() if c.status == "LISTEN"]
     assert found
     assert {each.laddr.ip for each in found} == {LOOPBACK}
 
 
-def test_trial_goes_on_in_another_number_of_processes(
-    groups: Groups, alone: list[dict[str, float]], tmp_path: Path
+def test_trial_resumes_with_another_world_size(
+    workers: Workers, alone: list[dict[str, float]], tmp_path: Path
 ) -> None:
-    first = groups(segment(tmp_path))
+    first = workers(segment(tmp_path))
     assert same(first.step(), alone[0])
-    first.end()
-    again = groups(segment(tmp_path, from_epoch=1))
+    first.close()
+    again = workers(segment(tmp_path, from_epoch=1))
     assert same(again.step(), alone[1])
-    again.end()
+    again.close()
     by_one = SegmentWorker(segment(tmp_path, from_epoch=1, processes=1))
     assert same(by_one.step(), alone[1])
 
 
-def test_all_processes_pause_within_an_epoch_and_go_on(
-    groups: Groups, alone: list[dict[str, float]], tmp_path: Path
+def test_all_ranks_pause_within_an_epoch_and_resume(
+    workers: Workers, alone: list[dict[str, float]], tmp_path: Path
 ) -> None:
-    first = groups(segment(tmp_path))
+    first = workers(segment(tmp_path))
     first.step()
     pause.write(tmp_path / PAUSE_FILE, pause.PAUSE)
     time.sleep(pause.LOOK_EVERY_S)
     assert first.step() == {"paused": {"epoch": 1, "step": 1}}
     pause.write(tmp_path / PAUSE_FILE, pause.GO)
-    again = groups(segment(tmp_path, from_epoch=1))
+    again = workers(segment(tmp_path, from_epoch=1))
     assert same(again.step(), alone[1])
 
 
-def test_group_that_is_told_to_pause_before_it_begins_does_not_wait(
-    groups: Groups, tmp_path: Path
+def test_pause_request_before_the_first_epoch_needs_no_other_rank(
+    workers: Workers, tmp_path: Path
 ) -> None:
     pause.write(tmp_path / PAUSE_FILE, pause.PAUSE)
-    assert groups(segment(tmp_path)).step() == {"paused": {"epoch": 0, "step": 0}}
+    assert workers(segment(tmp_path)).step() == {"paused": {"epoch": 0, "step": 0}}
 
 
 @pytest.mark.parametrize(
     ("fault", "cause", "reason"),
     [
-        ("rank1.batch@3=kill", "lost", "process 1"),
-        ("rank1.batch@3=memory", "memory", "process 1: out of memory"),
+        ("rank1.batch@3=kill", "lost", "rank 1"),
+        ("rank1.batch@3=memory", "memory", "rank 1: out of memory"),
     ],
 )
-def test_what_ends_one_process_ends_all_and_is_named(
-    groups: Groups,
+def test_failure_of_one_rank_kills_all_and_is_named(
+    workers: Workers,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
     cause: str,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(distributed_worker, "GRACE_S", 10)  # for the reason of the other process
+    monkeypatch.setattr(distributed_worker, "GRACE_S", 10)  # a slow machine reports later
     monkeypatch.setenv("KARAT_FAULT", f"{fault}:{tmp_path / 'once'}")
-    report = groups(segment(tmp_path)).step()
+    report = workers(segment(tmp_path)).step()
     assert report["cause"] == cause
     assert report["failed"].startswith(reason)
 
 
 @pytest.mark.parametrize("cause", ["lost", "memory"])
-def test_peer_that_is_gone_says_of_what(tmp_path: Path, cause: str) -> None:
+def test_lost_rank_is_reported_with_its_cause(tmp_path: Path, cause: str) -> None:
     class Gone:
         def call(self, method: str, *arguments: Any) -> Any:
-            raise RankLostError("process 1 is gone", cause)
+            raise RankLostError("rank 1 is gone", cause)
 
-        def end(self) -> None:
+        def kill(self) -> None:
             pass
 
-    group = DistributedWorker(segment(tmp_path), lambda _: Gone(), LOOPBACK)
-    assert group.step() == {"failed": "process 1 is gone", "cause": cause}
+    worker = DistributedWorker(segment(tmp_path), lambda _: Gone(), LOOPBACK)
+    assert worker.step() == {"failed": "rank 1 is gone", "cause": cause}
 
 
-def test_failure_of_the_lead_ends_the_others(groups: Groups, tmp_path: Path) -> None:
+def test_failure_of_rank_0_kills_the_other_ranks(workers: Workers, tmp_path: Path) -> None:
     fault_injection.use(f"rank0.batch@3=memory:{tmp_path / 'once'}")
     try:
-        report = groups(segment(tmp_path)).step()
+        report = workers(segment(tmp_path)).step()
     finally:
         fault_injection.use("")
     assert report["cause"] == "memory"
-    assert not psutil.pid_exists(groups.peers[0].pid)
+    assert not psutil.pid_exists(workers.ranks[0].pid)
 
 
-def test_batch_smaller_than_the_group_is_refused(groups: Groups, tmp_path: Path) -> None:
+def test_batch_smaller_than_the_world_size_is_refused(workers: Workers, tmp_path: Path) -> None:
     config = {**SECTIONS, "training": {"epochs": 2, "batch_size": 1}}
-    report = groups(segment(tmp_path, config=config)).step()
+    report = workers(segment(tmp_path, config=config)).step()
     assert "training.batch_size = 1" in report["failed"]
     assert "processes, 2" in report["failed"]
 
 
-def _lead(folder: Path, pids: Any) -> None:
-    groups = Groups()
-    group = groups(dataclasses.replace(segment(folder)))
-    group.step()
-    pids.send(groups.peers[0].pid)
+def _rank_zero(folder: Path, pids: Any) -> None:
+    workers = Workers()
+    worker = workers(dataclasses.replace(segment(folder)))
+    worker.step()
+    pids.send(workers.ranks[0].pid)
     time.sleep(600)
 
 
-def test_peers_end_with_a_killed_lead(tmp_path: Path) -> None:
+def test_other_ranks_exit_when_rank_0_is_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    lead = context.Process(target=_lead, args=(tmp_path, theirs))
-    lead.start()
-    peer = psutil.Process(ours.recv())
-    assert lead.pid is not None
-    os.kill(lead.pid, signal.SIGKILL)
-    lead.join()
-    psutil.wait_procs([peer], timeout=10)
-    assert not peer.is_running()
+    rank_zero = context.Process(target=_rank_zero, args=(tmp_path, theirs))
+    rank_zero.start()
+    other = psutil.Process(ours.recv())
+    assert rank_zero.pid is not None
+    os.kill(rank_zero.pid, signal.SIGKILL)
+    rank_zero.join()
+    psutil.wait_procs([other], timeout=10)
+    assert not other.is_running()

@@ -1,4 +1,4 @@
-"""Training settings as data: one YAML file per recipe, which a space may override key by key."""
+"""Recipes: sets of training settings, one YAML file each; a search space may override any key."""
 
 import functools
 from pathlib import Path
@@ -13,7 +13,7 @@ __all__ = ["load_recipe", "recipe_names"]
 
 @functools.cache
 def recipe_names() -> tuple[str, ...]:
-    """The known recipes."""
+    """Names of the known recipes."""
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
 
@@ -21,7 +21,7 @@ def load_recipe(name: object) -> dict[str, Any]:
     """The settings of a recipe.
 
     Raises:
-        SettingError: no recipe of that name.
+        SettingError: there is no recipe of that name.
     """
     if name not in recipe_names():
         raise SettingError("training.recipe", f"unknown. {nearest(name, recipe_names())}", name)
