@@ -2,8 +2,11 @@
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 STAMP := $(VENV)/.complete
+COMPILE := --compile-bytecode
+# Tests in which a version of Python shows, and that start no Ray.
+QUICK := system space journal schedulers study datasets cli/test_main.py attention/test_operator.py test_wheel.py
 
-.PHONY: run test test-cluster check bench chaos requirements clean
+.PHONY: run test test-quick test-other-python test-cluster check bench chaos requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
@@ -13,6 +16,17 @@ run: $(STAMP)
 # and MLflow. They need root, slurm-wlm, munge, iproute2 and postgresql, and fail without them.
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rsfE -m "not quiet$(if $(CLUSTER),, and not cluster)"
+
+# A part of the tests that takes two minutes.
+test-quick: $(STAMP)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not quiet and not cluster" $(QUICK:%=tests/%)
+
+# The same on another version of Python, where the machine has one; in an environment of its own.
+test-other-python: $(STAMP)
+	@version=$$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	other=$$(.ci/find-python $$version); \
+	if [ -n "$$other" ]; then $(MAKE) VENV=.venv-not-$$version PYTHON=$$other COMPILE= test-quick; \
+	else echo "skipped: beside $$version there is no Python from 3.11 to 3.13 here"; fi
 
 # Only the cluster tests, in ten minutes, then the tests that measure and need an idle machine.
 test-cluster: $(STAMP)
@@ -43,7 +57,7 @@ $(STAMP): requirements.txt
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv=uv; \
 	else \
 		$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet uv && uv=$(VENV)/bin/uv; \
-	fi && $$uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.txt
+	fi && $$uv pip install --quiet $(COMPILE) --python $(VENV)/bin/python -r requirements.txt
 	@$(VENV)/bin/python -m karat.attention.kernels._compiled
 	@touch $@
 
@@ -53,4 +67,4 @@ requirements:
 		--no-emit-index-url --no-header --quiet -o requirements.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-not-* .mypy_cache .ruff_cache .pytest_cache
