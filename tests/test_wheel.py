@@ -15,6 +15,8 @@ import pytest
 from karat import __version__
 from tests.conftest import ROOT
 
+# One wheel and one environment for all; a machine that does other things too takes minutes.
+pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(400)]
 NOT_OURS = (".venv/lib/module.py", "studies/small/journal.jsonl", "karat/__pycache__/old.pyc")
 
 
