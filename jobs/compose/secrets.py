@@ -40,7 +40,10 @@ def make_secrets(folder: Path) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m jobs.compose.secrets", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".secrets"))
-    made = make_secrets(parser.parse_args().folder)
+    folder = parser.parse_args().folder
+    if not COMPOSE.is_file():
+        parser.error(f"{COMPOSE} is missing: the stack is built from a checkout of karat")
+    made = make_secrets(folder)
     print("\n".join(map(str, made)) or "no secret was missing")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from jobs.compose import secrets
 from jobs.compose.secrets import COMPOSE, make_secrets
 from karat import __version__
 from tests.conftest import ROOT
@@ -104,6 +105,17 @@ def test_secrets_are_made_once_and_closed(tmp_path: Path) -> None:
     assert min(map(len, texts)) >= 32
     assert make_secrets(folder) == []
     assert [path.read_text() for path in made] == texts
+
+
+def test_installed_karat_has_no_stack_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(secrets, "COMPOSE", tmp_path / "docker-compose.yml")
+    monkeypatch.setattr(sys, "argv", ["secrets", "--folder", str(tmp_path / "secrets")])
+    with pytest.raises(SystemExit):
+        secrets.main()
+    assert "built from a checkout of karat" in capsys.readouterr().err
+    assert not (tmp_path / "secrets").exists()
 
 
 def test_command_gets_its_secrets_from_files(tmp_path: Path) -> None:
