@@ -60,7 +60,7 @@ def machines_at(site: Site) -> dict[str, Machines]:
 
 def _read(name: str, given: object) -> Any:
     if not isinstance(given, Mapping):
-        raise SettingError(name, "must hold `key: value` lines", given)
+        raise SettingError(name, "must contain `key: value` lines", given)
     return build(BACKENDS[name].settings, given, name)
 
 

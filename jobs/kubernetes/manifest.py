@@ -94,9 +94,9 @@ def check_room(resources: ResourceConfig, settings: KubernetesSettings) -> None:
     if not resources.trials_on(room_of(settings)):
         raise InputError(
             f"resources: {settings.most_workers} workers with {settings.cpus} CPUs and {settings.gpus} "
-            f"GPUs each (cluster.kubernetes) have no room for a trial of {resources.of_processes} "
+            f"GPUs each (cluster.kubernetes) have no room for a trial of {resources.num_processes} "
             f"processes, each with {resources.cpus} CPUs and "
-            f"{resources.gpus_of_process:g} GPUs"
+            f"{resources.gpus_per_process:g} GPUs"
         )
 
 

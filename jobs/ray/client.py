@@ -183,7 +183,7 @@ def check_nodes(nodes: list[dict[str, Any]], resources: ResourceConfig) -> None:
     if not resources.trials_on(room):
         there = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in room)
         raise InputError(
-            f"resources: a trial has {resources.of_processes} processes, each of which needs a node "
-            f"with {resources.cpus} CPUs and {resources.gpus_of_process:g} GPUs for it; the nodes of "
+            f"resources: a trial has {resources.num_processes} processes, each of which needs a node "
+            f"with {resources.cpus} CPUs and {resources.gpus_per_process:g} GPUs for it; the nodes of "
             f"the Ray cluster have {there}"
         )

@@ -35,9 +35,9 @@ def check_settings(submission: Submission[SlurmSettings]) -> None:
 
 
 def _check_room(resources: ResourceConfig, settings: SlurmSettings) -> None:
-    processes = resources.of_processes
+    processes = resources.num_processes
     for name, wanted, each, there in (
-        ("gpus", resources.gpus_at_most, resources.gpus_of_process, settings.gpus_per_node),
+        ("gpus", resources.gpus_at_most, resources.gpus_per_process, settings.gpus_per_node),
         ("cpus", resources.cpus, resources.cpus, settings.cpus_per_node),
     ):
         room = settings.nodes * int(there / each) if each else processes

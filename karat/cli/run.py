@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from karat.space.site import told_site
+from karat.space.site import site_from_environment
 from karat.system.lazy_import import import_lazily, load
 from karat.system.signals import Interruption
 
@@ -63,7 +63,7 @@ def run_study(
     from karat.forecast.capacity import check_probing, slots_of
     from karat.space.reader import load_space
 
-    site = told_site(os.environ)
+    site = site_from_environment(os.environ)
     space = load_space(options.space, overrides, options.name, document, site)
     check_site(space.cluster)
     if address is not None:  # what the nodes of a cluster have, they say later

@@ -12,7 +12,7 @@ from jobs import BACKENDS, Backend, Submission
 from jobs.site import settings_for
 from karat.cli.command import launch_as_typed
 from karat.cli.in_cluster import RETRIED
-from karat.space.site import TOLD, Site, read_site
+from karat.space.site import SITE_VARIABLE, Site, read_site
 from karat.space.space import Space
 from karat.system.paths import CODE
 from karat.system.redact import without_secrets
@@ -77,7 +77,7 @@ def describe(
         storage=options.storage.resolve(),
         code=CODE,
         settings=settings_for(space.cluster, options.submit),
-        environment=_handed_on(os.environ) | {TOLD: json.dumps(space.cluster.prices)},
+        environment=_handed_on(os.environ) | {SITE_VARIABLE: json.dumps(space.cluster.prices)},
     )
 
 

@@ -97,7 +97,7 @@ class Engine:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
-        cpus = self.slots * self.resources.cpus * self.resources.of_processes
+        cpus = self.slots * self.resources.cpus * self.resources.num_processes
         start_ray(self._folder, cpus=cpus)
 
     def stop(self) -> None:

@@ -85,8 +85,8 @@ def join_ray(address: str, resources: ResourceConfig, most_slots: int = 0) -> in
         end_ray()
         raise InputError(
             f"resources: the nodes of the Ray cluster at {address} have no room for a trial of "
-            f"{resources.of_processes} processes, each with {resources.cpus} CPUs and "
-            f"{resources.gpus_of_process:g} GPUs"
+            f"{resources.num_processes} processes, each with {resources.cpus} CPUs and "
+            f"{resources.gpus_per_process:g} GPUs"
         )
     return slots
 

@@ -35,7 +35,7 @@ def slots_of(resources: ResourceConfig) -> int:
     Raises:
         InputError: it has not enough for one.
     """
-    cpus, processes = len(os.sched_getaffinity(0)), resources.of_processes
+    cpus, processes = len(os.sched_getaffinity(0)), resources.num_processes
     if resources.cpus * processes > cpus:
         together = f" for each of {processes} processes" if processes > 1 else ""
         raise InputError(

@@ -165,7 +165,7 @@ def _rate(resources: ResourceConfig) -> float:
     """Multiply-adds a second of a trial in training."""
     if resources.gpus:  # which is not here to be measured
         return EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
-    threads = resources.cpus * resources.of_processes
+    threads = resources.cpus * resources.num_processes
     return EFFICIENCY * _multiply_adds_per_second() * threads
 
 

@@ -219,6 +219,6 @@ def predictions_for(
     return Predictions(
         storage / PROBES,
         threads=resources.cpus,
-        processes=resources.of_processes,
+        processes=resources.num_processes,
         preload=preload,
     )

@@ -1,4 +1,4 @@
-"""The question as data: from a YAML file to a checked `Space`, every refusal with its line."""
+"""The search space as data: from a YAML file to a checked `Space`; errors name file and line."""
 
 from karat.system.lazy_import import exports
 

@@ -1,4 +1,4 @@
-"""The arms of a space: every combination of levels that can be run, and why others cannot."""
+"""The arms of a space: all combinations of levels that can run, and why the others cannot."""
 
 import itertools
 import json
@@ -15,31 +15,31 @@ from karat.training.config import TrialConfig
 
 BASIS = "attention.basis"
 MAX_ARMS = 1000
-MAX_CHECKS = 20_000  # configurations that are built to see that they can be run
-GENERIC = {"all", "full", "none", "learned"}
+MAX_CHECKS = 20_000  # configurations that are built to check them
+GENERIC = {"all", "full", "none", "learned"}  # levels that mean nothing without their key
 
 
 class Arms:
-    """All combinations of a space's factors; `found` can be run, `excluded` cannot.
+    """All combinations of a space's factors: `found` can run, `excluded` cannot.
 
     Args:
-        data: of the space.
-        factors, tuned: its parameters.
+        data: data of the space.
+        factors, tuned: parameters of the space.
 
     Raises:
-        InputError: no combination can be run, or there are too many.
+        InputError: no combination can run, or there are too many.
     """
 
     def __init__(
         self, data: SpaceData, factors: Mapping[str, Factor], tuned: Mapping[str, Tuned]
     ) -> None:
         self._data, self._factors, self._tuned = data, factors, tuned
-        self._right: set[str] = set()  # parts of configurations, see `check_config`
+        self._checked: set[str] = set()  # parts of configurations, see `check_config`
         self.excluded: list[Excluded] = []
         self.found = self.arms()
 
     def arms(self) -> list[Arm]:
-        """All combinations that can be run; those that cannot, with the rule, go to `excluded`."""
+        """All combinations that can run; adds the others to `excluded`, with the rule."""
         self.check_fixed()
         arms = []
         labels: set[str] = set()
@@ -52,7 +52,7 @@ class Arms:
             label = label_of(levels, self.spelled())
             if label in labels:
                 self._data.fail(
-                    ("factors",), f"two combinations would be called {label!r}; rename a level"
+                    ("factors",), f"two combinations would have the label {label!r}; rename a level"
                 )
             labels.add(label)
             rule = self.exclusion(levels)
@@ -70,17 +70,18 @@ class Arms:
             at = next((k for k in first_problem.keys if self._data.stands(k)), "model")
             raise InputError(f"{self._data.place(self._data.path_of(at))}: {first_problem}")
         if not arms:
-            self._data.fail(("exclude",), "leaves no combination to run")
+            self._data.fail(("exclude",), "excludes every combination")
         return arms
 
     def check_size(self, combinations: Sequence[Mapping[str, Level]]) -> None:
-        """Refuse more configurations than can be looked at."""
+        """Refuse a space that needs more than `MAX_CHECKS` checks."""
         checks = 0
         for levels in combinations:
             sizes = {
                 k: len(ends(each)) for k, each in self._tuned.items() if self.exists(each, levels)
             }
             of_attention = [size - 1 for k, size in sizes.items() if k.startswith("attention.")]
+            # The sum of products of all pairs, which `check_arm` goes through.
             pairs = (sum(of_attention) ** 2 - sum(size**2 for size in of_attention)) // 2
             checks += 1 + sum(sizes.values()) + pairs
         if checks > MAX_CHECKS:
@@ -104,7 +105,7 @@ class Arms:
         return extend(list(self._factors.values()), {})
 
     def spelled(self) -> set[str]:
-        """Factors whose levels say nothing without their key: not all text, or `none` and the like."""
+        """Factors whose levels need their key in a label: numbers, lists, or text such as `none`."""
         return {
             key
             for key, factor in self._factors.items()
@@ -112,7 +113,7 @@ class Arms:
         }
 
     def exists(self, parameter: Factor | Tuned, levels: Mapping[str, Level]) -> bool:
-        """Whether a parameter exists beside these levels."""
+        """Whether the conditions of a parameter hold for these levels."""
         for key, values in parameter.when.items():
             section, _, name = key.partition(".")
             fixed = level_of(self._data.mapping((section,), {}).get(name))
@@ -121,25 +122,25 @@ class Arms:
         return True
 
     def exclusion(self, levels: Mapping[str, Level]) -> str | None:
-        """The entry of `exclude` that leaves out this combination, as a phrase."""
+        """The entry of `exclude` that matches this combination, as a phrase; None if none does."""
         entries = self._data.data.get("exclude", [])
         if not isinstance(entries, list):
             self._data.fail(("exclude",), "must be a list of combinations", entries)
         for index, entry in enumerate(entries):
             path: Path_ = ("exclude", index)
             if not isinstance(entry, dict) or not entry:
-                self._data.fail(path, "must hold `factor: level` lines", entry)
+                self._data.fail(path, "must contain `factor: level` lines", entry)
             self._data.known_keys(entry, tuple(self._data.data["factors"]), path)
             for key, value in entry.items():
                 if isinstance(value, list) and level_of(value) not in self._factors[key].values:
-                    rule = "is not a level of this factor; for several levels write several entries"
+                    rule = "is not a level of this factor; write one entry for each level"
                     self._data.fail((*path, key), rule, value)
             if all(levels.get(key) == level_of(value) for key, value in entry.items()):
                 return f"excluded by {self._data.place(path)}"
         return None
 
     def arm(self, label: str, levels: dict[str, Level]) -> Arm:
-        """The arm of a combination: fixed values that do not exist in it are left out."""
+        """The arm of a combination, without the fixed values that its basis does not have."""
         sections = {name: dict(self._data.mapping((name,), {})) for name in SECTIONS}
         for key, value in levels.items():
             section, _, name = key.partition(".")
@@ -158,7 +159,10 @@ class Arms:
         return Arm(label=label, factors=levels, sections=sections, tuned=chosen)
 
     def check_arm(self, arm: Arm) -> None:
-        """Build the configurations at the ends of every range, of attention settings in pairs."""
+        """Build configurations at both ends of every range, and of every pair of attention ranges.
+
+        Pairs, since attention settings restrict each other (a rank and an operator order).
+        """
         lows = {key: ends(self._tuned[key])[0] for key in arm.tuned}
         self.check_config(arm.config(lows))
         of_attention = [key for key in arm.tuned if key.startswith("attention.")]
@@ -176,17 +180,17 @@ class Arms:
                 self._data.fail(("tuned", *list(corner)[:1]), f"{shown} in {arm.label}: {error}")
 
     def check_config(self, sections: Mapping[str, Mapping[str, Any]]) -> None:
-        """Build a configuration, but for one whose parts all stood in right ones before.
+        """Build a configuration, unless each of its two parts was already part of a valid one.
 
-        How a model is trained does not change whether the model can be built, so of a grid over
-        both only a few configurations are built.
+        The parts are `training` and everything else. Training settings do not affect whether the
+        model can be built, so that a grid over both needs few checks.
         """
         training = {"training": sections["training"]}
         shape = {name: sections[name] for name in SECTIONS if name not in training}
         parts = {json.dumps(part, sort_keys=True, default=repr) for part in (training, shape)}
-        if not parts <= self._right:
+        if not parts <= self._checked:
             TrialConfig.from_sections(sections).check()
-            self._right |= parts
+            self._checked |= parts
 
     def check_fixed(self) -> None:
         """Refuse a fixed attention setting that exists in no arm."""
@@ -204,7 +208,7 @@ class Arms:
 
 
 def ends(tuned: Tuned) -> tuple[Level, ...]:
-    """The values at which a tuned parameter is checked."""
+    """The values at which a tuned parameter is checked: all values, or the ends of the range."""
     if tuned.values is not None:
         return tuned.values
     assert tuned.low is not None
@@ -213,18 +217,18 @@ def ends(tuned: Tuned) -> tuple[Level, ...]:
 
 
 def rule_for_unknown(setting: str, bases: Sequence[str]) -> str:
-    """Why an attention setting is refused that none of the bases has."""
+    """The rule that an attention setting breaks if none of the bases has it."""
     if setting in settings_of_all():
-        return f"exists for none of the bases here: {', '.join(bases)}"
+        return f"does not exist for the bases of this space: {', '.join(bases)}"
     return f"unknown key. {nearest_setting(setting)}"
 
 
 def trial_config(space: Space, arm: Arm) -> TrialConfig:
-    """A configuration of an arm, with each tuned parameter at its first end."""
+    """A configuration of an arm, with each tuned parameter at its first value or lower end."""
     return TrialConfig.from_sections(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
 
 
 def sections_of(space: Space, arm: Arm) -> dict[str, dict[str, object]]:
-    """A configuration of an arm, with each tuned parameter at its first end."""
+    """The sections of `trial_config`, checked."""
     trial_config(space, arm).check()
     return arm.config({key: ends(space.tuned[key])[0] for key in arm.tuned})

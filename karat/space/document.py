@@ -1,4 +1,4 @@
-"""A space's data with the place that every value came from, so that each can be refused by it."""
+"""The data of a space with the source of every value (file and line, or option) for messages."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -14,36 +14,36 @@ KEYS = (
 
 
 class SpaceData:
-    """What a file, and what replaces parts of it, says.
+    """The data of a space's file, in which options such as `--set` may replace values.
 
     Args:
-        document: of the file.
-        file: its name, for messages.
+        document: data of the file.
+        file: name of the file, for messages.
 
     Raises:
-        InputError: it holds no mapping.
+        InputError: the file does not contain a mapping.
     """
 
     def __init__(self, document: Document, file: str) -> None:
         self.file = file
         self.places = {key: f"{file}:{line}" for key, line in document.lines.items()}
         if not isinstance(document.data, dict):
-            raise InputError(f"{file}: must hold `key: value` lines. Known: {', '.join(KEYS)}")
+            raise InputError(f"{file}: must contain `key: value` lines. Known: {', '.join(KEYS)}")
         self.data: dict[str, Any] = document.data
 
     def place(self, path: Path_) -> str:
-        """Where a value stands, or the nearest thing around it that has a place."""
+        """The source of a value, or of the nearest enclosing value that has one."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, self.file)
 
     def fail(self, path: Path_, rule: str, value: object = ...) -> NoReturn:
-        """Refuse a value."""
+        """Raise an InputError about a value, with its source and the rule."""
         shown = "" if value is ... else f" = {shorten(value)}"
         raise InputError(f"{self.place(path)}: {'.'.join(map(str, path))}{shown}: {rule}")
 
     def refuse(self, error: SettingError) -> NoReturn:
-        """Refuse a setting under the place from which it came: a section, a factor or a range."""
+        """Raise an InputError about a setting, with the source of its section, factor or range."""
         path: Path_ = tuple(error.key.split("."))
         for group in ("factors", "tuned"):
             if (group, error.key) in self.places:
@@ -51,7 +51,7 @@ class SpaceData:
         raise InputError(f"{self.place(path)}: {error}") from error
 
     def known_keys(self, values: Mapping[str, Any], known: tuple[str, ...], path: Path_) -> None:
-        """Refuse a key that is not known, with the nearest that is."""
+        """Refuse unknown keys; the message names the nearest known one."""
         for key in values:
             if key not in known:
                 self.fail((*path, key), f"unknown key. {nearest(key, known)}")
@@ -64,39 +64,39 @@ class SpaceData:
         if value is None:
             self.fail(path, "is missing" if path not in self.places else "must not be empty")
         if not isinstance(value, dict):
-            self.fail(path, "must hold `key: value` lines", value)
+            self.fail(path, "must contain `key: value` lines", value)
         return value
 
     def assign(self, path: Path_, value: Any, place: str) -> None:
-        """Put a value in, remembering that it came from `place`."""
+        """Set a value, with `place` as its source."""
         target: Any = self.data
         for key in path[:-1]:
             target = target.setdefault(key, {})
             if not isinstance(target, dict):
-                raise InputError(f"{place}: {key} holds a value, not further keys")
+                raise InputError(f"{place}: {key} is a value and has no keys below it")
         target[path[-1]] = value
         self.places = {p: at for p, at in self.places.items() if p[: len(path)] != path}
         self.places[path] = place
 
     def filled(self, values: Any, path: Path_) -> list[Any]:
-        """A list that is not empty."""
+        """The list at a path, which must not be empty."""
         if not isinstance(values, list) or not values:
             self.fail(path, "must be a list with at least one value", values)
         return values
 
     def number(self, path: Path_, value: Any) -> int | float:
-        """A number, and neither text nor true or false."""
+        """The number at a path; refuses text, and true and false."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             self.fail(path, "must be a number", value)
         return value
 
     def path_of(self, key: str) -> Path_:
-        """The path in the file of a parameter's full name."""
+        """The path in the file of a parameter, given its full name."""
         for group in ("factors", "tuned"):
             if key in self.mapping((group,), {}):
                 return (group, key)
         return tuple(key.split("."))
 
     def stands(self, key: str) -> bool:
-        """Whether the parameter stands in the file."""
+        """Whether the parameter is in the file."""
         return self.path_of(key) in self.places

@@ -1,6 +1,7 @@
-"""What of a launch is refused before anything heavy is loaded: file, `--set` and name as text.
+"""Quick checks of a launch's input: the YAML file, `--set` assignments and the study's name.
 
-What the settings mean is checked by `karat.space.reader`, which brings torch.
+They import nothing heavy, so that a wrong command fails at once. `karat.space.reader`, which
+imports torch, checks the settings.
 """
 
 import re
@@ -12,7 +13,7 @@ from karat.space.yaml_reader import Document, parse_scalar, read_yaml
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _RULE = "must be lower-case letters, digits, - and _, at most 63, not starting with - or _"
-_TAKEN = {"mlruns"}  # a folder beside those of the studies
+_RESERVED = {"mlruns"}  # MLflow's folder, beside those of the studies
 
 
 def read_question(
@@ -23,7 +24,7 @@ def read_question(
     Args:
         path: the YAML file.
         assignments: `KEY=VALUE`, as typed.
-        name: in place of the file's `study`.
+        name: name of the study instead of the file's `study`.
 
     Raises:
         InputError: what is wrong, and where.
@@ -31,13 +32,13 @@ def read_question(
     overrides = _overrides(assignments)
     document = read_yaml(path)
     if not isinstance(document.data, dict):
-        raise InputError(f"{path}: must hold `key: value` lines")
+        raise InputError(f"{path}: must contain `key: value` lines")
     _check_name(document, path, overrides, name)
     return document, overrides
 
 
 def place_of(key: str, text: str) -> str:
-    """How messages call an assignment."""
+    """The name of an assignment in messages."""
     return f"--set {key}={text if len(text) <= 60 else shorten(text)}"
 
 
@@ -68,11 +69,12 @@ def _check_name(
 
 
 def why_no_name(name: object) -> str | None:
-    """The rule that a study's name breaks, as a phrase that follows it; None if it is one."""
-    if isinstance(name, str) and name in _TAKEN:
-        return "stands for MLflow's files in the folder of all studies; choose another"
+    """The rule that a study's name breaks, as a phrase that follows it; None for a valid name."""
+    if isinstance(name, str) and name in _RESERVED:
+        return "is the folder of MLflow's files beside the studies; choose another name"
     if isinstance(name, str) and NAME.fullmatch(name):
         return None
     if isinstance(name, str) and (strange := [c for c in name if c.isalnum() and not c.isascii()]):
-        return f"{_RULE}; {strange[0]!r} is U+{ord(strange[0]):04X} and not one of a to z, 0 to 9"
+        # A look-alike, such as a Cyrillic letter, cannot be told apart by its shape.
+        return f"{_RULE}; {strange[0]!r} is U+{ord(strange[0]):04X}, not one of a to z or 0 to 9"
     return _RULE

@@ -1,4 +1,4 @@
-"""What trials take and cost: resources, prices, and sums of both."""
+"""Resources that trials use, their prices, and sums of both."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Hours of GPUs and CPU cores, of the clock on the wall, and US dollars."""
+    """Used GPU hours, CPU core hours, wall-clock hours, and US dollars."""
 
     gpu_hours: float = 0.0
     cpu_hours: float = 0.0
@@ -25,7 +25,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a trial takes and what that costs; in the journal with every launch."""
+    """Resources of one trial and their prices; every launch writes them to the journal."""
 
     cpus: int = 0
     gpus: float = 0.0
@@ -33,11 +33,12 @@ class Terms:
     usd_per_gpu_hour: float | None = None
 
     def price(self, slot_s: float, wall_s: float = 0.0, gpu_s: float | None = None) -> Spent:
-        """Of so many seconds of trials, within so many of the wall's clock.
+        """The usage of trials that run for some time.
 
         Args:
-            slot_s, wall_s: these.
-            gpu_s: seconds of whole GPUs, where the trials do not all take `gpus` of them.
+            slot_s: seconds of all trials together.
+            wall_s: wall-clock seconds.
+            gpu_s: seconds of whole GPUs, if the trials do not all use `gpus` of them.
         """
         gpu_s = self.gpus * slot_s if gpu_s is None else gpu_s
         cpu, gpu = self.cpus * slot_s / _HOUR_S, gpu_s / _HOUR_S
@@ -46,5 +47,5 @@ class Terms:
 
 
 def limits_of(source: Mapping[str, Any]) -> dict[str, float]:
-    """The limits that the source of a space sets."""
+    """The budget limits in the source of a space."""
     return {key: float(value) for key, value in source.get("budget", {}).items() if value}

@@ -1,4 +1,4 @@
-"""From a YAML file to a checked `Space`: every refusal names file, line, value and rule."""
+"""From a YAML file to a checked `Space`; every error names file, line, value and rule."""
 
 import itertools
 import math
@@ -37,9 +37,9 @@ def load_space(
     Args:
         path: the YAML file.
         overrides: `--set` assignments, dotted key to YAML text.
-        name: in place of the file's `study`.
-        document: the file's data, if it has been read.
-        cluster: the site in place of the file's.
+        name: name of the study instead of the file's `study`.
+        document: data of the file, if it has already been read.
+        cluster: the site instead of the file's `cluster`.
 
     Raises:
         InputError: what is wrong, with file and line, and what would be right.
@@ -56,34 +56,36 @@ def load_space(
 
 
 def space_of(source: Mapping[str, Any], name: str, place: str) -> Space:
-    """The space that a journal tells of.
+    """The space that a journal contains.
 
     Args:
-        source: `Space.source`, as the journal keeps it.
-        name: of the study.
-        place: where the source stands, for messages.
+        source: `Space.source`, as the journal stores it.
+        name: name of the study.
+        place: where the source is from, for messages.
 
     Raises:
-        InputError: it is no space to this version of karat, or its data is not here.
+        InputError: this version of karat does not accept the space, or its data is missing here.
     """
     return SpaceFile(Document({**source, "study": name}, {}), place).read()
 
 
 class SpaceFile(SpaceData):
-    """A space's data while it is read; see `SpaceData` for where every value came from."""
+    """Reads and checks the data of a space; `SpaceData` knows the source of every value."""
 
     def __init__(self, document: Document, file: str) -> None:
         super().__init__(document, file)
-        self._factors: dict[str, Factor] = {}  # or each `when` would read all those above it again
+        # A cache: each `when` needs the factors above it, which would be read again and again.
+        self._factors: dict[str, Factor] = {}
         self.known_keys(self.data, KEYS, ())
 
     def override(self, key: str, text: str) -> None:
-        """Put in one `--set key=value`."""
+        """Apply one `--set key=value`."""
         place = place_of(key, text)
         parts = key.split(".")
         if parts[0] not in KEYS:
             raise InputError(f"{place}: unknown key {parts[0]!r}. {nearest(parts[0], KEYS)}")
         path: Path_ = tuple(parts)
+        # There a full name with a dot is one key: `factors.model.embed_dim`.
         if parts[0] in ("factors", "tuned", "reference") and len(parts) >= 3:
             path = (parts[0], ".".join(parts[1:3]), *parts[3:])
         elif parts[0] in SECTIONS and len(parts) == 2:
@@ -143,15 +145,15 @@ class SpaceFile(SpaceData):
         )
 
     def at_a_site(self, space: Space, cluster: Site) -> Space:
-        """The space with its site, which must have a price where money is limited."""
+        """The space with its site, which must have a price if the budget limits dollars."""
         key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
         if space.budget.usd is not None and getattr(cluster, key) is None:
-            rule = f"there is no price; say what an hour costs: cluster.{key}"
+            rule = f"needs a price of an hour: set cluster.{key}"
             self.fail(("budget", "usd"), rule, space.budget.usd)
         return replace(space, cluster=cluster)
 
     def parameter(self, path: Path_) -> None:
-        """Check that the last part of a path names a parameter that is given only once."""
+        """Check that the last part of a path is the full name of a parameter, given only once."""
         group, key = path[0], str(path[-1])
         section, _, name = key.partition(".")
         if section not in SECTIONS or not name:
@@ -159,12 +161,13 @@ class SpaceFile(SpaceData):
                 path, f"must be section.key, with one of these sections: {', '.join(SECTIONS)}"
             )
         if name in self.mapping((section,), {}):
-            self.fail(path, f"stands under {section} too ({self.place((section, name))}); keep one")
+            place = self.place((section, name))
+            self.fail(path, f"is also set in section {section} ({place}); keep one of them")
         if group == "tuned" and key in self.mapping(("factors",)):
-            self.fail(path, "is a factor too; it can be the one or the other")
+            self.fail(path, "is also a factor; keep one of them")
 
     def levels(self, values: Any, path: Path_) -> tuple[Level, ...]:
-        """A factor's levels: each a scalar, or a list of scalars."""
+        """The levels of a factor, each a scalar or a list of scalars."""
         for value in self.filled(values, path):
             items = value if isinstance(value, list) else [value]
             if not items or not all(map(is_scalar, items)):
@@ -172,7 +175,7 @@ class SpaceFile(SpaceData):
                 self.fail(path, rule, value)
         levels = tuple(map(level_of, values))
         if len(set(levels)) < len(levels):
-            self.fail(path, "a value stands here twice", values)
+            self.fail(path, "contains a value twice", values)
         return levels
 
     def scalars(self, values: Any, path: Path_) -> tuple[Scalar, ...]:
@@ -183,11 +186,11 @@ class SpaceFile(SpaceData):
             if not is_scalar(value):
                 self.fail(path, "each value must be text, a number, true or false", value)
         if len(set(values)) < len(values):
-            self.fail(path, "a value stands here twice", values)
+            self.fail(path, "contains a value twice", values)
         return tuple(values)
 
     def when(self, path: Path_, factors: Mapping[str, Any]) -> dict[str, tuple[Level, ...]]:
-        """The `when:` of a factor or range; it may name factors above it and fixed values."""
+        """The `when` of a factor or range; it may name fixed values and factors listed above it."""
         conditions = {}
         for key, given in self.mapping((*path, "when"), {}).items():
             at = (*path, "when", key)
@@ -204,7 +207,7 @@ class SpaceFile(SpaceData):
     def implied(
         self, key: str, path: Path_, when: dict[str, tuple[Level, ...]]
     ) -> dict[str, tuple[Level, ...]]:
-        """With the condition that goes without saying: a setting exists where the basis has it."""
+        """The conditions, with an implied one: the basis must have the setting."""
         section, _, name = key.partition(".")
         if section != "attention" or name == "basis" or BASIS in when:
             return when
@@ -215,35 +218,36 @@ class SpaceFile(SpaceData):
         return when if len(having) == len(bases) else {BASIS: having, **when}
 
     def bases_above(self, key: str) -> tuple[str, ...]:
-        """The bases beside which a factor or a tuned parameter stands."""
+        """The bases with which a factor or a tuned parameter can be combined."""
         factors = self.data["factors"]
         if BASIS in factors and list(factors).index(BASIS) < [*factors, key].index(key):
             return tuple(map(str, self.factor(BASIS).values))
         return (self.mapping(("attention",), {}).get("basis", "softmax"),)
 
     def alternatives(self, given: Any, known: Sequence[Level], path: Path_) -> tuple[Level, ...]:
-        """The levels that a condition names: one, or a list of several.
+        """The levels that a condition allows: one, or a list of several.
 
-        A list that is a level itself is that one level.
+        A list that is itself a level counts as that one level.
         """
         several = tuple(map(level_of, given)) if isinstance(given, list) else (given,)
-        strange = [value for value in several if value not in known]
+        unknown = [value for value in several if value not in known]
         if isinstance(given, list) and level_of(given) in known:
-            if not strange:
+            if not unknown:
                 rule = (
-                    f"is a level, and each of its values is one too; for the list write [{given}]"
+                    f"is ambiguous: one level, or several; for the list as a level write [{given}]"
                 )
                 self.fail(path, rule, given)
             return (level_of(given),)
-        if strange:
-            self.fail(path, f"is never that. {nearest_level(strange[0], known)}", plain(strange[0]))
+        if unknown:
+            rule = f"never has this value. {nearest_level(unknown[0], known)}"
+            self.fail(path, rule, plain(unknown[0]))
         return several
 
     def few(self, group: str) -> dict[str, Any]:
-        """The entries under `factors` or `tuned`, of which there are not too many."""
+        """The entries under `factors` or `tuned`, at most `MAX_PARAMETERS`."""
         entries = self.mapping((group,), None if group == "factors" else {})
         if len(entries) > MAX_PARAMETERS:
-            self.fail((group,), f"holds {len(entries)} parameters; at most {MAX_PARAMETERS}")
+            self.fail((group,), f"has {len(entries)} parameters; at most {MAX_PARAMETERS}")
         return entries
 
     def factor(self, key: str) -> Factor:
@@ -265,7 +269,8 @@ class SpaceFile(SpaceData):
             when, values = {}, self.levels(given, path)
         if key == "attention.basis":
             for value in values:
-                settings_of(plain(value))  # refuses an unknown one before anything refers to it
+                # Refuses an unknown basis here, where it is listed, and not where a `when` names it.
+                settings_of(plain(value))
         return Factor(name=key, values=values, when=self.implied(key, path, when))
 
     def tuned(self, key: str) -> Tuned:
@@ -297,7 +302,7 @@ class SpaceFile(SpaceData):
         references: set[str],
         tuned: Mapping[str, Tuned],
     ) -> None:
-        """Refuse a budget that does not reach every arm, and a grid without end."""
+        """Refuse a search with fewer trials than arms, and a grid with too many trials."""
         if search.trials is None:
             grid = sum(math.prod(len(ends(tuned[k])) for k in arm.tuned) for arm in arms)
             if grid > MAX_TRIALS:
@@ -307,7 +312,7 @@ class SpaceFile(SpaceData):
             rule = f"must be at least {len(arms)}, one for each arm"
             self.fail(("search", "trials"), rule, search.trials)
         if search.allocation == "free" and search.trials <= len(references):
-            rule = f"must be at least {len(references) + 1}, one for each reference and one for the others"
+            rule = f"must be at least {len(references) + 1}, one for each reference and one more"
             self.fail(("search", "trials"), rule, search.trials)
 
 

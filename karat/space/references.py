@@ -1,4 +1,4 @@
-"""Which arms the others are compared with, at each level of the factor that is confirmed."""
+"""The reference arms, with which the others are compared, for each level that is confirmed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from karat.space.space import Arm
 
 
 def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[str, Factor]) -> str:
-    """Settle which factor's levels are confirmed."""
+    """The factor whose levels are confirmed: `confirm.by`, or the only factor."""
     by = confirm.by
     if by is None and len(factors) == 1:
         by = next(iter(factors))
@@ -26,7 +26,10 @@ def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[s
 def references(
     data: SpaceData, arms: Arms, factors: Mapping[str, Factor], by: str
 ) -> dict[Level, str]:
-    """For each level of `by` that is confirmed, the arm that it is compared with."""
+    """The label of the reference arm for each level of `by` that is confirmed.
+
+    A level that only the reference arm has needs no confirmation: there is nothing to compare.
+    """
     fitting = _fitting(data, arms.found, factors)
     others = [arm for arm in arms.found if arm not in fitting]
     contested = [
@@ -35,26 +38,26 @@ def references(
     if len(fitting) == 1:
         if not contested:
             why = f": {arms.excluded[0].rule}" if arms.excluded else ""
-            data.fail(("confirm", "by"), f"exists in no arm but the reference{why}", by)
+            data.fail(("confirm", "by"), f"exists only in the reference arm{why}", by)
         return dict.fromkeys(contested, fitting[0].label)
     at_level = Counter(arm.factors.get(by) for arm in fitting)
     if by in _wanted(data) or at_level != Counter(factors[by].values):
         _refuse(data, fitting, factors, by)
     for level in factors[by].values:
         if level not in contested:
-            rule = f"has no arm but its reference at {level_text(level)}; take that level out"
+            rule = f"has only the reference arm at {level_text(level)}; remove that level"
             data.fail(("confirm", "by"), rule, by)
     return {level: arm.label for arm in fitting if (level := arm.factors[by]) in contested}
 
 
 def _wanted(data: SpaceData) -> dict[str, Level]:
-    """The levels that make an arm a reference."""
+    """The levels that `reference` requires of an arm."""
     given = data.mapping(("reference",), {"attention.basis": "softmax"})
     return {key: level_of(value) for key, value in given.items()}
 
 
 def _fitting(data: SpaceData, arms: list[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
-    """The arms that have all levels that `reference` names."""
+    """The arms that have all levels in `reference`."""
     for key, level in _wanted(data).items():
         if key not in factors:
             rule = f"must be one of the factors. {nearest(key, factors)}"
@@ -69,20 +72,20 @@ def _fitting(data: SpaceData, arms: list[Arm], factors: Mapping[str, Factor]) ->
 def _refuse(
     data: SpaceData, fitting: list[Arm], factors: Mapping[str, Factor], by: str
 ) -> NoReturn:
-    """Say how many arms `reference` fits, and what would make it fit one, or one at each level."""
+    """Raise an error: `reference` must match one arm, or one for each level; with a remedy."""
     differing = [
         key for key in factors if key != by and len({arm.factors.get(key) for arm in fitting}) > 1
     ]
     found = {arm.factors.get(by) for arm in fitting}
     missing = [level_text(level) for level in factors[by].values if level not in found]
-    advice = f"it fits none at {', '.join(missing)}"
+    advice = f"it matches none at {', '.join(missing)}"
     if differing:
-        advice = f"name a level of {', '.join(differing)} too"
+        advice = f"add a level of {', '.join(differing)}"
     elif not fitting:
-        advice = "no arm has all of this"
+        advice = "no arm has all these levels"
     shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
     data.fail(
         ("reference",),
-        f"must fit one arm, or one at each level of {by}; it fits {len(fitting)}"
+        f"must match one arm, or one at each level of {by}; it matches {len(fitting)}"
         f"{f' ({shown})' if fitting else ''}: {advice}",
     )

@@ -1,4 +1,4 @@
-"""The sections of a space beside its parameters: confirmation, resources, budget, tracking."""
+"""The sections of a space other than its parameters: confirmation, resources, budget, tracking."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -13,12 +13,12 @@ DeletedRuns = Literal["recreate", "leave"]
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmConfig:
-    """How the winners are confirmed, and what is called a difference.
+    """How the winners of the search are confirmed, and how large a difference must be.
 
     Args:
-        seeds: fresh seeds for each confirmed cell.
-        by: the factor whose levels are confirmed; may be left out where there is one factor.
-        smallest_difference: in the metric's unit; below it nobody cares.
+        seeds: number of new seeds for each confirmed cell.
+        by: the factor whose levels are confirmed; optional if there is only one factor.
+        smallest_difference: smallest difference of practical interest, in the metric's unit.
         alpha: family-wise error rate over the arms (Holm).
     """
 
@@ -37,19 +37,19 @@ class ConfirmConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceConfig:
-    """What one trial gets.
+    """The resources of one trial, and the disk space of the study.
 
     Args:
-        cpus: CPU cores of each of its processes; also its number of threads.
-        gpus: a part of one, or a whole number. On several it is trained by as many processes, each
-            on its part of every batch. `auto` is the smallest 1/n of one that holds it.
-        processes: as many without GPUs; None is one for each GPU, and one without.
-        probe: whether each arm is run for a few steps before the study, to predict memory and time
-            of its trials; None is where `gpus` is `auto`.
-        minutes_per_epoch: a trial that reports nothing for so long is ended.
-        disk_gb: room for the whole study, in 10^9 bytes. When half of it is used, the weights
-            of search trials that cannot be confirmed are dropped; a trial whose checkpoint does
-            not fit fails.
+        cpus: CPU cores, and threads, of each process.
+        gpus: a fraction of one GPU, or a whole number. With several GPUs, one process per GPU trains
+            on its shard of every batch. `auto` is the smallest fraction 1/n with enough memory.
+        processes: number of processes of a trial without GPUs; None for one, and for one per GPU.
+        probe: whether each arm runs for a few steps before the study, to predict memory and time
+            of its trials; None does so if `gpus` is `auto`.
+        minutes_per_epoch: a trial that reports nothing for this time is killed.
+        disk_gb: disk budget of the study, in 10^9 bytes. When half of it is used, the weights of
+            search trials that cannot be confirmed are deleted. A trial fails if its checkpoint
+            exceeds the budget.
     """
 
     cpus: int = 1
@@ -69,62 +69,62 @@ class ResourceConfig:
         at_least("processes", self.processes, 1)
         at_most("processes", self.processes, MAX_PROCESSES)
         if gpus > 1 and gpus != int(gpus):
-            raise SettingError("gpus", "must be a whole number, or a part of 1", gpus)
+            raise SettingError("gpus", "must be a whole number, or a fraction below 1", gpus)
         if gpus and self.processes not in (None, max(1, gpus)):
-            rule = f"must be one for each GPU (gpus = {self.gpus}), or left out"
+            rule = f"must be one for each GPU (gpus = {self.gpus}), or omitted"
             raise SettingError("processes", rule, self.processes)
         if self.gpus == "auto" and self.probe is False:
-            raise SettingError("probe", "must not be false where gpus is auto", self.probe)
+            raise SettingError("probe", "must not be false if gpus is auto", self.probe)
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:
-        """From the section `resources`, where `gpus_per_trial` is another name of `gpus`.
+        """From the section `resources`, in which `gpus_per_trial` is an alias of `gpus`.
 
         Raises:
-            SettingError: an unknown or wrong setting.
+            SettingError: a setting is unknown or wrong.
         """
         if "gpus_per_trial" in values and "gpus" in values:
-            raise SettingError("resources.gpus_per_trial", "is another name of gpus; give one")
+            raise SettingError("resources.gpus_per_trial", "is an alias of gpus; give only one")
         own = {{"gpus_per_trial": "gpus"}.get(key, key): value for key, value in values.items()}
         return build(cls, own, "resources")
 
     @property
-    def of_processes(self) -> int:
-        """How many processes train one trial."""
+    def num_processes(self) -> int:
+        """Number of processes that train one trial."""
         return self.processes or max(1, int(self.gpus_at_most))
 
     @property
     def gpus_at_most(self) -> float:
-        """What a trial gets; `auto` gives no more than one."""
+        """GPUs of a trial, or their maximum, 1, if `gpus` is `auto`."""
         return 1.0 if self.gpus == "auto" else self.gpus
 
     @property
-    def gpus_of_process(self) -> float:
-        """What each process of a trial gets, of the GPUs of one node."""
-        return self.gpus_at_most / self.of_processes
+    def gpus_per_process(self) -> float:
+        """GPUs of each process of a trial, which are on the same node as the process."""
+        return self.gpus_at_most / self.num_processes
 
     def processes_on(self, cpus: float, gpus: float) -> int:
-        """How many processes of trials a node with so many holds."""
-        room, share = int(cpus // self.cpus), self.gpus_of_process
+        """The number of trial processes that fit on a node with these CPUs and GPUs."""
+        room, share = int(cpus // self.cpus), self.gpus_per_process
         return min(room, int(gpus / share)) if share else room
 
     def trials_on(self, nodes: Iterable[tuple[float, float]]) -> int:
-        """How many trials nodes with so many CPUs and GPUs hold; one may be spread over several."""
-        return sum(self.processes_on(cpus, gpus) for cpus, gpus in nodes) // self.of_processes
+        """The number of trials that fit on nodes with these (CPUs, GPUs); a trial may span nodes."""
+        return sum(self.processes_on(cpus, gpus) for cpus, gpus in nodes) // self.num_processes
 
     @property
     def is_probing(self) -> bool:
-        """Whether memory and time of trials are predicted."""
+        """Whether a probe predicts memory and time of the trials."""
         return self.gpus == "auto" if self.probe is None else self.probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetConfig:
-    """What a study may use in all, over all its launches; then it leaves off in good order.
+    """Limits on the usage of a study over all its launches; at a limit it shuts down gracefully.
 
     Args:
-        gpu_hours, cpu_hours: of trials, each times what `resources` gives it.
-        wall_hours: while it is launched.
+        gpu_hours, cpu_hours: hours of trials times their GPUs, times their CPU cores.
+        wall_hours: wall-clock hours during launches.
         usd: US dollars, at the prices of `cluster`.
     """
 
@@ -139,18 +139,18 @@ class BudgetConfig:
 
     @property
     def limits(self) -> dict[str, float]:
-        """Those that are set."""
+        """The limits that are set."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {key: value for key, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """How MLflow shows the study; no part of the question.
+    """How MLflow shows the study; has no influence on results.
 
     Args:
-        deleted_runs: what becomes of runs that somebody deleted in MLflow: `recreate`, they are
-            made anew from the journal; `leave`, they are left alone.
+        deleted_runs: what to do with runs that a user deleted in MLflow: `recreate` them from the
+            journal, or `leave` them deleted.
     """
 
     deleted_runs: DeletedRuns = "recreate"

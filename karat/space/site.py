@@ -1,11 +1,11 @@
-"""A site: what its machines cost, and the settings of its backends, which `jobs` understands.
+"""A site: the prices of its machines, and the settings of its backends for submitted studies.
 
     cluster: our-lab                 # clusters/our-lab.yaml, beside the space's folder
     cluster: {slurm: {partition: gpu, time_limit: "04:00:00"}, usd_per_gpu_hour: 2.5}
 
-A backend is a kind of cluster (Slurm, a running Ray, Kubernetes). Here backends are names and values as
-they were read; which ones there are and what their settings must be is checked by `jobs.site`. One
-file may have several for the same machines: `--submit` names one of them.
+A backend is a kind of cluster (Slurm, a running Ray, Kubernetes). This module keeps its settings as
+they were read; `jobs.site` knows the backends and checks the settings. One file may configure
+several backends for the same machines: `--submit` selects one of them.
 """
 
 import json
@@ -20,12 +20,12 @@ from karat.space.yaml_reader import read_yaml
 
 FOLDER = "clusters"
 PRICES = ("usd_per_gpu_hour", "usd_per_cpu_hour")
-TOLD = "KARAT_SITE"  # in a submitted launch's environment: the site's prices as JSON
+SITE_VARIABLE = "KARAT_SITE"  # environment variable of a submitted launch: the prices as JSON
 
 
 @dataclass(frozen=True)
 class Machines:
-    """So many alike, with so many CPU cores and GPUs each."""
+    """A number of identical machines, with the CPU cores and GPUs of each."""
 
     count: int
     cpus: int
@@ -34,12 +34,12 @@ class Machines:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where a study may be submitted to.
+    """Machines to which studies are submitted.
 
     Args:
-        usd_per_gpu_hour, usd_per_cpu_hour: prices in US dollars; None where not known.
+        usd_per_gpu_hour, usd_per_cpu_hour: prices in US dollars; None if unknown.
         backends: name of a backend to its settings, as they were read.
-        place: where all this was read, for messages.
+        place: source of the settings, for messages.
     """
 
     usd_per_gpu_hour: float | None = None
@@ -53,19 +53,19 @@ class Site:
 
     @property
     def prices(self) -> dict[str, float]:
-        """Those that are known, by their settings."""
+        """The known prices, by the name of their setting."""
         return {key: getattr(self, key) for key in PRICES if getattr(self, key) is not None}
 
 
 def read_site(given: object, space_file: Path) -> Site:
-    """The site that a space's `cluster` means: a mapping, or the name of a file in `clusters/`.
+    """The site of a space, from its key `cluster`: a mapping, or the name of a file in `clusters/`.
 
     Args:
-        given: the value; None for a site without prices, and with the defaults of every backend.
-        space_file: the space's path; the folder `clusters` stands in its folder or beside it.
+        given: the value; None for a site without prices, with the defaults of every backend.
+        space_file: path of the space; the folder `clusters` is in its folder or beside it.
 
     Raises:
-        InputError: no such file, or a wrong price in it; with its place.
+        InputError: the file is missing, or a price is wrong.
     """
     if given is None:
         return Site()
@@ -76,7 +76,7 @@ def read_site(given: object, space_file: Path) -> Site:
     path = _file_of(given, space_file)
     data = read_yaml(path).data
     if not isinstance(data, Mapping):
-        raise InputError(f"{path}: must hold `key: value` lines")
+        raise InputError(f"{path}: must contain `key: value` lines")
     return _site_of(data, str(path))
 
 
@@ -93,24 +93,24 @@ def _file_of(name: str, space_file: Path) -> Path:
     )
 
 
-def told_site(environment: Mapping[str, str]) -> Site | None:
-    """The prices that a submitted launch was told, where no file has them; None for none.
+def site_from_environment(environment: Mapping[str, str]) -> Site | None:
+    """The site in the environment of a submitted launch, which has no file of it; None if unset.
 
     Raises:
-        InputError: what it was told is something else.
+        InputError: the variable has another format.
     """
-    given = environment.get(TOLD)
+    given = environment.get(SITE_VARIABLE)
     if given is None:
         return None
     try:
         values = json.loads(given)
     except ValueError as error:
-        raise InputError(f"{TOLD}: must be JSON ({error})") from error
+        raise InputError(f"{SITE_VARIABLE}: must be JSON ({error})") from error
     if not isinstance(values, Mapping):
-        raise InputError(f"{TOLD} = {given!r}: must be a mapping")
+        raise InputError(f"{SITE_VARIABLE} = {given!r}: must be a mapping")
     for key in values.keys() - set(PRICES):
-        raise InputError(f"{TOLD}: cluster.{key}: unknown key. {nearest(key, PRICES)}")
-    return _site_of(values, TOLD)
+        raise InputError(f"{SITE_VARIABLE}: cluster.{key}: unknown key. {nearest(key, PRICES)}")
+    return _site_of(values, SITE_VARIABLE)
 
 
 def _site_of(values: Mapping[str, Any], place: str) -> Site:

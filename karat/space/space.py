@@ -1,16 +1,17 @@
-"""The question as data: what a search space consists of. `karat.space.reader` reads one from YAML.
+"""The parts of a search space. `karat.space.reader` reads one from YAML.
 
     study, question, seed
     data, model, attention, training     fixed values, one section each
-    reference                            the arm that others are compared with, or one at each level
-    factors                              what the question is about
-    tuned                                what must be set well for the comparison to be fair
-    exclude                              combinations of factor levels to leave out
+    reference                            the arm that others are compared with, or one per level
+    factors                              the parameters that the question is about
+    tuned                                parameters that are tuned in every arm, for a fair comparison
+    exclude                              combinations of factor levels that do not run
     search, early_stopping, confirm, resources, budget, tracking
-    cluster                              where it runs when it is submitted (`karat.space.site`)
+    cluster                              machines for a submitted study (`karat.space.site`)
 
 A parameter's full name is `section.key` (`attention.grid_size`). An arm is one combination of
-factor levels; a cell is an arm with its tuned parameters fixed; a trial is a cell with a seed.
+factor levels; a cell is an arm with fixed values of its tuned parameters; a trial is a cell with a
+seed.
 """
 
 import hashlib
@@ -27,17 +28,17 @@ from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, Tr
 from karat.space.site import Site
 
 SECTIONS = ("data", "model", "attention", "training")
-NOT_ASKED = ("study", "tracking", "cluster", "budget")  # keys that say nothing about the question
+NOT_HASHED = ("study", "tracking", "cluster", "budget")  # keys without influence on the results
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One combination of factor levels that can be run.
+    """One combination of factor levels that can run.
 
     Args:
         label: short and unique, for tables.
         factors: full name to level, for the factors that exist in this arm.
-        sections: the configuration, but for what is tuned.
+        sections: the configuration without the tuned parameters.
         tuned: names of the tuned parameters that exist in this arm.
     """
 
@@ -47,7 +48,7 @@ class Arm:
     tuned: tuple[str, ...]
 
     def config(self, tuned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The sections of a trial of this arm, with the tuned parameters put in."""
+        """The configuration of a trial: the sections with these values of the tuned parameters."""
         sections = {name: dict(values) for name, values in self.sections.items()}
         for name, value in tuned.items():
             section, key = name.split(".", 1)
@@ -57,7 +58,7 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Excluded:
-    """A combination of factor levels that is not run, and the rule that says so."""
+    """A combination of factor levels that does not run, and the rule that excludes it."""
 
     label: str
     rule: str
@@ -68,9 +69,9 @@ class Space:
     """A checked search space.
 
     Args:
-        references: level of the factor `confirm.by` to the label of the arm with which the
-            others of this level are compared: the same arm for all levels, or one for each.
-        cluster: the site that the file names, with its prices; a journal does not tell of it.
+        references: level of the factor `confirm.by` to the label of the reference arm, with which
+            the other arms of this level are compared: the same for all levels, or one for each.
+        cluster: the site with its prices; not stored in the journal.
     """
 
     name: str
@@ -93,15 +94,15 @@ class Space:
 
     @property
     def hash(self) -> str:
-        """A sha256 of what the question means; the study's name is not part of it."""
-        meaning = {key: value for key, value in self.source.items() if key not in NOT_ASKED}
-        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+        """The sha256 of all keys that may change results; not the name of the study, for example."""
+        hashed = {key: value for key, value in self.source.items() if key not in NOT_HASHED}
+        return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
     @property
     def terms(self) -> Terms:
-        """What a trial takes, and what that costs at the site."""
+        """The resources of a trial, and their prices at the site."""
         return Terms(
-            cpus=self.resources.cpus * self.resources.of_processes,
+            cpus=self.resources.cpus * self.resources.num_processes,
             gpus=self.resources.gpus_at_most,
             usd_per_cpu_hour=self.cluster.usd_per_cpu_hour,
             usd_per_gpu_hour=self.cluster.usd_per_gpu_hour,
@@ -109,9 +110,9 @@ class Space:
 
     @property
     def reference_arms(self) -> tuple[str, ...]:
-        """Labels of the reference arms, each once."""
+        """Labels of the reference arms, without duplicates."""
         return tuple(dict.fromkeys(self.references.values()))
 
     def seed_of(self, phase: str, index: int) -> int:
-        """The seed with this index: the same for all arms, never the same in two phases."""
+        """The seed with this index: equal for all arms, different for each phase."""
         return derive(self.name, self.seed, phase, index)

@@ -1,8 +1,8 @@
-"""Strict YAML: plain data with a line number for every key, and nothing that surprises.
+"""A strict YAML reader: plain data, with the line number of every key.
 
-Departures from PyYAML's safe loader: duplicate keys, aliases, tags and merge keys are refused;
-`1e-4` is a number; only `true` and `false` are truth values (`no` is text). PyYAML takes 20
-microseconds for a value, so the limits also bound the time for which a hostile file is read.
+Differences to PyYAML's safe loader: duplicate keys, aliases, tags and merge keys are refused;
+`1e-4` is a number; only `true` and `false` are truth values (`no` is text). PyYAML needs about 20
+microseconds per value, so the limits also bound the time for a hostile file.
 """
 
 import math
@@ -34,15 +34,15 @@ class Document(NamedTuple):
 
 
 class _TooDeepError(yaml.MarkedYAMLError):
-    """Brackets within brackets within brackets."""
+    """Brackets are nested deeper than `MAX_DEPTH`."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Resolves scalars as YAML 1.2 does, and counts nothing else as special."""
+    """Resolves null, truth values and numbers as YAML 1.2 does; everything else is text."""
 
     def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
-        # Here and not by event: for a thousand characters any bracket might begin a key, and
-        # PyYAML goes through all that are open for every letter of them.
+        # In the scanner and not by event: an open bracket may begin a key for the next 1024
+        # characters, and PyYAML checks all open brackets at every token before it emits an event.
         if self.flow_level >= MAX_DEPTH:
             raise _TooDeepError(problem_mark=self.get_mark())
         super().fetch_flow_collection_start(TokenClass)
@@ -73,8 +73,8 @@ def read_yaml(path: Path) -> Document:
         InputError: the file is missing, too large, or breaks a rule; with file and line.
     """
     raw = _read(path)
-    if len(raw) > MAX_BYTES:  # also where most of its letters take several bytes
-        raise InputError(f"{path}: larger than {MAX_BYTES} bytes, which no space should be")
+    if len(raw) > MAX_BYTES:  # `parse_yaml` counts characters, which may have several bytes
+        raise InputError(f"{path}: larger than {MAX_BYTES} bytes, the limit of a search space")
     try:
         return parse_yaml(raw.decode(), str(path))
     except UnicodeDecodeError as error:
@@ -85,6 +85,7 @@ def _read(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
+            # O_NONBLOCK: if a pipe has replaced the file since, opening it must not block.
             with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 return file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -102,7 +103,7 @@ def parse_yaml(text: str, name: str) -> Document:
         InputError: the text breaks a rule.
     """
     if len(text) > MAX_BYTES:
-        raise InputError(f"{name}: larger than {MAX_BYTES} bytes, which no space should be")
+        raise InputError(f"{name}: larger than {MAX_BYTES} bytes, the limit of a search space")
     lines: dict[Path_, int] = {}
     try:
         _refuse_bombs(text, name)
@@ -134,7 +135,7 @@ def parse_scalar(text: str, name: str) -> Any:
 
 
 def _refuse_bombs(text: str, name: str) -> None:
-    """Look at a text as a stream, which costs little, before it is put together."""
+    """Check a text as a stream of events, which costs little, before objects are built from it."""
     depth = values = documents = 0
     for event in _events(text):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -187,7 +188,7 @@ def _construct(
         if (rule := _wrong_key(key)) is not None:
             raise InputError(f"{name}:{line}: {rule}")
         if key in result:
-            raise InputError(f"{name}:{line}: {key!r} stands here a second time; keep one")
+            raise InputError(f"{name}:{line}: {key!r} is given twice; keep one")
         lines[(*path, key)] = line
         result[key] = _construct(loader, value_node, (*path, key), lines, name)
     return result
@@ -199,7 +200,7 @@ def _wrong_key(key: object) -> str | None:
     if key == "<<":
         return "merge keys (<<) are not allowed"
     if len(key) > MAX_KEY or not key.isprintable():
-        return f"{shorten(key)}: a key must be printable and at most {MAX_KEY} characters long"
+        return f"{shorten(key)}: a key must be printable, with at most {MAX_KEY} characters"
     return None
 
 
@@ -212,7 +213,7 @@ def _scalar(loader: _Loader, node: yaml.Node, name: str) -> Any:
         )
     if _CONTROL.search(node.value):
         raise InputError(f"{where}: {shorten(node.value)}: control characters are not allowed")
-    if node.tag.endswith(":int"):  # PyYAML would read 010 as 8
+    if node.tag.endswith(":int"):  # PyYAML follows YAML 1.1 and reads 010 as octal 8
         return int(node.value)
     value = loader.construct_object(node)
     if isinstance(value, float) and not math.isfinite(value):

@@ -84,7 +84,7 @@ def test_prices_are_those_of_the_named_site_for_a_budget_too(
     for name, price in (("dear", 9), ("cheap", 3)):
         (tmp_path / "clusters" / f"{name}.yaml").write_text(f"usd_per_cpu_hour: {price}\n")
     money = ("--set", "budget.usd=5")
-    assert "there is no price" in plan(capsys, write_space(), *money, status=WRONG_INPUT)
+    assert "needs a price of an hour" in plan(capsys, write_space(), *money, status=WRONG_INPUT)
     assert "at 3 an hour" in plan(capsys, write_space(), *money, "--cluster", "cheap")
     space = write_space(at("dear"))
     assert "at 3 an hour" in plan(capsys, space, *money, "--cluster", "cheap")

@@ -77,8 +77,8 @@ def test_driver_without_a_gpu_runs_a_study_that_is_not_probed_on_one(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gpus": 1.5}, r"resources.gpus = 1.5: must be a whole number, or a part of 1"),
-        ({"gpus_per_trial": 2, "gpus": 2}, r"resources.gpus_per_trial: is another name of gpus"),
+        ({"gpus": 1.5}, r"resources.gpus = 1.5: must be a whole number, or a fraction below 1"),
+        ({"gpus_per_trial": 2, "gpus": 2}, r"resources.gpus_per_trial: is an alias of gpus"),
         ({"gpus": 2, "processes": 4}, r"resources.processes = 4: must be one for each GPU"),
         ({"gpus": 0.5, "processes": 2}, r"resources.processes = 2: must be one for each GPU"),
         ({"gpus": "all"}, r"resources.gpus = 'all': must be"),
@@ -96,7 +96,7 @@ def test_resources_that_do_not_go_together_are_refused(
 
 def test_each_gpu_of_a_trial_has_a_process_with_a_bundle_of_its_own(tmp_path: Path) -> None:
     resources = ResourceConfig.from_settings({"gpus_per_trial": 4, "cpus": 2})
-    assert resources.of_processes == 4
+    assert resources.num_processes == 4
     four = segment(tmp_path, gpus=4, processes=4, threads=2)
     assert bundles_of(four) == 4 * [{"CPU": 2.0, "GPU": 1.0}]
     quarter = segment(tmp_path, gpus=0.25, processes=1)

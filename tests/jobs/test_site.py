@@ -15,7 +15,7 @@ from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.launch import launch
 from karat.cli.main import main
 from karat.errors import InputError
-from karat.space.site import TOLD, Site, read_site
+from karat.space.site import SITE_VARIABLE, Site, read_site
 from karat.space.space import Space
 
 WriteSpace = Callable[..., Path]
@@ -42,11 +42,11 @@ def shown(space: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def told(way: str, text: str) -> str:
     """What the launch is told of its site."""
     if way == "ray":
-        return str(json.loads(text)["runtime_env"]["env_vars"][TOLD])
+        return str(json.loads(text)["runtime_env"]["env_vars"][SITE_VARIABLE])
     if way == "kubernetes":
         job = list(yaml.safe_load_all(text))[1]
-        return str(yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"][TOLD])
-    found = re.search(f"^export {TOLD}=(.*)$", text, re.M)
+        return str(yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"][SITE_VARIABLE])
+    found = re.search(f"^export {SITE_VARIABLE}=(.*)$", text, re.M)
     assert found is not None
     return shlex.split(found[1])[0]
 
@@ -76,7 +76,7 @@ def test_launch_elsewhere_knows_the_prices_without_the_file_that_has_them(
     ran: list[Space] = []
     monkeypatch.setattr(driver, "drive", lambda space, *_, **__: ran.append(space) or OK)
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setenv(TOLD, given)
+    monkeypatch.setenv(SITE_VARIABLE, given)
     elsewhere = tmp_path / "question" / "x.yaml"
     elsewhere.parent.mkdir()
     elsewhere.write_text(space.read_text())
@@ -88,7 +88,7 @@ def test_launch_elsewhere_knows_the_prices_without_the_file_that_has_them(
 def test_name_that_no_file_describes_is_refused_where_nothing_was_told(
     write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv(TOLD, raising=False)
+    monkeypatch.delenv(SITE_VARIABLE, raising=False)
     space = write_space(("study: small\n", "study: small\ncluster: missing\n"))
     assert launch(["--space", str(space)]) == WRONG_INPUT
     assert "there is no clusters/missing.yaml" in capsys.readouterr().err
@@ -102,7 +102,7 @@ def test_name_that_no_file_describes_is_refused_where_nothing_was_told(
             r"cluster\.slrum: unknown key. did you mean 'slurm'\? Known: .*usd_per_cpu",
         ),
         ({"slrum": None}, r"cluster\.slrum: unknown key"),
-        ({"slurm": 3}, r"slurm = 3: must hold `key: value` lines"),
+        ({"slurm": 3}, r"slurm = 3: must contain `key: value` lines"),
         ({"slurm": {"nodse": 2}}, r"slurm\.nodse: unknown key. did you mean 'nodes'\?"),
         ({"kubernetes": {"image": "i"}}, r"kubernetes\.claim: is missing"),
         ({"ray": {"storage": 3}}, r"ray\.storage = 3: must be text"),

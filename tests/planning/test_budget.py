@@ -286,7 +286,7 @@ def test_rest_of_a_study_is_priced_with_the_parts_that_its_trials_take(
         ("budget: {wall_hours: 0}", "budget.wall_hours = 0.0: must be greater than 0"),
         ("budget: {gpu_hours: -1}", "budget.gpu_hours = -1.0: must be greater than 0"),
         ("budget: {hours: 3}", "budget.hours: unknown key"),
-        ("budget: {usd: 50}", "budget.usd = 50.0: there is no price; say what an hour costs"),
+        ("budget: {usd: 50}", "budget.usd = 50.0: needs a price of an hour"),
         ("budget: {usd: .inf}", "numbers must be finite"),
     ],
 )

@@ -20,12 +20,12 @@ def test_shipped_spaces_load() -> None:
         assert space.name.replace("-", "_") == path.stem
 
 
-def test_conditions_make_a_factor_exist_only_where_they_hold(small_space: Space) -> None:
+def test_factor_exists_only_where_its_condition_holds(small_space: Space) -> None:
     assert list(small_space.arms) == ["softmax", "fourier grid_size=1", "fourier grid_size=2"]
     assert "attention.grid_size" not in small_space.arms["softmax"].factors
 
 
-def test_fixed_setting_is_left_out_where_it_does_not_exist(small_space: Space) -> None:
+def test_fixed_setting_is_omitted_for_a_basis_without_it(small_space: Space) -> None:
     assert small_space.arms["softmax"].sections["attention"] == {"basis": "softmax"}
     assert small_space.arms["fourier grid_size=1"].sections["attention"]["rank"] == 4
 
@@ -47,7 +47,7 @@ def test_combination_that_cannot_run_is_excluded_with_its_rule(write_space: Writ
     assert space.excluded[0].rule.startswith("attention.rank = 50 is above the 5 tokens")
 
 
-def test_exclude_leaves_combinations_out(write_space: WriteSpace) -> None:
+def test_exclude_removes_combinations(write_space: WriteSpace) -> None:
     space = load_space(write_space(text=SMALL + "exclude:\n  - {attention.grid_size: 2}\n"))
     assert list(space.arms) == ["softmax", "fourier grid_size=1"]
     assert re.fullmatch(r"excluded by .*space\.yaml:\d+", space.excluded[0].rule)
@@ -71,13 +71,13 @@ def test_exclude_leaves_combinations_out(write_space: WriteSpace) -> None:
         ("basis: softmax", "basis: softmx", 7, "reference.attention.basis = 'softmx': is not a level"),
         ("[softmax, fourier]", "[softmax, furier]", 9, "attention.basis = 'furier': unknown. did you mean 'fourier'?"),
         ("[softmax, fourier]", "[]", 9, "factors.attention.basis = []: must be a list with at least"),
-        ("[softmax, fourier]", "[softmax, softmax]", 9, "a value stands here twice"),
+        ("[softmax, fourier]", "[softmax, softmax]", 9, "contains a value twice"),
         ("values: [1, 2]", "values: [0, 2]", 10, "attention.grid_size = 0: must be at least 1"),
         ("attention.grid_size: {values", "attention.omega0: {values", 10, "does not exist for attention.basis: fourier"),
-        ("attention.grid_size: {values: [1, 2], when: {attention.basis: fourier}}", "attention.omega0: [1, 2]", 10, "exists for none of the bases here: softmax, fourier"),
+        ("attention.grid_size: {values: [1, 2], when: {attention.basis: fourier}}", "attention.omega0: [1, 2]", 10, "does not exist for the bases of this space: softmax, fourier"),
         ("attention.grid_size: {values: [1, 2], when: {attention.basis: fourier}}", "attention.grid_sise: [1, 2]", 10, "unknown key. did you mean 'grid_size'?"),
         ("when: {attention.basis: fourier}", "when: {attention.bases: fourier}", 10, "must be a factor listed above"),
-        ("when: {attention.basis: fourier}", "when: {attention.basis: rational}", 10, "is never that"),
+        ("when: {attention.basis: fourier}", "when: {attention.basis: rational}", 10, "never has this value"),
         ("low: 1e-3", "low: 0", 12, "must be greater than 0 on a logarithmic scale"),
         ("high: 1e-2", "high: 1e-4", 12, "must be greater than low"),
         ("high: 1e-2", "high: big", 12, "must be a number"),
@@ -113,7 +113,7 @@ def test_missing_section_is_named(write_space: WriteSpace, section: str) -> None
         load_space(write_space(text="\n".join(kept)))
 
 
-def test_set_overrides_a_value_and_changes_the_meaning(write_space: WriteSpace) -> None:
+def test_set_overrides_a_value_and_changes_the_hash(write_space: WriteSpace) -> None:
     path = write_space()
     plain, changed = load_space(path), load_space(path, {"training.epochs": "2"})
     assert changed.arms["softmax"].sections["training"]["epochs"] == 2
@@ -145,7 +145,7 @@ def test_bad_set_names_the_assignment(
     assert message in str(caught.value)
 
 
-def test_name_is_no_part_of_the_meaning(write_space: WriteSpace) -> None:
+def test_name_is_not_part_of_the_hash(write_space: WriteSpace) -> None:
     path = write_space()
     assert load_space(path, name="other").hash == load_space(path).hash
     with pytest.raises(InputError, match="--name: study"):
@@ -164,7 +164,7 @@ def test_one_reference_holds_for_all_levels(small_space: Space) -> None:
     ]
 
 
-def test_reference_that_fits_one_arm_at_each_level_is_matched(write_space: WriteSpace) -> None:
+def test_reference_may_match_one_arm_at_each_level(write_space: WriteSpace) -> None:
     space = load_space(write_space(text=MATCHED))
     assert space.references == {12: "embed_dim=12 softmax", 24: "embed_dim=24 softmax"}
     found = [
@@ -189,7 +189,7 @@ def test_reference_that_fits_one_arm_at_each_level_is_matched(write_space: Write
     ]
 
 
-def test_reference_that_names_a_level_of_the_factor_in_question_holds_for_all(
+def test_reference_with_a_level_of_the_confirmed_factor_applies_to_all_levels(
     write_space: WriteSpace,
 ) -> None:
     named = ("reference: {", "reference: {model.embed_dim: 24, ")
@@ -204,31 +204,31 @@ def test_reference_that_names_a_level_of_the_factor_in_question_holds_for_all(
         (
             "reference: {attention.basis: softmax}",
             "reference: {attention.basis: fourier}",
-            "reference: must fit one arm, or one at each level of model.embed_dim; it fits 4 "
+            "reference: must match one arm, or one at each level of model.embed_dim; it matches 4 "
             "(embed_dim=12 fourier grid_size=1, embed_dim=12 fourier grid_size=2, "
             "embed_dim=24 fourier grid_size=1, embed_dim=24 fourier grid_size=2): "
-            "name a level of attention.grid_size too",
+            "add a level of attention.grid_size",
         ),
         (
             "reference: {attention.basis: softmax}",
             "reference: {model.embed_dim: 12}",
-            "it fits 3 (embed_dim=12 softmax, embed_dim=12 fourier grid_size=1, embed_dim=12 "
-            "fourier grid_size=2): name a level of attention.basis, attention.grid_size too",
+            "it matches 3 (embed_dim=12 softmax, embed_dim=12 fourier grid_size=1, embed_dim=12 "
+            "fourier grid_size=2): add a level of attention.basis, attention.grid_size",
         ),
         (
             "by: model.embed_dim",
             "by: attention.grid_size",
-            "one at each level of attention.grid_size; it fits 2 (embed_dim=12 softmax, "
-            "embed_dim=24 softmax): name a level of model.embed_dim too",
+            "one at each level of attention.grid_size; it matches 2 (embed_dim=12 softmax, "
+            "embed_dim=24 softmax): add a level of model.embed_dim",
         ),
         (
             "reference: {attention.basis: softmax}",
             "reference: {attention.basis: softmax, attention.grid_size: 1}",
-            "it fits 0: no arm has all of this",
+            "it matches 0: no arm has all these levels",
         ),
     ],
 )
-def test_reference_that_fits_too_many_or_none_says_how_many_and_what_is_right(
+def test_reference_that_matches_too_many_or_none_is_refused_with_a_remedy(
     write_space: WriteSpace, old: str, new: str, message: str
 ) -> None:
     path = write_space((old, new), text=MATCHED)
@@ -241,8 +241,11 @@ def test_reference_that_fits_too_many_or_none_says_how_many_and_what_is_right(
 @pytest.mark.parametrize(
     ("basis", "message"),
     [
-        ("softmax", "it fits 2 (embed_dim=12 softmax, embed_dim=24 softmax): it fits none at 48"),
-        ("fourier", "confirm.by = 'model.embed_dim': has no arm but its reference at 48; take"),
+        (
+            "softmax",
+            "it matches 2 (embed_dim=12 softmax, embed_dim=24 softmax): it matches none at 48",
+        ),
+        ("fourier", "confirm.by = 'model.embed_dim': has only the reference arm at 48; remove"),
     ],
 )
 def test_level_without_reference_or_without_others_is_refused(
@@ -278,7 +281,7 @@ def test_setting_of_a_basis_needs_no_condition(write_space: WriteSpace) -> None:
         ("[softmax, simplex]", ["softmax", "simplex"]),
     ],
 )
-def test_text_that_says_nothing_alone_stands_with_its_key(
+def test_generic_text_is_labelled_with_its_key(
     levels: str, labels: list[str], write_space: WriteSpace
 ) -> None:
     exchange = ("attention.grid_size: {values: [1, 2]", f"attention.projection: {{values: {levels}")
@@ -295,7 +298,7 @@ def test_text_that_says_nothing_alone_stands_with_its_key(
         ("attention.rank: {values: [2, 4]}\n  attention.blocks: {values: [all, late]}", "no block of the 1 lies there"),
     ],
 )  # fmt: skip
-def test_range_of_which_an_end_or_a_pair_cannot_be_run_is_refused(
+def test_range_with_an_end_or_a_pair_that_cannot_run_is_refused(
     ranges: str, message: str, write_space: WriteSpace
 ) -> None:
     path = write_space(("tuned:", f"tuned:\n  {ranges}"), ("attention: {rank: 4}", "attention: {}"))
@@ -304,7 +307,7 @@ def test_range_of_which_an_end_or_a_pair_cannot_be_run_is_refused(
     assert "tuned." in str(caught.value) or "attention.rank" in str(caught.value)
 
 
-def test_space_whose_every_other_arm_cannot_be_run_says_why(write_space: WriteSpace) -> None:
+def test_space_without_a_runnable_arm_but_the_reference_says_why(write_space: WriteSpace) -> None:
     path = write_space(("attention: {rank: 4}", "attention: {rank: 9}"))
     with pytest.raises(InputError, match=r"attention.rank = 9 is above the 5 tokens"):
         load_space(path)
@@ -335,7 +338,7 @@ def test_list_level_is_a_tuple_in_the_factors_and_a_list_in_the_configuration(
     ]
 
 
-def test_list_level_may_stand_in_exclude_when_and_reference(write_space: WriteSpace) -> None:
+def test_list_level_may_be_used_in_exclude_when_and_reference(write_space: WriteSpace) -> None:
     assert [each.label for each in load_space(write_space(text=LISTS)).excluded] == [
         "fourier blocks=0,1 grid_size_per_block=2,1"
     ]
@@ -364,10 +367,10 @@ def test_fixed_list_can_be_a_condition(write_space: WriteSpace) -> None:
         ("early, [1]", "early, [1, [0]]", "attention.blocks = [1, [0]]: each value must be text"),
         ("early, [1]", "early, []", "attention.blocks = []: each value must be text, a number"),
         ("early, [1]", "early, {a: 1}", "attention.blocks = {'a': 1}: each value must be text"),
-        ("early, [1]", "early, [0, 1]", "a value stands here twice"),
+        ("early, [1]", "early, [0, 1]", "contains a value twice"),
         ("early, [1]", "early, [x]", "attention.blocks = ['x']: must be one of these"),
-        ("[all, [0, 1]]}}", "[all, [2, 1]]}}", "attention.blocks = [2, 1]: is never that."),
-        ("blocks: [0, 1], attention.grid", "blocks: [early, all], attention.grid", "several levels write several entries"),
+        ("[all, [0, 1]]}}", "[all, [2, 1]]}}", "attention.blocks = [2, 1]: never has this value."),
+        ("blocks: [0, 1], attention.grid", "blocks: [early, all], attention.grid", "write one entry for each level"),
         ("{attention.basis: softmax}", "{attention.blocks: [0]}", "attention.blocks = [0]: is not a level of this factor"),
         ("{low: 1e-3, high: 1e-2, log: true}", "{values: [1e-3, [1e-3, 1e-2]]}", "= [0.001, 0.01]: a tuned value must not be a list; a level of a factor may"),
         ("basis: [softmax, fourier]", "basis: [softmax, [fourier]]", "attention.basis = ['fourier']: unknown"),
@@ -383,25 +386,27 @@ def test_bad_list_level_is_refused_with_its_rule(
     assert message in str(caught.value)
 
 
-def test_condition_that_can_be_read_in_two_ways_is_refused(write_space: WriteSpace) -> None:
+def test_ambiguous_condition_is_refused(write_space: WriteSpace) -> None:
     exchanges = (
         ("values: [all, early, [1], [0, 1]]", "values: [all, early, [all, early]]"),
         ("attention.blocks: [all, [0, 1]]}}", "attention.blocks: [all, early]}}"),
     )
-    with pytest.raises(InputError, match=r"for the list write \[\['all', 'early'\]\]"):
+    with pytest.raises(InputError, match=r"for the list as a level write \[\['all', 'early'\]\]"):
         load_space(write_space(*exchanges, text=LISTS))
 
 
-def test_levels_that_would_be_called_the_same_are_refused(write_space: WriteSpace) -> None:
+def test_levels_with_the_same_label_are_refused(write_space: WriteSpace) -> None:
     path = write_space(("early, [1]", "early, [1], '1'"), text=LISTS)
-    with pytest.raises(InputError, match="two combinations would be called 'fourier blocks=1'"):
+    with pytest.raises(
+        InputError, match="two combinations would have the label 'fourier blocks=1'"
+    ):
         load_space(path)
 
 
 # -- seeds ------------------------------------------------------------------------------------
 
 
-def test_seeds_of_search_and_confirmation_are_never_the_same(small_space: Space) -> None:
+def test_seeds_of_search_and_confirmation_never_coincide(small_space: Space) -> None:
     search = {small_space.seed_of("search", i) for i in range(1000)}
     confirm = {small_space.seed_of("confirm", i) for i in range(1000)}
     assert not search & confirm

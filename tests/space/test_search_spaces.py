@@ -1,4 +1,4 @@
-"""The search spaces that are shipped: each is valid, and of a size to run on a laptop."""
+"""The shipped search spaces are valid, and small enough for a laptop."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A site: prices that are checked, and settings of backends that are kept as they are."""
+"""A site: prices are checked, and settings of backends are kept as they are."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,12 +8,12 @@ import pytest
 
 from karat.errors import InputError
 from karat.space.reader import load_space
-from karat.space.site import TOLD, Site, read_site, told_site
+from karat.space.site import SITE_VARIABLE, Site, read_site, site_from_environment
 
 WriteSpace = Callable[..., Path]
 
 
-def test_prices_are_known_and_whatever_else_there_is_belongs_to_a_backend() -> None:
+def test_every_key_but_prices_belongs_to_a_backend() -> None:
     site = read_site({"usd_per_gpu_hour": 2, "slurm": {"nodes": 2}, "x": None}, Path("a.yaml"))
     assert site == Site(usd_per_gpu_hour=2.0, backends={"slurm": {"nodes": 2}, "x": None})
     assert site.prices == {"usd_per_gpu_hour": 2.0}
@@ -43,7 +43,7 @@ def test_file_without_keys_is_refused(tmp_path: Path) -> None:
     (tmp_path / "clusters").mkdir()
     file = tmp_path / "clusters" / "lab.yaml"
     file.write_text("- slurm\n")
-    with pytest.raises(InputError, match=f"^{file}: must hold `key: value` lines"):
+    with pytest.raises(InputError, match=f"^{file}: must contain `key: value` lines"):
         read_site("lab", tmp_path / "space.yaml")
 
 
@@ -51,12 +51,12 @@ def test_file_without_keys_is_refused(tmp_path: Path) -> None:
     ("given", "message"),
     [("{", "must be JSON"), ("[]", "must be a mapping"), ('{"usd": 1}', "usd: unknown key")],
 )
-def test_wrong_site_that_was_told_is_refused(given: str, message: str) -> None:
-    with pytest.raises(InputError, match=f"{TOLD}.*{message}"):
-        told_site({TOLD: given})
+def test_wrong_site_in_the_environment_is_refused(given: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"{SITE_VARIABLE}.*{message}"):
+        site_from_environment({SITE_VARIABLE: given})
 
 
-def test_site_beside_the_folder_of_spaces_is_found_from_within_it(
+def test_site_file_is_found_from_inside_the_folder_of_spaces(
     write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "clusters").mkdir()

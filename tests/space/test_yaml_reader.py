@@ -34,7 +34,7 @@ def test_scalars_are_what_they_look_like(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3", "here:3: 'a' stands here a second time"),
+        ("a: 1\nb: 2\na: 3", "here:3: 'a' is given twice"),
         ("a: &x [1]\nb: *x", "here:1: anchors and aliases"),
         ("a: !!python/object:os.system {}", "here:1: the tag"),
         ("a: .nan", "here:1: .nan: numbers must be finite"),
@@ -44,14 +44,14 @@ def test_scalars_are_what_they_look_like(text: str, value: object) -> None:
         ("[" * 40 + "]" * 40, "here:1: nested deeper than"),
     ],
 )
-def test_what_surprises_is_refused_with_its_line(text: str, message: str) -> None:
+def test_ambiguous_yaml_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_yaml(text, "here")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
-def test_alias_bomb_is_refused_at_once() -> None:
+def test_alias_bomb_is_refused_before_it_is_expanded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
 
@@ -63,14 +63,14 @@ def test_alias_bomb_is_refused_at_once() -> None:
     assert calls_of(read) < 3 * calls_of(lambda: parse_yaml("a0: [x, x]", "line"))
 
 
-def test_large_file_is_refused_unread(tmp_path: Path) -> None:
+def test_large_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     path.write_text("a: " + "x" * 300_000)
     with pytest.raises(InputError, match="larger than"):
         read_yaml(path)
 
 
-def test_deep_nesting_without_end_is_refused() -> None:
+def test_unclosed_deep_nesting_is_refused() -> None:
     with pytest.raises(InputError):
         parse_yaml("[" * 50_000, "deep")
 
