@@ -105,6 +105,9 @@ def _init(**settings: Any) -> None:
     Ray takes it twice. First thing, by a function of this name, to end the process with status
     15; seconds later, in C++ and so unseen by Python, to write down where it was. Only between
     that and the return, a fraction of a second, SIGTERM still ends the process.
+
+    Raises:
+        RuntimeError, TimeoutError, ConnectionError: Ray did not start, or does not answer.
     """
     import ray
     from ray._private import utils
@@ -113,6 +116,10 @@ def _init(**settings: Any) -> None:
     utils.set_sigterm_handler = lambda _: None
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except Exception as error:
+        if type(error) is Exception:  # a node that is not up after 30 s, as on a busy machine
+            raise ConnectionError(str(error)) from error
+        raise
     finally:
         utils.set_sigterm_handler = takes_sigterm
         _catch_sigterm_again()

@@ -170,6 +170,19 @@ def test_sigterm_is_ours_again_after_ray_has_started_and_ended(
         signal.signal(signal.SIGTERM, before)
 
 
+def test_node_that_is_not_up_in_time_is_an_error_that_another_start_may_mend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    def is_late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", is_late)
+    with pytest.raises(ConnectionError, match="timed out during startup"):
+        local_ray._init()
+
+
 def test_engine_that_does_not_start_leaves_no_scratch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
