@@ -64,69 +64,70 @@ class Submitted:
 
 
 class Backend(abc.ABC, Generic[S]):
-    """One kind of cluster.
+    """One kind of cluster, such as Slurm.
 
-    A backend has no state: one is made wherever one is needed. It is handed a `Submission` in which
-    everything has been checked but for what only this cluster knows. The order is always the same:
+    A backend has no state: an instance is made wherever one is needed. It is given a `Submission` in
+    which everything has been checked that does not depend on the cluster.
 
-    1. The part of the site file that has the cluster's name becomes `settings`, a frozen,
-       keyword-only dataclass (`karat.settings`). Unknown keys, wrong types and whatever its
-       `__post_init__` refuses are reported with file and key, before anything runs and also for
-       clusters that are not asked for: it must not look at the machine or at the network. A
-       cluster of which the site says nothing gets the defaults, if every setting has one.
-    2. `machines` is asked for by a dry run, to price the study there.
-    3. `text` is asked for by `--submit NAME --dry-run`, which prints it and does no more.
-    4. `checks` are asked for by `karat doctor --submit NAME`, which makes each of them.
-    5. `submit` is called by `--submit NAME`, once.
+    *Settings.* `settings` is a frozen, keyword-only dataclass (`karat.settings`), made from the part of
+    the site file that has the backend's name, or from defaults if the site does not name the backend.
+    Unknown keys, wrong types and whatever `__post_init__` refuses are reported with file and key before
+    anything runs, also for backends that the file names and the user does not ask for. So
+    `__post_init__` must not look at this machine or at the network.
 
-    Inside the cluster the job runs `python`, the submission's `program`, and its `arguments`, with
-    `--space` and `--storage` replaced where the paths are others there (`jobs.command_line`). The
-    job must set `RAY_ADDRESS` to the running Ray that the launch is to join, as Ray's own jobs do;
-    give the launch SIGTERM or SIGINT, once, when it is to shut down, and time to do so; and hand on
-    the exit status: 0 complete, 1 failed, 2 wrong input, 75 interrupted.
+    *When what is called.* `machines` by a dry run, to price the study there. `text` by `--submit NAME
+    --dry-run`, which prints it and does nothing else. `checks` by `karat doctor --submit NAME`, which
+    makes each of them. `submit` by `--submit NAME`, once.
 
-    Errors: `InputError` for what the user can mend, with what was wrong and what would be right,
-    `StudyError` where the cluster does not do what it is asked for. Nothing else is caught.
+    *What the job must do.* It runs `python`, the submission's `program`, then its `arguments`, in which
+    `--space` and `--storage` are replaced if these have other paths there (`jobs.command_line`). It sets
+    `RAY_ADDRESS` to a running Ray, which the launch joins, as Ray's own jobs do. For a graceful shutdown
+    it sends the launch one SIGTERM or SIGINT, and gives it time. It passes on the exit status: 0
+    complete, 1 failed, 2 wrong input, 75 interrupted, to be resumed by the same command.
+
+    *Errors.* `InputError` for what the user can correct: what is wrong, and what would be right.
+    `StudyError` if the cluster fails. Other exceptions are defects and are not caught.
     """
 
     settings: ClassVar[type[Any]]
-    # Whether the cluster runs a job again after every other exit status than 0. Then the program
-    # ends with 0 where another attempt would change nothing, and says so.
+    # Whether the cluster runs a job again after every exit status but 0. If so, the program ends with
+    # 0 where another attempt would change nothing, and prints how the launch ended.
     retries_failed_jobs: ClassVar[bool] = False
 
     def machines(self, settings: S) -> "Machines | None":
-        """The machines that a study would have there; None where the cluster would have to be asked."""
+        """The machines that a study would have; None if only the cluster itself knows."""
         return None
 
     @abc.abstractmethod
     def text(self, submission: Submission[S]) -> str:
         """What would be submitted, whole, as a person reads it.
 
-        A pure function of the submission: it neither looks at the cluster nor writes, and needs none
-        of the cluster's programs. No secret may be in it (`jobs.command_line.refuse_secrets`).
+        A pure function of the submission: it neither asks the cluster nor writes files, and needs
+        none of the cluster's programs. If others can read there what was submitted, no secret may be
+        in it (`jobs.command_line.refuse_secrets`).
 
         Raises:
-            InputError: what would be refused on any cluster of this kind.
+            InputError: what any cluster of this kind would refuse.
         """
 
     @abc.abstractmethod
     def submit(self, submission: Submission[S]) -> Submitted:
-        """Refuse what can be refused, hand the study over, and return without waiting for its end.
+        """Refuse what can be refused, submit the study, and return without waiting for its end.
 
-        A study of this name that was submitted before goes on; with `--fresh` among the arguments it
-        begins anew, once, whatever restarts the job.
+        A study of this name that was submitted before is resumed. With `--fresh` among the arguments
+        it starts from scratch, but only once, however often the job is restarted.
 
         Raises:
-            InputError: what the cluster refuses or lacks; then nothing was submitted.
-            StudyError: the cluster did not take it.
+            InputError: what the cluster refuses or lacks; nothing was submitted.
+            StudyError: the cluster failed to take it.
         """
 
     @abc.abstractmethod
     def checks(self, submission: Submission[S]) -> "list[Check]":
-        """What a study needs of the cluster, in the order in which it should be looked at.
+        """What a study needs of the cluster, the basics first.
 
-        Each check says what it found, or raises `karat.system.checks.CheckFailed` with what is wrong and
-        what to do; it leaves nothing behind on the cluster.
+        Each check returns what it found, or raises `karat.system.checks.CheckFailed` with what is wrong
+        and what to do; it leaves nothing behind on the cluster.
         """
 
 

@@ -1,6 +1,8 @@
 """The distribution as users have it: built from a checkout, installed, run far from the checkout."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -120,6 +122,21 @@ def test_installed_command_answers_outside_the_checkout(
     plan = call([karat, "launch", "--space", str(write_space()), "--dry-run"], tmp_path)
     assert "fourier grid_size=2" in plan
     assert sorted(installed.rglob("*")) == before, "something was written into the environment"
+
+
+def test_study_is_submitted_from_an_installed_karat(
+    installed: Path, tmp_path: Path, write_space: Callable[..., Path]
+) -> None:
+    karat, python = str(installed / "bin" / "karat"), str(installed / "bin" / "python")
+    submit = [karat, "launch", "--space", str(write_space()), "--dry-run", "--submit"]
+    script = call([*submit, "slurm"], tmp_path)
+    job = re.search(rf"^exec \S+ ({installed}/\S+/jobs/slurm/job\.py)", script, re.M)
+    assert job is not None
+    assert "usage" in call([python, job[1], "--help"], tmp_path)
+    assert " -m karat.cli.in_cluster --space " in script
+    assert "usage" in call([python, "-m", "karat.cli.in_cluster", "--help"], tmp_path)
+    sent = json.loads(call([*submit, "ray"], tmp_path))["runtime_env"]["working_dir"]
+    assert sent.keys() == {"jobs", "karat", f"karat_attention-{__version__}.dist-info"}
 
 
 def test_installed_code_knows_what_it_needs_and_is_found_without_help(

@@ -97,9 +97,9 @@ def _exports(submission: Submission[SlurmSettings]) -> list[str]:
 
 
 def _job_words(submission: Submission[SlurmSettings], python: str) -> list[str]:
-    settings, leader = submission.settings, submission.code / "jobs" / "slurm" / "job.py"
+    settings, job = submission.settings, submission.code / "jobs" / "slurm" / "job.py"
     return [
-        shlex.join(["python3" if settings.image else python, str(leader)]),
+        shlex.join(["python3" if settings.image else python, str(job)]),
         f"--cpus {settings.cpus_per_node} --gpus {settings.gpus_per_node}"
         f" --wait-minutes {settings.wait_minutes:g}"
         + ("" if settings.array else f" --requeue --notice-s {settings.notice_s}"),
