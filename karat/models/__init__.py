@@ -1,6 +1,7 @@
-"""Vision transformers of timm that carry the operator: built, converted, resized, and what they cost.
+"""timm's vision transformers with the attention operator: build, convert, transfer, costs.
 
-`karat.convert` and `karat.transfer` are here too, in the modules of those names.
+A host model is a timm model whose attention modules are replaced, here called converted. The
+functions `karat.convert` and `karat.transfer` are in the modules of those names.
 """
 
 from karat.system.lazy_import import exports

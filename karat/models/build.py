@@ -1,4 +1,4 @@
-"""The vision transformer of given settings, built."""
+"""Builds vision transformers from settings."""
 
 import torch
 from torch import nn
@@ -19,22 +19,23 @@ def build_model(
     classes: int,
     seed: int,
 ) -> nn.Module:
-    """A vision transformer whose weights depend on the seed alone.
+    """A vision transformer whose initial weights depend on the seed alone.
 
-    For one seed, all attention operators get the same initial weights in every module that
-    they share, since the operator's own weights are drawn from a generator of their own.
+    For one seed, models with different attention operators have the same initial weights in all
+    other modules, since the weights of the operators are drawn from a separate generator.
 
     Args:
         model: size and shape.
-        attention: the operator.
+        attention: settings of the operator.
         image_size: pixels along an edge of the (square) image.
-        channels: of the image.
-        classes: outputs of the head.
-        seed: of the initial weights.
+        channels: channels of the image.
+        classes: outputs of the classifier.
+        seed: seed of the initial weights.
 
     Raises:
         CombinationError: see `check_model`.
     """
+    # timm initialises from torch's global generator; the fork keeps the caller's state unchanged.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "model"))
         host = build_host(model, image_size, channels=channels, classes=classes)
@@ -50,10 +51,10 @@ def build_host(
     classes: int = 10,
     device: str = "cpu",
 ) -> nn.Module:
-    """The model with its own attention.
+    """The host model with its original attention.
 
     Raises:
-        CombinationError: a shape or image size that this model cannot have.
+        CombinationError: the host model cannot have this shape or image size.
     """
     arguments = {"img_size": image_size, "in_chans": channels, "num_classes": classes}
     host: nn.Module
@@ -70,6 +71,7 @@ def build_host(
         with torch.device(device):
             host = timm.create_model(model.name, pretrained=False, **arguments, **model.given())
             return host
+    # timm's models check their arguments with assertions, or fail while they compute shapes.
     except (AssertionError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CombinationError(
             ("model.name", "data.image_size"),
@@ -79,5 +81,5 @@ def build_host(
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Parameters, frozen ones too, shared ones counted once."""
+    """Number of parameters, with frozen ones; shared parameters count once."""
     return sum(parameter.numel() for parameter in module.parameters())

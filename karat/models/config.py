@@ -1,4 +1,4 @@
-"""Which vision transformer: its size or timm's name, its shape, and whether an operator fits."""
+"""The settings of a vision transformer: its size or timm's name, and its shape."""
 
 import difflib
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from karat.errors import CombinationError, SettingError
 from karat.settings import at_least, at_most
 
-# timm's shapes for tiny, small and base; vit_micro is ours, for 8 x 8 images.
+# The shapes of timm's tiny, small and base; vit_micro is karat's, for images of 8 x 8 pixels.
 SIZES: Mapping[str, Mapping[str, int]] = {
     "vit_micro": {"patch_size": 2, "embed_dim": 48, "depth": 4, "num_heads": 3},
     "vit_tiny": {"patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3},
@@ -18,20 +18,20 @@ SIZES: Mapping[str, Mapping[str, int]] = {
 _TIMM_NAME = re.compile(r"(vit_(?:tiny|small|base))_patch(\d+)_(\d+)")
 _TIMM_MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
 _SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
-# Far above any model; what is above these takes the memory of whoever only looks at the shape.
+# Far above any model. Even to compute the shape of a larger one could take all memory.
 _MOST = {"patch_size": 4096, "embed_dim": 65536, "depth": 1000, "num_heads": 1024}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Size and shape of a vision transformer; what is None comes from the size.
+    """Size and shape of a vision transformer; fields that are None follow from the name.
 
     Args:
         name: a size (`vit_tiny`), or timm's name of a ViT, DeiT, ConViT or Swin
-            (`swin_tiny_patch4_window7_224`); the image's size comes from the data.
-        patch_size: pixels along an edge of a patch; divides the image's size.
-        embed_dim: width; a multiple of `num_heads`. As timm's models mean it: ConViT's is per
-            head, Swin's is of its first stage.
+            (`swin_tiny_patch4_window7_224`); the image size comes from the data.
+        patch_size: pixels along an edge of a patch; divides the image size.
+        embed_dim: width; a multiple of `num_heads`. In timm's definition: per head for ConViT, of
+            the first stage for Swin.
         depth: number of blocks.
         num_heads: heads per block.
     """
@@ -51,18 +51,18 @@ class ModelConfig:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is a plain ViT, whose shape is known without timm."""
+        """Whether the model is a plain ViT, whose shape is known without importing timm."""
         return self.name in SIZES or _TIMM_NAME.fullmatch(self.name) is not None
 
     def given(self) -> dict[str, int]:
-        """The parts of the shape that were given."""
+        """The fields of the shape that are not None."""
         return {key: value for key in _SHAPE if (value := getattr(self, key)) is not None}
 
     def shape(self) -> dict[str, int]:
         """patch_size, embed_dim, depth and num_heads of a plain ViT.
 
         Raises:
-            CombinationError: the heads do not divide the width.
+            CombinationError: the number of heads does not divide the width.
         """
         timm_name = _TIMM_NAME.fullmatch(self.name)
         shape = dict(SIZES[timm_name.group(1) if timm_name else self.name])
@@ -81,7 +81,7 @@ class ModelConfig:
         """Patches along an edge of the image, of a plain ViT.
 
         Raises:
-            CombinationError: the patch does not divide the image.
+            CombinationError: the patch size does not divide the image size.
         """
         patch = self.shape()["patch_size"]
         if image_size % patch:

@@ -1,4 +1,4 @@
-"""Which timm models can take an operator, where in them, and the exchange."""
+"""Replaces attention modules of timm models by modules with the operator."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from karat.attention.config import AttentionConfig
 from karat.attention.heads import HeadParts, make_operator
 from karat.attention.operator import Operator
 from karat.errors import HostError
-from karat.models.layers import Site, chosen_sites
+from karat.models.layers import AttentionLayer, chosen_layers
 from karat.models.wrappers import (
     HostAttention,
     KArAtAttention,
@@ -27,8 +27,8 @@ WRAPPERS: Mapping[str, type[HostAttention]] = {
 SUPPORTED = "VisionTransformer (ViT, DeiT), ConVit and SwinTransformer of timm"
 
 
-def sites_of(model: nn.Module) -> list[Site]:
-    """The attention modules of a host, first block first; converted ones among them.
+def attention_layers(model: nn.Module) -> list[AttentionLayer]:
+    """The attention modules of a host model in the order of blocks, converted or not.
 
     Raises:
         HostError: the model is not supported, with the reason.
@@ -38,11 +38,11 @@ def sites_of(model: nn.Module) -> list[Site]:
     from timm.models.vision_transformer import VisionTransformer
 
     if isinstance(model, VisionTransformer):
-        return _vit_sites(model)
+        return _vit_layers(model)
     if isinstance(model, ConVit):
-        return _convit_sites(model)
+        return _convit_layers(model)
     if isinstance(model, SwinTransformer):
-        return _swin_sites(model)
+        return _swin_layers(model)
     raise HostError(f"{type(model).__name__} is not a supported host; supported: {SUPPORTED}")
 
 
@@ -52,64 +52,66 @@ def convert(
     *,
     generator: torch.Generator | None = None,
 ) -> nn.Module:
-    """Exchange the attention of a timm model, in place; everything else is kept bit for bit.
+    """Replace the attention of a timm model, in place; all other weights stay bit for bit.
 
     Args:
         model: a ViT, DeiT, ConViT or Swin of timm, at its final input size.
         config: the operator's settings, or a flat mapping of them (`{"basis": "fourier",
             "grid_size": 3}`). `basis: softmax` changes nothing.
-        generator: where the initial weights come from.
+        generator: random generator for the initial weights of the operators.
 
     Returns:
-        The model given.
+        The same model.
 
     Raises:
-        InputError (a ValueError): a wrong setting, settings that do not fit the model, or a model
-            that is not supported; nothing in the model has changed then.
+        InputError (a ValueError): a setting is wrong or does not fit the model, or the model is
+            not supported; the model is unchanged then.
     """
     if not isinstance(config, AttentionConfig):
         config = AttentionConfig.from_settings(config)
-    sites = sites_of(model)
-    if converted := next((site.name for site in sites if is_converted(site)), None):
-        raise HostError(f"{converted} is KArAt already; convert a model once")
+    layers = attention_layers(model)
+    if converted := next((layer.name for layer in layers if is_converted(layer)), None):
+        raise HostError(f"{converted} is already converted; convert a model only once")
     if config.is_softmax:
         return model
-    chosen = chosen_sites(sites, config)
+    chosen = chosen_layers(layers, config)
+    # All operators first: a wrong setting of a late block must not leave the model half converted.
     made = _make_operators(chosen, config, generator)
-    for site, operator in zip(chosen, made, strict=True):
-        attention = site.block.attn
+    for layer, operator in zip(chosen, made, strict=True):
+        attention = layer.block.attn
         weight = attention.proj.weight
         operator.to(device=weight.device, dtype=weight.dtype)
-        site.block.attn = WRAPPERS[site.kind](attention, operator)
+        layer.block.attn = WRAPPERS[layer.kind](attention, operator)
     return model
 
 
-def is_converted(site: Site) -> bool:
-    """Whether an operator is in place already."""
-    return isinstance(site.block.attn, HostAttention)
+def is_converted(layer: AttentionLayer) -> bool:
+    """Whether the layer has an operator instead of softmax."""
+    return isinstance(layer.block.attn, HostAttention)
 
 
 def kernels_of(model: nn.Module) -> tuple[str, ...]:
-    """Names of the kernels that compute the model's operators in training, where it is now."""
+    """Names of the kernels that compute the model's operators in training, on its current device."""
     modules = [each for each in model.modules() if isinstance(each, HostAttention)]
     return tuple(sorted(set().union(*(each.kernels() for each in modules))))
 
 
 def _make_operators(
-    sites: list[Site], config: AttentionConfig, generator: torch.Generator | None
+    layers: list[AttentionLayer], config: AttentionConfig, generator: torch.Generator | None
 ) -> list[Operator | HeadParts]:
     made: list[Operator | HeadParts] = []
-    with torch.device("cpu"):  # the generator's; also where the caller builds on another
-        for index, site in enumerate(sites):
+    # The generator is on the CPU; the caller may have set another default device.
+    with torch.device("cpu"):
+        for index, layer in enumerate(layers):
             if made and config.block_sharing == "universal":
                 made.append(made[0])
                 continue
-            own = config.of_block(index, len(sites))
-            made.append(make_operator(own, site.num_heads, site.num_tokens, generator))
+            own = config.of_block(index, len(layers))
+            made.append(make_operator(own, layer.num_heads, layer.num_tokens, generator))
     return made
 
 
-def _vit_sites(model: Any) -> list[Site]:
+def _vit_layers(model: Any) -> list[AttentionLayer]:
     from timm.layers import Attention
 
     if not isinstance(model.patch_drop, nn.Identity):
@@ -120,38 +122,40 @@ def _vit_sites(model: Any) -> list[Site]:
             kind = type(block).__name__ if attention is None else type(attention).__name__
             raise HostError(f"blocks.{number}: {kind} is not timm's plain Attention")
     return [
-        _site(f"blocks.{number}.attn", block, model.patch_embed.grid_size, model.num_prefix_tokens)
+        _layer(f"blocks.{number}.attn", block, model.patch_embed.grid_size, model.num_prefix_tokens)
         for number, block in enumerate(model.blocks)
     ]
 
 
-def _convit_sites(model: Any) -> list[Site]:
+def _convit_layers(model: Any) -> list[AttentionLayer]:
     found = []
     for number, block in enumerate(model.blocks):
         gated = number < model.local_up_to_layer
-        prefix = 0 if gated else 1  # the class token comes in after the gated layers
+        prefix = 0 if gated else 1  # ConViT adds the class token after its gated layers
         kind = "gated" if gated else "plain"
         name, grid = f"blocks.{number}.attn", model.patch_embed.grid_size
-        found.append(_site(name, block, grid, prefix, kind=kind))
+        found.append(_layer(name, block, grid, prefix, kind=kind))
     return found
 
 
-def _swin_sites(model: Any) -> list[Site]:
+def _swin_layers(model: Any) -> list[AttentionLayer]:
     found = []
-    for stage, layer in enumerate(model.layers):
-        for number, block in enumerate(layer.blocks):
+    for stage, swin_layer in enumerate(model.layers):
+        for number, block in enumerate(swin_layer.blocks):
             sides = zip(block.input_resolution, block.attn.window_size, strict=True)
             windows = math.prod(math.ceil(side / window) for side, window in sides)
             name, grid = f"layers.{stage}.blocks.{number}.attn", block.attn.window_size
             masked = block.attn_mask is not None
             more: dict[str, Any] = {"windows": windows, "is_masked": masked, "kind": "window"}
-            found.append(_site(name, block, grid, 0, **more))
+            found.append(_layer(name, block, grid, 0, **more))
     return found
 
 
-def _site(name: str, block: Any, grid: tuple[int, int], prefix: int, **more: Any) -> Site:
+def _layer(
+    name: str, block: Any, grid: tuple[int, int], prefix: int, **more: Any
+) -> AttentionLayer:
     heads = block.attn.num_heads
-    return Site(
+    return AttentionLayer(
         name=name,
         num_tokens=grid[0] * grid[1] + prefix,
         num_heads=heads,

@@ -1,4 +1,4 @@
-"""The attention modules of a host as shapes, and those of them that settings exchange."""
+"""The attention modules of a host model as shapes, and which of them the settings convert."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,20 +8,20 @@ from karat.errors import CombinationError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
-    """One attention module of a host, in the model or only as a shape.
+class AttentionLayer:
+    """One attention module of a host model, or only its shape.
 
     Args:
-        name: of the attention module in the host.
-        num_tokens: N, queries and keys.
+        name: name of the module in the host model.
+        num_tokens: N, the number of queries and of keys.
         num_heads: H.
         head_dim: D.
         grid: rows and columns of patches.
         prefix_tokens: tokens before the patches (class, distillation, registers).
-        windows: how many times it is applied to one image.
+        windows: number of times that the module is applied to one image.
         is_masked: whether some pairs of tokens are masked (Swin's shifted windows).
-        kind: of attention: plain, gated (ConViT's positional layers) or in windows (Swin).
-        block: the module that holds it as `attn`; None for a shape.
+        kind: plain, gated (ConViT's positional layers) or window (Swin).
+        block: the module whose attribute `attn` it is; None for a shape.
     """
 
     name: str
@@ -40,15 +40,15 @@ class Site:
         return self.kind == "gated"
 
 
-def chosen_sites(sites: list[Site], config: AttentionConfig) -> list[Site]:
-    """The sites that these settings exchange.
+def chosen_layers(layers: list[AttentionLayer], config: AttentionConfig) -> list[AttentionLayer]:
+    """The layers that these settings convert.
 
     Raises:
-        CombinationError: the settings name blocks that are not there, or share an operator
-            between blocks that differ.
+        CombinationError: the settings name blocks that do not exist, or share an operator
+            between blocks of different shape.
     """
     numbered = [
-        number for number, site in enumerate(sites) if config.gated_blocks or not site.is_gated
+        number for number, layer in enumerate(layers) if config.gated_blocks or not layer.is_gated
     ]
     if isinstance(config.blocks, str):
         if not numbered:
@@ -58,42 +58,44 @@ def chosen_sites(sites: list[Site], config: AttentionConfig) -> list[Site]:
             )
         picked = [numbered[place] for place in config.chosen_blocks(len(numbered))]
     else:
-        picked = list(config.chosen_blocks(len(sites)))
+        picked = list(config.chosen_blocks(len(layers)))
         if gated := sorted(set(picked) - set(numbered)):
             raise CombinationError(
                 ("attention.blocks", "attention.gated_blocks"),
                 f"attention.blocks: {gated[0]} is a gated layer; it needs gated_blocks: true",
             )
-    chosen = [sites[number] for number in picked]
+    chosen = [layers[number] for number in picked]
+    # Layers of equal shape need one check, unless settings differ by block: a search space checks
+    # thousands of configurations.
     checked = set()
-    for index, site in enumerate(chosen):
+    for index, layer in enumerate(chosen):
         own = config.of_block(index, len(chosen))
-        shape = (site.num_heads, site.num_tokens)
+        shape = (layer.num_heads, layer.num_tokens)
         if shape in checked and not config.per_block:
             continue
         checked.add(shape)
-        for _, part in own.parts(site.num_heads):
+        for _, part in own.parts(layer.num_heads):
             if part is not None:
-                part.check_tokens(site.num_tokens)
+                part.check_tokens(layer.num_tokens)
     if config.block_sharing == "universal":
-        _check_alike(chosen, config)
+        _check_same_shape(chosen, config)
     return chosen
 
 
-def _check_alike(sites: list[Site], config: AttentionConfig) -> None:
-    first = sites[0]
-    for site in sites[1:]:
-        if site.num_tokens != first.num_tokens:
+def _check_same_shape(layers: list[AttentionLayer], config: AttentionConfig) -> None:
+    first = layers[0]
+    for layer in layers[1:]:
+        if layer.num_tokens != first.num_tokens:
             raise CombinationError(
                 ("attention.block_sharing", "model.name"),
                 "attention.block_sharing = universal: one operator cannot serve "
-                f"{first.num_tokens} tokens ({first.name}) and {site.num_tokens} ({site.name}); "
+                f"{first.num_tokens} tokens ({first.name}) and {layer.num_tokens} ({layer.name}); "
                 "use blockwise",
             )
         by_head = config.head_sharing == "per_head" or config.heads != "all"
-        if by_head and site.num_heads != first.num_heads:
+        if by_head and layer.num_heads != first.num_heads:
             raise CombinationError(
                 ("attention.block_sharing", "attention.head_sharing", "model.name"),
                 f"attention.block_sharing = universal: {first.name} has {first.num_heads} heads "
-                f"and {site.name} {site.num_heads}; use blockwise, or head_sharing: shared",
+                f"and {layer.name} {layer.num_heads}; use blockwise, or head_sharing: shared",
             )

@@ -1,37 +1,37 @@
-"""A model's attention modules as shapes, known without building a plain ViT; whether an operator fits."""
+"""The shapes of a model's attention modules, for a plain ViT without torch, and their check."""
 
 from karat.attention.config import AttentionConfig
 from karat.models.config import ModelConfig
-from karat.models.layers import Site, chosen_sites
+from karat.models.layers import AttentionLayer, chosen_layers
 
 
 def check_model(model: ModelConfig, attention: AttentionConfig, image_size: int) -> None:
-    """Whether `build_model` would take these settings.
+    """Check that `build_model` accepts these settings.
 
     Raises:
-        CombinationError: settings that are right alone and wrong together.
-        HostError: a model that cannot take an operator.
+        CombinationError: the settings are not compatible.
+        HostError: the model cannot be converted.
     """
-    sites = sites_of_model(model, image_size)
+    layers = layer_shapes(model, image_size)
     if not attention.is_softmax:
-        chosen_sites(sites, attention)
+        chosen_layers(layers, attention)
 
 
-def sites_of_model(model: ModelConfig, image_size: int) -> list[Site]:
-    """The attention modules, as shapes.
+def layer_shapes(model: ModelConfig, image_size: int) -> list[AttentionLayer]:
+    """The attention modules of the model, as shapes.
 
     Raises:
-        CombinationError: a shape that this model cannot have.
-        HostError: a model that cannot take an operator.
+        CombinationError: the model cannot have this shape.
+        HostError: the model cannot be converted.
     """
     if not model.is_plain:
         from karat.models.build import build_host
-        from karat.models.convert import sites_of  # both bring torch and timm
+        from karat.models.convert import attention_layers  # both import torch and timm
 
-        return sites_of(build_host(model, image_size, device="meta"))
+        return attention_layers(build_host(model, image_size, device="meta"))
     shape, side = model.shape(), model.grid(image_size)
     return [
-        Site(
+        AttentionLayer(
             name=f"blocks.{number}.attn",
             num_tokens=side**2 + 1,
             num_heads=shape["num_heads"],

@@ -1,4 +1,4 @@
-"""timm's models with KArAt attention, by name: `timm.create_model("karat_vit_tiny_patch16_224")`."""
+"""Registers converted models with timm: `timm.create_model("karat_vit_tiny_patch16_224")`."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from karat.attention.config import settings_of_all
 from karat.models.convert import convert
 
 MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
-# Attention and MLP side by side in one block, or differential attention.
+# Hosts that `convert` refuses: attention and MLP in parallel in a block, or differential attention.
 WITHOUT_PLAIN_ATTENTION = {
     "vit_base_patch16_18x2_224",
     "vit_base_patch16_xp_224",
@@ -26,7 +26,8 @@ WITHOUT_PLAIN_ATTENTION = {
 
 
 def register(timm: ModuleType) -> None:
-    """Put `karat_NAME` beside every host NAME in timm's registry; called after timm's import."""
+    """Add `karat_NAME` to timm's registry for every host model NAME; called after timm's import."""
+    # timm looks up an entry point by its name in the module that defines it.
     here = sys.modules[__name__]
     for module in MODULES:
         for name in timm.list_models(module=module):
@@ -45,7 +46,7 @@ def _entry_point(name: str, host: Callable[..., nn.Module]) -> Callable[..., nn.
     create.__name__ = create.__qualname__ = f"karat_{name}"
     create.__module__ = __name__
     create.__doc__ = (
-        f"timm's `{name}` with KArAt attention: settings of `karat.AttentionConfig` beside timm's "
-        "own arguments; the basis is fourier unless named. `pretrained` weights are the host's."
+        f"timm's `{name}` with KArAt attention. Takes the settings of `karat.AttentionConfig` and "
+        "timm's arguments; the default basis is fourier. `pretrained` loads the host's weights."
     )
     return create

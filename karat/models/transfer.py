@@ -1,6 +1,6 @@
-"""What one model has learned, carried to another: other resolution, finer grid, less sharing.
+"""Transfers weights from one model to another: other resolution, finer grid, less sharing.
 
-Shapes: P operators, N tokens; a token axis holds the prefix tokens, then the patch grid by rows.
+Shapes: P operators, N tokens; a token axis has the prefix tokens, then the patch grid by rows.
 """
 
 import math
@@ -16,64 +16,69 @@ from karat.attention.heads import HeadParts
 from karat.attention.operator import Operator
 from karat.attention.units import Units
 from karat.errors import CombinationError, HostError
-from karat.models.convert import is_converted, sites_of
-from karat.models.layers import Site
+from karat.models.convert import attention_layers, is_converted
+from karat.models.layers import AttentionLayer
 
 Writes = list[tuple[Tensor, Tensor]]
-_SAME = (
+_MUST_AGREE = (
     *("rank", "operator_order", "projection", "output_scale"),
     *("base_activation", "unit_scales"),
 )
 
 
 def transfer(source: nn.Module, target: nn.Module) -> nn.Module:
-    """Fill `target` with what `source` has learned, as far as both have it.
+    """Fill `target` with the weights of `source`, as far as both have them.
 
     The host's weights are copied; position embeddings, patch filters and Swin's bias tables are
-    resampled as timm does. Operators are carried over as `OperatorCarrier` says. Where only
-    the target has an operator (weights of a softmax model) it keeps its start, and so does a
-    classifier for another number of classes.
+    resampled with timm's functions. Operators are transferred by `OperatorTransfer`. An operator
+    that only the target has (the source uses softmax) keeps its initial weights, and so does a
+    classifier with another number of classes.
 
     Args:
         source: a timm model, converted or not.
-        target: of the same architecture; may have another input size, a finer grid of its
-            basis, or less sharing between blocks and heads.
+        target: a model of the same architecture; it may have another input size, a finer grid of
+            its basis, or less sharing between blocks and heads.
 
     Returns:
         The target.
 
     Raises:
-        InputError (a ValueError): the two do not fit; nothing in the target has changed then.
+        InputError (a ValueError): the models do not match; the target is unchanged then.
     """
-    sites = list(zip(_sites(source, target), sites_of(target), strict=True))
-    writes = list(_operator_writes(sites)) + list(_host_writes(source, target, sites))
+    layers = list(zip(_matching_layers(source, target), attention_layers(target), strict=True))
+    # First compute all, then write: an error must leave the target unchanged.
+    writes = list(_operator_writes(layers)) + list(_host_writes(source, target, layers))
     with torch.no_grad():
         for parameter, value in writes:
             parameter.copy_(value)
     return target
 
 
-def _sites(source: nn.Module, target: nn.Module) -> list[Site]:
-    found, wanted = sites_of(source), sites_of(target)
+def _matching_layers(source: nn.Module, target: nn.Module) -> list[AttentionLayer]:
+    found, wanted = attention_layers(source), attention_layers(target)
     if type(source) is not type(target) or len(found) != len(wanted):
         raise HostError(
-            f"a {type(source).__name__} of {len(found)} blocks cannot be carried to a "
+            f"a {type(source).__name__} of {len(found)} blocks cannot be transferred to a "
             f"{type(target).__name__} of {len(wanted)}"
         )
     for old, new in zip(found, wanted, strict=True):
         for key in ("num_heads", "head_dim", "prefix_tokens"):
             before, after = getattr(old, key), getattr(new, key)
             if before != after:
-                raise HostError(f"{new.name}: {key} is {before} in the source, {after} here")
+                raise HostError(
+                    f"{new.name}: {key} is {before} in the source, {after} in the target"
+                )
     return found
 
 
 # -- operators --------------------------------------------------------------------------------
 
 
-def _operator_writes(sites: list[tuple[Site, Site]]) -> Iterator[tuple[Tensor, Tensor]]:
+def _operator_writes(
+    layers: list[tuple[AttentionLayer, AttentionLayer]],
+) -> Iterator[tuple[Tensor, Tensor]]:
     served: dict[int, nn.Module] = {}
-    for old, new in sites:
+    for old, new in layers:
         if not (is_converted(old) and is_converted(new)):
             continue
         source: Operator | HeadParts = old.block.attn.operator
@@ -81,10 +86,10 @@ def _operator_writes(sites: list[tuple[Site, Site]]) -> Iterator[tuple[Tensor, T
         if served.setdefault(id(target), source) is not source:
             raise CombinationError(
                 ("attention.block_sharing",),
-                f"{new.name}: operators that differ by block cannot be carried to a universal one",
+                f"{new.name}: operators of different blocks cannot be transferred to a universal one",
             )
         for part, into in _pairs(source, target, new.name):
-            yield from OperatorCarrier(part, into, old, new).writes()
+            yield from OperatorTransfer(part, into, old, new).writes()
 
 
 def _pairs(
@@ -102,44 +107,44 @@ def _pairs(
                 yield part, into
     else:
         raise CombinationError(
-            ("attention.heads",), f"{name}: the heads are split into other parts in the target"
+            ("attention.heads",), f"{name}: the target has other KArAt heads or settings per head"
         )
 
 
 @dataclass(frozen=True)
-class OperatorCarrier:
-    """Carries one operator over.
+class OperatorTransfer:
+    """Transfers the weights of one operator.
 
-    Exact, the same output before and after: from shared heads to groups or single heads, and to
-    a finer grid where the basis says how (`Basis.refined`). To another number of tokens, all
-    that belongs to a token is interpolated over the patch grid (bilinear, antialiased, prefix
-    tokens apart), and functions and W are multiplied by the ratio of the numbers of patches, so
-    that sums over the tokens of an image keep their size.
+    The output stays exactly the same from shared heads to groups or single heads, and to a finer
+    grid if the basis supports it (`Basis.refined`). For another number of tokens, every token axis
+    is interpolated over the patch grid (bilinear, antialiased; prefix tokens are copied), and
+    functions and W are multiplied by the ratio of the numbers of patches, so that sums over the
+    tokens of an image keep their size.
 
     Args:
         source, target: the operators.
-        old, new: where they stand.
+        old, new: their layers.
     """
 
     source: Operator
     target: Operator
-    old: Site
-    new: Site
+    old: AttentionLayer
+    new: AttentionLayer
 
     def writes(self) -> Writes:
-        """Parameters of the target with their values.
+        """Parameters of the target with their new values.
 
         Raises:
-            CombinationError: operators of different kinds, or a coarser target.
+            CombinationError: the operators differ in kind, or the target is coarser.
         """
         ours, theirs = self.source.config, self.target.config
-        for key in _SAME:
+        for key in _MUST_AGREE:
             before, after = getattr(ours, key), getattr(theirs, key)
             if before != after:
-                self._refuse(key, f"{before} cannot be carried to {after}")
+                self._refuse(key, f"{before} cannot be transferred to {after}")
         if self.target.num_operators % self.source.num_operators:
-            counts = f"{self.source.num_operators} cannot be carried to {self.target.num_operators}"
-            self._refuse("head_sharing", f"{counts} operators")
+            counts = f"{self.source.num_operators} operators cannot be transferred to"
+            self._refuse("head_sharing", f"{counts} {self.target.num_operators}")
         full, order = ours.rank == "full", ours.operator_order
         found = self._of_units(
             self.source.phi,
@@ -200,16 +205,16 @@ class OperatorCarrier:
         )
 
     def _gains(self, *, outputs: bool) -> Tensor:
-        """Factor of each token, shape (N,): sums over more tokens need smaller terms."""
+        """Factor of each token, shape (N,): with more tokens, the terms of a sum must be smaller."""
         gains = torch.ones(self.new.num_tokens)
         config = self.source.config
         projects_weights = config.projection != "none" and (
             config.rank == "full" or config.operator_order != "w_phi"
         )
-        if outputs and projects_weights:  # a projected row sums to 1 whatever its length
+        if outputs and projects_weights:  # a projected row sums to 1, whatever its length
             if config.output_scale in ("1/N", "1/sqrt(N)") and self.old.grid != self.new.grid:
-                what = f"{config.output_scale} of a projected row cannot be carried to other tokens"
-                self._refuse("output_scale", what)
+                rule = "of a projected row cannot be transferred to another number of tokens"
+                self._refuse("output_scale", f"{config.output_scale} {rule}")
             return gains
         gains[self.new.prefix_tokens :] = math.prod(self.old.grid) / math.prod(self.new.grid)
         if outputs:
@@ -229,13 +234,13 @@ class OperatorCarrier:
 def resample_tokens(
     value: Tensor, axis: int, old: tuple[int, int], new: tuple[int, int], prefix: int
 ) -> Tensor:
-    """Interpolate a token axis over the patch grid; the prefix tokens stay as they are.
+    """Interpolate a token axis over the patch grid; the prefix tokens are copied.
 
     Args:
         value: any shape; `axis` has `prefix` + rows x columns entries.
         axis: the token axis.
         old, new: rows and columns of patches before and after.
-        prefix: how many tokens stand before the patches.
+        prefix: number of tokens before the patches.
     """
     tokens_last = value.movedim(axis, -1)
     first, patches = tokens_last[..., :prefix], tokens_last[..., prefix:]
@@ -249,27 +254,29 @@ def resample_tokens(
 
 
 def _host_writes(
-    source: nn.Module, target: nn.Module, sites: list[tuple[Site, Site]]
+    source: nn.Module, target: nn.Module, layers: list[tuple[AttentionLayer, AttentionLayer]]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     old_state, new_state = source.state_dict(), target.state_dict()
-    by_module = {old.name: (old, new) for old, new in sites}
+    by_module = {old.name: (old, new) for old, new in layers}
     for name in old_state.keys() - new_state.keys():
         if ".attn.operator." not in name:
-            raise HostError(f"{name}: the target has no such weights")
+            raise HostError(f"{name}: the target does not have these weights")
     for name, value in new_state.items():
         if ".attn.operator." in name:
             continue
         if name not in old_state:
-            raise HostError(f"{name}: the source has no such weights")
+            raise HostError(f"{name}: the source does not have these weights")
         old = old_state[name]
         if old.shape != value.shape:
             if name.split(".")[0] in ("head", "head_dist"):
                 continue
-            old = _resized(name, old, value, *by_module.get(name.rpartition(".")[0], sites[0]))
+            old = _resized(name, old, value, *by_module.get(name.rpartition(".")[0], layers[0]))
         yield value, old
 
 
-def _resized(name: str, old: Tensor, new: Tensor, before: Site, after: Site) -> Tensor:
+def _resized(
+    name: str, old: Tensor, new: Tensor, before: AttentionLayer, after: AttentionLayer
+) -> Tensor:
     from timm.layers import (  # takes seconds to import
         resample_abs_pos_embed,
         resample_patch_embed,

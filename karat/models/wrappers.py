@@ -1,8 +1,8 @@
-"""timm's attention modules with an operator where their softmax stood.
+"""timm's attention modules with the operator instead of softmax.
 
-The layers of the module given are taken over as they are, under the names that timm gives them,
-so that their weights are kept bit for bit and checkpoints of the host fit. Hosts are typed
-loosely: their attributes are timm's.
+A wrapper takes over the submodules of timm's module under timm's names, so that weights stay bit
+for bit and checkpoints of the host model fit. timm's modules are typed as Any, since their
+attributes differ.
 
 Shapes: B batch, N tokens, C width, H heads, D head width, M keys; W windows of an image.
 """
@@ -18,11 +18,11 @@ from karat.attention.operator import Operator, scaled_scores
 
 
 class HostAttention(nn.Module):
-    """What all hosts share: projection of the output, and scores in float32 or wider.
+    """Base class of the wrappers: operator, output projection and dropout.
 
     Args:
-        attention: the host's module.
-        operator: may be shared with other blocks (universal block sharing).
+        attention: the attention module of the host model.
+        operator: the operator; other blocks may share it (universal block sharing).
     """
 
     def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
@@ -34,7 +34,7 @@ class HostAttention(nn.Module):
         self.training = attention.training
 
     def kernels(self) -> set[str]:
-        """Names of the kernels that compute this module in training, where its weights are now."""
+        """Names of the kernels that compute this module in training, on its current device."""
         weight = self.proj.weight
         q_BHND = weight.new_empty(1, 1, 1, weight.shape[1] // self.num_heads)
         return self.operator.kernels(q_BHND, needs_weights=self._needs_weights)
@@ -47,11 +47,11 @@ class HostAttention(nn.Module):
         if tokens != self.operator.num_tokens:
             raise ValueError(
                 f"this operator was made for {self.operator.num_tokens} tokens, got {tokens}; "
-                "karat.transfer carries a model to another resolution"
+                "karat.transfer transfers a model to another resolution"
             )
 
     def _heads(self, x_BNX: Tensor, count: int) -> Tensor:
-        """Shape (count, B, H, N, D), of what lies side by side in the last dimension."""
+        """Split the last dimension into `count` tensors of H heads: shape (count, B, H, N, D)."""
         batch, tokens, _ = x_BNX.shape
         split = x_BNX.reshape(batch, tokens, count, self.num_heads, -1)
         return split.permute(2, 0, 3, 1, 4)
@@ -84,16 +84,16 @@ class KArAtAttention(HostAttention):
     def forward(
         self, x_BNC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
-        """Shape (B, N, C) to (B, N, C).
+        """Attention output, shape (B, N, C).
 
         Args:
             x_BNC: tokens.
-            attn_mask: as timm's: truth values, or numbers added to the scores, where -inf (and
-                the dtype's lowest number) masks.
-            is_causal: whether a token sees only those up to itself; goes before `attn_mask`.
+            attn_mask: as in timm: truth values, or numbers that are added to the scores, where -inf
+                and the dtype's lowest number mask a pair.
+            is_causal: whether a token sees only itself and those before it; overrides `attn_mask`.
 
         Raises:
-            ValueError: another number of tokens than the operator was made for.
+            ValueError: the operator was made for another number of tokens.
         """
         self._check(x_BNC.shape[1])
         qkv: QKV = self._heads(self.qkv(x_BNC), 3)
@@ -104,7 +104,8 @@ class KArAtAttention(HostAttention):
         if attn_mask is None and not is_causal:
             out_BHND = self._attend(qkv)
         else:
-            self.operator.kernels(q_BHND, needs_weights=True)  # refuses one that cannot
+            # Raises a KernelError if the kernel of the settings cannot form weights.
+            self.operator.kernels(q_BHND, needs_weights=True)
             scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale)
             scores_BHNM, keep = _masked(scores_BHNM, attn_mask, is_causal)
             out_BHND = self._operate(scores_BHNM, v_BHND, keep)
@@ -118,9 +119,9 @@ class KArAtAttention(HostAttention):
 class KArAtGatedAttention(HostAttention):
     """For ConViT's gated positional self-attention (`GPSA`).
 
-    `(1 - g) KArAt(scores) V + g softmax(position scores) V`, with the gate g per head. Source:
-    arXiv 2103.10697, equation 7. Departure: the weights are not divided by their sum, which is 1
-    for two softmaxes and may be 0 for an operator.
+    `(1 - g) KArAt(scores) V + g softmax(position scores) V`, with a gate g per head. Source:
+    arXiv 2103.10697, equation 7. Departure: the weights are not divided by their sum. The sum is 1
+    for two softmaxes, but may be 0 for an operator.
     """
 
     def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
@@ -136,10 +137,10 @@ class KArAtGatedAttention(HostAttention):
         self.register_buffer("rel_indices", places, persistent=False)
 
     def forward(self, x_BNC: Tensor) -> Tensor:
-        """Shape (B, N, C) to (B, N, C).
+        """Attention output for tokens of shape (B, N, C), same shape.
 
         Raises:
-            ValueError: another number of tokens than the operator was made for.
+            ValueError: the operator was made for another number of tokens.
         """
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND = self._heads(self.qk(x_BNC), 2)
@@ -154,10 +155,10 @@ class KArAtGatedAttention(HostAttention):
 
 
 class KArAtWindowAttention(HostAttention):
-    """For Swin's `WindowAttention`: inside each window, with its relative position bias.
+    """For Swin's `WindowAttention`: attention inside each window, with relative position bias.
 
-    Pairs that the shift mask forbids count nothing, neither in a row sum nor in the weights:
-    timm's -100 means nothing to a periodic function.
+    Pairs that the shift mask forbids are left out of row sums and weights. timm adds -100 to their
+    scores, which has no such effect on a periodic function.
     """
 
     def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
@@ -165,12 +166,12 @@ class KArAtWindowAttention(HostAttention):
         self.qkv = attention.qkv
         self.window_size, self.window_area = attention.window_size, attention.window_area
         self.relative_position_bias_table = attention.relative_position_bias_table
-        self.kernels()  # refuses one that cannot
+        self.kernels()  # raises a KernelError if the kernel of the settings cannot form weights
         self.init_non_persistent_buffers()
 
     @property
     def _needs_weights(self) -> bool:
-        return True  # the bias is added to scores
+        return True  # the bias is added to the scores, which kernels do not form
 
     def init_non_persistent_buffers(self) -> None:
         """Compute the index of the bias table; timm calls this after loading onto another device."""
@@ -181,14 +182,14 @@ class KArAtWindowAttention(HostAttention):
         self.register_buffer("relative_position_index", index, persistent=False)
 
     def forward(self, x_BNC: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Shape (B W, N, C) to (B W, N, C).
+        """Attention output, shape (B W, N, C).
 
         Args:
-            x_BNC: windows of tokens, those of one image side by side.
+            x_BNC: tokens of windows, shape (B W, N, C); the windows of an image are consecutive.
             mask: shape (W, N, N), 0 where a pair may attend and negative where not.
 
         Raises:
-            ValueError: another number of tokens than the operator was made for.
+            ValueError: the operator was made for another number of tokens.
         """
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
@@ -202,10 +203,10 @@ class KArAtWindowAttention(HostAttention):
         return projected
 
     def set_window_size(self, window_size: tuple[int, int]) -> None:
-        """Refuse another window: the operator was made for this one.
+        """Called by timm's `set_input_size`; only the window size of the operator is possible.
 
         Raises:
-            ValueError: it is another one.
+            ValueError: the operator was made for another window size.
         """
         if tuple(window_size) != tuple(self.window_size):
             raise ValueError(
@@ -217,7 +218,7 @@ class KArAtWindowAttention(HostAttention):
 def _masked(
     scores_BHNM: Tensor, attn_mask: Tensor | None, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """Scores with what a mask of timm's kind adds, and the pairs that count."""
+    """Scores plus the additive part of a timm mask, and the pairs that are not masked."""
     if is_causal or attn_mask is None:
         return scores_BHNM, torch.ones_like(scores_BHNM[:1, :1], dtype=torch.bool).tril()
     if attn_mask.dtype == torch.bool:

@@ -1,4 +1,4 @@
-"""Counts: those of the models that are built, and the paper's tables."""
+"""Counted costs agree with the built models and with the tables of the paper."""
 
 import re
 from typing import Any
@@ -31,7 +31,7 @@ def check_parameters(model: ModelConfig, settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_counted_parameters_are_the_models(settings: dict[str, Any]) -> None:
+def test_counted_parameters_match_a_plain_vit(settings: dict[str, Any]) -> None:
     check_parameters(ModelConfig(), settings)
 
 
@@ -41,21 +41,21 @@ def test_counted_parameters_are_the_models(settings: dict[str, Any]) -> None:
     ["vit_tiny_patch4_224", "deit_tiny_distilled_patch16_224", "convit_tiny",
      "swin_tiny_patch4_window7_224"],
 )  # fmt: skip
-def test_counted_parameters_are_those_of_every_host(name: str, basis: str | None) -> None:
+def test_counted_parameters_match_every_host(name: str, basis: str | None) -> None:
     patch = None if name.startswith(("swin", "vit")) else 4
     settings = {"basis": basis, "rank": 1} if basis else {}
     check_parameters(ModelConfig(name=name, patch_size=patch), settings)
 
 
-def test_operations_of_a_plain_vit_are_those_that_torch_counts() -> None:
+def test_operations_of_a_plain_vit_match_torchs_counter() -> None:
     shape: dict[str, Any] = {"image_size": 32, "channels": 3, "classes": 10}
     by_formula = costs_of(ModelConfig(name="vit_tiny"), AttentionConfig(), **shape)
     counted = costs_of(ModelConfig(name="deit_tiny_patch16_224"), AttentionConfig(), **shape)
     assert by_formula == counted
 
 
-def test_operations_of_an_operator_are_those_that_torch_counts() -> None:
-    """All products of the operator in each order; the units' own work is the paper's count."""
+def test_operations_of_an_operator_match_torchs_counter() -> None:
+    """All products of the operator, in each order; the units are counted as in the paper."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -79,7 +79,7 @@ def test_operations_of_an_operator_are_those_that_torch_counts() -> None:
 
 
 # arXiv 2503.10632, Tables 2 and 3: host, G and sharing (None: softmax), classes; parameters
-# added and in all (millions), activation GFLOPs, GFLOPs in all.
+# added and total (millions), activation GFLOPs, total GFLOPs.
 PAPER_TABLE = [
     ("vit_base", None, None, 10, 0, 85.81, 0.016, 17.595),
     ("vit_base", 1, "blockwise", 10, 1.70, 87.51, 0.268, 17.847),
@@ -97,7 +97,7 @@ LAYERS_HEADS = {"vit_base": (12, 12), "vit_small": (12, 6), "vit_tiny": (12, 3)}
 @pytest.mark.parametrize(
     ("host", "grid", "sharing", "classes", "added", "total", "activation", "in_all"), PAPER_TABLE
 )
-def test_the_nine_rows_of_the_papers_table(
+def test_costs_match_the_nine_rows_of_the_papers_tables(
     host: str, grid: int | None, sharing: str | None, classes: int,
     added: float, total: float, activation: float, in_all: float,
 ) -> None:  # fmt: skip
@@ -105,14 +105,14 @@ def test_the_nine_rows_of_the_papers_table(
     attention = AttentionConfig.from_settings(settings)
     costs = costs_of(ModelConfig(name=host), attention, image_size=224, channels=3, classes=classes)
     assert f"{costs.parameters / 1e6:.2f}" == f"{total:.2f}"
-    # The paper counts the norms too, and something for softmax.
+    # The paper appears to count norms and a part of softmax too.
     assert costs.paper_flops / 1e9 == pytest.approx(in_all, rel=0.007)
     if grid is None:
         return
     layers, heads = LAYERS_HEADS[host]
     operators = heads * (layers if sharing == "blockwise" else 1)
     assert costs.attention_parameters == (2 * grid + 3) * 12 * 197 * operators
-    # Printed as a difference of rounded totals: 0.765936 stands there as 0.76.
+    # The paper prints differences of rounded totals: 0.76 for 0.765936.
     assert costs.attention_parameters / 1e6 == pytest.approx(added, abs=0.0061)
     assert f"{costs.activation_flops / 1e9:.3f}" == f"{activation:.3f}"
 
@@ -135,7 +135,7 @@ def test_costs_command_prints_the_papers_tiny_row(capsys: pytest.CaptureFixture[
         (["resnet18"], "name = 'resnet18': unknown"),
     ],
 )  # fmt: skip
-def test_costs_command_refuses_in_one_line(
+def test_costs_command_refuses_wrong_input_in_one_line(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["costs", *words]) == 2

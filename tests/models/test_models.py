@@ -1,4 +1,4 @@
-"""Every supported host with every way of exchanging its attention."""
+"""Conversion of every supported host model."""
 
 import copy
 import itertools
@@ -22,8 +22,8 @@ from karat.attention.operator import Operator
 from karat.errors import HostError, InputError, KernelError, SettingError
 from karat.models.build import build_host, build_model
 from karat.models.config import ModelConfig
-from karat.models.convert import convert, is_converted, kernels_of, sites_of
-from karat.models.shape import check_model, sites_of_model
+from karat.models.convert import attention_layers, convert, is_converted, kernels_of
+from karat.models.shape import check_model, layer_shapes
 from karat.models.timm_registry import MODULES, WITHOUT_PLAIN_ATTENTION
 
 FOURIER: dict[str, Any] = {"basis": "fourier", "rank": 4, "grid_size": 2}
@@ -79,7 +79,7 @@ def _seed() -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_weights_of_all_that_is_kept_are_kept_bit_for_bit(host: str) -> None:
+def test_weights_of_other_modules_stay_bit_for_bit(host: str) -> None:
     model = HOSTS[host]()
     before = copy.deepcopy(model.state_dict())
     assert convert(model, FOURIER) is model
@@ -90,7 +90,7 @@ def test_weights_of_all_that_is_kept_are_kept_bit_for_bit(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_gradients_reach_every_parameter_that_learns(host: str) -> None:
+def test_gradients_reach_every_trainable_parameter(host: str) -> None:
     model = convert(HOSTS[host](), {**FOURIER, "gated_blocks": True, "base_activation": "silu"})
     model(images()).square().sum().backward()
     for name, parameter in model.named_parameters():
@@ -110,11 +110,13 @@ def test_gradients_reach_every_parameter_that_learns(host: str) -> None:
         ("swin", {"blocks": "early"}, [0, 1]),
     ],
 )
-def test_only_the_chosen_blocks_are_exchanged(
+def test_only_the_chosen_blocks_are_converted(
     host: str, settings: dict[str, Any], converted: list[int]
 ) -> None:
     model = convert(HOSTS[host](), {**FOURIER, **settings})
-    assert [i for i, site in enumerate(sites_of(model)) if is_converted(site)] == converted
+    assert [
+        i for i, layer in enumerate(attention_layers(model)) if is_converted(layer)
+    ] == converted
 
 
 def test_hybrid_heads_keep_softmax_exactly() -> None:
@@ -135,20 +137,20 @@ def test_universal_sharing_is_one_operator_for_all_blocks(host: str) -> None:
     assert len({id(m) for m in model.modules() if isinstance(m, Operator)}) == 1
 
 
-def test_universal_operator_with_shared_heads_serves_blocks_of_other_head_counts() -> None:
+def test_universal_operator_with_shared_heads_serves_blocks_with_different_head_counts() -> None:
     model = convert(swin(), {**FOURIER, "block_sharing": "universal", "head_sharing": "shared"})
     assert len({id(m) for m in model.modules() if isinstance(m, Operator)}) == 1
     assert model(images()).shape == (2, 5)
 
 
-def test_rank_and_grid_size_differ_by_block_and_by_head() -> None:
+def test_rank_and_grid_size_may_differ_by_block_and_by_head() -> None:
     settings = {
         "basis": "fourier",
         "rank_per_block": [2, 4, 17],
         "grid_size_per_head": [1, 3, 1],
     }
     model = convert(vit(), settings)
-    parts = [site.block.attn.operator for site in sites_of(model)]
+    parts = [layer.block.attn.operator for layer in attention_layers(model)]
     assert all(isinstance(each, HeadParts) for each in parts)
     assert [p.operators[0].phi.coefficients["cos"].shape for p in parts] == [
         (2, rank, 17, 1) for rank in (2, 4, 17)
@@ -156,19 +158,22 @@ def test_rank_and_grid_size_differ_by_block_and_by_head() -> None:
     assert parts[0].operators[1].phi.coefficients["cos"].shape == (1, 2, 17, 3)
 
 
-def test_swin_window_attention_is_softmax_where_its_operator_would_be() -> None:
-    """Bias, scale and layout are Swin's own: with softmax in the operator's place nothing changes."""
+def test_swin_with_softmax_instead_of_the_operator_is_unchanged() -> None:
+    """Bias, scale and layout stay Swin's: with softmax instead of the operator nothing changes."""
     model, x = swin().eval(), images()
     wanted = model(x)
     convert(model, {**FOURIER, "heads": [0]})
-    for site in sites_of(model):
-        operator = site.block.attn.operator
-        operator.heads, operator.order = [list(range(site.num_heads))], list(range(site.num_heads))
+    for layer in attention_layers(model):
+        operator = layer.block.attn.operator
+        operator.heads, operator.order = (
+            [list(range(layer.num_heads))],
+            list(range(layer.num_heads)),
+        )
         operator.operators = nn.ModuleList([nn.Identity()])
     torch.testing.assert_close(model(x), wanted)
 
 
-def test_shifted_windows_do_not_see_across_the_border() -> None:
+def test_shifted_windows_do_not_attend_across_the_border() -> None:
     model = convert(swin(), FOURIER).eval()
     attention = model.layers[0].blocks[1].attn  # type: ignore[index,union-attr]
     mask = model.layers[0].blocks[1].attn_mask  # type: ignore[index,union-attr]
@@ -183,7 +188,7 @@ def test_shifted_windows_do_not_see_across_the_border() -> None:
     assert not torch.allclose(before[-1, hidden], after[-1, hidden])
 
 
-def test_dropout_of_the_host_stays_in_force() -> None:
+def test_dropout_of_the_host_still_applies() -> None:
     model = convert(vit(attn_drop_rate=0.5), FOURIER)
     x = images()
     assert not torch.equal(model(x), model(x))
@@ -191,7 +196,7 @@ def test_dropout_of_the_host_stays_in_force() -> None:
     assert torch.equal(model(x), model(x))
 
 
-def test_kernel_by_name_is_refused_where_the_weights_are_needed() -> None:
+def test_named_kernel_is_refused_where_weights_are_needed() -> None:
     with pytest.raises(KernelError, match=r"kernel recompute: never forms attention weights"):
         convert(swin(), {**FOURIER, "kernel": "recompute"})
     model = convert(vit(), {**FOURIER, "kernel": "recompute"})
@@ -266,7 +271,7 @@ def _train_distributed(rank: int, folder: str) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_data_parallel_processes_agree_on_gradients(tmp_path: Path) -> None:
+def test_data_parallel_ranks_agree_on_gradients(tmp_path: Path) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.multiprocessing.spawn(_train_distributed, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / str(rank)) for rank in range(2))
@@ -274,7 +279,7 @@ def test_data_parallel_processes_agree_on_gradients(tmp_path: Path) -> None:
     torch.testing.assert_close(first, second)
 
 
-def test_model_made_without_memory_is_the_same_after_loading() -> None:
+def test_model_made_on_meta_is_the_same_after_loading() -> None:
     for make in (vit, convit, swin):
         with torch.device("meta"):
             empty = convert(make(), {**FOURIER, "gated_blocks": True})
@@ -314,14 +319,14 @@ def test_import_order_of_karat_and_timm_does_not_matter() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_every_name_in_timm_is_a_host_or_is_known_not_to_be() -> None:
+def test_every_timm_name_is_a_host_or_listed_as_unsupported() -> None:
     refused = set()
     for module in MODULES:
         for name in timm.list_models(module=module):
             with torch.device("meta"):
                 model = timm.create_model(name)
             try:
-                sites_of(model)
+                attention_layers(model)
             except HostError:
                 refused.add(name)
     assert refused == WITHOUT_PLAIN_ATTENTION
@@ -346,10 +351,10 @@ def test_every_name_in_timm_is_a_host_or_is_known_not_to_be() -> None:
         (lambda: nn.Linear(2, 2), {}, "Linear is not a supported host; supported: VisionTransformer"),
         (lambda: timm.create_model("resnet18"), {}, "ResNet is not a supported host"),
         (lambda: timm.create_model("vit_dwee_patch16_reg1_gap_256"), {}, "blocks.0: DiffAttention is not timm's plain Attention"),
-        (lambda: convert(vit(), FOURIER), {}, "blocks.0.attn is KArAt already"),
+        (lambda: convert(vit(), FOURIER), {}, "blocks.0.attn is already converted"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused_and_nothing_changes(
+def test_unsupported_conversion_is_refused_and_changes_nothing(
     make: Callable[[], nn.Module], settings: dict[str, Any], message: str
 ) -> None:
     model = make()
@@ -370,7 +375,7 @@ def test_windows_of_different_size_cannot_share_one_operator() -> None:
         convert(model, {**FOURIER, "block_sharing": "universal"})
 
 
-def test_another_number_of_tokens_is_refused_at_the_call() -> None:
+def test_another_number_of_tokens_is_refused_by_forward() -> None:
     model = convert(vit(dynamic_img_size=True), FOURIER)
     with pytest.raises(ValueError, match=r"made for 17 tokens, got 5; karat.transfer"):
         model(torch.randn(1, 3, 16, 16))
@@ -388,18 +393,21 @@ def test_unknown_model_lists_the_nearest_names() -> None:
     "name", ["vit_micro", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "convit_tiny",
              "swin_tiny_patch4_window7_224"],
 )  # fmt: skip
-def test_shapes_known_beforehand_are_the_models(name: str) -> None:
+def test_layer_shapes_match_the_built_model(name: str) -> None:
     model, size = ModelConfig(name=name), 224
-    sites, found = sites_of_model(model, size), sites_of(build_host(model, size, device="meta"))
+    layers, found = (
+        layer_shapes(model, size),
+        attention_layers(build_host(model, size, device="meta")),
+    )
     shapes = [
-        (s.name, s.num_tokens, s.num_heads, s.head_dim, s.grid, s.prefix_tokens) for s in sites
+        (s.name, s.num_tokens, s.num_heads, s.head_dim, s.grid, s.prefix_tokens) for s in layers
     ]
     assert shapes == [
         (s.name, s.num_tokens, s.num_heads, s.head_dim, s.grid, s.prefix_tokens) for s in found
     ]
 
 
-def test_image_that_a_host_cannot_take_is_refused() -> None:
+def test_image_size_that_does_not_fit_the_host_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"model.patch_size = 16 does not divide the image size 20"
     ):
@@ -423,7 +431,7 @@ def test_same_seed_gives_the_same_model_and_shared_weights_for_all_operators() -
     assert not torch.equal(first[key], other[key])
 
 
-def test_public_names_load_when_asked_for() -> None:
+def test_public_names_load_at_first_use() -> None:
     assert karat.convert is convert
     assert karat.AttentionConfig is AttentionConfig
     assert karat.costs.costs_of is not None

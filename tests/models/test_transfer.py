@@ -1,4 +1,4 @@
-"""What a model has learned, carried to another: exact where it can be, close where it cannot."""
+"""Transfer of weights between models: exact where possible, otherwise close."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from karat.attention.operator import Operator
 from karat.errors import InputError
-from karat.models.convert import convert, sites_of
+from karat.models.convert import attention_layers, convert
 from karat.models.transfer import resample_tokens, transfer
 from tests.models.test_models import FOURIER, convit, deit, swin, vit
 
@@ -20,7 +20,7 @@ def images(size: int = 32) -> Tensor:
 
 
 def made(make: Callable[..., nn.Module], seed: int, **settings: Any) -> nn.Module:
-    """A converted model whose operators are drawn at large, as training leaves them."""
+    """A converted model with operators as large as after training."""
     torch.manual_seed(seed)
     model = convert(make(), {**FOURIER, "gated_blocks": True, **settings}).eval()
     with torch.no_grad():
@@ -48,7 +48,7 @@ def made(make: Callable[..., nn.Module], seed: int, **settings: Any) -> nn.Modul
     ids=str,
 )
 @pytest.mark.parametrize("make", [vit, convit], ids=lambda make: make.__name__)
-def test_finer_grid_and_less_sharing_give_exactly_the_same_output(
+def test_finer_grid_and_less_sharing_give_the_same_output_exactly(
     make: Callable[[], nn.Module], before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     if make is convit and before.get("block_sharing") == "universal":
@@ -72,7 +72,7 @@ def test_same_resolution_is_a_copy_bit_for_bit(make: Callable[[], nn.Module]) ->
 def test_smooth_image_gives_nearly_the_same_output_at_twice_the_resolution(
     order: str, output_scale: object
 ) -> None:
-    """Tokens that are alike in an image and in its enlargement see sums of the same size."""
+    """A token of an image and its counterpart in the enlarged image have sums of the same size."""
     settings = {"rank": "full"} if order == "full" else {"operator_order": order, "rank": 4}
     settings |= {"output_scale": output_scale, "base_activation": "silu"}
 
@@ -87,17 +87,17 @@ def test_smooth_image_gives_nearly_the_same_output_at_twice_the_resolution(
     torch.testing.assert_close(after[:, :1], before[:, :1], rtol=0.05, atol=0.02)
 
 
-def test_swin_is_carried_to_other_windows_stage_by_stage() -> None:
+def test_swin_is_transferred_to_other_windows_in_every_stage() -> None:
     source = made(swin, 0)
     target = made(functools.partial(swin, img_size=64, window_size=8), 1)
     transfer(source, target)
-    tokens = [site.num_tokens for site in sites_of(target)]
-    assert [site.num_tokens for site in sites_of(source)] == [16] * 4
+    tokens = [layer.num_tokens for layer in attention_layers(target)]
+    assert [layer.num_tokens for layer in attention_layers(source)] == [16] * 4
     assert tokens == [64] * 4
     target(images(64)).square().sum().backward()
     same = made(functools.partial(swin, img_size=64), 1)  # more windows of the same size
     transfer(source, same)
-    for old, new in zip(sites_of(source), sites_of(same), strict=True):
+    for old, new in zip(attention_layers(source), attention_layers(same), strict=True):
         for name, value in old.block.attn.state_dict().items():
             assert torch.equal(value, new.block.attn.state_dict()[name]), name
 
@@ -106,7 +106,7 @@ def test_swin_is_carried_to_other_windows_stage_by_stage() -> None:
 def test_model_trained_at_32_pixels_runs_and_learns_at_64(make: Callable[..., nn.Module]) -> None:
     source, target = made(make, 0), made(functools.partial(make, img_size=64), 1)
     transfer(source, target)
-    for old, new in zip(sites_of(source), sites_of(target), strict=True):
+    for old, new in zip(attention_layers(source), attention_layers(target), strict=True):
         before, after = (s.block.attn.operator.phi.coefficients["cos"] for s in (old, new))
         prefix = old.prefix_tokens
         assert torch.equal(before[:, :, :prefix], after[:, :, :prefix])
@@ -115,7 +115,7 @@ def test_model_trained_at_32_pixels_runs_and_learns_at_64(make: Callable[..., nn
     target(images(64)).square().sum().backward()
 
 
-def test_weights_of_a_softmax_model_are_taken_and_the_operators_keep_their_start() -> None:
+def test_softmax_source_leaves_the_operators_at_their_initial_weights() -> None:
     source = vit(num_classes=7)
     target = made(vit, 1)
     start = {k: v.clone() for k, v in target.state_dict().items()}
@@ -144,15 +144,15 @@ def test_resampling_follows_the_patch_grid() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        ({"grid_size": 4}, {"grid_size": 2}, "cannot be carried over exactly"),
-        ({}, {"block_sharing": "universal"}, "operators that differ by block"),
-        ({}, {"head_sharing": "shared"}, "attention.head_sharing: 3 cannot be carried to 1"),
-        ({"rank": 2}, {"rank": 4}, "attention.rank: 2 cannot be carried to 4"),
-        ({"operator_order": "phi_w"}, {}, "attention.operator_order: phi_w cannot be carried"),
-        ({"heads": [0, 1]}, {"heads": [0, 2]}, "the heads are split into other parts"),
+        ({"grid_size": 4}, {"grid_size": 2}, "cannot be transferred exactly"),
+        ({}, {"block_sharing": "universal"}, "operators of different blocks"),
+        ({}, {"head_sharing": "shared"}, "attention.head_sharing: 3 operators cannot be transferred to 1"),
+        ({"rank": 2}, {"rank": 4}, "attention.rank: 2 cannot be transferred to 4"),
+        ({"operator_order": "phi_w"}, {}, "attention.operator_order: phi_w cannot be transferred"),
+        ({"heads": [0, 1]}, {"heads": [0, 2]}, "the target has other KArAt heads"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_carried_is_refused_and_nothing_changes(
+def test_impossible_transfer_is_refused_and_changes_nothing(
     source: dict[str, Any], target: dict[str, Any], message: str
 ) -> None:
     ours, theirs = made(vit, 0, **source), made(vit, 1, **target)
@@ -163,21 +163,23 @@ def test_what_cannot_be_carried_is_refused_and_nothing_changes(
 
 
 def test_other_architectures_are_refused() -> None:
-    with pytest.raises(InputError, match="VisionTransformer of 3 blocks cannot be carried to a"):
+    with pytest.raises(
+        InputError, match="VisionTransformer of 3 blocks cannot be transferred to a"
+    ):
         transfer(vit(), vit(depth=2))
-    with pytest.raises(InputError, match="cannot be carried to a ConVit"):
+    with pytest.raises(InputError, match="cannot be transferred to a ConVit"):
         transfer(vit(), convit())
-    with pytest.raises(InputError, match="head_dim is 8 in the source, 16 here"):
+    with pytest.raises(InputError, match="head_dim is 8 in the source, 16 in the target"):
         transfer(vit(), vit(embed_dim=48))
-    with pytest.raises(InputError, match="num_heads is 3 in the source, 6 here"):
+    with pytest.raises(InputError, match="num_heads is 3 in the source, 6 in the target"):
         transfer(vit(), vit(num_heads=6))
-    with pytest.raises(InputError, match="prefix_tokens is 1 in the source, 5 here"):
+    with pytest.raises(InputError, match="prefix_tokens is 1 in the source, 5 in the target"):
         transfer(vit(no_embed_class=True), vit(no_embed_class=True, reg_tokens=4))
-    with pytest.raises(InputError, match=r"blocks.0.*: the target has no such weights"):
+    with pytest.raises(InputError, match=r"blocks.0.*: the target does not have these weights"):
         transfer(vit(depth=1, init_values=0.1), vit(depth=1))
     with pytest.raises(InputError, match="do not fit"):
         transfer(vit(mlp_ratio=2), vit())
     settings = {"operator_order": "phi_w", "projection": "softmax", "output_scale": "1/N"}
     larger = made(functools.partial(vit, img_size=64), 1, **settings)
-    with pytest.raises(InputError, match="1/N of a projected row cannot be carried"):
+    with pytest.raises(InputError, match="1/N of a projected row cannot be transferred"):
         transfer(made(vit, 0, **settings), larger)

@@ -87,7 +87,7 @@ class Basis(abc.ABC):
         if finer == self:
             return dict(coefficients)
         raise CombinationError(
-            ("attention.basis",), f"{self} cannot be carried over exactly to {finer}"
+            ("attention.basis",), f"{self} cannot be transferred exactly to {finer}"
         )
 
 

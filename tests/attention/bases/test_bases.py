@@ -159,7 +159,7 @@ def test_refined_coefficients_give_the_same_functions(basis: Basis, finer: Basis
     ids=repr,
 )
 def test_refinement_that_is_not_exact_is_refused(basis: Basis, other: Basis) -> None:
-    with pytest.raises(CombinationError, match="cannot be carried over exactly"):
+    with pytest.raises(CombinationError, match="cannot be transferred exactly"):
         basis.refined(started(basis, (1, 2, 3)), other)
 
 
