@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from karat.training.config import TrialConfig
-from karat.training.trainer import EVAL_BATCH_SIZE
+from karat.models.build import build_model
+from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
 
 FEW, MORE = 2, 4  # one picture alone is a special case of some operations
 FLOAT_BYTES = 4
@@ -59,7 +59,7 @@ def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1)
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     info = config.data.info()
-    model = config.build_model(0).to(device)
+    model = build_model(config.model, config.attention, seed=0, **config.data_shape()).to(device)
     weights = sum(each.untyped_storage().nbytes() for each in model.parameters())
     pictures = -(-min(config.training.batch_size, info.train_size) // (processes * micro_batches))
     shape = (info.channels, info.image_size, info.image_size)

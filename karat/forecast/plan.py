@@ -21,7 +21,8 @@ from karat.space.arms import trial_config
 from karat.space.settings import ResourceConfig
 from karat.space.site import Machines
 from karat.space.space import Arm, Space
-from karat.training.config import TrialConfig, costs_of_trial
+from karat.training.config import TrialConfig
+from karat.training.costs import costs_of_trial
 
 if TYPE_CHECKING:
     from karat.forecast.predictions import Prediction

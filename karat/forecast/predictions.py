@@ -22,7 +22,8 @@ from karat.forecast.probe import Measured, probe
 from karat.journal.layout import PROBES
 from karat.space.settings import ResourceConfig
 from karat.system.files import replace_file
-from karat.training.config import TrialConfig, costs_of_trial
+from karat.training.config import TrialConfig
+from karat.training.costs import costs_of_trial
 
 VERSION = 1
 MAX_BYTES = 10 * 2**20

@@ -113,8 +113,8 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
 
     from karat.datasets import load_splits
     from karat.system.peak_memory import PeakMemory
-    from karat.training.config import TrialConfig
-    from karat.training.trainer import EVAL_BATCH_SIZE, EpochResult, Trainer
+    from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
+    from karat.training.trainer import EpochResult, Trainer
 
     config = TrialConfig.from_sections(sections)
     splits = load_splits(config.data)

@@ -13,8 +13,8 @@ _FROM = {
     "build_model": "build",
     "check_model": "shape",
     "costs_of": "costs",
-    "count_parameters": "build",
-    "is_converted": "convert",
+    "count_parameters": "hosts",
+    "is_converted": "hosts",
     "kernels_of": "convert",
 }
 __all__ = list(_FROM)

@@ -145,7 +145,7 @@ def _any_host(model: ModelConfig, image_size: int, channels: int, classes: int) 
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from karat.models.build import build_host, count_parameters
+    from karat.models.hosts import build_host, count_parameters
 
     host = build_host(model, image_size, channels=channels, classes=classes, device="meta").eval()
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:

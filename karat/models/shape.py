@@ -25,8 +25,7 @@ def layer_shapes(model: ModelConfig, image_size: int) -> list[AttentionLayer]:
         HostError: the model cannot be converted.
     """
     if not model.is_plain:
-        from karat.models.build import build_host
-        from karat.models.convert import attention_layers  # both import torch and timm
+        from karat.models.hosts import attention_layers, build_host  # imports torch and timm
 
         return attention_layers(build_host(model, image_size, device="meta"))
     shape, side = model.shape(), model.grid(image_size)

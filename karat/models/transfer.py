@@ -16,7 +16,7 @@ from karat.attention.heads import HeadParts
 from karat.attention.operator import Operator
 from karat.attention.units import Units
 from karat.errors import CombinationError, HostError
-from karat.models.convert import attention_layers, is_converted
+from karat.models.hosts import attention_layers, is_converted
 from karat.models.layers import AttentionLayer
 
 Writes = list[tuple[Tensor, Tensor]]

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from karat.attention.heads import HeadParts
 from karat.attention.kernels import QKV
 from karat.attention.operator import Operator, scaled_scores
+from karat.models.hosts import ConvertedAttention
 
 
-class HostAttention(nn.Module):
+class HostAttention(ConvertedAttention):
     """Base class of the wrappers: operator, output projection and dropout.
 
     Args:

@@ -123,7 +123,7 @@ class SpaceFile(SpaceData):
         except DataError as error:
             raise InputError(f"{self.place(('data',))}: data: {error}") from error
         by = confirmed_factor(self, confirm, factors)
-        compared = references(self, arms, factors, by)
+        compared = references(self, arms.found, arms.excluded, factors, by)
         self.check_search(search, arms.found, set(compared.values()), tuned)
         return Space(
             name=name,

@@ -1,15 +1,14 @@
 """The reference arms, with which the others are compared, for each level that is confirmed."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from karat.errors import nearest
 from karat.parameters import Factor, Level, level_of, level_text, nearest_level, plain
-from karat.space.arms import Arms
 from karat.space.document import SpaceData
 from karat.space.settings import ConfirmConfig
-from karat.space.space import Arm
+from karat.space.space import Arm, Excluded
 
 
 def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[str, Factor]) -> str:
@@ -24,20 +23,24 @@ def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[s
 
 
 def references(
-    data: SpaceData, arms: Arms, factors: Mapping[str, Factor], by: str
+    data: SpaceData,
+    arms: Sequence[Arm],
+    excluded: Sequence[Excluded],
+    factors: Mapping[str, Factor],
+    by: str,
 ) -> dict[Level, str]:
     """The label of the reference arm for each level of `by` that is confirmed.
 
     A level that only the reference arm has needs no confirmation: there is nothing to compare.
     """
-    fitting = _fitting(data, arms.found, factors)
-    others = [arm for arm in arms.found if arm not in fitting]
+    fitting = _fitting(data, arms, factors)
+    others = [arm for arm in arms if arm not in fitting]
     contested = [
         level for level in factors[by].values if any(arm.factors.get(by) == level for arm in others)
     ]
     if len(fitting) == 1:
         if not contested:
-            why = f": {arms.excluded[0].rule}" if arms.excluded else ""
+            why = f": {excluded[0].rule}" if excluded else ""
             data.fail(("confirm", "by"), f"exists only in the reference arm{why}", by)
         return dict.fromkeys(contested, fitting[0].label)
     at_level = Counter(arm.factors.get(by) for arm in fitting)
@@ -56,7 +59,7 @@ def _wanted(data: SpaceData) -> dict[str, Level]:
     return {key: level_of(value) for key, value in given.items()}
 
 
-def _fitting(data: SpaceData, arms: list[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
+def _fitting(data: SpaceData, arms: Sequence[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
     """The arms that have all levels in `reference`."""
     for key, level in _wanted(data).items():
         if key not in factors:

@@ -10,7 +10,7 @@ from karat.settings import fields_of
 from karat.space.arms import trial_config
 from karat.space.reader import space_of
 from karat.space.space import Space
-from karat.training.config import costs_of_trial
+from karat.training.costs import costs_of_trial
 
 
 def original_space(known: StudyState, folder: Path) -> Space:

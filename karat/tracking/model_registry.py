@@ -121,13 +121,14 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
     from mlflow import pytorch
     from mlflow.models import Model
 
+    from karat.models.build import build_model
     from karat.training.config import TrialConfig
 
     paths = newest_first(trial_folder(folder, trial.number), "best")
     if not paths:
         raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its best epoch")
     config = TrialConfig.from_sections(trial.config)
-    model = config.build_model(trial.seed)
+    model = build_model(config.model, config.attention, seed=trial.seed, **config.data_shape())
     model.load_state_dict(load_checkpoint(paths[0])["model"])
     info = config.data.info()
     # Zeros, since MLflow keeps the example twice, as text.

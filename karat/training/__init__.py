@@ -9,7 +9,7 @@ _FROM = {
     "Trainer": "trainer",
     "TrainingConfig": "config",
     "TrialConfig": "config",
-    "costs_of_trial": "config",
+    "costs_of_trial": "costs",
 }
 __all__ = list(_FROM)
 __getattr__ = exports(__name__, _FROM)

@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from karat.attention.config import AttentionConfig
 from karat.datasets import Dataset, make_dataset
 from karat.models.config import ModelConfig
-from karat.models.costs import Costs, costs_of
 from karat.models.shape import check_model
 from karat.settings import above, at_least, at_most, below, build
 from karat.training.recipes import load_recipe
 
-if TYPE_CHECKING:
-    from torch import nn
+EVAL_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +93,6 @@ class TrialConfig:
         """
         check_model(self.model, self.attention, self.data.info().image_size)
 
-    def build_model(self, seed: int) -> "nn.Module":
-        """The untrained model."""
-        from karat.models.build import build_model  # imports torch, which takes seconds
-
-        return build_model(self.model, self.attention, seed=seed, **self.data_shape())
-
     def data_shape(self) -> dict[str, int]:
         """The shape of the data, as arguments of `karat.models.build.build_model`."""
         info = self.data.info()
@@ -109,12 +101,3 @@ class TrialConfig:
             "channels": info.channels,
             "classes": len(info.classes),
         }
-
-
-def costs_of_trial(config: TrialConfig) -> Costs:
-    """The costs of the model that a trial trains.
-
-    Raises:
-        InputError: settings that are not compatible.
-    """
-    return costs_of(config.model, config.attention, **config.data_shape())

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader
 
 from karat.datasets import Images, load_splits
 from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
-from karat.models.build import count_parameters
+from karat.models.build import build_model
 from karat.models.convert import kernels_of
+from karat.models.hosts import count_parameters
 from karat.seeds import derive
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
@@ -29,10 +30,8 @@ from karat.training.checkpoint import (
     load_last_good,
     save_series,
 )
-from karat.training.config import TrialConfig
+from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
 from karat.training.process_group import ProcessGroup, gradient_sync
-
-EVAL_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +110,7 @@ class Trainer:
         self.config, self.seed, self.folder = config, seed, folder
         self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
         self.splits = load_splits(config.data)
-        self.model = config.build_model(seed)
+        self.model = build_model(config.model, config.attention, seed=seed, **config.data_shape())
         self.device = self.group.device()
         self.model.to(self.device)
         size = len(self.splits.train)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from karat.errors import TrialError
 from karat.forecast.memory import needs_of
 from karat.forecast.predictions import Predictions
 from karat.forecast.probe import probe
+from karat.models.build import build_model
 from karat.training.config import TrialConfig
 from karat.training.gpu_share import CONTEXT_BYTES, MARGIN, fraction_of, share_of
 from tests.training.test_trainer import SECTIONS
@@ -47,7 +48,12 @@ def test_spoiled_file_of_probes_is_no_file(tmp_path: Path, text: str) -> None:
 
 def test_weights_gradients_and_moments_follow_from_the_parameters() -> None:
     config = TrialConfig.from_sections(SECTIONS)
-    parameters = sum(each.numel() for each in config.build_model(0).parameters())
+    parameters = sum(
+        each.numel()
+        for each in build_model(
+            config.model, config.attention, seed=0, **config.data_shape()
+        ).parameters()
+    )
     needs = needs_of(config)
     assert needs.weights == needs.gradients == 4 * parameters
     assert needs.optimizer == 8 * parameters
@@ -70,7 +76,7 @@ def test_needs_of_every_kind_of_kernel_can_be_counted(basis: str) -> None:
 def test_needs_are_those_that_autograd_keeps() -> None:
     shape = sections({**FOURIER, "kernel": "recompute"}, 512, depth=3)
     config = TrialConfig.from_sections(shape)
-    model = config.build_model(0).train()
+    model = build_model(config.model, config.attention, seed=0, **config.data_shape()).train()
     given = {each.untyped_storage().data_ptr() for each in model.parameters()}
     kept: dict[int, int] = {}
 

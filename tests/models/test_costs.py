@@ -7,9 +7,10 @@ import pytest
 
 from karat.attention.config import AttentionConfig
 from karat.cli.main import main
-from karat.models.build import build_model, count_parameters
+from karat.models.build import build_model
 from karat.models.config import ModelConfig
 from karat.models.costs import costs_of
+from karat.models.hosts import count_parameters
 
 SETTINGS: list[dict[str, Any]] = [
     {"basis": "softmax"},

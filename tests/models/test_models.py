@@ -20,9 +20,10 @@ from karat.attention.config import AttentionConfig
 from karat.attention.heads import HeadParts
 from karat.attention.operator import Operator
 from karat.errors import HostError, InputError, KernelError, SettingError
-from karat.models.build import build_host, build_model
+from karat.models.build import build_model
 from karat.models.config import ModelConfig
-from karat.models.convert import attention_layers, convert, is_converted, kernels_of
+from karat.models.convert import convert, kernels_of
+from karat.models.hosts import attention_layers, build_host, is_converted
 from karat.models.shape import check_model, layer_shapes
 from karat.models.timm_registry import MODULES, WITHOUT_PLAIN_ATTENTION
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from karat.attention.operator import Operator
 from karat.errors import InputError
-from karat.models.convert import attention_layers, convert
+from karat.models.convert import convert
+from karat.models.hosts import attention_layers
 from karat.models.transfer import resample_tokens, transfer
 from tests.models.test_models import FOURIER, convit, deit, swin, vit
 

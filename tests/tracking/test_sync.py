@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from karat.journal.journal import Journal
+from karat.models.build import build_model
 from karat.tracking.runs import KERNELS_PARAM
 from karat.tracking.sync import TrackingError, sync, tracking_uri
 from karat.tracking.view import Record, View, flatten
@@ -442,7 +443,8 @@ def test_registered_model_predicts_for_any_batch_size(writer: Writer, trained: P
     assert study.info.status == "FINISHED"
     assert [file.path for file in client.list_artifacts(study.info.run_id)] == ["report.md"]
 
-    expected = TrialConfig.from_sections(config_of("fourier")).build_model(101)
+    config = TrialConfig.from_sections(config_of("fourier"))
+    expected = build_model(config.model, config.attention, seed=101, **config.data_shape())
     expected.load_state_dict(load_checkpoint(newest_first(trained, "best")[0])["model"])
     loaded = load_registered(writer.folder, f"models:/{NAME}/1")
     for size in (1, 2, 3, 300):

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 
-from karat.attention.bases import Basis
 from karat.catalog import Catalog
 from karat.errors import KernelError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from karat.attention.bases import Basis
 
 __all__ = [
     "AUTO",
