@@ -88,8 +88,8 @@ def test_only_the_best_weights_of_completed_trials_are_kept(
 
 
 def optuna_trials(study: Study, trial: Trial) -> optuna.trial.FrozenTrial:
-    own, place = study.decisions.search._numbers[trial.number]
-    return own.get_trials(deepcopy=False)[place]
+    of_arm = study.decisions.search._studies[trial.arm].get_trials(deepcopy=False)
+    return of_arm[trial.seed_index]
 
 
 def test_trial_out_of_memory_twice_is_told_as_a_constraint(

@@ -14,7 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from karat.journal.state import Trial
 from karat.parameters import Tuned, level_of
@@ -62,8 +62,8 @@ class Search:
         for group, _ in self.schedule:
             self._sizes[group] += 1
         self._studies = {group: optuna.create_study(direction=direction) for group in self._sizes}
-        self._proposed: tuple[optuna.Study, int] | None = None
-        self._numbers: dict[int, tuple[optuna.Study, int]] = {}
+        self._proposed: optuna.Trial | None = None
+        self._running: dict[int, optuna.Trial] = {}
         self._void = void
 
     @property
@@ -107,10 +107,9 @@ class Search:
                 tuned = grid[index % len(grid)]  # once more in a study that was made longer
             else:
                 study.sampler = self._sampler(group, index)
-                distributions = {key: distribution(self.space.tuned[key]) for key in arm.tuned}
-                trial = study.ask(distributions)
+                trial = study.ask({key: distribution(self.space.tuned[key]) for key in arm.tuned})
                 tuned = trial.params
-                self._proposed = (study, trial.number)
+                self._proposed = trial
             return Proposal(arm=arm, tuned=tuned, seed_index=index)
         return self._propose_jointly(study, index)
 
@@ -121,7 +120,7 @@ class Search:
         if self._grids:
             return
         if self._proposed is not None:
-            self._numbers[trial.number], self._proposed = self._proposed, None
+            self._running[trial.number], self._proposed = self._proposed, None
             return
         study, tuned = self._studies[group], self.space.tuned
         distributions: dict[str, BaseDistribution] = {
@@ -133,18 +132,17 @@ class Search:
                 values = self.space.factors[key].values
                 distributions[key] = CategoricalDistribution(range(len(values)))
                 params[key] = values.index(level)
-        study.add_trial(
-            create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
-        )
-        self._numbers[trial.number] = (study, study.get_trials(deepcopy=False)[-1].number)
+        study.enqueue_trial(params)
+        self._running[trial.number] = study.ask(distributions)
 
     def reported(self, number: int, epoch: int, value: float) -> None:
         """A trial reported the search's metric; a second report of an epoch changes nothing."""
-        if number in self._numbers:
-            study, place = self._numbers[number]
-            frozen = study.get_trials(deepcopy=False)[place]
-            if epoch not in frozen.intermediate_values:
-                optuna.trial.Trial(study, frozen._trial_id).report(value, epoch)
+        running = self._running.get(number)
+        if running is None:
+            return
+        known = running.study.get_trials(deepcopy=False)[running.number].intermediate_values
+        if epoch not in known:  # else Optuna warns
+            running.report(value, epoch)
 
     def ended(self, trial: Trial) -> None:
         """A trial ended: completed, stopped early (told as pruned) or failed (told as failed).
@@ -152,19 +150,18 @@ class Search:
         Out of memory is told as a violated constraint: a sampler does not see failed trials, and
         would go there again and again.
         """
-        if trial.number not in self._numbers:
+        running = self._running.pop(trial.number, None)
+        if running is None:
             return
-        study, place = self._numbers[trial.number]
         if trial.status == "completed" and not trial.set_aside:
-            study.tell(place, trial.last(self.space.search.metric))
+            running.study.tell(running, trial.last(self.space.search.metric))
         elif trial.status in ("completed", "stopped"):
-            study.tell(place, state=TrialState.PRUNED)
+            running.study.tell(running, state=TrialState.PRUNED)
         elif trial.cause == "memory":
-            frozen = study.get_trials(deepcopy=False)[place]
-            optuna.trial.Trial(study, frozen._trial_id).set_constraint("memory", 1.0)
-            study.tell(place, state=TrialState.PRUNED)
+            running.set_constraint("memory", 1.0)
+            running.study.tell(running, state=TrialState.PRUNED)
         else:
-            study.tell(place, state=TrialState.FAIL)
+            running.study.tell(running, state=TrialState.FAIL)
 
     def _propose_jointly(self, study: optuna.Study, index: int) -> Proposal:
         by_levels = {_key(arm.factors): arm for arm in self.space.arms.values()}
@@ -177,7 +174,7 @@ class Search:
                 for key in arm.tuned:
                     _suggest(trial, self.space.tuned[key])
                 tuned = {key: trial.params[key] for key in arm.tuned}
-                self._proposed = (study, trial.number)
+                self._proposed = trial
                 return Proposal(arm=arm, tuned=tuned, seed_index=index)
             study.tell(trial, state=TrialState.FAIL)  # an excluded combination
         raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
@@ -194,7 +191,9 @@ def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
     return [dict(zip(arm.tuned, each, strict=True)) for each in itertools.product(*values)]
 
 
-def distribution(tuned: Tuned) -> BaseDistribution:
+def distribution(
+    tuned: Tuned,
+) -> CategoricalDistribution | IntDistribution | FloatDistribution:
     """The Optuna distribution of a tuned parameter."""
     if tuned.values is not None:
         return CategoricalDistribution(tuned.values)
@@ -260,7 +259,13 @@ def _interleave(
 
 
 def _suggest(trial: optuna.Trial, tuned: Tuned) -> None:
-    trial._suggest(tuned.name, distribution(tuned))
+    each = distribution(tuned)
+    if isinstance(each, CategoricalDistribution):
+        trial.suggest_categorical(tuned.name, each.choices)
+    elif isinstance(each, IntDistribution):
+        trial.suggest_int(tuned.name, each.low, each.high, log=each.log)
+    else:
+        trial.suggest_float(tuned.name, each.low, each.high, log=each.log)
 
 
 def _suggest_levels(trial: optuna.Trial, space: Space) -> dict[str, Any]:
