@@ -93,7 +93,22 @@ class TrialError(KaratError):
 
 
 class NonFiniteError(TrialError):
-    """A loss or a metric is NaN or infinite."""
+    """A loss or a metric is NaN or infinite.
+
+    Args:
+        name: of the metric, or `train_loss`.
+        value: it.
+        epoch: in which it came, from 1.
+        step: of the epoch, from 1, where a batch's loss in training is meant.
+    """
+
+    def __init__(self, name: str, value: object, epoch: int, step: int | None = None) -> None:
+        self.details: dict[str, object] = {"name": name, "value": str(value), "epoch": epoch}
+        where, what = f"epoch {epoch}", name
+        if step is not None:
+            self.details["step"] = step
+            where, what = f"epoch {epoch}, step {step}", "training loss"
+        super().__init__(f"{what} is {value} at {where}")
 
 
 def shorten(value: object, limit: int = 60) -> str:

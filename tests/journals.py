@@ -88,7 +88,7 @@ def study(plan: Plan | None = None, seed: int = 0) -> Script:
         return script
     search(script, plan, arms, rng)
     if plan.until == "searching":
-        script.add("interrupted", signal="SIGTERM")
+        script.add("interrupted", cause="signal", details={"signal": "SIGTERM"})
         return script
     cells = confirmation(script, plan, arms)
     if plan.until == "searched":
@@ -96,7 +96,8 @@ def study(plan: Plan | None = None, seed: int = 0) -> Script:
     confirm(script, plan, cells, rng)
     if plan.until == "end":
         status = "completed" if cells else "failed"
-        script.add("study_ended", status=status, reason="" if cells else "no trial was completed")
+        more: dict[str, Any] = {} if cells else {"cause": "nothing_completed"}
+        script.add("study_ended", status=status, **more)
     return script
 
 
@@ -204,7 +205,7 @@ def search(
         if plan.until == "searching" and number == total // 2:
             return
         if plan.interrupted and number == 5:
-            script.add("interrupted", signal="SIGTERM")
+            script.add("interrupted", cause="signal", details={"signal": "SIGTERM"})
             launch(script, after=3600)
         chosen = arms[number % len(arms)]
         rate = float(np.exp(rng.uniform(np.log(1e-3), np.log(1e-2))))
@@ -219,7 +220,7 @@ def search(
         best_rate = 0.01 if is_reference else 0.004
         final += float(rng.normal(0, 0.004)) - 0.02 * abs(math.log(rate / best_rate))
         train(script, plan, trial, final, epochs=1 if stops else EPOCHS, test=False)
-        end(script, trial, "stopped" if stops else "completed", "early stopping" if stops else "")
+        end(script, trial, "stopped" if stops else "completed")
 
 
 def confirmation(script: Script, plan: Plan, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -241,7 +242,7 @@ def confirmation(script: Script, plan: Plan, arms: list[dict[str, Any]]) -> list
         ]
         if not done:
             name = REFERENCE if level is None else f"{plan.by.rpartition('.')[2]}={level}"
-            skipped.append({"label": name, "reason": "no trial of it finished the search"})
+            skipped.append({"label": name, "cause": "none_completed"})
             continue
         sign = -1 if plan.metric == "val_loss" else 1
         best = max(done, key=lambda trial: sign * (trial.last(plan.metric) or 0))
@@ -276,7 +277,7 @@ def confirm(
             runs = plan.runs.get((factors["attention.basis"], cell["level"]))
             final = runs[index] if runs else final_of(plan, factors) + of_seed + own
             train(script, plan, trial, final, EPOCHS, True)
-            end(script, trial, "completed", "")
+            end(script, trial, "completed")
 
 
 def ask(
@@ -321,6 +322,13 @@ def train(script: Script, plan: Plan, trial: int, final: float, epochs: int, tes
         )
 
 
-def end(script: Script, trial: int, status: str, reason: str) -> None:
-    """End a trial."""
-    script.add("trial_ended", trial=trial, status=status, reason=reason)
+def end(script: Script, trial: int, status: str, reason: str = "") -> None:
+    """End a trial; `reason` is why it failed."""
+    script.add("trial_ended", trial=trial, status=status, **why(status, reason))
+
+
+def why(status: str, reason: str) -> dict[str, Any]:
+    """Cause and details of a trial's end, of a kind that is shown as it is."""
+    if status == "failed":
+        return {"cause": "checkpoint", "details": {"message": reason}}
+    return {"cause": "early_stopping", "details": {"epoch": 1}} if status == "stopped" else {}

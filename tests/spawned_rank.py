@@ -10,6 +10,7 @@ from typing import Any
 
 import torch.multiprocessing as multiprocessing
 
+from karat.causes import Failure, Loss
 from karat.training.distributed_worker import RankLostError, RankWorker
 
 JOIN_S = 5.0
@@ -39,8 +40,7 @@ class SpawnedRank:
             return self._calls.recv()
         except (EOFError, OSError) as error:
             self._process.join(JOIN_S)
-            status = self._process.exitcode
-            raise RankLostError(f"rank {self._rank} exited unexpectedly ({status})") from error
+            raise RankLostError(Failure.LOST, what=Loss.RANK, rank=self._rank) from error
 
     def kill(self) -> None:
         self._process.kill()

@@ -99,9 +99,9 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
         InputError: it is not only larger.
     """
     state = study.state
-    by = " ".join(f"--extend {each}" for each in extend)
     source = merged(state.asked, state.created["space"], asked.source)
-    if by and not (state.extensions and state.extensions[-1].by == by and not study.finished):
+    last = state.extensions[-1].extend if state.extensions else ()
+    if extend and (study.finished or last != tuple(extend)):
         source = extended_source(space_of(source, asked.name, str(study.folder)), extend)
     larger, changes = larger_space(study.space, source, str(study.folder))
     if not changes or (study.finished and not any(change.asks_more for change in changes)):
@@ -109,7 +109,7 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     described = description(larger, state.created["data"]["fingerprint"])
     del described["uid"]
     described["totals"] = study.decisions.totals_of(larger)
-    study.extend(larger, described, by=by or "the space file", asked=asked.source)
+    study.extend(larger, described, extend=extend, asked=asked.source)
     shown = "; ".join(map(str, changes))
     console.print(f"extended: {shown}", markup=False, highlight=False, soft_wrap=True)
 
@@ -130,14 +130,15 @@ def _run(
         if not study.finished and interruption.signal is None and study.spent() is None:
             _run_segments(study, terms, interruption, console, address)
         if not study.finished:
-            study.on_interrupted(interruption.signal or _leaves_by_itself(study))
+            study.on_interrupted(interruption.signal)
         write_report(study.folder, study.state)
     if study.finished:
         return _show_end(study.state, study.folder, console)
     ended = sum(trial.ended for trial in study.state.trials.values())
-    way = way_on(study.state.reason)
+    why = (study.state.cause, study.state.details)
+    way = way_on(*why)
     console.print(
-        f"\n{interrupted_text(study.state.reason)}; nothing is lost: {ended} of "
+        f"\n{interrupted_text(*why)}; nothing is lost: {ended} of "
         f"{sum(study.decisions.total_trials.values())} trials are done.\n{way[0].upper()}{way[1:]}:"
         f"\n    {command}",
         markup=False,
@@ -145,13 +146,6 @@ def _run(
         soft_wrap=True,
     )
     return INTERRUPTED
-
-
-def _leaves_by_itself(study: Study) -> str:
-    """What made a study leave off that no signal stopped."""
-    if study.full_disk() is not None:
-        return "disk"
-    return "SIGUSR1" if study.spent() is None else "budget"
 
 
 def _run_segments(

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from karat.journal.journal import Event
 from karat.journal.state import StudyState, Trial
+from karat.journal.wording import trial_text
 from karat.study.study import Study
 
 _LINE_EVERY_S = 10.0
@@ -52,7 +53,7 @@ class Progress:
         if event.kind == "trial_ended" and event.data["status"] == "failed":
             trial = state.trials[event.data["trial"]]
             self.console.print(
-                f"trial {trial.number:04d} ({trial.arm}) failed: {trial.reason}", markup=False
+                f"trial {trial.number:04d} ({trial.arm}) failed: {trial_text(trial)}", markup=False
             )
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last_line >= _LINE_EVERY_S:

@@ -17,6 +17,7 @@ from karat.errors import InputError
 from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
 from karat.forecast.simulator import Simulated, simulate
 from karat.journal.state import StudyState
+from karat.journal.wording import study_text
 from karat.space.overrides import read_question
 from karat.space.reader import load_space
 from karat.space.space import Space
@@ -63,7 +64,7 @@ def data_of(space: Space, found: Simulated) -> dict[str, Any]:
         "study": space.name,
         "workers": found.workers,
         "status": state.status,
-        "reason": state.reason,
+        "reason": study_text(state),
         "trials": {
             phase: {
                 status: sum(trial.status == status for trial in state.of_phase(phase))

@@ -6,11 +6,10 @@ import ray
 from ray.util import get_current_placement_group, get_node_ip_address, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from karat.causes import KILLED_BY_RAY, Failure, Loss
 from karat.training.distributed_worker import RankLostError, RankWorker
 from karat.training.process_group import LOOPBACK
 from karat.training.segment import Segment
-
-OUT_OF_MEMORY = "out of memory on its machine: Ray's memory monitor killed the process"
 
 
 def bundles_of(segment: Segment) -> list[dict[str, float]]:
@@ -38,9 +37,9 @@ class ActorRank:
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments))
         except ray.exceptions.RayActorError as error:
-            raise RankLostError(f"rank {self._rank} exited unexpectedly") from error
+            raise RankLostError(Failure.LOST, what=Loss.RANK, rank=self._rank) from error
         except ray.exceptions.OutOfMemoryError as error:
-            raise RankLostError(f"rank {self._rank}: {OUT_OF_MEMORY}", "memory") from error
+            raise RankLostError(Failure.MEMORY, rank=self._rank, **KILLED_BY_RAY) from error
 
     def kill(self) -> None:
         ray.kill(self._actor)

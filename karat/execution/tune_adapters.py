@@ -12,8 +12,9 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from karat.causes import KILLED_BY_RAY, Failure
 from karat.errors import KaratError
-from karat.execution.actor_rank import OUT_OF_MEMORY, bundles_of
+from karat.execution.actor_rank import bundles_of
 from karat.execution.trainable import REPORT
 from karat.study.study import Study
 from karat.training.segment import Segment
@@ -99,7 +100,7 @@ class StudySearcher(Searcher):
         if not error or number is None or self._study.state.trials[number].ended:
             return
         if trial_id in self._killed_for_memory:
-            self.guard(lambda: self._study.on_failed(number, OUT_OF_MEMORY, "memory"))
+            self.guard(lambda: self._study.on_failed(number, Failure.MEMORY, KILLED_BY_RAY))
         else:
             self.guard(lambda: self._study.on_worker_died(number))
 
@@ -171,7 +172,7 @@ class StudyScheduler(FIFOScheduler):
         def taken(tracked_actor_task: Any, exception: Exception) -> None:
             self._is_for_memory = isinstance(exception, OutOfMemoryError)
             if self._is_for_memory:
-                exception = RayActorError(error_msg=OUT_OF_MEMORY)
+                exception = RayActorError(error_msg=str(exception))
             take(tracked_actor_task=tracked_actor_task, exception=exception)
             self._is_for_memory = False
 

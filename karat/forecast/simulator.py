@@ -72,7 +72,7 @@ def simulate(
         simulated = _SimulatedStudy(study, curves)
         loop.run(simulated)
         if not study.finished:
-            study.on_interrupted("budget")
+            study.on_interrupted(None)
         return Simulated(
             state=study.state,
             wall_s=loop.now - BEGAN,

@@ -2,7 +2,7 @@
 
 One process writes (`Journal.open` takes the study's lock, `karat.journal.lock`); anybody may read
 (`read_events`, or a `Follower` where it goes on). A line is
-`{"v": 1, "seq": 3, "time": 1700000000.0, "kind": "reported",
+`{"v": 2, "seq": 3, "time": 1700000000.0, "kind": "reported",
 "data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. A torn last
 line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
 """
@@ -23,11 +23,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from karat.errors import JournalError
+from karat.journal import old_events
 from karat.journal.layout import JOURNAL
 from karat.journal.lock import StudyLock
 from karat.system import fault_injection
 
-VERSION = 1
+VERSION = 2
+_READ = (VERSION, old_events.VERSION)
 log = logging.getLogger(__name__)
 
 
@@ -254,7 +256,7 @@ def _count(path: Path) -> int:
     with path.open("rb") as file:
         for line in file:
             _check(line, count, path)
-            if not line.startswith(b'{"v":%d,"seq":%d,' % (VERSION, count)):
+            if not line.startswith(tuple(b'{"v":%d,"seq":%d,' % (v, count) for v in _READ)):
                 _decode(line, count, path)  # says what is wrong
             count += 1
     return count
@@ -278,9 +280,9 @@ def _check(line: bytes, number: int, path: Path) -> bytes:
 def _decode(line: bytes, number: int, path: Path) -> Event:
     text = _check(line, number, path)
     body = json.loads(text + b"}")
-    if body["v"] != VERSION:
+    if body["v"] not in _READ:
         raise JournalError(
-            f"{path}:{number + 1}: version {body['v']}; this karat reads version {VERSION}"
+            f"{path}:{number + 1}: version {body['v']}; this karat reads up to version {VERSION}"
         )
     if body["seq"] != number:
         raise JournalError(
@@ -288,7 +290,15 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
             f"lines are missing or doubled. `python -m karat repair {path.parent}` goes back to "
             "the event before it"
         )
-    return Event(body["seq"], body["time"], body["kind"], body["data"])
+    data = body["data"]
+    if body["v"] == old_events.VERSION:
+        try:
+            data = old_events.modern(body["kind"], data)
+        except KeyError as error:
+            raise JournalError(
+                f"{path}:{number + 1}: {error} is missing of {body['kind']}"
+            ) from error
+    return Event(body["seq"], body["time"], body["kind"], data)
 
 
 def _cut_torn_tail(path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from karat.causes import SegmentEnd
 from karat.errors import JournalError
 from karat.journal.journal import Event
 from karat.journal.reports import Reports
@@ -27,12 +28,12 @@ class Trial:
 
     `waiting` is a trial that runs in no segment now: it was just asked for, its worker was lost, it
     is to be tried with less memory, or the study was interrupted. `kernels` are those that
-    computed attention in its first segment, None before that has reported. `cause` tells failures
-    apart (`karat.training.worker`), and a waiting trial is not to run before `ready_at`. `set_aside` marks
-    a trial that an extension of the study has made void: shorter than trials are now, or of a
-    cell that is not confirmed any more. `weights_dropped`: for want of room, its best weights
-    are not kept. `lost_detail` is how its worker was lost the last time. `estimate` is what it was
-    to take (`karat.training.segment.Estimate`), and `peak_bytes` the highest memory of its process after
+    computed attention in its first segment, None before that has reported. `cause` and `details`
+    say why it was stopped or failed (`karat.causes`), and `lost_details` how its worker was lost the
+    last time. A waiting trial is not to run before `ready_at`. `set_aside` marks a trial that an
+    extension of the study has made void: shorter than trials are now, or of a cell that is not
+    confirmed any more. `weights_dropped`: for want of room, its best weights are not kept.
+    `estimate` is what it was to take (`karat.training.segment.Estimate`), and `peak_bytes` the highest memory of its process after
     the first epoch of its first segment.
     """
 
@@ -47,11 +48,11 @@ class Trial:
     epochs: int
     asked_at: float
     status: Status = "waiting"
-    reason: str = ""
     cause: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
     segments: int = 0
     lost_segments: int = 0
-    lost_detail: str = ""
+    lost_details: Mapping[str, Any] = field(default_factory=dict)
     micro_batches: int = 1
     ready_at: float = 0.0
     set_aside: bool = False
@@ -96,10 +97,13 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """The question was made larger: when, by what, in which settings, and whether it had an answer."""
+    """The question was made larger: when, in which settings, and whether it had an answer.
+
+    `extend` is what `--extend` said; it is empty where the space file asked for it.
+    """
 
     time: float
-    by: str
+    extend: tuple[str, ...]
     changes: tuple[str, ...]
     was_completed: bool
 
@@ -111,8 +115,9 @@ class StudyState:
     `created["space"]`, which is the question as it was asked.
 
     `created` describes the study as it is now, `original` as it began, before any extension;
-    `asked` is the source of the space file that the last launch knew. `search_cut` says why the
-    search ended before all its trials were asked for, where it did.
+    `asked` is the source of the space file that the last launch knew. `cause` and `details` say why
+    the study was interrupted or failed (`karat.causes`); `search_cut` has the details where the
+    search ended before all its trials were asked for, and is None where it did not.
     """
 
     def __init__(self) -> None:
@@ -127,10 +132,11 @@ class StudyState:
         self.ended: list[int] = []  # in order, since the study began or was extended
         self.confirmation: Mapping[str, Any] | None = None
         self.search_ended_at: float | None = None
-        self.search_cut = ""
+        self.search_cut: Mapping[str, Any] | None = None
         self.spending = Spending()
         self.status: Literal["running", "interrupted", "completed", "failed"] = "running"
-        self.reason = ""
+        self.cause = ""
+        self.details: Mapping[str, Any] = {}
         self.ended_at: float | None = None
 
     @classmethod
@@ -175,13 +181,19 @@ class StudyState:
     def _on_study_extended(self, event: Event) -> None:
         data = event.data
         self.extensions.append(
-            Extension(event.time, data["by"], tuple(data["changes"]), self.status == "completed")
+            Extension(
+                event.time,
+                tuple(data["extend"]),
+                tuple(data["changes"]),
+                self.status == "completed",
+            )
         )
         self._describe({**self.original, **data["description"]})
         self.asked = data["asked"]
         self._set_aside(data["set_aside"])
-        self.confirmation, self.search_ended_at, self.search_cut = None, None, ""
-        self.status, self.reason, self.ended_at = "running", "", None
+        self.confirmation, self.search_ended_at, self.search_cut = None, None, None
+        self.status, self.ended_at = "running", None
+        self.cause, self.details = "", {}
         self.ended.clear()
 
     def _describe(self, description: Mapping[str, Any]) -> None:
@@ -232,17 +244,17 @@ class StudyState:
     def _on_segment_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
         trial.status = "waiting"
-        if event.data["cause"] == "lost":
+        if event.data["cause"] == SegmentEnd.LOST:
             trial.ready_at = event.time + BACK_OFF_S[min(trial.lost_segments, len(BACK_OFF_S) - 1)]
             trial.lost_segments += 1
-            trial.lost_detail = event.data.get("detail", "")
-        elif event.data["cause"] == "memory":
+            trial.lost_details = event.data.get("details", {})
+        elif event.data["cause"] == SegmentEnd.MEMORY:
             trial.micro_batches *= 2
 
     def _on_trial_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
-        trial.status, trial.reason = event.data["status"], event.data["reason"]
-        trial.cause = event.data.get("cause", "")
+        trial.status = event.data["status"]
+        trial.cause, trial.details = _cause(event)
         trial.ended_at = event.time
         self.ended.append(trial.number)
 
@@ -251,7 +263,7 @@ class StudyState:
             self.trials[number].weights_dropped = True
 
     def _on_search_cut(self, event: Event) -> None:
-        self.search_cut = event.data["reason"]
+        _, self.search_cut = _cause(event)
 
     def _on_confirmation_planned(self, event: Event) -> None:
         cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]
@@ -260,11 +272,17 @@ class StudyState:
 
     def _on_interrupted(self, event: Event) -> None:
         self.status = "interrupted"
-        self.reason = event.data.get("reason", event.data["signal"])
+        self.cause, self.details = event.data["cause"], event.data["details"]
 
     def _on_study_ended(self, event: Event) -> None:
-        self.status, self.reason = event.data["status"], event.data["reason"]
+        self.status = event.data["status"]
+        self.cause, self.details = _cause(event)
         self.ended_at = event.time
+
+
+def _cause(event: Event) -> tuple[str, Mapping[str, Any]]:
+    """The code of an event that may have one, and its details."""
+    return event.data.get("cause", ""), event.data.get("details", {})
 
 
 def _references(created: Mapping[str, Any]) -> dict[Level, str]:

@@ -9,10 +9,9 @@ that was killed did not live to write down.
 from collections.abc import Mapping
 from typing import Any
 
+from karat.causes import SegmentEnd
 from karat.journal.journal import Event
 from karat.space.rates import Spent, Terms
-
-DRIVER_GONE = "the driver ended without a word"  # written by the next one, so not when it happened
 
 
 class Spending:
@@ -53,8 +52,7 @@ class Spending:
             self._waiting.discard(trial)
             if trial not in self._running:
                 return
-            # A trial whose verdict had been written with its report may be ended by the next driver.
-            if data.get("status") == "failed" or data.get("detail", DRIVER_GONE) != DRIVER_GONE:
+            if not _is_written_later(event):
                 self._see(event)
             self._end(trial)
 
@@ -103,3 +101,14 @@ class Spending:
         self._waiting.clear()
         self._spent += self.terms.price(0.0, self._last - self._began)
         self._began = None
+
+
+def _is_written_later(event: Event) -> bool:
+    """Whether the next driver may have written it, so that its time is not when it happened.
+
+    So it is with a segment whose driver was killed, and with a trial whose verdict had been written
+    with its last report.
+    """
+    if event.kind == "segment_ended":
+        return bool(event.data["cause"] == SegmentEnd.DRIVER_GONE)
+    return bool(event.data["status"] != "failed")

@@ -4,26 +4,30 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable
 
+from karat.causes import Details
 from karat.journal.state import StudyState
 from karat.planning.plans.confirmation import contests_of
 from karat.space.rates import Spent
 from karat.space.space import Space
 
 
-def first_spent(space: Space, state: StudyState, now: float) -> str | None:
-    """The first limit of the budget that is reached, as a phrase."""
+def first_spent(space: Space, state: StudyState, now: float) -> Details | None:
+    """The first limit of the budget that is reached, as `Interrupt.BUDGET` has it; None if none is."""
     spent = dataclasses.asdict(state.spending.until(now))
     for key, limit in space.budget.limits.items():
         if spent[key] >= limit:
-            return f"budget.{key} = {limit:g} is spent ({spent[key]:.4g})"
+            return {"limit": key, "of": limit, "spent": spent[key]}
     return None
 
 
-def too_little_left(space: Space, state: StudyState, now: float) -> str | None:
-    """Why the search is to end now, so that the rest does for the confirmation; None if it is not.
+def too_little_left(space: Space, state: StudyState, now: float) -> Details | None:
+    """Whether the search is to end now, so that the rest does for the confirmation.
 
     Never before each contest has a trial that it could confirm. What is still to come is estimated
     from the seconds an epoch took so far, with all trials at full length, and so from above.
+
+    Returns:
+        What `karat.causes.SearchCut.BUDGET` has; None if the search is to go on.
     """
     limits = space.budget.limits
     if not limits or state.confirmation is not None or not state.launches:
@@ -40,10 +44,12 @@ def too_little_left(space: Space, state: StudyState, now: float) -> str | None:
     for key, limit in limits.items():
         left = limit - _value(spent, key)
         if _value(needed, key) > left:
-            return (
-                f"of budget.{key} = {limit:g} there are {max(0.0, left):.3g} left, and another "
-                f"search trial and the confirmation may take {_value(needed, key):.3g}"
-            )
+            return {
+                "limit": key,
+                "of": limit,
+                "left": max(0.0, left),
+                "needed": _value(needed, key),
+            }
     return None
 
 

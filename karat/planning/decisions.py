@@ -1,9 +1,9 @@
 """What a study decides, as a pure function of the events so far: the same live and in a replay."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from karat.causes import Failure, StudyFailure
 from karat.journal.journal import Event
 from karat.journal.state import Phase, StudyState
 from karat.planning.extension import longer
@@ -16,8 +16,6 @@ from karat.space.space import Space
 
 MAX_LOST_SEGMENTS = 3
 SAME_ERRORS = 5
-# As `karat.training.worker` writes what a trial raised. The words between may hold what differs by trial.
-_RAISED = re.compile(r"(?P<type>\w+): .*(?P<place>\([^()]+:\d+\))")
 
 
 class Decisions:
@@ -70,7 +68,7 @@ class Decisions:
     @property
     def search_is_over(self) -> bool:
         """Whether the search asks for no more trials."""
-        return self.search.all_asked or bool(self.state.search_cut)
+        return self.search.all_asked or self.state.search_cut is not None
 
     @property
     def total_trials(self) -> dict[Phase, int]:
@@ -79,7 +77,7 @@ class Decisions:
         if self.state.confirmation is not None:
             cells = len(self.state.confirmation["cells"])
         total = self.search.total
-        if self.state.search_cut:
+        if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
         return {"search": total, "confirm": cells * self.space.confirm.seeds}
 
@@ -100,9 +98,9 @@ class Decisions:
     def is_tried_again(self, number: int, cause: str) -> bool:
         """Whether a trial that cannot go on for this cause has another attempt."""
         trial = self.state.trials[number]
-        if cause == "lost":
+        if cause == Failure.LOST:
             return trial.lost_segments <= MAX_LOST_SEGMENTS
-        return cause == "memory" and trial.micro_batches == 1
+        return cause == Failure.MEMORY and trial.micro_batches == 1
 
     def proposal(self) -> dict[str, Any] | None:
         """The next trial, as the journal will hold it; None where there is none to ask for now."""
@@ -137,8 +135,8 @@ class Decisions:
         if self.finished or not all(trial.ended for trial in self.state.trials.values()):
             return None
         if (error := self._hopeless()) is not None:
-            reason = f"{SAME_ERRORS} trials in a row failed with the same error: {error}"
-            return "study_ended", {"status": "failed", "reason": reason}
+            details = {"trials": SAME_ERRORS, "error": dict(error)}
+            return "study_ended", _failed(StudyFailure.SAME_ERROR, details=details)
         if not self.search_is_over:
             return None
         if self.state.confirmation is None:
@@ -146,16 +144,17 @@ class Decisions:
         if confirmation_proposal(self.space, self.state) is not None:
             return None
         confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
-        status, reason = ("completed", "") if confirmed else ("failed", "no trial was completed")
-        return "study_ended", {"status": status, "reason": reason}
+        if not confirmed:
+            return "study_ended", _failed(StudyFailure.NOTHING_COMPLETED)
+        return "study_ended", {"status": "completed"}
 
-    def _hopeless(self) -> str | None:
-        """The error that the last trials to end all failed with, in the words of the last."""
+    def _hopeless(self) -> Mapping[str, Any] | None:
+        """The error that the last trials to end all failed with, as the last one has it."""
         last = [self.state.trials[number] for number in self.state.ended[-SAME_ERRORS:]]
-        if len(last) < SAME_ERRORS or any(trial.cause != "error" for trial in last):
+        if len(last) < SAME_ERRORS or any(trial.cause != Failure.ERROR for trial in last):
             return None
-        errors = {_without_words(trial.reason) for trial in last}
-        return last[-1].reason if len(errors) == 1 else None
+        errors = {_kind_of(trial.details) for trial in last}
+        return last[-1].details if len(errors) == 1 else None
 
     def _grow(self, description: Mapping[str, Any]) -> None:
         """Take the larger question in; the same live and when the journal is folded."""
@@ -170,10 +169,15 @@ class Decisions:
                 self._verdicts[trial.number] = "stopped"
 
 
-def _without_words(reason: str) -> str:
-    """Type and place of what a trial raised; a reason of another form as it is."""
-    raised = _RAISED.fullmatch(reason)
-    return f"{raised['type']} {raised['place']}" if raised else reason
+def _failed(cause: StudyFailure, **more: Any) -> dict[str, Any]:
+    return {"status": "failed", "cause": cause.value, **more}
+
+
+def _kind_of(error: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes two errors the same: type and place, since the message may tell of the trial."""
+    if "place" in error:
+        return error["type"], error["place"]
+    return tuple(sorted(error.items()))
 
 
 def _epochs(config: Mapping[str, Any]) -> int:

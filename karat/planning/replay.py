@@ -10,10 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karat.causes import Failure
 from karat.journal.journal import Event
 from karat.planning.budget import too_little_left
 from karat.planning.decisions import Decisions
 from karat.space.space import Space
+
+# What a trial itself fails of, so that only a second attempt ends its segment alone.
+_OF_THE_TRIAL = (Failure.MEMORY, Failure.ERROR, Failure.NON_FINITE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
         ):
             what = f"trial {data['trial']} failed ({data['cause']})"
             yield Difference(event.seq, what, "to be tried again")
-    elif event.kind == "segment_ended" and data["cause"] in ("memory", "error", "non-finite"):
+    elif event.kind == "segment_ended" and data["cause"] in _OF_THE_TRIAL:
         if not decisions.is_tried_again(data["trial"], data["cause"]):
             what = f"trial {data['trial']} to be tried again ({data['cause']})"
             yield Difference(event.seq, what, "failed")

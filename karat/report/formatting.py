@@ -4,23 +4,24 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from karat.causes import Interrupt
+from karat.journal.wording import interrupt_text
 from karat.report.metric import Metric, short, text_of
 from karat.report.statistics import Comparison, Sample
 
-_BUDGET, _DISK = "budget.", "checkpoints of "  # as `karat.study.study` begins its reasons
+
+def interrupted_text(cause: str, details: Mapping[str, Any]) -> str:
+    """What interrupted a study: a signal, a limit of its budget, or its disk."""
+    text = interrupt_text(cause, details)
+    return f"interrupted by {text}" if cause == Interrupt.SIGNAL else f"interrupted: {text}"
 
 
-def interrupted_text(reason: str) -> str:
-    """Why a study left off: a signal's name, the limit of its budget that is spent, or its disk."""
-    is_phrase = reason.startswith((_BUDGET, _DISK))
-    return f"interrupted: {reason}" if is_phrase else f"interrupted by {reason}"
-
-
-def way_on(reason: str) -> str:
-    """How a study goes on that left off for this reason."""
-    if reason.startswith(_BUDGET):
-        return f"with {reason.split()[0]} raised, the same command goes on"
-    if reason.startswith(_DISK):
+def way_on(cause: str, details: Mapping[str, Any]) -> str:
+    """How a study goes on that was interrupted by this."""
+    if cause == Interrupt.BUDGET:
+        limit = f"budget.{details['limit']}" if "limit" in details else "the budget"
+        return f"with {limit} raised, the same command goes on"
+    if cause == Interrupt.DISK:
         return (
             "with room made on its disk (or a larger resources.disk_gb, where that is used up), "
             "the same command goes on"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from karat.journal.wording import search_cut_text, study_failure_text
 from karat.report.formatting import interrupted_text, listed, moment_text, way_on
 from karat.report.metric import text_of
 from karat.report.search_summary import EDGE, budget
@@ -23,7 +24,7 @@ def answer(summary: Summary) -> str:
         return _answer_of_search(summary)
     if not any(arm.completed for arm in summary.arms):
         if summary.status == "failed" or not summary.arms:
-            return "There is no answer: " + (summary.reason or "no arm could be confirmed") + "."
+            return f"There is no answer: {_why_failed(summary)}."
         return "There is no answer yet: no confirmation run has been completed."
     if not summary.is_final:
         done = sum(arm.ended for arm in summary.arms)
@@ -45,6 +46,12 @@ def answer(summary: Summary) -> str:
             _about_price(best, summary),
         ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _why_failed(summary: Summary) -> str:
+    if summary.status == "failed":
+        return study_failure_text(summary.cause, summary.details)
+    return "no arm could be confirmed"
 
 
 def _best_of(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
@@ -230,7 +237,8 @@ def result_notes(summary: Summary) -> Iterable[str]:
 
 def _about_extensions(summary: Summary) -> Iterable[str]:
     for each in summary.extensions:
-        yield f"Extended on {moment_text(each.time)} by {each.by}: {'; '.join(each.changes)}."
+        by = " ".join(f"--extend {option}" for option in each.extend) or "the space file"
+        yield f"Extended on {moment_text(each.time)} by {by}: {'; '.join(each.changes)}."
     if any(each.was_completed for each in summary.extensions):
         yield (
             "The question had an answer before it was extended. To look at verdicts and go on "
@@ -279,8 +287,9 @@ def _about_budget(summary: Summary) -> Iterable[str]:
             parts.append(f"{used:.3g}{f' of {limit:g}' if limit else ''} {name}")
     if parts:
         yield f"Spent: {listed(parts)}."
-    if summary.search_cut:
-        yield f"The search ended early, in favour of the confirmation: {summary.search_cut}."
+    if summary.search_cut is not None:
+        why = search_cut_text(summary.search_cut)
+        yield f"The search ended early, in favour of the confirmation: {why}."
 
 
 def verdict_text(arm: ConfirmedArm, summary: Summary) -> str:
@@ -295,5 +304,6 @@ def status_text(summary: Summary) -> str:
     if summary.status == "running":
         return "not ended: it is running, or was killed; the same command goes on"
     if summary.status == "interrupted":
-        return f"{interrupted_text(summary.reason)}; {way_on(summary.reason)}"
-    return summary.status + (f": {summary.reason}" if summary.reason else "")
+        why = (summary.cause, summary.details)
+        return f"{interrupted_text(*why)}; {way_on(*why)}"
+    return f"failed: {_why_failed(summary)}" if summary.status == "failed" else summary.status

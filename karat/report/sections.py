@@ -16,6 +16,7 @@ from karat.journal.layout import (
     SYNC_LOG,
     TRIALS,
 )
+from karat.journal.wording import skip_text, trial_text
 from karat.report.figures import Picture, epoch_picture, level_picture
 from karat.report.formatting import (
     in_unit,
@@ -209,13 +210,13 @@ def _trouble_section(summary: Summary) -> Section | None:
         ("trial", "number", lambda trial: str(trial.number)),
         ("phase", "text", lambda trial: trial.phase),
         ("arm", "text", lambda trial: trial.arm),
-        ("reason", "text", lambda trial: trial.reason),
+        ("reason", "text", trial_text),
         title="Failed trials",
     )
     skipped = table_of(
         summary.skipped,
         ("level", "text", lambda each: each["label"]),
-        ("reason", "text", lambda each: each["reason"]),
+        ("reason", "text", lambda each: skip_text(each["cause"])),
         title="Not confirmed",
     )
     excluded = table_of(

@@ -91,7 +91,8 @@ class Summary:
     """Everything that the views show.
 
     Args:
-        status, reason: of the study.
+        status: of the study; `cause` and `details` say why it is interrupted or has failed
+            (`karat.causes`).
         by: the factor in question.
         is_matched: whether each of its levels has a reference of its own.
         reference, contender: what the reference arms have in common, as a name, and what the
@@ -109,13 +110,14 @@ class Summary:
         began_at, ended_at: seconds since the epoch; None while the study has no end.
         extensions: how the question was made larger after the launch.
         spent, limits: what was used, and what may be.
-        search_cut: why the search ended early, where it did.
+        search_cut: details of why the search ended early; None where it did not.
     """
 
     name: str
     question: str
     status: str
-    reason: str
+    cause: str
+    details: Mapping[str, Any]
     metric: Metric
     rule: Rule
     by: str
@@ -143,7 +145,7 @@ class Summary:
     extensions: tuple[Extension, ...] = ()
     spent: Spent = field(default_factory=Spent)
     limits: Mapping[str, float] = field(default_factory=dict)
-    search_cut: str = ""
+    search_cut: Mapping[str, Any] | None = None
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -194,7 +196,8 @@ def summarise(state: StudyState) -> Summary:
         name=created["name"],
         question=created["question"],
         status=state.status,
-        reason=state.reason,
+        cause=state.cause,
+        details=state.details,
         metric=metric,
         rule=rule,
         by=confirm["by"],

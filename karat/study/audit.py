@@ -125,7 +125,7 @@ def _plan(state: StudyState) -> Iterator[str]:
         trials = state.of_phase(phase)  # type: ignore[arg-type]
         if len(trials) > planned:
             yield f"{len(trials)} trials of phase {phase}; {planned} were planned"
-        is_cut = phase == "search" and state.search_cut
+        is_cut = phase == "search" and state.search_cut is not None
         if state.status == "completed" and len(trials) < planned and not is_cut:
             yield f"the study is complete with {len(trials)} of {planned} trials of phase {phase}"
     cells = Counter((t.arm, t.seed) for t in state.of_phase("confirm"))

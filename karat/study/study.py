@@ -13,23 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from karat.causes import Details, Failure, Interrupt, Loss, SearchCut, SegmentEnd, Stop
 from karat.journal.journal import Event, Journal
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState, Trial
-from karat.journal.usage import DRIVER_GONE
 from karat.planning.budget import first_spent, too_little_left
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
-from karat.planning.plans.confirmation import rank
 from karat.space.space import Space
-from karat.study.retention import ROOM, by_arm
+from karat.study.retention import tidy, to_be_dropped
 from karat.system import fault_injection
-from karat.system.disk_quota import GB, DiskBudget
-from karat.training.checkpoint import drop_half_written, keep_newest, last_state
+from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
 MAX_UNWRITTEN = 2  # trials in a row; more of them would only fail too
-WORKER_DIED = "its worker process died"
 Listener = Callable[[Event, StudyState], None]
 
 
@@ -49,7 +46,7 @@ class Study:
         self._journal, self.folder, self._clock = journal, folder, clock
         self.decisions = Decisions(space, str(folder))
         self.listeners: list[Listener] = []
-        self._unwritten: list[str] = []  # why the last to end in this launch could not be kept
+        self._unwritten: list[Details] = []  # of the last to end in this launch, all for that
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
         for event in journal.past:
             self.decisions.observe(event)
@@ -73,18 +70,15 @@ class Study:
         """Whether nothing is left to run."""
         return self.decisions.finished
 
-    def spent(self) -> str | None:
-        """Which limit of the budget is reached, as a phrase; None if none is."""
+    def spent(self) -> Details | None:
+        """Which limit of the budget is reached, as `Interrupt.BUDGET` has it; None if none is."""
         return first_spent(self.space, self.state, self._clock())
 
-    def full_disk(self) -> str | None:
-        """Why no checkpoint can be written any more, as a phrase; None if that is not so."""
+    def full_disk(self) -> Details | None:
+        """That no checkpoint can be written any more, as `Interrupt.DISK` has it; None if one can."""
         if len(self._unwritten) < MAX_UNWRITTEN:
             return None
-        return (
-            f"checkpoints of {len(self._unwritten)} trials in a row could not be written, the last: "
-            f"{self._unwritten[-1]}"
-        )
+        return {"trials": len(self._unwritten), "last": self._unwritten[-1]}
 
     def next_segment(self, *, placed: bool = True) -> Segment | None:
         """What to run next, written to the journal; None if there is nothing to run now.
@@ -152,14 +146,10 @@ class Study:
     def on_worker_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """Take in what a `karat.training.worker` reports; True if its segment is not to go on."""
         if "failed" in report:
-            self.on_failed(number, report["failed"], report["cause"])
+            self.on_failed(number, report["failed"], report["details"])
             return True
         if "paused" in report:
-            epoch, step = report["paused"]["epoch"], report["paused"]["step"]
-            where = (
-                f"within epoch {epoch + 1}, after step {step}" if step else f"after epoch {epoch}"
-            )
-            self._end_segment(self.state.trials[number], "interrupted", f"paused {where}")
+            self._end_segment(self.state.trials[number], SegmentEnd.PAUSED, report["paused"])
             return True
         return self.on_report(
             number,
@@ -187,11 +177,12 @@ class Study:
         trial = self.state.trials[number]
         metric = self.space.search.metric
         if metric not in metrics:
-            self._fail(trial, f"{metric} is missing at epoch {epoch}", "error")
+            self._fail(trial, Failure.ERROR, {"missing": metric, "epoch": epoch})
             return True
         for name, value in metrics.items():
             if not math.isfinite(value):
-                self._fail(trial, f"{name} is {value} at epoch {epoch}", "non-finite")
+                details = {"name": name, "value": str(value), "epoch": epoch}
+                self._fail(trial, Failure.NON_FINITE, details)
                 return True
         more: dict[str, Any] = {} if kernels is None else {"kernels": list(kernels)}
         more |= {} if peak_bytes is None else {"peak_bytes": peak_bytes}
@@ -206,54 +197,48 @@ class Study:
         )
         return self._settle(trial)
 
-    def on_failed(self, number: int, reason: str, cause: str = "error") -> None:
+    def on_failed(self, number: int, cause: str, details: Mapping[str, Any]) -> None:
         """A trial cannot go on, for a reason that another attempt would not change.
 
-        Out of memory it is tried once more, in two parts of a batch.
+        Lost, it is tried again; out of memory once more, in two parts of a batch.
 
         Args:
             number: the trial's.
-            reason: in words.
-            cause: as `karat.training.worker` has them, `lost` or `hung`.
+            cause: one of `karat.causes.Failure`.
+            details: of it.
         """
         trial = self.state.trials[number]
-        if cause == "lost":
-            self.on_lost(number, reason)
+        if cause == Failure.LOST:
+            self._on_lost(trial, details)
         elif self.decisions.is_tried_again(number, cause):
-            self._end_segment(trial, cause, reason)
-        elif cause == "checkpoint" and self.full_disk() is not None:
-            self._end_segment(trial, "interrupted", reason)  # it goes on when there is room
+            self._end_segment(trial, SegmentEnd(cause), details)
+        elif cause == Failure.CHECKPOINT and self.full_disk() is not None:
+            # It goes on when there is room.
+            self._end_segment(trial, SegmentEnd.CHECKPOINT, details)
         else:
-            self._fail(trial, reason, cause)
-
-    def on_lost(self, number: int, detail: str) -> None:
-        """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
-        trial = self.state.trials[number]
-        self._end_segment(trial, "lost", detail)
-        if not self.decisions.is_tried_again(number, "lost"):
-            self._give_up(trial)
+            self._fail(trial, Failure(cause), details)
 
     def on_worker_died(self, number: int) -> None:
         """A worker is gone: it ended itself, having hung too long, or something else ended it."""
         trace = trial_folder(self.folder, number) / HANG_TRACE
         if trace.is_file() and trace.stat().st_size:
-            minutes = f"{self.space.resources.minutes_per_epoch:g} minutes"
-            reason = f"reported nothing for {minutes}; where it hung: {trace}"
-            self.on_failed(number, reason, "hung")
+            minutes = self.space.resources.minutes_per_epoch
+            self.on_failed(number, Failure.HUNG, {"minutes": minutes, "trace": str(trace)})
         else:
-            self.on_lost(number, WORKER_DIED)
+            self.on_failed(number, Failure.LOST, {"what": Loss.WORKER.value})
 
-    def on_interrupted(self, signal: str) -> None:
-        """The study is to leave off; the next launch carries on what runs.
+    def on_interrupted(self, signal: str | None) -> None:
+        """The launch ends before the study does; the next one carries on what runs.
 
         Args:
-            signal: its name; `budget` where that is spent, `disk` where nothing can be written.
+            signal: its name; None where the study's disk is full or its budget spent.
         """
+        cause, details = self._interrupt(signal)
+        by = details if cause == Interrupt.SIGNAL else {}
         for trial in self.state.trials.values():
             if trial.status == "running":
-                self._end_segment(trial, "interrupted", signal)
-        reason = {"budget": self.spent, "disk": self.full_disk}.get(signal, lambda: None)()
-        self.record("interrupted", signal=signal, **({"reason": reason} if reason else {}))
+                self._end_segment(trial, SegmentEnd.INTERRUPTED, {"by": cause.value, **by})
+        self.record("interrupted", cause=cause.value, details=details)
 
     def record(self, kind: str, **data: Any) -> None:
         """Write an event, then let it take effect."""
@@ -262,15 +247,20 @@ class Study:
         fault_injection.at(f"{kind}.written")
         self.decisions.observe(event)
         if kind == "trial_ended":
-            self._tidy(self.state.trials[data["trial"]])
-            is_unwritten = data.get("cause") == "checkpoint"
-            self._unwritten = [*self._unwritten, data["reason"]] if is_unwritten else []
+            tidy(self.folder, self.state.trials[data["trial"]])
+            is_unwritten = data.get("cause") == Failure.CHECKPOINT
+            self._unwritten = [*self._unwritten, data["details"]] if is_unwritten else []
         for listener in self.listeners:
             listener(event, self.state)
         fault_injection.at(f"{kind}.after")
 
     def extend(
-        self, space: Space, description: Mapping[str, Any], *, by: str, asked: Mapping[str, Any]
+        self,
+        space: Space,
+        description: Mapping[str, Any],
+        *,
+        extend: Sequence[str],
+        asked: Mapping[str, Any],
     ) -> None:
         """Go on with a larger question (`karat.planning.extension`).
 
@@ -280,7 +270,7 @@ class Study:
         Args:
             space: the larger question.
             description: of the study with it, as `study_created` has it.
-            by: what the user did.
+            extend: what `--extend` said; empty where the space file asks for it.
             asked: the source of the space file, which `--extend` has made larger.
         """
         aside: list[Trial] = []
@@ -288,7 +278,7 @@ class Study:
             aside = [trial for trial in self.state.trials.values() if not trial.set_aside]
         self.record(
             "study_extended",
-            by=by,
+            extend=list(extend),
             changes=[str(change) for change in changes_between(self.space, space)],
             set_aside=[trial.number for trial in aside],
             asked=asked,
@@ -305,60 +295,66 @@ class Study:
         """Finish what a kill cut short: verdicts not yet written, segments not yet ended."""
         for trial in list(self.state.trials.values()):
             if trial.ended:
-                self._tidy(trial)
+                tidy(self.folder, trial)
             if trial.ended or self._settle(trial):
                 continue
             if trial.status == "running":
-                self._end_segment(trial, "interrupted", DRIVER_GONE)
-            elif not self.decisions.is_tried_again(trial.number, "lost"):
+                self._end_segment(trial, SegmentEnd.DRIVER_GONE)
+            elif not self.decisions.is_tried_again(trial.number, Failure.LOST):
                 self._give_up(trial)
         if self.state.created:
             self._advance()
 
-    def _give_up(self, trial: Trial) -> None:
-        reason = f"its worker was lost {MAX_LOST_SEGMENTS + 1} times"
-        if trial.lost_detail not in ("", WORKER_DIED):
-            reason += f"; the last time: {trial.lost_detail}"
-        self._fail(trial, reason, "lost")
+    def _interrupt(self, signal: str | None) -> tuple[Interrupt, Details]:
+        """What interrupts the study, for the journal."""
+        if signal is None and (details := self.full_disk()) is not None:
+            return Interrupt.DISK, details
+        if signal is None and (details := self.spent()) is not None:
+            return Interrupt.BUDGET, details
+        # Tune takes SIGUSR1 for itself for a moment, and so the one that nobody else has seen.
+        return Interrupt.SIGNAL, {"signal": signal or "SIGUSR1"}
 
-    def _fail(self, trial: Trial, reason: str, cause: str) -> None:
-        self.record("trial_ended", trial=trial.number, status="failed", reason=reason, cause=cause)
+    def _on_lost(self, trial: Trial, details: Mapping[str, Any]) -> None:
+        """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
+        self._end_segment(trial, SegmentEnd.LOST, details)
+        if not self.decisions.is_tried_again(trial.number, Failure.LOST):
+            self._give_up(trial)
+
+    def _give_up(self, trial: Trial) -> None:
+        details = {"times": MAX_LOST_SEGMENTS + 1, "last": dict(trial.lost_details)}
+        self._fail(trial, Failure.LOST, details)
+
+    def _fail(self, trial: Trial, cause: Failure, details: Mapping[str, Any]) -> None:
+        self._end(trial, "failed", cause, details)
         self._advance()
 
-    def _tidy(self, trial: Trial) -> None:
-        """Keep the best weights of a completed trial, none of a stopped one, all of a failed one."""
-        folder = trial_folder(self.folder, trial.number)
-        drop_half_written(folder)
-        if trial.status == "completed":
-            best = 0 if trial.weights_dropped else 1
-            keep_newest(folder, epoch=0, within=0, best=best)
-        elif trial.status == "stopped":
-            keep_newest(folder, epoch=0, within=0, best=0)
+    def _end(
+        self, trial: Trial, status: str, cause: Failure | Stop, details: Mapping[str, Any]
+    ) -> None:
+        self.record(
+            "trial_ended",
+            trial=trial.number,
+            status=status,
+            cause=cause.value,
+            **({"details": dict(details)} if details else {}),
+        )
 
     def _make_room(self) -> None:
-        """With half of the disk budget used, drop weights of search trials that cannot be confirmed."""
-        limit = self.space.resources.disk_gb
-        if limit is None or DiskBudget(self.folder, limit).used() < ROOM * limit * GB:
-            return
-        done = [
-            trial
-            for trial in self.state.of_phase("search")
-            if trial.status == "completed" and not trial.weights_dropped
-        ]
-        best = {min(each, key=lambda t: rank(t, self.space)).number for each in by_arm(done)}
-        dropped = [trial for trial in done if trial.number not in best]
-        if dropped:
+        """Drop weights that no confirmation needs, where the disk budget runs short."""
+        if dropped := to_be_dropped(self.space, self.state, self.folder):
             self.record("weights_dropped", trials=[trial.number for trial in dropped])
             for trial in dropped:
-                self._tidy(trial)
+                tidy(self.folder, trial)
 
-    def _end_segment(self, trial: Trial, cause: str, detail: str) -> None:
+    def _end_segment(
+        self, trial: Trial, cause: SegmentEnd, details: Mapping[str, Any] | None = None
+    ) -> None:
         self.record(
             "segment_ended",
             trial=trial.number,
             segment=trial.segments - 1,
-            cause=cause,
-            detail=detail,
+            cause=cause.value,
+            **({"details": dict(details)} if details else {}),
         )
 
     def _settle(self, trial: Trial) -> bool:
@@ -366,21 +362,21 @@ class Study:
         if verdict is None:
             return False
         if verdict == "completed":
-            reason = ""
+            self.record("trial_ended", trial=trial.number, status=verdict)
         elif trial.set_aside:
-            reason = "the study was extended to longer trials"
+            self._end(trial, verdict, Stop.EXTENDED, {})
         else:
-            reason = f"early stopping at epoch {trial.reports[-1].epoch}"
-        self.record("trial_ended", trial=trial.number, status=verdict, reason=reason)
+            epoch = trial.reports[-1].epoch
+            self._end(trial, verdict, Stop.EARLY_STOPPING, {"epoch": epoch})
         self._make_room()
         self._advance()
         return True
 
     def _ask(self) -> Trial | None:
         if not self.decisions.search_is_over:
-            reason = too_little_left(self.space, self.state, self._clock())
-            if reason is not None:
-                self.record("search_cut", reason=reason)
+            details = too_little_left(self.space, self.state, self._clock())
+            if details is not None:
+                self.record("search_cut", cause=SearchCut.BUDGET.value, details=details)
                 self._advance()
         data = self.decisions.proposal()
         if data is None:

@@ -19,6 +19,7 @@ from karat.journal.journal import Event, Follower
 from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, trial_folder
 from karat.journal.reports import Reports
 from karat.journal.state import StudyState, Trial
+from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
 from karat.space.settings import DeletedRuns, TrackingConfig
 from karat.tracking.client import TrackingError, is_database, open_client
 from karat.tracking.runs import (
@@ -43,7 +44,6 @@ _RUN_STATUS = {
     "interrupted": "KILLED",
 }
 _COUNT_OF = {phase: f"{phase}_trials_ended" for phase in ("search", "confirm")}
-_KILLED = "the driver ended without a word"
 log = logging.getLogger(__name__)
 
 
@@ -268,9 +268,9 @@ class View:
             self._log_checkpoint(trial, known)
         if status != "running":
             self._check_points(known, record.points(trial.number, 0), "epoch_seconds")
-        reason = trial.reason
+        reason = trial_text(trial)
         if status == "interrupted":
-            reason = record.state.reason or _KILLED
+            reason = study_text(record.state) or DRIVER_GONE_TEXT
         self._set_status(known, status, reason, trial.ended_at or record.time)
 
     def _update_study(self, study: Known, record: Record, alive: bool) -> None:
@@ -297,7 +297,7 @@ class View:
 
             register_best(self.client, self.uri, state, self.folder, runs)
         killed = state.status == "running"
-        reason = _KILLED if killed else state.reason
+        reason = DRIVER_GONE_TEXT if killed else study_text(state)
         status = "interrupted" if killed else state.status
         self._set_status(study, status, reason, state.ended_at or record.time)
 

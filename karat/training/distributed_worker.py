@@ -10,25 +10,26 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
+from karat.causes import Failure, Loss
 from karat.training.process_group import Backend, RankInfo, abort, leave, open_rendezvous
 from karat.training.segment import Segment
-from karat.training.worker import SegmentWorker
+from karat.training.worker import SegmentWorker, failed
 
 Report = dict[str, Any]
 GRACE_S = 1.0  # after a failure of rank 0, for the other ranks to report theirs
 
 
 class RankLostError(Exception):
-    """The process of a rank exited: `lost`, or killed because `memory` ran out.
+    """The process of a rank exited.
 
     Args:
-        reason: message that names the rank.
-        cause: `lost` or `memory`.
+        cause: `LOST`, or `MEMORY` where it was killed because memory ran out.
+        details: as `karat.causes.Failure` has them.
     """
 
-    def __init__(self, reason: str, cause: str = "lost") -> None:
-        super().__init__(reason)
-        self.cause = cause
+    def __init__(self, cause: Failure, **details: Any) -> None:
+        super().__init__(f"{cause}: {details}")
+        self.report = failed(cause, **details)
 
 
 class RankWorker:
@@ -115,9 +116,9 @@ class DistributedWorker:
         if "paused" in own:
             return own
         if self._failure is None and "epoch" in own and not all(each.done() for each in steps):
-            return {"failed": "a rank of the trial did not finish its epoch", "cause": "lost"}
+            return failed(Failure.LOST, what=Loss.EPOCH)
         # `lost` on rank 0 is mostly a consequence: the connection to the rank that failed is gone.
-        if self._failure is not None and own.get("cause", "lost") == "lost":
+        if self._failure is not None and own.get("failed", Failure.LOST) == Failure.LOST:
             return self._failure
         return own
 
@@ -125,21 +126,21 @@ class DistributedWorker:
         try:
             handle.call("start", self.segment, info)
         except RankLostError as error:
-            self._fail({"failed": str(error), "cause": error.cause})
+            self._fail(error.report)
 
     def _watch(self, info: RankInfo, handle: RankHandle) -> None:
         """Run an epoch on another rank; if it fails, release the ranks that wait for it."""
         try:
             report = handle.call("step")
         except RankLostError as error:
-            self._fail({"failed": str(error), "cause": error.cause})
+            self._fail(error.report)
             return
         if "failed" in report:
-            self._fail({**report, "failed": f"rank {info.rank}: {report['failed']}"})
+            self._fail({**report, "details": {**report["details"], "rank": info.rank}})
 
     def _fail(self, report: Report) -> None:
         # The first failure counts, but `lost` gives way to a failure with a known cause.
-        if self._failure is None or self._failure["cause"] == "lost" != report["cause"]:
+        if self._failure is None or self._failure["failed"] == Failure.LOST != report["failed"]:
             self._failure = report
         self._kill_others()
         abort()

@@ -162,7 +162,7 @@ class Trainer:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
         for name, value in metrics.items():
             if not math.isfinite(value):
-                raise NonFiniteError(f"{name} is {value} at epoch {self.epoch}")
+                raise NonFiniteError(name, value, self.epoch)
         self._save(metrics)
         return EpochResult(epoch=self.epoch, metrics=metrics, seconds=time.monotonic() - started)
 
@@ -214,9 +214,7 @@ class Trainer:
             loss, should_pause = self._reduce_step(loss, step)
             total += loss
             if not torch.isfinite(total):
-                raise NonFiniteError(
-                    f"training loss is {loss.item()} at epoch {self.epoch + 1}, step {step}"
-                )
+                raise NonFiniteError("train_loss", loss.item(), self.epoch + 1, step)
             done = step
             if should_pause:
                 break

@@ -4,15 +4,7 @@ A report is plain data, one of three:
 
 * `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels` and `peak_bytes`;
 * `paused`, with epochs and steps done;
-* `failed`, the reason, with its `cause`:
-
-| cause | what happened | retry |
-|---|---|---|
-| `memory` | out of memory | once, in micro-batches |
-| `non-finite` | a loss or a metric is NaN or infinite | no |
-| `checkpoint` | a checkpoint could not be written (a full or read-only disk) | no |
-| `lost` | a data loading process or another rank of the trial is lost; or the checkpoint to resume from cannot be read here | as for a lost worker |
-| `error` | any other exception | no |
+* `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
 """
 
 import dataclasses
@@ -24,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from karat.causes import Failure, Loss
 from karat.errors import CheckpointError, NonFiniteError, ResumeError
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
@@ -74,10 +67,8 @@ class SegmentWorker:
                     faulthandler.cancel_dump_traceback_later()
                     trace.unlink(missing_ok=True)
         except OSError as error:
-            return {
-                "failed": f"{trace}: cannot be written ({error.strerror})",
-                "cause": "checkpoint",
-            }
+            message = f"{trace}: cannot be written ({error.strerror})"
+            return failed(Failure.CHECKPOINT, message=message)
 
     def step_unlimited(self) -> dict[str, Any]:
         """As `step`, but without a watchdog: rank 0 kills the process of a rank that hangs."""
@@ -86,23 +77,13 @@ class SegmentWorker:
             fault_injection.at(f"trial{self.segment.trial}.step")
             return self._epoch()
         except NonFiniteError as error:
-            return {"failed": str(error), "cause": "non-finite"}
+            return failed(Failure.NON_FINITE, **error.details)
         except ResumeError as error:
-            return {"failed": str(error), "cause": "lost"}
+            return failed(Failure.LOST, what=Loss.RESUME, message=str(error))
         except CheckpointError as error:
-            return {"failed": str(error), "cause": "checkpoint"}
+            return failed(Failure.CHECKPOINT, message=str(error))
         except Exception as error:  # noqa: BLE001 - an exception fails this trial, not the worker
-            from karat.training.process_group import is_process_group_error
-            from karat.training.trainer import is_out_of_memory
-
-            first = (str(error).strip() or "no message").splitlines()[0]
-            if is_out_of_memory(error):
-                return {"failed": f"out of memory: {first}", "cause": "memory"}
-            if _LOADER_DIED.match(first) or is_process_group_error(error):
-                return {"failed": first, "cause": "lost"}
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            return {"failed": f"{type(error).__name__}: {first} ({where})", "cause": "error"}
+            return _failed_by(error)
 
     def _epoch(self) -> dict[str, Any]:
         from karat.training.trainer import Pause
@@ -135,6 +116,28 @@ class SegmentWorker:
         from karat.training.process_group import ProcessGroup
 
         return ProcessGroup.join(self._info, self._listener) if self._info else ProcessGroup()
+
+
+def failed(cause: Failure, **details: Any) -> dict[str, Any]:
+    """The report of a failure."""
+    return {"failed": cause, "details": details}
+
+
+def _failed_by(error: Exception) -> dict[str, Any]:
+    """The report of an exception that is none of karat's own."""
+    from karat.training.process_group import is_process_group_error
+    from karat.training.trainer import is_out_of_memory
+
+    message = (str(error).strip() or "no message").splitlines()[0]
+    if is_out_of_memory(error):
+        return failed(Failure.MEMORY, message=message)
+    if _LOADER_DIED.match(message):  # torch has no exception of its own for it
+        return failed(Failure.LOST, what=Loss.LOADER, message=message)
+    if is_process_group_error(error):
+        return failed(Failure.LOST, what=Loss.GROUP, message=message)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return failed(Failure.ERROR, type=type(error).__name__, message=message, place=place)
 
 
 def _limit_memory(segment: Segment) -> "PeakMemory":

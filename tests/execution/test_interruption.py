@@ -226,7 +226,7 @@ def test_running_trials_write_a_checkpoint_within_the_epoch_and_go_on_from_there
     assert time.monotonic() - asked < 60
     ends = [event for event in events_of(tmp_path) if event.kind == "segment_ended"]
     assert ends
-    within = [event for event in ends if "paused within epoch" in event.data["detail"]]
+    within = [e for e in ends if e.data["cause"] == "paused" and e.data["details"]["step"]]
     assert within, ends
     assert audit(tmp_path / "small", tracking=False) == []
     kept = list((tmp_path / "small").glob("trials/*/within-*.pt"))

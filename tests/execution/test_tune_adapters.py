@@ -12,11 +12,11 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
-from karat.execution.actor_rank import OUT_OF_MEMORY
 from karat.execution.trainable import REPORT
 from karat.execution.tune_adapters import Placed, StudyScheduler, StudySearcher
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
+from karat.journal.wording import failure_text
 from karat.space.space import Space
 from tests.study.test_study import open_study
 
@@ -88,7 +88,8 @@ def test_run_is_ended_when_no_checkpoint_can_be_written(small_space: Space, tmp_
         for number in range(2):
             assert not switch.stopped
             segment = json.loads(searcher.suggest(f"tune-{number}")["segment"])
-            report = {"trial": segment["trial"], "failed": "no room", "cause": "checkpoint"}
+            failure = {"failed": "checkpoint", "details": {"message": "no room"}}
+            report = {"trial": segment["trial"], **failure}
             assert searcher.on_result({REPORT: json.dumps(report)})
         assert switch.stopped
         assert searcher.suggest("tune-2") == Searcher.FINISHED
@@ -128,4 +129,6 @@ def test_worker_that_rays_memory_monitor_ends_is_out_of_memory_and_no_other_is(
     last = list(read_events(tmp_path / "s" / JOURNAL))[-1]
     assert last.data["cause"] == cause
     if cause == "memory":
-        assert last.data["detail"] == OUT_OF_MEMORY
+        assert "Ray's memory monitor killed the process" in failure_text(
+            cause, last.data["details"]
+        )

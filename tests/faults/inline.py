@@ -74,7 +74,7 @@ def run(study: Study, space: Space, reports: int | None = None) -> None:
     while not study.finished:
         segment = study.next_segment()
         if study.full_disk() is not None:
-            study.on_interrupted("disk")
+            study.on_interrupted(None)
             return
         if segment is None:
             time.sleep(0.05)

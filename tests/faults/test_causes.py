@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -10,6 +11,7 @@ import torch
 from karat.journal.journal import Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState, Trial
+from karat.journal.wording import study_text, trial_text
 from karat.planning.decisions import SAME_ERRORS
 from karat.planning.replay import replay
 from karat.space.space import Space
@@ -22,6 +24,11 @@ from tests.faults.inline import launch
 from tests.study.test_study import open_study, run
 
 WriteSpace = Callable[..., Path]
+
+
+def raised(message: str, line: int, kind: str = "ValueError") -> dict[str, Any]:
+    """The details of an error."""
+    return {"type": kind, "message": message, "place": f"mine.py:{line}"}
 
 
 def state_of(folder: Path) -> StudyState:
@@ -54,7 +61,8 @@ def test_full_disk_fails_the_trial_with_its_reason(write_space: WriteSpace, tmp_
     trial = state_of(folder).trials[0]
     assert (trial.status, trial.cause) == ("failed", "checkpoint")
     assert (
-        "could not be written (No space left on device); the previous one is intact" in trial.reason
+        "could not be written (No space left on device); the previous one is intact"
+        in trial_text(trial)
     )
     assert audit(folder, tracking=False) == []
 
@@ -101,7 +109,7 @@ def test_trial_out_of_memory_twice_is_told_as_a_constraint(
             segment = study.next_segment()
             assert segment is not None
             assert segment.trial == 0
-            study.on_failed(0, "out of memory", "memory")
+            study.on_failed(0, "memory", {"message": "too much"})
         trial = study.state.trials[0]
         assert (trial.status, trial.cause, trial.micro_batches) == ("failed", "memory", 2)
         frozen = optuna_trials(study, trial)
@@ -144,7 +152,7 @@ def test_what_another_attempt_would_not_change_is_not_tried_again(
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         assert study.next_segment() is not None
-        study.on_failed(0, "a reason", cause)
+        study.on_failed(0, cause, {"message": "a reason"})
         assert study.state.trials[0].status == "failed"
         assert study.state.trials[0].cause == cause
 
@@ -157,10 +165,10 @@ def test_trial_that_is_lost_too_often_says_how(small_space: Space, tmp_path: Pat
         for detail in ("gone", "gone", "gone", "epoch 2 is not there"):
             now[0] += 1000
             assert study.next_segment() is not None
-            study.on_failed(0, detail, "lost")
+            study.on_failed(0, "lost", {"what": "resume", "message": detail})
         trial = study.state.trials[0]
     assert (trial.status, trial.cause) == ("failed", "lost")
-    assert trial.reason == "its worker was lost 4 times; the last time: epoch 2 is not there"
+    assert trial_text(trial) == "its worker was lost 4 times; the last time: epoch 2 is not there"
 
 
 def test_lost_worker_is_waited_for_longer_each_time(small_space: Space, tmp_path: Path) -> None:
@@ -173,12 +181,12 @@ def test_lost_worker_is_waited_for_longer_each_time(small_space: Space, tmp_path
             segment = study.next_segment()
             assert segment is not None
             assert segment.trial == 0
-            study.on_lost(0, "gone")
+            study.on_failed(0, "lost", {"what": "worker"})
             now[0] += wait - 0.1
             other = study.next_segment()
             assert other is not None
             assert other.trial != 0
-            study.on_failed(other.trial, f"ended for the test {wait}")
+            study.on_failed(other.trial, "error", raised(f"ended for the test {wait}", 1))
             now[0] += 0.2
         assert study.next_segment() is not None
 
@@ -188,13 +196,12 @@ def test_same_error_in_a_row_ends_the_study_with_it(small_space: Space, tmp_path
     with journal:
         ended = 0
         while (segment := study.next_segment()) is not None:
-            study.on_failed(segment.trial, "KeyError: 'x' (mine.py:3)")
+            study.on_failed(segment.trial, "error", raised("'x'", 3, "KeyError"))
             ended += 1
     assert ended == SAME_ERRORS
     assert study.state.status == "failed"
-    assert (
-        "5 trials in a row failed with the same error: KeyError: 'x' (mine.py:3)"
-        in study.state.reason
+    assert "5 trials in a row failed with the same error: KeyError: 'x' (mine.py:3)" in study_text(
+        study.state
     )
 
 
@@ -204,28 +211,29 @@ def test_error_that_names_each_trials_own_values_is_the_same_error(
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         while (segment := study.next_segment()) is not None:
-            reason = f"ValueError: rate 0.{segment.trial} (of 9) is too high (mine.py:3)"
-            study.on_failed(segment.trial, reason)
+            message = f"rate 0.{segment.trial} (of 9) is too high"
+            study.on_failed(segment.trial, "error", raised(message, 3))
     assert len(study.state.trials) == SAME_ERRORS
     assert study.state.status == "failed"
-    assert study.state.reason.endswith("rate 0.4 (of 9) is too high (mine.py:3)")
+    assert study_text(study.state).endswith("rate 0.4 (of 9) is too high (mine.py:3)")
     assert list(replay(small_space, list(read_events(tmp_path / "s" / JOURNAL)))) == []
 
 
-@pytest.mark.parametrize("other", ["TypeError: x (mine.py:3)", "ValueError: x (mine.py:4)"])
+@pytest.mark.parametrize("other", [("x", 3, "TypeError"), ("x", 4)])
 def test_errors_of_another_type_or_place_do_not_end_the_study(
-    small_space: Space, tmp_path: Path, other: str
+    small_space: Space, tmp_path: Path, other: tuple[Any, ...]
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         while (segment := study.next_segment()) is not None:
-            study.on_failed(segment.trial, ["ValueError: x (mine.py:3)", other][segment.trial % 2])
-    assert study.state.reason == "no trial was completed"
+            error = raised(*(other if segment.trial % 2 else ("x", 3)))
+            study.on_failed(segment.trial, "error", error)
+    assert study_text(study.state) == "no trial was completed"
 
 
 def test_different_errors_do_not_end_the_study(small_space: Space, tmp_path: Path) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         while (segment := study.next_segment()) is not None:
-            study.on_failed(segment.trial, f"error {segment.trial}")
-    assert study.state.reason == "no trial was completed"
+            study.on_failed(segment.trial, "error", raised("x", segment.trial))
+    assert study_text(study.state) == "no trial was completed"

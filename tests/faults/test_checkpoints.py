@@ -13,6 +13,7 @@ from karat.errors import JournalError
 from karat.journal.journal import read_events, repair
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.journal.wording import failure_text
 from karat.study.audit import audit
 from tests.faults.inline import launch
 from tests.faults.test_kills import SHORT, check
@@ -144,7 +145,8 @@ def test_checkpoint_that_verifies_and_cannot_be_read_costs_one_epoch(
     own = [event for event in events if event.data.get("trial") == 1]
     assert [e.data["from_epoch"] for e in own if e.kind == "segment_started"] == [0, 2, 1]
     (lost,) = [e.data for e in own if e.kind == "segment_ended" and e.data["cause"] == "lost"]
-    assert "the checkpoint after epoch 2 is missing or damaged" in lost["detail"]
+    text = failure_text("lost", lost["details"])
+    assert "the checkpoint after epoch 2 is missing or damaged" in text
     check(space, folder, whole)
 
 

@@ -52,7 +52,7 @@ def test_clock_set_back_changes_no_decision_and_loses_nothing(
                 number = next(
                     t.number for t in study.state.trials.values() if t.status == "running"
                 )
-                study.on_lost(number, "gone")
+                study.on_failed(number, "lost", {"message": "gone"})
     events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
     assert state.status == "completed"

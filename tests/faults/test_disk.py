@@ -10,6 +10,7 @@ import pytest
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.journal.wording import study_text, trial_text
 from karat.planning.replay import replay
 from karat.report.formatting import interrupted_text, way_on
 from karat.space.reader import load_space
@@ -55,7 +56,7 @@ def test_disk_that_fills_up_fails_trials_with_the_reason_and_loses_nothing(
     assert failed or state.status == "running"  # the journal itself did not fit
     for trial in failed:
         assert trial.cause == "checkpoint"
-        assert "No space left on device" in trial.reason
+        assert "No space left on device" in trial_text(trial)
     assert audit(folder, tracking=False) == []
     ballast.unlink()
     mount("-o", "remount,size=4m", str(small_disk))
@@ -90,7 +91,7 @@ def test_checkpoint_that_cannot_be_written_fails_its_trial_alone(
     (failed,) = [t for t in state_of(folder).trials.values() if t.status == "failed"]
     assert failed.cause == "checkpoint"
     words = {"full": "No space left on device", "readonly": "Read-only file system"}
-    assert words[action] in failed.reason
+    assert words[action] in trial_text(failed)
     assert audit(folder, tracking=False) == []
 
 
@@ -123,7 +124,7 @@ def test_trial_beyond_the_budget_fails_and_says_so(write_space: WriteSpace, tmp_
     assert launch(write_space((text, f"{text}\nresources: {{disk_gb: 2.0e-5}}")), folder) == 75
     trial = state_of(folder).trials[0]
     assert trial.status == "failed"
-    assert "resources.disk_gb = 2e-05 is used up" in trial.reason
+    assert "resources.disk_gb = 2e-05 is used up" in trial_text(trial)
     assert audit(folder, tracking=False) == []
 
 
@@ -136,12 +137,11 @@ def test_study_whose_disk_is_full_leaves_off_and_goes_on_when_there_is_room(
     assert launch(full, folder) == 75
     state = state_of(folder)
     assert [t.status for t in state.trials.values()] == ["failed"] * MAX_UNWRITTEN
-    assert state.reason.startswith(
-        "checkpoints of 2 trials in a row could not be written, the last"
-    )
-    assert "resources.disk_gb = 2e-05 is used up" in state.reason
-    assert interrupted_text(state.reason) == f"interrupted: {state.reason}"
-    assert "larger resources.disk_gb" in way_on(state.reason)
+    reason = study_text(state)
+    assert reason.startswith("checkpoints of 2 trials in a row could not be written, the last")
+    assert "resources.disk_gb = 2e-05 is used up" in reason
+    assert interrupted_text(state.cause, state.details) == f"interrupted: {reason}"
+    assert "larger resources.disk_gb" in way_on(state.cause, state.details)
     assert launch(write_space(*exchanges), folder) == 0
     failed = [t.number for t in state_of(folder).trials.values() if t.status == "failed"]
     assert failed == [0, 1]
@@ -156,9 +156,9 @@ def test_trials_that_run_beside_those_that_fail_go_on_when_there_is_room(
     with journal:
         numbers = [segment.trial for _ in range(4) if (segment := study.next_segment())]
         for number in numbers:
-            study.on_failed(number, "no room", "checkpoint")
+            study.on_failed(number, "checkpoint", {"message": "no room"})
         assert study.next_segment() is None
-        study.on_interrupted("disk")
+        study.on_interrupted(None)
         statuses = [study.state.trials[number].status for number in numbers]
         assert statuses == ["failed", "failed", "waiting", "waiting"]
     again, journal = open_study(small_space, tmp_path / "s")
@@ -176,5 +176,5 @@ def test_trials_that_fail_now_and_then_do_not_make_the_study_leave_off(
         for cause in ("checkpoint", "error", "checkpoint", "non-finite", "checkpoint"):
             segment = study.next_segment()
             assert segment is not None
-            study.on_failed(segment.trial, f"trial {segment.trial}", cause)
+            study.on_failed(segment.trial, cause, {"message": f"trial {segment.trial}"})
         assert study.full_disk() is None

@@ -8,6 +8,7 @@ import pytest
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.journal.wording import failure_text, study_text, trial_text
 from karat.study.audit import audit
 from tests.faults.inline import launch
 from tests.faults.test_causes import optuna_trials
@@ -35,7 +36,7 @@ def test_spoiled_metric_fails_its_trial_and_the_search_is_told_so(
     state = StudyState.of(read_events(folder / JOURNAL))
     trial = state.trials[0]
     assert (trial.status, trial.cause) == ("failed", cause)
-    assert f"{reason} {report}" in trial.reason
+    assert f"{reason} {report}" in trial_text(trial)
     assert [each.epoch for each in trial.reports] == list(range(1, report))
     assert state.status == "completed"
     assert audit(folder, tracking=False) == []
@@ -70,7 +71,7 @@ def test_study_in_which_every_trial_diverges_ends_as_failed(
     assert launch(write_space(diverging, no_clipping), folder) == 1
     state = StudyState.of(read_events(folder / JOURNAL))
     assert {trial.cause for trial in state.trials.values()} == {"non-finite"}
-    assert (state.status, state.reason) == ("failed", "no trial was completed")
+    assert (state.status, study_text(state)) == ("failed", "no trial was completed")
     assert audit(folder, tracking=False) == []
 
 
@@ -85,6 +86,6 @@ def test_dead_process_that_loads_data_is_a_lost_worker(
     assert state.status == "completed"
     ends = [e.data for e in read_events(folder / JOURNAL) if e.kind == "segment_ended"]
     assert [end["cause"] for end in ends] == ["lost"]
-    assert "DataLoader worker" in ends[0]["detail"]
+    assert "DataLoader worker" in failure_text("lost", ends[0]["details"])
     assert not any(trial.status == "failed" for trial in state.trials.values())
     assert audit(folder, tracking=False) == []

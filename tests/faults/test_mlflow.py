@@ -60,7 +60,7 @@ class Study:
 
     def end(self) -> None:
         """The last words of the driver."""
-        self.write("study_ended", status="failed", reason="no trial was completed")
+        self.write("study_ended", status="failed", cause="nothing_completed")
         self.leave()
 
     def leave(self) -> None:
@@ -295,9 +295,9 @@ def test_killed_view_makes_no_run_twice(
         assert process.wait(60) == -signal.SIGKILL
         write.segment(1, count - 1, from_epoch=count - 1)
         write.report(1, count, 0.5, segment=count - 1)
-        write("segment_ended", trial=1, segment=count - 1, cause="lost", detail="")
+        write("segment_ended", trial=1, segment=count - 1, cause="lost")
     write.end(1, "stopped")
-    write("study_ended", status="failed", reason="no trial was completed")
+    write("study_ended", status="failed", cause="nothing_completed")
     write.close()
     assert main(["sync", str(folder)]) == 0
     assert len(runs_at(folder)) == 3

@@ -16,6 +16,7 @@ from karat.cli.main import main
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.journal.wording import trial_text
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
@@ -112,7 +113,7 @@ def test_trial_whose_worker_is_killed_too_often_fails_alone(
     assert state.status == "completed"
     assert [t.number for t in state.trials.values() if t.status == "failed"] == [1]
     trial = state.trials[1]
-    assert (trial.cause, trial.reason) == ("lost", "its worker was lost 4 times")
+    assert (trial.cause, trial_text(trial)) == ("lost", "its worker was lost 4 times")
     starts = [
         event.time
         for event in read_events(storage / "small" / JOURNAL)
@@ -136,8 +137,8 @@ def test_hanging_trial_is_ended_and_says_where_it_hung(
     finish(start(write_space(*FEW), storage, "--set", limit, fault=fault))
     (failed,) = [t for t in state_of(storage).trials.values() if t.status == "failed"]
     assert failed.cause == "hung"
-    assert "reported nothing for 1 minutes; where it hung: " in failed.reason
-    trace = Path(failed.reason.partition("where it hung: ")[2]).read_text()
+    assert "reported nothing for 1 minutes; where it hung: " in trial_text(failed)
+    trace = Path(trial_text(failed).partition("where it hung: ")[2]).read_text()
     assert "in trigger" in trace
     assert main(["audit", str(storage / "small")]) == 0
 

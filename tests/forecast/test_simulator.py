@@ -19,6 +19,7 @@ from karat.forecast.simulator import Simulated, simulate
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.journal.wording import study_text
 from karat.planning.replay import replay
 from karat.space.reader import load_space
 from karat.space.space import Space
@@ -124,7 +125,7 @@ def test_simulation_ends_with_its_budget(write_space: WriteSpace, tmp_path: Path
     space = load_space(write_space(("search: {", "budget: {wall_hours: 0.1}\nsearch: {")))
     found = run(space, tmp_path / "s", 2)
     assert found.state.status == "interrupted"
-    assert found.state.reason.startswith("budget.wall_hours = 0.1 is spent")
+    assert study_text(found.state).startswith("budget.wall_hours = 0.1 is spent")
 
 
 def test_command_prints_every_figure(

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from karat.causes import SegmentEnd
 from karat.errors import InputError
 from karat.journal.journal import Event, Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
-from karat.journal.usage import DRIVER_GONE, Spending
+from karat.journal.usage import Spending
+from karat.journal.wording import interrupt_text, search_cut_text, study_text
 from karat.planning.extension import larger_space
 from karat.planning.replay import replay
 from karat.report.narrative import search_notes, status_text
@@ -68,7 +70,7 @@ def launch(space: Space, folder: Path, clock: Clock, *, epochs: int | None = Non
                 if epochs is not None and (epochs := epochs - 1) == 0:
                     return study.state
         if not study.finished:
-            study.on_interrupted("budget")
+            study.on_interrupted(None)
         return study.state
 
 
@@ -88,7 +90,7 @@ def test_every_limit_interrupts_the_study_when_it_is_spent(
     begun = clock.now
     state = launch(space, tmp_path / "s", clock)
     assert state.status == "interrupted"
-    assert state.reason.startswith(f"budget.{budget[1:].split(':')[0]} = ")
+    assert study_text(state).startswith(f"budget.{budget[1:].split(':')[0]} = ")
     assert (clock.now - begun) / 3600 == pytest.approx(hours)
     assert all(trial.status != "running" for trial in state.trials.values())
     write_report(tmp_path / "s", state)
@@ -113,11 +115,11 @@ def test_raised_budget_goes_on_and_counts_over_launches(
     with Journal.open(folder, clock) as journal:
         study = Study(space, journal, folder, clock)
         described = {**description(larger, "fingerprint"), "uid": study.state.created["uid"]}
-        study.extend(larger, described, by="the space file", asked=source)
+        study.extend(larger, described, extend=(), asked=source)
     state = launch(space, folder, clock)
     assert state.spending.until().wall_hours == pytest.approx(1.5)
     assert state.spending.until().cpu_hours == pytest.approx(1.5)
-    assert state.reason.startswith("budget.wall_hours = 1.5 is spent")
+    assert study_text(state).startswith("budget.wall_hours = 1.5 is spent")
 
 
 def test_what_is_spent_is_the_same_from_the_journal_and_after_a_kill(
@@ -145,7 +147,8 @@ def test_search_ends_early_so_that_the_rest_does_for_the_confirmation(
     assert state.spending.until().wall_hours <= 6
     assert len(state.of_phase("search")) < 60
     assert len(state.of_phase("confirm")) == 6
-    assert "budget.wall_hours" in state.search_cut
+    assert state.search_cut is not None
+    assert "budget.wall_hours" in search_cut_text(state.search_cut)
     assert any("in favour of the confirmation" in note for note in search_notes(summarise(state)))
     assert not list(replay(space, list(read_events(folder / JOURNAL))))
 
@@ -154,7 +157,7 @@ def test_budget_too_small_for_a_winner_of_each_level_is_searched_to_its_end(
     budgeted: Callable[..., Space], tmp_path: Path
 ) -> None:
     state = launch(budgeted("{wall_hours: 0.5}"), tmp_path / "s", Clock())
-    assert (state.status, state.search_cut, state.confirmation) == ("interrupted", "", None)
+    assert (state.status, state.search_cut, state.confirmation) == ("interrupted", None, None)
 
 
 def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
@@ -163,7 +166,7 @@ def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
         (0.0, "launched", {"terms": {"cpus": 2, "gpus": 0.5, "usd_per_gpu_hour": 4.0}}),
         (100.0, "segment_started", {"trial": 0}),
         (1900.0, "reported", {"trial": 0}),
-        (9000.0, "segment_ended", {"trial": 0, "cause": "interrupted", "detail": DRIVER_GONE}),
+        (9000.0, "segment_ended", {"trial": 0, "cause": "driver_gone"}),
         (9001.0, "launched", {"terms": {"cpus": 2}}),
         (9002.0, "interrupted", {"signal": "SIGTERM"}),
     ]
@@ -206,7 +209,7 @@ def test_segment_that_waits_for_a_place_is_not_paid_for() -> None:
     begun = [(0.0, "launched", GPU), (0.0, "segment_started", {"trial": 0, "placed": False})]
     assert spending_of(*begun).until(7200.0).cpu_hours == 0
     assert spending_of(*begun).until(7200.0).wall_hours == 2
-    gone = (3600.0, "segment_ended", {"trial": 0, "cause": "interrupted", "detail": "SIGTERM"})
+    gone = (3600.0, "segment_ended", {"trial": 0, "cause": "interrupted"})
     assert spending_of(*begun, gone).until(7200.0).cpu_hours == 0
     placed = [(3600.0, "segment_placed", {"trial": 0}), (5400.0, "reported", {"trial": 0})]
     spending = spending_of(*begun, *placed)
@@ -232,8 +235,10 @@ def test_budget_is_not_spent_by_segments_that_wait_in_ray(
         assert study.spent() is None
         study.on_placed(second.trial)
         clock.now += 0.06 * 3600
-        assert str(study.spent()).startswith("budget.cpu_hours = 1 is spent (1.02")
-        study.on_interrupted("budget")
+        spent = study.spent()
+        assert spent is not None
+        assert interrupt_text("budget", spent).startswith("budget.cpu_hours = 1 is spent (1.02")
+        study.on_interrupted(None)
     events = list(read_events(folder / JOURNAL))
     assert StudyState.of(events).spending.until() == study.state.spending.until()
     assert audit(folder, tracking=False) == []
@@ -276,8 +281,8 @@ def test_rest_of_a_study_is_priced_with_the_parts_that_its_trials_take(
                     metrics = {"val_accuracy": 0.5, "val_loss": 1.0}
                     study.on_report(segment.trial, epoch, metrics, 100.0)
             cuts.append(study.state.search_cut)
-    assert cuts[0] == ""
-    assert "the confirmation may take" in cuts[1]
+    assert cuts[0] is None
+    assert "the confirmation may take" in search_cut_text(cuts[1])
 
 
 @pytest.mark.parametrize(
@@ -321,9 +326,7 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     state = StudyState.of(read_events(folder / JOURNAL))
     ends = [event for event in read_events(folder / JOURNAL) if event.kind == "segment_ended"]
     assert ends
-    assert {event.data["cause"] for event in ends} == {
-        "interrupted"
-    }  # paused, or at the latest ended
+    assert {event.data["cause"] for event in ends} <= {SegmentEnd.PAUSED, SegmentEnd.INTERRUPTED}
     assert not any(trial.status == "running" for trial in state.trials.values())
     assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
     assert state.spending.until().wall_hours < 0.05  # with the time to pause in

@@ -152,7 +152,7 @@ def test_changed_file_is_accepted_where_it_extends(write_space: WriteSpace, tmp_
     )
     assert go(larger, tmp_path) == 0
     state = check(tmp_path)
-    assert state.extensions[0].by == "the space file"
+    assert state.extensions[0].extend == ()
     assert set(state.extensions[0].changes) == {
         "search.trials from 6 to 9",
         "question from Is it better? to By how much is it better?",

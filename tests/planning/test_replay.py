@@ -90,7 +90,7 @@ def test_second_attempts_are_decided_again(small_space: Space, tmp_path: Path) -
         for cause in ("memory", "memory", "lost", "lost", "lost", "lost", "error"):
             segment = study.next_segment()
             assert segment is not None
-            study.on_failed(segment.trial, "a reason", cause)
+            study.on_failed(segment.trial, cause, {"message": "a reason"})
         run(study)
     events = list(read_events(tmp_path / "s" / JOURNAL))
     assert list(replay(small_space, events)) == []

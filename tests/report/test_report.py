@@ -244,10 +244,10 @@ def test_level_whose_reference_failed_is_not_compared() -> None:
     script = journals.study(replace(SIZES, until="searched"))
     planned = script.events.pop()
     cells = [cell for cell in planned.data["cells"] if cell["arm"] != "embed_dim=48 softmax"]
-    skipped = [{"label": "embed_dim=48 softmax", "reason": "no trial of it finished the search"}]
+    skipped = [{"label": "embed_dim=48 softmax", "cause": "none_completed"}]
     script.add("confirmation_planned", cells=cells, skipped=skipped)
     journals.confirm(script, SIZES, cells, journals.np.random.default_rng(0))
-    script.add("study_ended", status="completed", reason="")
+    script.add("study_ended", status="completed")
     found = summarise(script.state)
     assert [arm.level for arm in found.arms] == [24, 24, 48, 96, 96]
     assert "fourier is better at 24; equivalent at 96; not compared at 48." in answer(found)
@@ -361,10 +361,10 @@ def test_a_reference_that_could_not_be_confirmed_leaves_the_others_without_a_ver
     script = journals.study(Plan(until="searched"))
     planned = script.events.pop()
     cells = [cell for cell in planned.data["cells"] if cell["level"] is not None]
-    skipped = [{"label": "softmax", "reason": "no trial of it finished the search"}]
+    skipped = [{"label": "softmax", "cause": "none_completed"}]
     script.add("confirmation_planned", cells=cells, skipped=skipped)
     journals.confirm(script, Plan(), cells, journals.np.random.default_rng(0))
-    script.add("study_ended", status="completed", reason="")
+    script.add("study_ended", status="completed")
     found = summarise(script.state)
     assert {arm.comparison.verdict for arm in found.arms if arm.comparison} == {"inconclusive"}
     assert "nothing to compare it with (0 seeds completed in both arms" in answer(found)

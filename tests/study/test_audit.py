@@ -142,7 +142,7 @@ def again_from(epoch: int, **data: Any) -> Change:
         content = plain(events)
         place = last_of(content, "reported")
         trial = {"trial": content[place][1]["trial"]}
-        lost = {**trial, "segment": 0, "cause": "lost", "detail": "gone"}
+        lost = {**trial, "segment": 0, "cause": "lost"}
         started = {**trial, "segment": 1, "from_epoch": epoch, **data}
         last = content[place][1]
         reports = [{**last, "segment": 1, "epoch": e} for e in range(epoch + 1, last["epoch"] + 1)]
@@ -267,7 +267,7 @@ def test_a_segment_that_does_not_come_as_far_as_the_one_before_is_no_fault_of_ml
         further = {**report["metrics"], "val_accuracy": 0.125}
         more = [
             ("reported", {**report, "epoch": 2, "metrics": further}),
-            ("segment_ended", {"trial": trial, "segment": 0, "cause": "lost", "detail": ""}),
+            ("segment_ended", {"trial": trial, "segment": 0, "cause": "lost"}),
             ("segment_started", {"trial": trial, "segment": 1, "from_epoch": 1}),
         ]
         return [*content[:place], *more, *content[place:]]

@@ -10,6 +10,7 @@ import pytest
 from karat.journal.journal import Event, Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.journal.wording import trial_text
 from karat.planning.decisions import MAX_LOST_SEGMENTS
 from karat.seeds import derive
 from karat.space.reader import load_space
@@ -183,10 +184,14 @@ def test_failed_trial_ends_alone_with_its_reason(small_space: Space, tmp_path: P
     with journal:
         segment = study.next_segment()
         assert segment is not None
-        study.on_failed(segment.trial, "training loss is nan at epoch 1, step 3")
+        details = {"name": "train_loss", "value": "nan", "epoch": 1, "step": 3}
+        study.on_failed(segment.trial, "non-finite", details)
         run(study)
     first = study.state.trials[0]
-    assert (first.status, first.reason) == ("failed", "training loss is nan at epoch 1, step 3")
+    assert (first.status, trial_text(first)) == (
+        "failed",
+        "training loss is nan at epoch 1, step 3",
+    )
     assert study.state.status == "completed"
 
 
@@ -195,10 +200,10 @@ def test_lost_worker_is_tried_again_a_few_times(small_space: Space, tmp_path: Pa
     with journal:
         for _ in range(MAX_LOST_SEGMENTS):
             assert study.next_segment() is not None
-            study.on_lost(0, "gone")
+            study.on_failed(0, "lost", {"what": "worker"})
             assert study.state.trials[0].status == "waiting"
         study.next_segment()
-        study.on_lost(0, "gone")
+        study.on_failed(0, "lost", {"what": "worker"})
     assert study.state.trials[0].status == "failed"
 
 
@@ -206,7 +211,7 @@ def test_study_in_which_all_trials_fail_is_failed(small_space: Space, tmp_path: 
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         while (segment := study.next_segment()) is not None:
-            study.on_failed(segment.trial, "broken")
+            study.on_failed(segment.trial, "hung", {"minutes": 1, "trace": "hang.txt"})
     assert study.state.status == "failed"
 
 

@@ -43,7 +43,7 @@ def end(write: Writer) -> None:
     write.report(1, 2, 0.6)
     write.end(1, "stopped")
     write.whole(2, 0.5, ends="stopped")
-    write("study_ended", status="failed", reason="no trial was completed")
+    write("study_ended", status="failed", cause="nothing_completed")
 
 
 def delete(what: str, folder: Path) -> list[str]:

@@ -26,6 +26,7 @@ from karat.training.checkpoint import load_checkpoint, newest_first
 from karat.training.config import TrialConfig
 from karat.training.trainer import Trainer
 from tests.conftest import ROOT
+from tests.journals import why
 
 NAME, UID = "tiny-grid", "0123456789abcdef"
 LABELS = {"softmax": "softmax", "fourier": "fourier grid_size=3 blockwise"}
@@ -111,7 +112,7 @@ class Writer:
         self("reported", **data, metrics=metrics, **more)
 
     def end(self, trial: int, status: str = "completed", reason: str = "") -> None:
-        self("trial_ended", trial=trial, status=status, reason=reason)
+        self("trial_ended", trial=trial, status=status, **why(status, reason))
 
     def whole(
         self,
@@ -128,8 +129,8 @@ class Writer:
 
     def interrupt(self, *trials: int) -> None:
         for trial in trials:
-            self("segment_ended", trial=trial, segment=0, cause="interrupted", detail="SIGTERM")
-        self("interrupted", signal="SIGTERM")
+            self("segment_ended", trial=trial, segment=0, cause="interrupted")
+        self("interrupted", cause="signal", details={"signal": "SIGTERM"})
 
     def close(self) -> None:
         if not self.closed:
@@ -227,7 +228,7 @@ def complete_study(write: Writer, trained: Path) -> None:
     write.whole(6, 0.90, phase="confirm", index=1)
     shutil.copytree(trained, write.folder / "trials" / "0006")
     (write.folder / "report.md").write_text("# verdict")
-    write("study_ended", status="completed", reason="")
+    write("study_ended", status="completed")
 
 
 def test_a_trial_is_shown_whole(writer: Writer) -> None:
@@ -280,10 +281,10 @@ def test_followed_live_or_synced_from_nothing_is_the_same(
         lambda: writer.ask(0),
         lambda: writer.segment(0),
         lambda: writer.report(0, 1, 0.5),
-        lambda: writer("segment_ended", trial=0, segment=0, cause="lost", detail=""),
+        lambda: writer("segment_ended", trial=0, segment=0, cause="lost"),
         segment_again_from_an_earlier_epoch,
         lambda: writer.end(0),
-        lambda: writer("study_ended", status="failed", reason="no trial was completed"),
+        lambda: writer("study_ended", status="failed", cause="nothing_completed"),
     ]
 
     def next_step() -> bool:
@@ -319,7 +320,7 @@ def test_the_kernel_that_was_used_is_a_parameter_and_stays_the_first(writer: Wri
 def test_stopped_and_failed_trials_are_told_apart(writer: Writer) -> None:
     writer.begin()
     for number, (status, reason) in enumerate(
-        [("completed", ""), ("stopped", "early stopping at epoch 1"), ("failed", "out of memory")]
+        [("completed", ""), ("stopped", ""), ("failed", "out of memory")]
     ):
         writer.ask(number)
         writer.segment(number)
@@ -394,14 +395,14 @@ def test_runs_of_a_driver_that_died_do_not_stay_running(writer: Writer) -> None:
     sync(writer.folder, follow=True, owner_alive=lambda: next(alive), poll_s=0)
     run = trial_run(writer.folder)
     assert run.info.status == runs_of(writer.folder)[NAME].info.status == "KILLED"
-    assert run.data.tags["karat.reason"] == "the driver ended without a word"
+    assert run.data.tags["karat.reason"] == "the driver exited unexpectedly"
 
 
 def test_a_trial_that_lost_its_worker_runs_on(writer: Writer) -> None:
     writer.begin()
     writer.ask(0)
     writer.segment(0)
-    writer("segment_ended", trial=0, segment=0, cause="lost", detail="node gone")
+    writer("segment_ended", trial=0, segment=0, cause="lost", details={"what": "worker"})
     sync(writer.folder)  # the journal is open, so its driver lives
     assert trial_run(writer.folder).info.status == "RUNNING"
 

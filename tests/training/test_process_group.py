@@ -13,7 +13,9 @@ import psutil
 import pytest
 import torch
 
+from karat.causes import Failure
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
+from karat.journal.wording import failure_text
 from karat.system import fault_injection
 from karat.training import distributed_worker, pause
 from karat.training.distributed_worker import DistributedWorker, RankHandle, RankLostError
@@ -158,21 +160,21 @@ def test_failure_of_one_rank_kills_all_and_is_named(
     monkeypatch.setattr(distributed_worker, "GRACE_S", 10)  # a slow machine reports later
     monkeypatch.setenv("KARAT_FAULT", f"{fault}:{tmp_path / 'once'}")
     report = workers(segment(tmp_path)).step()
-    assert report["cause"] == cause
-    assert report["failed"].startswith(reason)
+    assert report["failed"] == cause
+    assert failure_text(cause, report["details"]).startswith(reason)
 
 
 @pytest.mark.parametrize("cause", ["lost", "memory"])
 def test_lost_rank_is_reported_with_its_cause(tmp_path: Path, cause: str) -> None:
     class Gone:
         def call(self, method: str, *arguments: Any) -> Any:
-            raise RankLostError("rank 1 is gone", cause)
+            raise RankLostError(Failure(cause), rank=1)
 
         def kill(self) -> None:
             pass
 
     worker = DistributedWorker(segment(tmp_path), lambda _: Gone(), LOOPBACK)
-    assert worker.step() == {"failed": "rank 1 is gone", "cause": cause}
+    assert worker.step() == {"failed": cause, "details": {"rank": 1}}
 
 
 def test_failure_of_rank_0_kills_the_other_ranks(workers: Workers, tmp_path: Path) -> None:
@@ -181,15 +183,15 @@ def test_failure_of_rank_0_kills_the_other_ranks(workers: Workers, tmp_path: Pat
         report = workers(segment(tmp_path)).step()
     finally:
         fault_injection.use("")
-    assert report["cause"] == "memory"
+    assert report["failed"] == "memory"
     assert not psutil.pid_exists(workers.ranks[0].pid)
 
 
 def test_batch_smaller_than_the_world_size_is_refused(workers: Workers, tmp_path: Path) -> None:
     config = {**SECTIONS, "training": {"epochs": 2, "batch_size": 1}}
     report = workers(segment(tmp_path, config=config)).step()
-    assert "training.batch_size = 1" in report["failed"]
-    assert "processes, 2" in report["failed"]
+    assert "training.batch_size = 1" in report["details"]["message"]
+    assert "processes, 2" in report["details"]["message"]
 
 
 def _rank_zero(folder: Path, pids: Any) -> None:

@@ -16,6 +16,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from karat.causes import Failure
 from karat.journal.state import Trial
 from karat.parameters import Tuned, level_of
 from karat.planning.plans import Proposal
@@ -157,7 +158,7 @@ class Search:
             running.study.tell(running, trial.last(self.space.search.metric))
         elif trial.status in ("completed", "stopped"):
             running.study.tell(running, state=TrialState.PRUNED)
-        elif trial.cause == "memory":
+        elif trial.cause == Failure.MEMORY:
             running.set_constraint("memory", 1.0)
             running.study.tell(running, state=TrialState.PRUNED)
         else:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from karat.causes import Skip
 from karat.journal.state import StudyState, Trial
 from karat.parameters import Level, level_text
 from karat.planning.plans import Proposal
@@ -59,8 +60,7 @@ def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
             if trial.arm in labels and trial.status == "completed"
         ]
         if not finished:
-            reason = "no trial of it finished the search"
-            skipped.append({"label": contest.label, "reason": reason})
+            skipped.append({"label": contest.label, "cause": Skip.NONE_COMPLETED.value})
             continue
         best = min(finished, key=lambda trial: rank(trial, space))
         cells.append(

@@ -14,6 +14,7 @@ from jobs.ray.backend import RayCluster
 from jobs.ray.settings import RaySettings
 from karat.errors import InputError
 from karat.journal.layout import JOURNAL
+from karat.journal.wording import study_text
 from karat.study.audit import audit
 from tests.conftest import ROOT
 from tests.jobs.compose.local_stack import LocalStack
@@ -118,7 +119,7 @@ def test_stopped_job_leaves_a_study_that_the_same_submission_resumes(
     typed(done.stop)
     assert wait_for_job(stack, done.id) == "STOPPED"
     state = state_of(stack, "stopped")
-    assert (state.status, state.reason) == ("interrupted", "SIGTERM")
+    assert (state.status, study_text(state)) == ("interrupted", "SIGTERM")
     again = hand_over(stack, space, "stopped")
     assert wait_for_job(stack, again.id) == "SUCCEEDED", job_logs(stack, again.id)
     assert state_of(stack, "stopped").status == "completed"

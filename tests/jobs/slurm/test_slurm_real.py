@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from karat.causes import SegmentEnd
 from karat.cli.main import main
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
@@ -230,9 +231,8 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on(
     before = launched.events
     assert before[-1].kind == "interrupted", launched.log
     assert left_running(site) == []
-    left = [e.data["detail"] for e in before if e.kind == "segment_ended"]
-    assert left
-    assert all(each.startswith("paused ") for each in left), "checkpoints were not written in time"
+    left = {e.data["cause"] for e in before if e.kind == "segment_ended"}
+    assert left == {SegmentEnd.PAUSED}, "checkpoints were not written in time"
     launched.submit()
     launched.wait_for_state("COMPLETED")
     launched.check_end()
