@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 # Packages (and modules beside them) may import from the lines above their own, never from each
 # other; those of the first line may, since they are what everybody uses.
 LAYERS = (
-    ("errors", "seeds", "settings", "catalog", "parameters", "system"),
+    ("errors", "causes", "seeds", "settings", "catalog", "parameters", "system"),
     ("attention", "datasets", "samplers", "schedulers"),
     ("models",),
     ("training",),
