@@ -99,7 +99,7 @@ def job_logs(stack: LocalStack, job: str) -> str:
     return str(client_of(stack.ray, stack.secret("ray_token")).get_job_logs(job))
 
 
-def wait_for_job(stack: LocalStack, job: str, patience_s: float = 400) -> str:
+def wait_for_job(stack: LocalStack, job: str, patience_s: float = 900) -> str:
     """The status in which a job ends."""
     ended = ("SUCCEEDED", "FAILED", "STOPPED")
     wait_until(lambda: job_status(stack, job) in ended, patience_s, job)

@@ -35,7 +35,7 @@ SLOWER = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 3"), ("trials: 6", "t
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.xdist_group("stack"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 
@@ -86,7 +86,7 @@ def test_submitted_study_outlives_a_lost_worker_and_the_audit_finds_nothing(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
     done = hand_over(stack, write_space(*SLOWER), "lost")
-    wait_until(lambda: reports(state_of(stack, "lost")) >= 4, 200, "four reports")
+    wait_until(lambda: reports(state_of(stack, "lost")) >= 4, 600, "four reports")
     stack.kill("ray-worker-2")
     try:
         assert wait_for_job(stack, done.id) == "SUCCEEDED", job_logs(stack, done.id)
@@ -114,7 +114,7 @@ def test_stopped_job_leaves_a_study_that_the_same_submission_resumes(
 ) -> None:
     space = write_space(*SLOWER)
     done = hand_over(stack, space, "stopped")
-    wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, 200, "four reports")
+    wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, 600, "four reports")
     assert done.id in typed(done.watch.replace(" --follow", ""))
     typed(done.stop)
     assert wait_for_job(stack, done.id) == "STOPPED"

@@ -24,7 +24,7 @@ WHY_NOT = why_not()
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.xdist_group("slurm"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm: {WHY_NOT}"),
 ]
 
@@ -84,7 +84,7 @@ class Launched:
     def count(self, kind: str) -> int:
         return sum(event.kind == kind for event in self.events)
 
-    def wait(self, what: str, reached: Callable[[], bool], limit_s: float = 240) -> None:
+    def wait(self, what: str, reached: Callable[[], bool], limit_s: float = 600) -> None:
         deadline = time.monotonic() + limit_s
         while not reached():
             if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ class Launched:
 
         self.wait(f"{more} reports of two trials", reached)
 
-    def wait_for_state(self, wanted: str, limit_s: float = 400) -> None:
+    def wait_for_state(self, wanted: str, limit_s: float = 900) -> None:
         def reached() -> bool:
             state = self.site.state(self.job)
             if state and state not in {wanted, *NOT_AT_AN_END}:
