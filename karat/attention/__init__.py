@@ -1,4 +1,4 @@
-"""The attention operator alone: scores in, attention weights or output rows out; no model, no training."""
+"""The attention operator: from scores to attention weights or output; no model, no training."""
 
 from karat.system.lazy_import import exports
 

@@ -1,4 +1,4 @@
-"""The base activation b of a unit, by name."""
+"""The base activations b of a unit, by name."""
 
 from collections.abc import Callable
 

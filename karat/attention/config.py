@@ -1,4 +1,4 @@
-"""Which attention operator: every setting of the family, checked."""
+"""The settings of the attention operator, checked."""
 
 import dataclasses
 import itertools
@@ -19,39 +19,39 @@ _PER = {"_per_block": "per_block", "_per_head": "per_head"}
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
-    """Which operator turns attention scores into weights, and where in the model.
+    """The operator that turns attention scores into weights, and the blocks and heads that use it.
 
-    Source: arXiv 2503.10632, Section 3; hybrids by block and values by block or head are what
-    its reviewers asked for.
+    Blocks and heads with the operator are called KArAt blocks and KArAt heads. Source: arXiv
+    2503.10632, Section 3; hybrids and values per block or head were requested by its reviewers.
 
     Args:
-        basis: `softmax` (the host's own attention) or a name in `karat.attention.bases.BASES`.
+        basis: `softmax` (the original attention) or a name in `karat.attention.bases.BASES`.
         rank: R, rows of the modular operator, at most the number of tokens; `full` for the
-            operator without W, one unit per pair of tokens.
-        operator_order: `w_phi`, W Φ̂(A), the paper's; `phi_w`, Φ̂(W A); `phi_phi`, Φ₂(Φ₁(A)).
-        projection: of the activation's result: `none`, `simplex` or `softmax`. With `w_phi` it is
-            applied to the R-vector Φ̂(A), as in the paper; otherwise to the row of weights.
+            operator without W, with one unit per pair of tokens.
+        operator_order: `w_phi`, W Φ̂(A), as in the paper; `phi_w`, Φ̂(W A); `phi_phi`, Φ₂(Φ₁(A)).
+        projection: projection of the result of Φ: `none`, `simplex` or `softmax`. With `w_phi` it
+            is applied to the R-vector Φ̂(A), as in the paper; otherwise to the row of weights.
         output_scale: factor of the attention weights: 1, `1/N`, `1/sqrt(N)`, or `learned`, one
-            number per operator that starts at 1.
+            number per operator, initially 1.
         block_sharing: `blockwise`, each block has its own operators; `universal`, all blocks
             share one set.
         head_sharing: `per_head`, `grouped` (see `head_groups`) or `shared` by all heads.
         head_groups: number of groups for `grouped`; it divides the number of KArAt heads.
         base_activation: b in `φ(x) = scale_b b(x) + scale (sum of basis functions)`.
-        unit_scales: whether each unit learns its two scales, as the paper's code does.
-        init: `fan_in`, or `paper` for the start that the paper states.
-        kernel: how it is computed, with the same result: `auto`, or a name in
+        unit_scales: whether each unit learns its two scales, as in the paper's code.
+        init: initialisation: `fan_in`, or `paper` as the paper states.
+        kernel: implementation, without influence on the result: `auto`, or a name in
             `karat.attention.kernels.KERNELS`.
-        blocks: which blocks are KArAt: `all`, a third of them (`early`, `middle`, `late`), or an
+        blocks: the KArAt blocks: `all`, a third of them (`early`, `middle`, `late`), or an
             ascending list of block numbers from 0; the others keep softmax.
-        heads: which heads are KArAt: `all`, or an ascending list of head numbers from 0.
-        gated_blocks: whether ConViT's gated positional layers are exchanged too.
+        heads: the KArAt heads: `all`, or an ascending list of head numbers from 0.
+        gated_blocks: whether ConViT's gated positional layers are converted too.
         basis_settings: settings of the basis family (`grid_size`, ...), checked by its class.
-        per_block: `rank` or a basis setting to one value for each KArAt block.
-        per_head: `rank` or a basis setting to one value for each KArAt head.
+        per_block: `rank` or a basis setting to a list with one value for each KArAt block.
+        per_head: `rank` or a basis setting to a list with one value for each KArAt head.
 
     Raises:
-        SettingError: a value that is not allowed, with the rule.
+        SettingError: a value is not allowed; with the rule.
     """
 
     basis: str = SOFTMAX
@@ -82,22 +82,25 @@ class AttentionConfig:
         if isinstance(self.rank, int):
             at_least("rank", self.rank, 1)
         elif self.operator_order != "w_phi":
-            raise SettingError("rank", f"needs a rank for operator_order: {self.operator_order}")
+            rule = f"must be a number for operator_order: {self.operator_order}"
+            raise SettingError("rank", rule, self.rank)
         if self.kernel != AUTO and self.kernel not in KERNELS:
             raise SettingError(
                 "kernel", f"unknown. {nearest(self.kernel, [AUTO, *KERNELS])}", self.kernel
             )
         if self.kernel not in (AUTO, "reference") and self.operator_order != "w_phi":
-            rule = f"takes only operator_order: w_phi; reference takes {self.operator_order}"
+            rule = f"supports only operator_order: w_phi; use reference for {self.operator_order}"
             raise SettingError("kernel", rule, self.kernel)
         at_least("head_groups", self.head_groups, 1)
         if (self.head_sharing == "grouped") != (self.head_groups is not None):
-            raise SettingError("head_groups", "goes with head_sharing: grouped, and only with it")
+            rule = "must be set for head_sharing: grouped, and only for it"
+            raise SettingError("head_groups", rule)
         for key in ("blocks", "heads"):
             _check_numbers(key, getattr(self, key))
-        self._check_values_by_place()
+        self._check_lists()
 
-    def _check_values_by_place(self) -> None:
+    def _check_lists(self) -> None:
+        """Check the values per block and per head, each as if it were the value for all."""
         if self.per_block and self.block_sharing == "universal":
             rule = "must be blockwise for values per block"
             raise SettingError("block_sharing", rule, self.block_sharing)
@@ -116,12 +119,13 @@ class AttentionConfig:
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any], section: str = "attention") -> Self:
-        """From flat settings, in which the basis' own (`grid_size`) stand beside the others.
+        """From a flat mapping, in which settings of the basis (`grid_size`) are among the others.
 
-        `rank` and the basis' settings also exist with the endings `_per_block` and `_per_head`.
+        `rank` and the settings of the basis also exist with the suffixes `_per_block` and
+        `_per_head`.
 
         Raises:
-            SettingError: an unknown key, or one that this basis does not have.
+            SettingError: a key is unknown, or does not exist for this basis.
         """
         basis = values.get("basis", SOFTMAX)
         allowed = settings_of(basis, section)
@@ -139,7 +143,8 @@ class AttentionConfig:
             if field is not None:
                 others = [name, *(name + suffix for suffix in _PER if name + suffix != key)]
                 if twice := [other for other in others if other in values]:
-                    raise SettingError(f"{section}.{key}", f"stands beside {twice[0]}; keep one")
+                    rule = f"sets the same as {twice[0]}; keep one of them"
+                    raise SettingError(f"{section}.{key}", rule)
                 sorted_out[field][name] = value
             elif key in fields_of(BASES[basis]):
                 sorted_out["basis_settings"][key] = value
@@ -153,18 +158,18 @@ class AttentionConfig:
         return self.basis == SOFTMAX
 
     def make_basis(self) -> Basis:
-        """The basis family with its settings."""
+        """The basis with its settings."""
         return build(BASES[self.basis], self.basis_settings, "attention")
 
     def outputs(self, num_tokens: int) -> int:
-        """R, or the number of tokens for the full-rank operator."""
+        """R, which is the number of tokens for the full-rank operator."""
         return self.rank if isinstance(self.rank, int) else num_tokens
 
     def operators(self, num_heads: int) -> int:
-        """P, the number of operators that `num_heads` KArAt heads of one block use.
+        """P, the number of operators for `num_heads` KArAt heads of one block.
 
         Raises:
-            CombinationError: the heads cannot be split into that many groups.
+            CombinationError: `head_groups` does not divide the number of heads.
         """
         if self.head_sharing == "per_head":
             return num_heads
@@ -186,14 +191,14 @@ class AttentionConfig:
             raise CombinationError(
                 ("attention.rank", "model.patch_size"),
                 f"attention.rank = {self.rank} is above the {num_tokens} tokens of this model; "
-                "rank: full has as many as there are tokens",
+                "rank: full is the operator of full rank",
             )
 
     def chosen_blocks(self, num_blocks: int) -> tuple[int, ...]:
         """Numbers of the KArAt blocks among `num_blocks`, ascending.
 
         Raises:
-            CombinationError: a number that is not there, or a third that is empty.
+            CombinationError: a block does not exist, or the third is empty.
         """
         thirds = {"early": 0, "middle": 1, "late": 2}
         if self.blocks == "all":
@@ -204,7 +209,7 @@ class AttentionConfig:
             if not chosen:
                 raise CombinationError(
                     ("attention.blocks", "model.depth"),
-                    f"attention.blocks = {self.blocks}: no block of the {num_blocks} lies there",
+                    f"attention.blocks = {self.blocks}: contains none of the {num_blocks} blocks",
                 )
             return chosen
         return _within("attention.blocks", self.blocks, num_blocks, "blocks")
@@ -213,7 +218,7 @@ class AttentionConfig:
         """The settings of KArAt block `index` of `count`.
 
         Raises:
-            CombinationError: another number of values per block than KArAt blocks.
+            CombinationError: the number of values per block is not that of KArAt blocks.
         """
         own = {}
         for key, values in self.per_block.items():
@@ -222,11 +227,11 @@ class AttentionConfig:
         return self._with(own, per_block={})
 
     def parts(self, num_heads: int) -> list[tuple[tuple[int, ...], Self | None]]:
-        """The heads of one block by their settings; None for heads that keep softmax.
+        """The heads of one block grouped by settings; None for heads that keep softmax.
 
         Raises:
-            CombinationError: a head that is not there, another number of values per head than
-                KArAt heads, or heads that cannot be split into groups.
+            CombinationError: a head does not exist, the number of values per head is not that of
+                KArAt heads, or `head_groups` does not divide the number of heads.
         """
         chosen = tuple(range(num_heads))
         if self.heads != "all":
@@ -247,16 +252,16 @@ class AttentionConfig:
             found += [(tuple(heads), configs[key]) for key, heads in by_settings.items()]
         for heads, part in found:
             if part is not None:
-                part.operators(len(heads))
+                part.operators(len(heads))  # raises if the groups do not divide the heads
         if rest := tuple(head for head in range(num_heads) if head not in chosen):
             found.append((rest, None))
         return found
 
     def _with(self, own: Mapping[str, Any], **fields: Any) -> Self:
-        """With `rank` or basis settings exchanged, and with other fields.
+        """A copy with other values of `rank`, of basis settings (`own`), and of other fields.
 
         Raises:
-            SettingError: a value that is not allowed.
+            SettingError: a value is not allowed.
         """
         settings = dict(self.basis_settings)
         for key, value in own.items():
@@ -271,7 +276,7 @@ def settings_of(basis: object, section: str = "attention") -> set[str]:
     """Names of the settings that exist for a basis.
 
     Raises:
-        SettingError: no such basis.
+        SettingError: the basis is unknown.
     """
     if basis == SOFTMAX:
         return {"basis"}
@@ -285,14 +290,14 @@ def settings_of(basis: object, section: str = "attention") -> set[str]:
 
 
 def settings_of_all() -> set[str]:
-    """Names of the settings that exist for some basis."""
+    """Names of the settings that exist for at least one basis."""
     return set().union(*(settings_of(basis) for basis in BASES))
 
 
 def nearest_setting(key: str) -> str:
-    """A phrase that lists the settings, the nearest first, without those per block and head."""
+    """A phrase that lists the settings, without those per block and head, and the nearest one."""
     plain = [name for name in settings_of_all() if _place_of(name)[1] is None]
-    return f"{nearest(key, plain)}; rank and a basis' own also with _per_block and _per_head"
+    return f"{nearest(key, plain)}; rank and settings of the basis also with _per_block, _per_head"
 
 
 def _place_of(key: str) -> tuple[str, str | None]:
@@ -306,16 +311,16 @@ def _place_of(key: str) -> tuple[str, str | None]:
 def _check_numbers(key: str, numbers: object) -> None:
     if isinstance(numbers, tuple):
         if not numbers:
-            raise SettingError(key, "must name at least one; basis: softmax has none", numbers)
+            raise SettingError(key, "must name at least one; for none use basis: softmax", numbers)
         if min(numbers) < 0 or any(a >= b for a, b in itertools.pairwise(numbers)):
-            raise SettingError(key, "must be ascending numbers, counted from 0", numbers)
+            raise SettingError(key, "must be ascending numbers, from 0", numbers)
 
 
 def _within(key: str, numbers: Sequence[Any], count: int, what: str) -> tuple[int, ...]:
     if max(numbers) >= count:
         raise CombinationError(
             (key, "model.name"),
-            f"{key}: there is no {max(numbers)}; the {count} {what} count from 0",
+            f"{key}: {max(numbers)} does not exist; the {count} {what} are numbered from 0",
         )
     return tuple(numbers)
 

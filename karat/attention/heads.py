@@ -1,4 +1,4 @@
-"""What one block needs: one operator, or one for each part of heads that differ."""
+"""The operators of one block: one for all heads, or several for heads with different settings."""
 
 import math
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from karat.attention.operator import Operator
 
 
 class HeadParts(nn.Module):
-    """The heads of one block in parts that differ: operators of other settings, or softmax.
+    """The heads of one block in parts with different settings: an operator each, or softmax.
 
     Args:
-        parts: heads and their operator, None for softmax; each head stands in one part.
+        parts: heads and their operator, None for softmax; every head is in exactly one part.
         num_tokens: N.
     """
 
@@ -28,6 +28,7 @@ class HeadParts(nn.Module):
         self.heads = [list(heads) for heads, _ in parts]
         self.operators = nn.ModuleList(operator or nn.Identity() for _, operator in parts)
         in_parts = [head for heads in self.heads for head in heads]
+        # From the order of parts, in which outputs are concatenated, back to the order of heads.
         self.order = sorted(range(len(in_parts)), key=in_parts.__getitem__)
 
     def forward(
@@ -83,10 +84,10 @@ def make_operator(
     num_tokens: int,
     generator: torch.Generator | None = None,
 ) -> Operator | HeadParts:
-    """What one block needs: an operator for all heads, or parts where the heads differ.
+    """The operator for all heads of one block, or parts if the heads have different settings.
 
     Raises:
-        CombinationError: settings that do not fit this number of heads or tokens.
+        CombinationError: the settings do not fit this number of heads or tokens.
     """
     parts = config.parts(num_heads)
     operators = [
@@ -100,7 +101,7 @@ def make_operator(
 
 
 def _of_heads(keep: Tensor | None, heads: list[int]) -> Tensor | None:
-    """The part of a mask that is for these heads."""
+    """The mask of these heads; a mask without a dimension of heads stays as it is."""
     if keep is None or keep.dim() < 3 or keep.shape[-3] == 1:
         return keep
     return keep[..., heads, :, :]

@@ -1,4 +1,4 @@
-"""The learnable operators that stand where softmax stood (KArAt).
+"""The learnable operator that replaces softmax (KArAt).
 
 Shapes: B batch, H heads, N tokens, D head width, P operators, K = H / P heads that share an
 operator, R rank, M keys (= N), L = B K N rows of scores. Scores and weights are B H N M.
@@ -24,30 +24,30 @@ REFERENCE = "reference"
 
 
 class Operator(nn.Module):
-    """P operators for the heads of a block: from scores to attention weights, and to the output.
+    """P operators for the heads of a block: from scores to attention weights, or to the output.
 
     | order | weights of a row x | W |
     |---|---|---|
     | `w_phi` | W Φ̂(x), the paper's modular operator | N x R |
-    | `w_phi`, rank full | Φ(x), the general one | none |
+    | `w_phi`, rank full | Φ(x), the paper's general operator | none |
     | `phi_w` | Φ̂(W x) | R x N |
     | `phi_phi` | Φ₂(Φ₁(x)) | none |
 
-    Source: arXiv 2503.10632, Section 3, Algorithm 2 and Table 19. Departures: `O = Φ̂(A) (Wᵀ V)`
-    is computed in this order where nothing needs the weights, which gives the same values; all
-    of it in float32 or wider, also under autocast, since a Fourier unit multiplies the rounding
-    error of a score by its frequency. W starts at N(0, 1/(N R)) (`w_phi`) or N(0, 1/N)
-    (`phi_w`), since the paper does not say. With the start `fan_in` the weights start with
-    variance 1/N in every order.
+    Source: arXiv 2503.10632, Section 3, Algorithm 2 and Table 19. Departures: the output is
+    computed as `Φ̂(A) (Wᵀ V)` where the weights are not needed, which gives the same values.
+    Everything is computed in float32 or wider, also under autocast, since a Fourier unit multiplies
+    the rounding error of a score by its frequency. The paper does not state how W is initialised;
+    here N(0, 1/(N R)) (`w_phi`) or N(0, 1/N) (`phi_w`). With `init: fan_in`, attention weights have
+    initial variance 1/N in every order.
 
     Args:
-        config: the operator's settings, without values per block or head.
+        config: settings of the operator, without values per block or head.
         num_operators: P.
-        num_tokens: N, queries and keys.
-        generator: where the initial weights come from.
+        num_tokens: N, the number of queries and of keys.
+        generator: random generator for the initial weights.
 
     Raises:
-        CombinationError: a rank above the number of tokens.
+        CombinationError: the rank is above the number of tokens.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Operator(nn.Module):
         rank = config.outputs(num_tokens)
         into = (num_operators, rank, num_tokens)
         back = (num_operators, num_tokens, rank)
-        narrow = 1.0 / math.sqrt(num_tokens)
+        narrow = 1.0 / math.sqrt(num_tokens)  # standard deviation of the attention weights
         self.phi_2 = self.weight = None
         if config.rank == FULL:
             self.phi = Units(config, into, generator, gain=narrow)
@@ -76,18 +76,19 @@ class Operator(nn.Module):
         else:
             self.phi = Units(config, into, generator)
             self.phi_2 = Units(config, back, generator, gain=narrow)
-        self._kernels = candidates(config.kernel)  # loaded here, since torch.compile cannot
+        self._kernels = candidates(config.kernel)  # here, since torch.compile cannot trace imports
         learned = config.output_scale == "learned"
         self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
 
     def attend(self, qkv: QKV, scale: float, dropout: float = 0.0) -> Tensor:
         """Attention output of shape (B, H, N, D) for queries, keys and values, without a mask.
 
-        The rows come from a kernel (`karat.attention.kernels`), which need not form the scores. Where the
-        weights themselves are needed (other orders, dropout) it is the same as `forward`.
+        A kernel (`karat.attention.kernels`) computes the rows Φ̂(A), if possible without scores in
+        memory. If the weights themselves are needed (other orders, dropout), the result is that of
+        `forward`.
 
         Raises:
-            KernelError: the kernel named in the settings cannot do this.
+            KernelError: the kernel named in the settings does not support this.
         """
         q_BHND, k_BHMD, v_BHMD = qkv
         _, kernel = self.choose_kernel(q_BHND, needs_weights=dropout > 0)
@@ -106,25 +107,25 @@ class Operator(nn.Module):
         return out.to(v_BHMD.dtype)
 
     def choose_kernel(self, q_BHND: Tensor, *, needs_weights: bool) -> tuple[str, Kernel | None]:
-        """The kernel for these queries and its name; None where the weights are formed.
+        """The name of the kernel for these queries, and the kernel; None if weights are formed.
 
-        An exported program is computed by the reference, so that it runs without karat.
+        `torch.export` gets the reference, whose program runs without karat's custom operations.
 
         Raises:
-            KernelError: the kernel named in the settings cannot do this.
+            KernelError: the kernel named in the settings does not support this.
         """
         asked = self.config.kernel
         if needs_weights or self.config.operator_order != "w_phi":
             if asked not in (AUTO, REFERENCE):
-                what = "attention weights, for a mask, a bias or dropout"
-                raise KernelError(f"kernel {asked}: never forms {what}; {REFERENCE} can do this")
+                what = "attention weights, which a mask, a bias or dropout needs"
+                raise KernelError(f"kernel {asked}: does not form {what}; use {REFERENCE}")
             return REFERENCE, None
         if torch.compiler.is_exporting():
             return REFERENCE, None
         return choose(self._kernels, self.phi.task(q_BHND))
 
     def kernels(self, q_BHND: Tensor, *, needs_weights: bool) -> set[str]:
-        """The name of the kernel; arguments as for `choose_kernel`."""
+        """The name of the kernel as a set, as in `HeadParts`; arguments as for `choose_kernel`."""
         return {self.choose_kernel(q_BHND, needs_weights=needs_weights)[0]}
 
     def forward(
@@ -139,9 +140,9 @@ class Operator(nn.Module):
         Args:
             scores_BHNM: scaled scores.
             values_BHMD: values.
-            keep: truth values that broadcast to the scores; masked keys count nothing, neither
-                in a row sum nor in the weights. None keeps all.
-            dropout: share of the weights that is dropped, as timm's `attn_drop` does.
+            keep: truth values that broadcast to the scores; masked keys are left out of row sums
+                and weights. None keeps all.
+            dropout: probability with which a weight is dropped, as timm's `attn_drop`.
         """
         dtype = torch.promote_types(scores_BHNM.dtype, torch.float32)
         with without_autocast(scores_BHNM.device):
@@ -198,7 +199,7 @@ class Operator(nn.Module):
         projection = PROJECTIONS[self.config.projection]
         if projection is None:
             return rows
-        if keep is not None:  # a finite number, for which no gradient becomes NaN
+        if keep is not None:  # a finite number: with -inf, gradients of masked rows would be NaN
             rows = rows.masked_fill(keep == 0, -1e9)
         return projection(rows)
 

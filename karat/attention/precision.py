@@ -1,4 +1,4 @@
-"""Autocast, switched off where an operator needs float32 or wider."""
+"""Disables autocast where an operator needs float32 or wider."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which autocast does not narrow what is computed."""
-    if device.type == "meta":  # has no autocast to switch off
+    """A context in which autocast does not reduce the precision of operations."""
+    if device.type == "meta":  # torch.autocast refuses this device
         return nullcontext()
     return torch.autocast(device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""Maps of a vector onto the probability simplex, for use between Φ̂ and W."""
+"""Projections of a vector onto the probability simplex, applied between Φ̂ and W."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ def simplex(values: Tensor) -> Tensor:
 
     Source: Condat 2016 (Algorithm 1, by sorting); arXiv 2503.10632, Algorithm 1. Exact, and
     differentiable wherever the support does not change: λ is a mean over the support, which is
-    held fixed, so autograd gives `(I - 1/ρ) g` on it. Entries that tie at the threshold get
-    nothing and no gradient, one of the subgradients.
+    constant for autograd, so that the gradient is `(I - 1/ρ) g` on it. Entries exactly at the
+    threshold become 0 and get no gradient, which is one of the subgradients.
 
     Args:
         values: any shape with at least two dimensions; a vector with NaN or infinity gives NaN.
@@ -22,8 +22,8 @@ def simplex(values: Tensor) -> Tensor:
     Returns:
         Same shape; every vector along dimension 1 is non-negative and sums to 1.
     """
-    # The projection does not change with a shift, and nothing that lies 1 below the highest entry
-    # is in the support: so the sums stay small and exact.
+    # The projection is invariant to a shift, and entries more than 1 below the maximum are never
+    # in the support. With shifted and clamped values, the cumulative sums stay small and exact.
     shifted = values - values.detach().amax(1, keepdim=True)
     with torch.no_grad():
         descending = shifted.clamp(min=-1).sort(dim=1, descending=True).values
@@ -34,7 +34,7 @@ def simplex(values: Tensor) -> Tensor:
         support = shifted > threshold.gather(1, support_size - 1)
     inside = torch.where(support, shifted, 0)
     level = (inside.sum(1, keepdim=True) - 1) / support.sum(1, keepdim=True).clamp(min=1)
-    return torch.where(support, shifted - level, 0 * shifted)  # so that NaN stays NaN
+    return torch.where(support, shifted - level, 0 * shifted)  # 0 * NaN keeps NaN
 
 
 def softmax(values: Tensor) -> Tensor:

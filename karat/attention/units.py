@@ -1,4 +1,4 @@
-"""Units: tables of learnable one-variable functions, summed over their inputs."""
+"""Units: tables of learnable functions of one variable, summed over their inputs."""
 
 import json
 import math
@@ -15,18 +15,18 @@ from karat.attention.kernels._features import feature_weights
 
 
 class Units(nn.Module):
-    """Φ: for each of P operators a table of R x M one-variable functions, summed over M.
+    """Φ: for each of P operators a table of R x M functions of one variable, summed over M.
 
     `Φ(x)_r = sum_m scale_rm φ_rm(x_m) + base_scale_rm b(x_m)`. Source: arXiv 2503.10632,
-    Section 3. With `base_activation: zero` the base scale is frozen and without effect; it is
-    kept for the paper's count of parameters. With `unit_scales: false` the base is added as it
-    is, which no start can tame.
+    Section 3. With `base_activation: zero` the base scale is frozen and has no effect; it exists
+    so that the number of parameters agrees with the paper. With `unit_scales: false` the base is
+    added without a scale, so that `fan_in` cannot limit its size.
 
     Args:
-        config: the operator's settings.
+        config: settings of the operator.
         shape: P, R, M.
-        generator: where the initial weights come from.
-        gain: factor of the initial functions, for the start `fan_in`.
+        generator: random generator for the initial weights.
+        gain: factor of the initial functions, for `init: fan_in`.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Units(nn.Module):
         self, config: AttentionConfig, generator: torch.Generator | None, gain: float
     ) -> None:
         if next(iter(self.coefficients.values())).is_meta:
-            return  # only to be counted; torch would load its compiler to do nothing
+            return  # nothing to fill; random numbers on meta would make torch load its compiler
         for name, coefficient in self.coefficients.items():
             self.basis.initialise(name, coefficient, config.init, generator)
         if config.init == "paper":
             return
         base = BASE_ACTIVATIONS[config.base_activation]
         if base is not None and self.base_scale is not None:
-            gain /= math.sqrt(2.0)  # half of the variance each
+            gain /= math.sqrt(2.0)  # half of the variance for the basis, half for the base
             std = gain * fan_in(self.base_scale.shape[2], base)
             self.base_scale.normal_(0.0, std, generator=generator)
         some = next(iter(self.coefficients.values()))
@@ -77,7 +77,7 @@ class Units(nn.Module):
             coefficient.copy_(scaled[name])
 
     def forward(self, scores_PML: Tensor, keep_PML: Tensor | None = None) -> Tensor:
-        """Φ of every row of scores, shape (P, R, L); masked inputs (keep 0) count nothing."""
+        """Φ of every row of scores, shape (P, R, L); masked inputs (keep 0) are left out."""
         dtype = scores_PML.dtype
         coefficients = {name: value.to(dtype) for name, value in self.coefficients.items()}
         if self.scale is not None:
@@ -94,14 +94,14 @@ class Units(nn.Module):
     def feature_weights(self, dtype: torch.dtype) -> Tensor:
         """The weight of each feature in each unit, the base activation last, shape (P, R, F, M).
 
-        Only for a basis of shared features.
+        Only for a `LinearBasis`.
         """
         coefficients = [self.coefficients[name] for name in self.basis.coefficient_shapes()]
         weights = feature_weights(coefficients, self.scale, self.base_scale, self.spec)
         return weights.to(dtype)
 
     def task(self, q_BHND: Tensor) -> Task:
-        """What a kernel is asked for, with these queries."""
+        """The description of the computation for a kernel, with these queries."""
         features = 0
         if isinstance(self.basis, LinearBasis):
             features = sum(value.shape[3] for value in self.coefficients.values())

@@ -1,4 +1,4 @@
-"""The operator against the paper's algorithm written out in loops, and what it must never do."""
+"""The operator against the paper's algorithm written as loops, and its refusals."""
 
 import itertools
 import math
@@ -35,7 +35,7 @@ def unit(units: Units, p: int, r: int, m: int, x: Tensor) -> Tensor:
 
 
 def table(units: Units, p: int, row: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Φ(x): entry r is the sum of φ_rm(x_m) over the inputs m that are kept."""
+    """Φ(x): entry r is the sum of φ_rm(x_m) over the unmasked inputs m."""
     _, outputs, inputs = next(iter(units.coefficients.values())).shape[:3]
     found = row.new_zeros(outputs)
     for r, m in itertools.product(range(outputs), range(inputs)):
@@ -60,7 +60,7 @@ def projected(operator: Operator, vector: Tensor) -> Tensor:
 
 
 def weights_of_row(operator: Operator, p: int, row: Tensor, keep: Tensor | None = None) -> Tensor:
-    """What stands in the place of softmax(row)."""
+    """The attention weights of a row: the replacement of softmax(row)."""
     if operator.phi_2 is not None:
         found = projected(operator, table(operator.phi_2, p, table(operator.phi, p, row, keep)))
     elif operator.weight is None:
@@ -110,7 +110,7 @@ def algorithm_2(attention: KArAtAttention, x: Tensor) -> Tensor:
 
 
 def randomised(operator: Operator | HeadParts) -> Any:
-    """In float64 with every parameter drawn, so that nothing hides behind a start of ones."""
+    """In float64 with random parameters, since initial ones would hide errors."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in operator.parameters():
@@ -146,7 +146,7 @@ def name_of(settings: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("settings", FAMILY, ids=name_of)
-def test_module_is_the_papers_algorithm_2(settings: dict[str, Any]) -> None:
+def test_module_matches_the_papers_algorithm_2(settings: dict[str, Any]) -> None:
     from timm.layers import Attention
 
     torch.manual_seed(1)
@@ -157,7 +157,7 @@ def test_module_is_the_papers_algorithm_2(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("settings", FAMILY, ids=name_of)
-def test_masked_keys_count_nothing(settings: dict[str, Any]) -> None:
+def test_masked_keys_have_no_effect(settings: dict[str, Any]) -> None:
     operator = randomised(make_operator(fourier(**{**settings, "projection": "none"}), 4, 5))
     scores, values = torch.randn(2, 4, 5, 5).double(), torch.randn(2, 4, 5, 6).double()
     keep = torch.rand(2, 1, 5, 5) < 0.6
@@ -169,7 +169,7 @@ def test_masked_keys_count_nothing(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("projection", ["simplex", "softmax"])
-def test_projected_weights_sum_to_one_over_the_keys_that_are_kept(projection: str) -> None:
+def test_projected_weights_sum_to_one_over_unmasked_keys(projection: str) -> None:
     operator = randomised(
         make_operator(fourier(projection=projection, operator_order="phi_w"), 2, 5)
     )
@@ -180,14 +180,14 @@ def test_projected_weights_sum_to_one_over_the_keys_that_are_kept(projection: st
 
 
 @pytest.mark.parametrize("settings", FAMILY, ids=name_of)
-def test_output_is_the_weights_times_the_values(settings: dict[str, Any]) -> None:
+def test_output_is_weights_times_values(settings: dict[str, Any]) -> None:
     operator = randomised(make_operator(fourier(**settings), 4, 5))
     scores, values = torch.randn(2, 4, 5, 5).double(), torch.randn(2, 4, 5, 6).double()
     torch.testing.assert_close(operator(scores, values), operator.weights(scores) @ values)
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_gradients_are_those_of_finite_differences(order: str) -> None:
+def test_gradients_match_finite_differences(order: str) -> None:
     operator = randomised(make_operator(fourier(operator_order=order, rank=2), 2, 3))
     scores = torch.randn(1, 2, 3, 3).double().requires_grad_()
     values = torch.randn(1, 2, 3, 2).double().requires_grad_()
@@ -221,7 +221,7 @@ def test_dropout_drops_weights_and_keeps_their_mean() -> None:
     torch.testing.assert_close(drawn[~dropped], (2 * weights).expand_as(drawn)[~dropped])
 
 
-def test_heads_in_parts_are_their_own_operators_and_softmax() -> None:
+def test_head_parts_match_separate_operators_and_softmax() -> None:
     config = fourier(heads=[0, 2, 3], grid_size_per_head=[1, 2, 1], rank_per_head=[2, 4, 2])
     parts = randomised(make_operator(config, 4, 5))
     assert isinstance(parts, HeadParts)
@@ -239,7 +239,7 @@ def test_heads_in_parts_are_their_own_operators_and_softmax() -> None:
 @pytest.mark.parametrize(
     ("rank", "heads", "tokens"), [(1, 1, 2), (2, 1, 2), ("full", 1, 2), (17, 3, 17), (1, 3, 17)]
 )
-def test_edges_of_rank_heads_and_tokens_work(rank: int | str, heads: int, tokens: int) -> None:
+def test_extreme_ranks_heads_and_tokens_work(rank: int | str, heads: int, tokens: int) -> None:
     operator = make_operator(fourier(rank=rank, grid_size=1), heads, tokens)
     out = operator(torch.randn(2, heads, tokens, tokens), torch.randn(2, heads, tokens, 4))
     assert out.shape == (2, heads, tokens, 4)
@@ -248,7 +248,7 @@ def test_edges_of_rank_heads_and_tokens_work(rank: int | str, heads: int, tokens
 
 @pytest.mark.parametrize("base", BASE_ACTIVATIONS)
 @pytest.mark.parametrize("order", [*ORDERS, "full"])
-def test_fan_in_start_gives_weights_of_variance_one_over_n(order: str, base: str) -> None:
+def test_fan_in_gives_weights_of_variance_one_over_n(order: str, base: str) -> None:
     settings = {"rank": "full"} if order == "full" else {"operator_order": order, "rank": 12}
     settings["base_activation"] = base
     operator = make_operator(fourier(**settings), 1, 100, torch.Generator().manual_seed(0))
@@ -258,7 +258,7 @@ def test_fan_in_start_gives_weights_of_variance_one_over_n(order: str, base: str
     assert 0.6 < weights.std().item() * 10 < 1.5
 
 
-def test_under_autocast_the_activation_stays_in_float32() -> None:
+def test_activation_stays_in_float32_under_autocast() -> None:
     operator = make_operator(fourier(grid_size=11), 2, 5)
     scores, values = torch.randn(2, 2, 5, 5) * 10, torch.randn(2, 2, 5, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -277,14 +277,14 @@ def test_under_autocast_the_activation_stays_in_float32() -> None:
         ({"basis": "softmax", "rank": 3}, "attention.rank: does not exist for attention.basis: softmax"),
         ({"basis": "fourier", "omega0": 3}, "attention.omega0: does not exist for attention.basis: fourier"),
         ({"basis": "fourier", "ranks": 3}, "attention.ranks: unknown key. did you mean 'rank'"),
-        ({"basis": "fourier", "rank": "full", "operator_order": "phi_w"}, "attention.rank: needs a rank"),
+        ({"basis": "fourier", "rank": "full", "operator_order": "phi_w"}, "attention.rank = 'full': must be a number for operator_order"),
         ({"basis": "fourier", "projection": "condat"}, "attention.projection = 'condat'"),
         ({"basis": "fourier", "output_scale": 2}, "attention.output_scale = 2"),
         ({"basis": "fourier", "blocks": []}, "attention.blocks = (): must name at least one"),
         ({"basis": "fourier", "heads": [1, 1]}, "attention.heads = (1, 1): must be ascending"),
         ({"basis": "fourier", "rank_per_block": [2, 0]}, "attention.rank_per_block = 0: must be at least 1"),
         ({"basis": "fourier", "grid_size_per_head": [1, "a"]}, "attention.grid_size_per_head = 'a'"),
-        ({"basis": "fourier", "rank": 2, "rank_per_block": [2, 4]}, "stands beside rank; keep one"),
+        ({"basis": "fourier", "rank": 2, "rank_per_block": [2, 4]}, "sets the same as rank; keep one"),
         ({"basis": "fourier", "rank_per_block": [2], "block_sharing": "universal"}, "attention.block_sharing = 'universal': must be blockwise"),
         ({"basis": "fourier", "rank_per_head": [2], "head_sharing": "shared"}, "attention.head_sharing = 'shared': must be per_head"),
     ],
@@ -307,7 +307,7 @@ def test_wrong_settings_are_refused_at_construction(
     ],
     ids=str,
 )  # fmt: skip
-def test_configuration_made_by_hand_is_checked_like_a_file(settings: dict[str, Any]) -> None:
+def test_configuration_from_python_is_checked_like_a_file(settings: dict[str, Any]) -> None:
     (key,) = settings
     with pytest.raises(SettingError, match=key):
         AttentionConfig(basis="fourier", **settings)
@@ -318,7 +318,11 @@ def test_configuration_made_by_hand_is_checked_like_a_file(settings: dict[str, A
     [
         ({"head_sharing": "grouped", "head_groups": 2}, 3, "does not divide the 3 heads"),
         ({"rank": 6}, 3, "attention.rank = 6 is above the 5 tokens"),
-        ({"heads": [0, 3]}, 3, "attention.heads: there is no 3; the 3 heads count from 0"),
+        (
+            {"heads": [0, 3]},
+            3,
+            "attention.heads: 3 does not exist; the 3 heads are numbered from 0",
+        ),
         ({"grid_size_per_head": [1, 2]}, 3, "grid_size_per_head has 2 values for 3 KArAt heads"),
     ],
 )
@@ -344,6 +348,8 @@ def test_blocks_are_chosen_by_third_or_by_number(blocks: Any, depth: int, chosen
     assert AttentionConfig(basis="fourier", blocks=blocks).chosen_blocks(depth) == chosen
 
 
-def test_a_block_that_is_not_there_is_refused() -> None:
-    with pytest.raises(CombinationError, match="there is no 4; the 4 blocks count from 0"):
+def test_block_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(
+        CombinationError, match="4 does not exist; the 4 blocks are numbered from 0"
+    ):
         AttentionConfig(basis="fourier", blocks=(1, 4)).chosen_blocks(4)

@@ -198,12 +198,12 @@ def test_dropout_of_the_host_still_applies() -> None:
 
 
 def test_named_kernel_is_refused_where_weights_are_needed() -> None:
-    with pytest.raises(KernelError, match=r"kernel recompute: never forms attention weights"):
+    with pytest.raises(KernelError, match=r"kernel recompute: does not form attention weights"):
         convert(swin(), {**FOURIER, "kernel": "recompute"})
     model = convert(vit(), {**FOURIER, "kernel": "recompute"})
     attention = model.blocks[0].attn
     tokens = torch.randn(1, attention.operator.num_tokens, TINY["embed_dim"])
-    with pytest.raises(KernelError, match=r"for a mask, a bias or dropout; reference can do this"):
+    with pytest.raises(KernelError, match=r"which a mask, a bias or dropout needs; use reference"):
         attention(tokens, is_causal=True)
 
 
@@ -343,7 +343,7 @@ def test_every_timm_name_is_a_host_or_listed_as_unsupported() -> None:
         (vit, {"grid_size": 0}, "attention.grid_size = 0: must be at least 1"),
         (vit, {"rank": 18}, "attention.rank = 18 is above the 17 tokens of this model; rank: full"),
         (vit, {"head_sharing": "grouped", "head_groups": 2}, "head_groups = 2 does not divide the 3 heads"),
-        (vit, {"blocks": [3]}, "attention.blocks: there is no 3; the 3 blocks count from 0"),
+        (vit, {"blocks": [3]}, "attention.blocks: 3 does not exist; the 3 blocks are numbered from 0"),
         (vit, {"rank_per_block": [2, 2]}, "attention.rank_per_block has 2 values for 3 KArAt blocks"),
         (convit, {"blocks": [0]}, "attention.blocks: 0 is a gated layer; it needs gated_blocks: true"),
         (convit, {"gated_blocks": True, "block_sharing": "universal"}, "cannot serve 16 tokens (blocks.0.attn) and 17 (blocks.2.attn)"),

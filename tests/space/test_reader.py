@@ -294,8 +294,8 @@ def test_generic_text_is_labelled_with_its_key(
     ("ranges", "message"),
     [
         ("attention.rank: {low: 2, high: 9}", "attention.rank = 9 in fourier grid_size=1: attention.rank = 9 is above the 5 tokens"),
-        ("attention.rank: {values: [2, full]}\n  attention.operator_order: {values: [w_phi, phi_w]}", "needs a rank for operator_order: phi_w"),
-        ("attention.rank: {values: [2, 4]}\n  attention.blocks: {values: [all, late]}", "no block of the 1 lies there"),
+        ("attention.rank: {values: [2, full]}\n  attention.operator_order: {values: [w_phi, phi_w]}", "must be a number for operator_order: phi_w"),
+        ("attention.rank: {values: [2, 4]}\n  attention.blocks: {values: [all, late]}", "contains none of the 1 blocks"),
     ],
 )  # fmt: skip
 def test_range_with_an_end_or_a_pair_that_cannot_run_is_refused(

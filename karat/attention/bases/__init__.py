@@ -1,7 +1,8 @@
-"""Basis function families: one file each, found by `BASES`.
+"""Families of basis functions: one file each, registered in `BASES` by file name.
 
 Shapes: P operators, R outputs, M inputs, L rows of scores (all batches, heads and queries of an
-operator; last, so that work on features runs over long contiguous memory), F features.
+operator), F features. L is the last dimension, so that element-wise operations on features run over
+long contiguous memory.
 """
 
 from __future__ import annotations
@@ -22,14 +23,13 @@ __all__ = ["BASES", "Basis", "LinearBasis", "UnitBasis"]
 
 
 class Basis(abc.ABC):
-    """A family of one-variable functions φ, one for each output r and input m of an operator.
+    """A family of functions φ of one variable, one for each output r and input m of an operator.
 
-    A basis is a frozen dataclass whose fields are its settings; it holds no tensors. The
-    operator (`karat.attention.operator`) owns the coefficients, asks `coefficient_shapes` for their
-    shapes, `initialise` for their start, and calls `row_sum` in every forward pass, with scores
-    of at least float32. Most families are one of two kinds: `LinearBasis`, a weighted sum of
-    features that all units share, or `UnitBasis`, where each unit's coefficients shape its
-    function.
+    A basis is a frozen dataclass whose fields are its settings; it holds no tensors. The units
+    (`karat.attention.units`) own the coefficients: they get their shapes from `coefficient_shapes`
+    and initial values from `initialise`, and call `row_sum` in every forward pass, with scores of
+    at least float32. Most families are one of two kinds: `LinearBasis`, a weighted sum of features
+    that all units share, or `UnitBasis`, in which the coefficients are inside the function.
     """
 
     @abc.abstractmethod
@@ -38,7 +38,7 @@ class Basis(abc.ABC):
 
     @abc.abstractmethod
     def flops_per_unit(self) -> int:
-        """Operations of one unit for one score: as the paper counts them, where it does."""
+        """Operations of one unit for one score, counted as in the paper if it counts this basis."""
 
     @abc.abstractmethod
     def initialise(
@@ -49,9 +49,9 @@ class Basis(abc.ABC):
         Args:
             name: a key of `coefficient_shapes`.
             out: shape (P, R, M, *shape of one unit).
-            start: `paper`, the start that the paper states, or `fan_in`, which scales it so
-                that a sum over M inputs drawn from N(0, 1) starts with variance about 1.
-            generator: where random numbers come from.
+            start: `paper`, as the paper states, or `fan_in`, scaled so that a sum over M inputs
+                drawn from N(0, 1) has variance about 1.
+            generator: random generator.
         """
 
     @abc.abstractmethod
@@ -70,19 +70,19 @@ class Basis(abc.ABC):
         Args:
             scores_PML: scaled scores, float32 or float64.
             coefficients: as named by `coefficient_shapes`, each (P, R, M, ...).
-            keep_PML: 1 where an input counts and 0 where it is masked, broadcast; None keeps all.
+            keep_PML: 1 for inputs that count and 0 for masked ones, broadcast; None keeps all.
 
         Returns:
             Tensor of shape (P, R, L).
         """
 
     def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
-        """The coefficients that give exactly the same functions in a finer basis of this family.
+        """The coefficients of exactly the same functions in a finer basis of this family.
 
-        A family with a grid may mean: on its grid; then its docstring says so.
+        A family with a grid may be exact only on the grid; then its docstring says so.
 
         Raises:
-            CombinationError: `finer` does not hold these functions.
+            CombinationError: `finer` does not contain these functions.
         """
         if finer == self:
             return dict(coefficients)
@@ -94,7 +94,7 @@ class Basis(abc.ABC):
 class LinearBasis(Basis):
     """A basis whose units are weighted sums of F features: `φ_rm(x) = sum_f c_rmf feature_f(x)`.
 
-    The coefficients, side by side in the order of `coefficient_shapes`, are the F weights.
+    The coefficients, concatenated in the order of `coefficient_shapes`, are the F weights.
     """
 
     @abc.abstractmethod
@@ -102,16 +102,16 @@ class LinearBasis(Basis):
         """Every feature of every score, shape (P, F, M, L)."""
 
     def write_features(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
-        """`features` into memory that is there; a family may do it with fewer passes."""
+        """`features` into existing memory; a family may implement it with fewer passes."""
         out_PFML.copy_(self.features(scores_PML))
 
     def slope_weights(self, weights_PRFM: Tensor) -> Tensor | None:
-        """Weights with which the same features give φ'; None where φ' is no sum of them."""
+        """Weights with which the same features sum to φ'; None if φ' is not such a sum."""
         return None
 
     @property
     def has_closed_slopes(self) -> bool:
-        """Whether `slope_weights` gives weights."""
+        """Whether φ' is a sum of the same features, that is, `slope_weights` is implemented."""
         return type(self).slope_weights is not LinearBasis.slope_weights
 
     def scaled(self, coefficients: Mapping[str, Tensor], scale_PRM: Tensor) -> dict[str, Tensor]:
@@ -131,7 +131,7 @@ class LinearBasis(Basis):
 
 
 class UnitBasis(Basis):
-    """A basis whose coefficients enter the function itself, so that each unit is evaluated."""
+    """A basis whose coefficients are inside the function, so that every unit must be evaluated."""
 
     @abc.abstractmethod
     def units(self, scores_P1ML: Tensor, coefficients: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A wavelet's mother function for autograd, with the family's own slope."""
+"""The mother function of a wavelet for autograd, with a backward pass in closed form."""
 
 from typing import Any, Protocol
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Mother(Protocol):
-    """What of a wavelet family is needed here."""
+    """The part of a wavelet family that is needed here."""
 
     def psi(self, t: Tensor) -> Tensor:
         """The mother function."""
@@ -17,7 +17,7 @@ class Mother(Protocol):
 
 
 class Psi(torch.autograd.Function):
-    """ψ with the family's own slope: it keeps x~ for the backward pass, and no step on the way."""
+    """ψ with its derivative in closed form: only x~ is kept for the backward pass."""
 
     generate_vmap_rule = True
 

@@ -1,4 +1,4 @@
-"""What the wavelet families share: `φ(x) = weight ψ(x~)` with `x~ = (x - tau) / s`.
+"""The base class of the wavelet families: `φ(x) = weight ψ(x~)` with `x~ = (x - tau) / s`.
 
 Shapes as in `karat.attention.bases`.
 """
@@ -22,24 +22,24 @@ SMALLEST_SCALE = 0.01
 
 
 class Wavelet(UnitBasis):
-    """A family of shifted and stretched copies of one mother function ψ.
+    """A family of shifted and scaled copies of one mother function ψ.
 
-    Coefficients of a unit, each of shape (): `w`, its height; `tau`, its place; `s`, its width.
-    Start `paper`: w ~ N(0, 1), tau = 0, s = 1; tau and s are learned (arXiv 2503.10632, Table 6).
-    Departures: s below 0.01 counts as 0.01, since the paper divides by s, whatever it becomes;
-    start `fan_in` divides w by the root of M E[φ(x)²], x ~ N(0, 1).
+    Coefficients of a unit, each of shape (): height `w`, position `tau` and width `s`. Initially
+    (`init: paper`) w ~ N(0, 1), tau = 0, s = 1; tau and s are learned (arXiv 2503.10632, Table 6).
+    Departures: s below 0.01 counts as 0.01, since the paper divides by s without a bound;
+    `init: fan_in` divides w by the root of M E[φ(x)²], x ~ N(0, 1).
     """
 
     @abc.abstractmethod
     def psi(self, t: Tensor) -> Tensor:
-        """The mother function, up to a constant that `weights` holds."""
+        """The mother function, up to a constant factor that is in `weights`."""
 
     @abc.abstractmethod
     def slope(self, t: Tensor) -> Tensor:
         """The derivative of `psi`, in operations that can be differentiated again."""
 
     def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:
-        """What each unit multiplies ψ by, shape (P, R, M)."""
+        """The factor of ψ in each unit, shape (P, R, M)."""
         return coefficients["w"]
 
     def coefficient_shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -62,11 +62,11 @@ class Wavelet(UnitBasis):
         return {**coefficients, "w": coefficients["w"] * scale_PRM}
 
     def units(self, scores_P1ML: Tensor, coefficients: Mapping[str, Tensor]) -> Tensor:
-        # The difference first: it is exact near tau, where a narrow unit needs it.
+        # Subtract before scaling: near tau, where a narrow unit varies most, x - tau is exact.
         shifted_PRML = scores_P1ML - coefficients["tau"].unsqueeze(-1)
         t_PRML = shifted_PRML * (1.0 / clamped(coefficients["s"])).unsqueeze(-1)
         from karat.attention.bases._psi import (
-            Psi,  # its base class brings torch, which takes seconds
+            Psi,  # its base class loads torch, which a check of settings must not do
         )
 
         psi_PRML: Tensor = Psi.apply(t_PRML, self)

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 class BSpline(LinearBasis):
     """`φ(x) = sum_{i<G+k} c_i B_i(x)`, B-splines of degree k on a uniform grid, with c_i per unit.
 
-    The grid has G intervals on [-extent, extent] and goes on for k more on either side, as in
-    KAN; outside it φ is 0. Coefficients of a unit: `c`, shape (G + k,). Source: arXiv
-    2503.10632, Table 6, and KAN, arXiv 2404.19756, Section 2.4. Start `paper`: KAN's,
-    c_i ~ N(0, 0.1²). Departures: the grid does not follow the inputs; start `fan_in` draws
-    N(0, 1/(M sum_i E[B_i(x)²])), x ~ N(0, 1).
+    The grid has G intervals on [-extent, extent] and k more on either side, as in KAN; outside the
+    grid φ is 0. Coefficients of a unit: `c`, shape (G + k,). Source: arXiv 2503.10632, Table 6,
+    and KAN, arXiv 2404.19756, Section 2.4. `init: paper` is KAN's, c_i ~ N(0, 0.1²). Departures:
+    the grid is not adapted to the inputs; `init: fan_in` draws N(0, 1/(M sum_i E[B_i(x)²])),
+    x ~ N(0, 1).
 
-    `refined` is exact on [-extent, extent]. Outside, where the k more intervals get narrower
-    with the grid, so do the tails of φ.
+    `refined` is exact on [-extent, extent]. The k intervals outside are narrower in a finer grid,
+    and so are the tails of φ there.
 
     Args:
         grid_size: G, the number of intervals, at least 1.
         degree: k, at least 0.
-        extent: half the grid's width, above 0.
+        extent: half the width of the grid, above 0.
     """
 
     grid_size: int = 5
@@ -59,12 +59,12 @@ class BSpline(LinearBasis):
 
     def features(self, scores_PML: Tensor) -> Tensor:
         size, degree = self.grid_size, self.degree
-        # In intervals from the middle: numbers of cells are exact, and so is the place in a cell.
+        # Positions in intervals from the middle: cell numbers and positions in a cell are exact.
         place_PML = scores_PML / (2 * self.extent) * size
         cell_PML = (place_PML.detach() + size / 2).floor()
         pieces_PKML = self._pieces(place_PML - (cell_PML - size / 2))
-        # In cell c these are the features c ... c + k; those that do not exist land in a margin of
-        # one on either side, which is cut off.
+        # The k + 1 pieces in cell c belong to the features c ... c + k. Features outside the grid
+        # go into one extra feature on either side, which is cut off at the end.
         steps_K11 = torch.arange(degree + 1, device=scores_PML.device).reshape(-1, 1, 1)
         numbers_PKML = (cell_PML.long().unsqueeze(1) + steps_K11).clamp_(-1, size + degree)
         operators, inputs, rows = scores_PML.shape
@@ -73,11 +73,11 @@ class BSpline(LinearBasis):
         return wide_PFML[:, 1:-1]
 
     def _pieces(self, t: Tensor) -> Tensor:
-        """The degree + 1 B-splines that are not 0 at place t, between 0 and 1, of a cell.
+        """The degree + 1 B-splines that are not 0 at position t (0 to 1) in a cell.
 
-        By de Boor's recursion (de Boor 1972), a sum of terms of one sign: no cancellation.
+        De Boor's recursion (de Boor 1972) sums terms of one sign, so there is no cancellation.
         """
-        pieces = [0 * t + 1]  # for degree 0: a gradient of 0, not none
+        pieces = [0 * t + 1]  # depends on t, so that degree 0 has a gradient (0)
         for d in range(1, self.degree + 1):
             lower = [piece / d for piece in pieces]
             down = [(r + 1 - t) * piece for r, piece in enumerate(lower)]
@@ -96,10 +96,10 @@ class BSpline(LinearBasis):
         return {"c": (c.double() @ matrix.to(c.device)).to(c.dtype)}
 
     def _two_scale(self, parts: int) -> Tensor:
-        """Each B-spline of this grid as a sum of those on a grid with `parts` times its intervals.
+        """Each B-spline of this grid as a sum of B-splines on a grid with `parts` times intervals.
 
-        `N(u) = parts^-k sum_j p_j N(parts u - j)`, p_j the coefficients of
-        `(1 + z + ... + z^(parts-1))^(k+1)`. Those that lie outside [-extent, extent] are left out.
+        `N(u) = parts^-k sum_j p_j N(parts u - j)`, where p_j are the coefficients of
+        `(1 + z + ... + z^(parts-1))^(k+1)`. B-splines outside [-extent, extent] are left out.
         """
         degree = self.degree
         mask = [1]

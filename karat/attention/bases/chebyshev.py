@@ -21,8 +21,8 @@ class Chebyshev(LinearBasis):
     """`φ(x) = sum_{k=0..n} c_k T_k(tanh x)`, Chebyshev polynomials, with c_k per unit.
 
     Coefficients of a unit: `c`, shape (n + 1,). Not in the KArAt paper (arXiv 2503.10632);
-    source: ChebyKAN, arXiv 2405.07200. Start `paper`: c_k ~ N(0, 1), like the KArAt paper's
-    others. Departure: start `fan_in` draws N(0, 1/(M sum_k E[T_k(tanh x)²])), x ~ N(0, 1).
+    source: ChebyKAN, arXiv 2405.07200. `init: paper` draws c_k ~ N(0, 1), as the KArAt paper for
+    its bases. Departure: `init: fan_in` draws N(0, 1/(M sum_k E[T_k(tanh x)²])), x ~ N(0, 1).
 
     Args:
         degree: n, at least 1.

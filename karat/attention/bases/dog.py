@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 class DerivativeOfGaussian(Wavelet):
     """`φ(x) = -w d/dx exp(-x~²/2)`, `x~ = (x - tau)/s`, with w, tau, s per unit.
 
-    The derivative is by x, as the paper writes it, so `φ(x) = w x~/s exp(-x~²/2)`; Wav-KAN's
-    code (arXiv 2405.12832) has `-w x~ exp(-x~²/2)`. Source: arXiv 2503.10632, Table 6. Start
-    and departures: see `Wavelet`.
+    The derivative is with respect to x, as in the paper, so `φ(x) = w x~/s exp(-x~²/2)`; Wav-KAN's
+    code (arXiv 2405.12832) has `-w x~ exp(-x~²/2)`. Source: arXiv 2503.10632, Table 6.
+    Initialisation and departures: see `Wavelet`.
     """
 
     def flops_per_unit(self) -> int:
-        """7 multiply-adds and calls: x~ 2, bell 3, product, sum."""
+        """7 multiply-adds and function calls: x~ 2, Gaussian 3, product, sum."""
         return 7
 
     def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:

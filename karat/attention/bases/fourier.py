@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Fourier(LinearBasis):
     """`φ(x) = sum_{k=1..G} a_k cos kx + b_k sin kx`, with a_k (`cos`) and b_k (`sin`) per unit.
 
-    Source: arXiv 2503.10632, Table 6. Start `paper`: a_k, b_k ~ N(0, 1). Departure: start
-    `fan_in` draws N(0, 1/(M G)); with the paper's, a row sum over 197 keys at G = 3 starts
-    with a standard deviation of 24.
+    Source: arXiv 2503.10632, Table 6. `init: paper` draws a_k, b_k ~ N(0, 1). Departure:
+    `init: fan_in` draws N(0, 1/(M G)). With the paper's, a row sum over 197 keys at G = 3 has an
+    initial standard deviation of 24.
 
     Args:
         grid_size: G, the number of frequencies, at least 1.
@@ -37,7 +37,7 @@ class Fourier(LinearBasis):
         return {"cos": (self.grid_size,), "sin": (self.grid_size,)}
 
     def flops_per_unit(self) -> int:
-        """3 G + 1: arXiv 2503.10632, from its table of FLOPs."""
+        """3 G + 1, from the table of FLOPs in arXiv 2503.10632."""
         return 3 * self.grid_size + 1
 
     def initialise(
@@ -49,7 +49,8 @@ class Fourier(LinearBasis):
 
     def features(self, scores_PML: Tensor) -> Tensor:
         cosines, sines = [scores_PML.cos()], [scores_PML.sin()]
-        for _ in range(self.grid_size - 1):  # angle addition: no further transcendental calls
+        # Angle addition: one sine and cosine per score, whatever the number of frequencies.
+        for _ in range(self.grid_size - 1):
             c, s = cosines[-1], sines[-1]
             cosines.append(c * cosines[0] - s * sines[0])
             sines.append(s * cosines[0] + c * sines[0])
@@ -60,7 +61,8 @@ class Fourier(LinearBasis):
         torch.cos(scores_PML, out=cosines[0])
         torch.sin(scores_PML, out=sines[0])
         minus_one = scores_PML.new_tensor(-1.0)
-        for k in range(2, self.grid_size + 1):  # from about k/2: errors grow with log k
+        # From two frequencies of about k/2, so that rounding errors grow with log k and not with k.
+        for k in range(2, self.grid_size + 1):
             low, high = k // 2 - 1, k - k // 2 - 1
             if low == high:
                 torch.addcmul(0 * minus_one, sines[low], cosines[low], value=2, out=sines[k - 1])

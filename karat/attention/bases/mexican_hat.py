@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class MexicanHat(Wavelet):
     """`φ(x) = 2w/(√3 π^¼) (x~² - 1) exp(-x~²/2)`, `x~ = (x - tau)/s`, with w, tau, s per unit.
 
-    Source: arXiv 2503.10632, Table 6; its project page has `1 - x~²`, a sign that w absorbs.
-    Start and departures: see `Wavelet`.
+    Source: arXiv 2503.10632, Table 6. Its project page has `1 - x~²`, the same up to the sign of w.
+    Initialisation and departures: see `Wavelet`.
     """
 
     def flops_per_unit(self) -> int:
-        """8 multiply-adds and calls: x~ 2, square, bell 2, - 1, product, sum."""
+        """8 multiply-adds and function calls: x~ 2, square, Gaussian 2, - 1, product, sum."""
         return 8
 
     def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:

@@ -18,17 +18,17 @@ class Meyer(Wavelet):
 
     `m(t) = 1` up to 1/2, `cos(π/2 ν(2t - 1))` up to 1 and 0 after it;
     `ν(x) = x⁴(35 - 84x + 70x² - 20x³)` on [0, 1], 0 below and 1 above.
-    Source: arXiv 2503.10632, Table 6. Start and further departures: see `Wavelet`. Departure:
-    ν takes `|x~|` where the paper has x~, since it is defined on [0, 1] only. Wav-KAN's code
-    (arXiv 2405.12832) has `m(|x~|)`, which differs for `|x~|` between 1/2 and 1.
+    Source: arXiv 2503.10632, Table 6. Departure: the argument of ν is `|x~|` instead of the paper's
+    x~, since ν is defined on [0, 1] only. Wav-KAN's code (arXiv 2405.12832) has `m(|x~|)`, which
+    differs for `|x~|` between 1/2 and 1. Initialisation and further departures: see `Wavelet`.
     """
 
     def flops_per_unit(self) -> int:
-        """26 multiply-adds and calls: x~ 2, edges 3 + 3, ν 6 twice, sines 4, product, sum."""
+        """26 multiply-adds and function calls: x~ 2, edges 3 + 3, ν 6 twice, sines 4, product, sum."""
         return 26
 
-    # With 1 - ν(x) = ν(1 - x) all of it is measured from the edge |x~| = 1 inwards: the cosine
-    # becomes a sine, and the value is exactly 0 from the edge on.
+    # By 1 - ν(x) = ν(1 - x), everything is expressed in the distance to the edge |x~| = 1: the
+    # cosine becomes a sine, and the value is exactly 0 at the edge and outside.
 
     def psi(self, t: Tensor) -> Tensor:
         inwards = _inwards(t)

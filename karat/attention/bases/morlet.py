@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class Morlet(Wavelet):
     """`φ(x) = w cos(omega0 x~) exp(-x~²/2)`, `x~ = (x - tau)/s`, with w, tau, s per unit.
 
-    Source: arXiv 2503.10632, Table 6. Start and departures: see `Wavelet`.
+    Source: arXiv 2503.10632, Table 6. Initialisation and departures: see `Wavelet`.
 
     Args:
-        omega0: the frequency of the wave under the bell, above 0; the paper's is 5.
+        omega0: frequency of the wave under the Gaussian, above 0; 5 in the paper.
     """
 
     omega0: float = 5.0
@@ -28,7 +28,7 @@ class Morlet(Wavelet):
         above("omega0", self.omega0, 0)
 
     def flops_per_unit(self) -> int:
-        """9 multiply-adds and calls: x~ 2, bell 3, wave 2, product, sum."""
+        """9 multiply-adds and function calls: x~ 2, Gaussian 3, wave 2, product, sum."""
         return 9
 
     def psi(self, t: Tensor) -> Tensor:

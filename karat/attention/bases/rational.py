@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-TOO_HIGH = 26  # 30^25 is the last that float32 can hold with a sum of such terms
+TOO_HIGH = 26  # for scores up to 30: 30^26 overflows float32 once several such terms are added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +25,10 @@ class Rational(UnitBasis):
     """`φ(x) = (a_0 + ... + a_m x^m) / (1 + |b_1 x + ... + b_n x^n|)` with a_j, b_j per unit.
 
     Coefficients of a unit: `a`, shape (m + 1,), and `b`, shape (n,). Source: arXiv 2503.10632,
-    Table 6, run there with (m, n) = (5, 4). Start `paper`: a_j, b_j ~ N(0, 1). Departure: start
-    `fan_in` draws b_j ~ N(0, 1/(n (2j-1)!!)), so that the denominator's polynomial has variance
-    1 on x ~ N(0, 1), and a_j ~ N(0, c/(M (2j-1)!!)) with c such that a row sum has, too.
+    Table 6, with (m, n) = (5, 4) in its experiments. `init: paper` draws a_j, b_j ~ N(0, 1).
+    Departure: `init: fan_in` draws b_j ~ N(0, 1/(n (2j-1)!!)), so that the polynomial in the
+    denominator has variance 1 for x ~ N(0, 1), and a_j ~ N(0, c/(M (2j-1)!!)), with c such that a
+    row sum has variance 1 too.
 
     Args:
         numerator_degree: m, from 0 to 25.
@@ -47,7 +48,7 @@ class Rational(UnitBasis):
         return {"a": (self.numerator_degree + 1,), "b": (self.denominator_degree,)}
 
     def flops_per_unit(self) -> int:
-        """m + n + 4 multiply-adds and calls: two polynomials, |.|, + 1, quotient, sum."""
+        """m + n + 4 multiply-adds and function calls: two polynomials, |.|, + 1, quotient, sum."""
         return self.numerator_degree + self.denominator_degree + 4
 
     def initialise(
@@ -65,7 +66,11 @@ class Rational(UnitBasis):
         out.mul_(torch.tensor(stds, dtype=out.dtype, device=out.device))
 
     def _terms(self, x: Tensor) -> Tensor:
-        """`x^j / sqrt((2j-1)!!)` over the denominator's root mean square inverse, each j a row."""
+        """`x^j / sqrt((2j-1)!!)` times the root mean square of 1/denominator; one row for each j.
+
+        For a given x the denominator is 1 + |z| times a standard deviation, with z ~ N(0, 1), since
+        its coefficients are drawn from a normal distribution; the mean is over z.
+        """
         m, n = self.numerator_degree, self.denominator_degree
         powers = torch.stack([x**j * _root(j) for j in range(max(m, n) + 1)])
         variance = powers[1 : n + 1].square().mean(0)
@@ -84,8 +89,8 @@ class Rational(UnitBasis):
         powers = [torch.ones_like(x_PML), x_PML]
         while len(powers) <= max(self.numerator_degree, self.denominator_degree):
             powers.append(powers[-1] * x_PML)
-        # Small matrix products over the powers: Horner's rule would pass over all units m + n
-        # times, and again in the backward pass, for the same rounding error.
+        # Matrix products over the powers of x. Horner's rule would need m + n passes over all
+        # units, and as many in the backward pass, with the same rounding error.
         powers_PMKL = torch.stack(powers, dim=2)
         a_PMRK, b_PMRK = (coefficients[name].transpose(1, 2) for name in ("a", "b"))
         numerator_PMRL = a_PMRK @ powers_PMKL[:, :, : self.numerator_degree + 1]
@@ -105,5 +110,5 @@ class Rational(UnitBasis):
 
 
 def _root(j: int) -> float:
-    """`1/sqrt((2j-1)!!)`, which makes `x^j` of mean square 1 on N(0, 1)."""
+    """`1/sqrt((2j-1)!!)`; times this, `x^j` has mean square 1 for x ~ N(0, 1)."""
     return 1.0 / math.sqrt(math.prod(range(1, 2 * j, 2)))

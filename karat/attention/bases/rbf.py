@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RadialBasis(LinearBasis):
-    """`φ(x) = sum_{i<G} c_i exp(-((x - μ_i)/h)²)`, Gaussian bells on a grid, with c_i per unit.
+    """`φ(x) = sum_{i<G} c_i exp(-((x - μ_i)/h)²)`, Gaussians on a grid, with c_i per unit.
 
     The centres μ_i are uniform on [-extent, extent] and h is their distance; for G = 1 the
     centre is 0 and h = extent. Coefficients of a unit: `c`, shape (G,). Not in the KArAt paper
-    (arXiv 2503.10632); source: FastKAN, arXiv 2405.06721. Start `paper`: c_i ~ N(0, 1), like
-    the KArAt paper's others. Departures: scores are not layer-normed first; start `fan_in` draws
-    N(0, 1/(M sum_i E[bell_i(x)²])), x ~ N(0, 1).
+    (arXiv 2503.10632); source: FastKAN, arXiv 2405.06721. `init: paper` draws c_i ~ N(0, 1), as the
+    KArAt paper for its bases. Departures: no layer norm of the scores; `init: fan_in` draws
+    N(0, 1/(M sum_i E[g_i(x)²])) with g_i the Gaussians, x ~ N(0, 1).
 
     Args:
-        grid_size: G, the number of bells, at least 1.
-        extent: half the distance of the outer centres, above 0.
+        grid_size: G, the number of Gaussians, at least 1.
+        extent: half the distance between the outer centres, above 0.
     """
 
     grid_size: int = 8
@@ -52,7 +52,7 @@ class RadialBasis(LinearBasis):
         out.normal_(0.0, std, generator=generator)
 
     def features(self, scores_PML: Tensor) -> Tensor:
-        # In distances from the middle, where the centres are exact.
+        # In units of h from the middle, in which the centres are exact (halves or integers).
         per_extent = (self.grid_size - 1) / 2 or 1.0
         places_PML = scores_PML / self.extent * per_extent
         numbers = torch.arange(self.grid_size, dtype=places_PML.dtype, device=places_PML.device)

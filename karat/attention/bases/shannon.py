@@ -22,20 +22,20 @@ EDGE = 3 * math.pi
 class Shannon(Wavelet):
     """`φ(x) = w sin(x~)/x~ hamming`, `x~ = (x - tau)/s`, with w, tau, s per unit.
 
-    Source: arXiv 2503.10632, Table 6, which has a "symmetric Hamming window" and neither its
-    argument nor its width. Start and further departures: see `Wavelet`. Departure: the window
-    is one of two.
+    Source: arXiv 2503.10632, Table 6, which has a "symmetric Hamming window" but states neither its
+    argument nor its width. Departure: two windows to choose from. Initialisation and further
+    departures: see `Wavelet`.
 
     Args:
-        window: `score`, `0.54 + 0.46 cos(π x~/T)` for `|x~| <= T` and 0 beyond it, with T = 3π, a
-            zero of the sine, so that φ is continuous; `inputs`, the window over the M inputs of a
-            row, by place and not by score, as in Wav-KAN's code (arXiv 2405.12832).
+        window: `score`, `0.54 + 0.46 cos(π x~/T)` for `|x~| <= T` and 0 outside, with T = 3π, a
+            zero of the sine, so that φ is continuous; `inputs`, a window over the positions of the
+            M inputs in a row, not over scores, as in Wav-KAN's code (arXiv 2405.12832).
     """
 
     window: Literal["score", "inputs"] = "score"
 
     def flops_per_unit(self) -> int:
-        """5 multiply-adds and calls: x~ 2, sine, quotient, sum; `score` 5 more: its window."""
+        """5 multiply-adds and function calls: x~ 2, sine, quotient, sum; 5 more for `score`."""
         return 5 if self.window == "inputs" else 10
 
     def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:
@@ -69,9 +69,9 @@ def _sinc(t: Tensor) -> Tensor:
 
 
 def _sinc_slope(t: Tensor, sinc: Tensor) -> Tensor:
-    """The derivative of `sin(t)/t`: near 0, where it is a difference of equal numbers, by its series.
+    """The derivative of `sin(t)/t`; near 0, where the quotient cancels, by its Taylor series.
 
-    The gradient of `torch.sinc` has no such series, and is 0 for float32 up to about 3e-4.
+    The gradient of `torch.sinc` uses no series and is 0 for float32 numbers up to about 3e-4.
     """
     near = t.abs() < 0.05
     quotient = t.cos().sub_(sinc).div_(torch.where(near, 1.0, t))

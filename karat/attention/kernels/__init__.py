@@ -1,4 +1,4 @@
-"""Ways to compute Φ̂(A) from queries and keys: one file each, all the same function.
+"""Implementations of Φ̂(A) from queries and keys: one file each, all with the same result.
 
 Shapes: B batch, H heads, N tokens, M keys, D head width, P operators, R outputs, F features.
 """
@@ -40,7 +40,7 @@ QKV: TypeAlias = "Tensor | tuple[Tensor, Tensor, Tensor]"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a kernel is asked for.
+    """The description of a computation, from which a kernel decides whether it supports it.
 
     Args:
         basis: name of the basis family.
@@ -48,7 +48,7 @@ class Task:
         base_activation: b of the units, `zero` for none.
         outputs: R.
         head_dim: D.
-        dtype: of queries and keys, as torch prints it (`torch.float32`).
+        dtype: dtype of queries and keys, as torch prints it (`torch.float32`).
         device: `cpu`, `cuda`, ...
     """
 
@@ -62,10 +62,10 @@ class Task:
 
 
 class Units(Protocol):
-    """What a kernel needs to know of the units (`karat.attention.units.Units`), P R M of them.
+    """The part of `karat.attention.units.Units` that kernels use: P x R x M units.
 
-    `coefficients` go by name, (P, R, M, own) each; `scale` and `base_scale` are (P, R, M) or None;
-    a call with scores (P, M, L) gives rows (P, R, L).
+    `coefficients` maps names to tensors of shape (P, R, M, shape of one unit); `scale` and
+    `base_scale` are (P, R, M) or None; a call with scores (P, M, L) returns rows (P, R, L).
     """
 
     basis: Basis
@@ -83,32 +83,32 @@ class Units(Protocol):
 
 
 class Kernel(abc.ABC):
-    """One way to compute the rows. It holds no state and is made once for a process.
+    """One implementation of the rows. It has no state; a process creates one instance.
 
-    `refusal` is asked before `rows`, with the same task. `rows` must give gradients to queries,
-    keys and the units' parameters, may compute in any order, and must keep the dtype rule:
-    float32 or wider inside and out, whatever the dtype of queries and keys.
+    `refusal` is called before `rows`, for the same task. `rows` must be differentiable by queries,
+    keys and the parameters of the units, and may compute in any order. It computes and returns
+    float32 or wider, whatever the dtype of queries and keys.
     """
 
     @abc.abstractmethod
     def refusal(self, task: Task) -> str | None:
-        """Which limit of this kernel the task breaks, as a phrase; None if it can be done."""
+        """The limit of this kernel that the task exceeds, as a phrase; None if it is supported."""
 
     @abc.abstractmethod
     def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         """`Φ(scale q kᵀ)` for every query, shape (B, H, N, R).
 
         Args:
-            q_BHND, k_BHMD: any strides; head h belongs to operator h // (H / P).
-            scale: of the scores.
-            units: of shape (P, R, M).
+            q_BHND, k_BHMD: any strides; head h uses operator h // (H / P).
+            scale: factor of the scores.
+            units: P x R x M units.
         """
 
     def attend(self, qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor) -> Tensor:
-        """`Φ(scale q kᵀ) (Wᵀ v)`, shape (B, H, N, D), W being `matrix_PMR`.
+        """`Φ(scale q kᵀ) (Wᵀ v)`, shape (B, H, N, D), where W is `matrix_PMR`.
 
-        A kernel may keep less for the backward pass here than the rows, and return the gradient
-        of one tensor as one.
+        A kernel may override this to keep less than the rows for the backward pass, and to return
+        the gradient of a packed qkv tensor as one tensor.
         """
         q_BHND, k_BHMD, v_BHMD = qkv
         rows_BHNR = self.rows(q_BHND, k_BHMD, scale, units)
@@ -122,12 +122,12 @@ _MADE: dict[str, Kernel] = {}
 
 
 def candidates(name: str) -> dict[str, Kernel]:
-    """The kernels from which `choose` may choose, the preferred one first.
+    """The kernels for `choose`, the preferred one first.
 
-    `auto` is `triton` on a machine with CUDA, then `recompute`, which takes anything anywhere.
+    `auto` is `triton` on a machine with CUDA, then `recompute`, which supports every task.
 
     Raises:
-        SettingError: no kernel of that name.
+        SettingError: there is no kernel of that name.
     """
     names = [name]
     if name == AUTO:
@@ -136,10 +136,10 @@ def candidates(name: str) -> dict[str, Kernel]:
 
 
 def choose(among: Mapping[str, Kernel], task: Task) -> tuple[str, Kernel]:
-    """The first kernel that can do the task, and its name.
+    """The first kernel that supports the task, and its name.
 
     Raises:
-        KernelError: none can; the message says which limit, and which kernels could.
+        KernelError: none does; the message names the limit, and the kernels that support the task.
     """
     refusals = []
     for name, kernel in among.items():
@@ -152,11 +152,11 @@ def choose(among: Mapping[str, Kernel], task: Task) -> tuple[str, Kernel]:
 
 
 def kernel_for(name: str, task: Task) -> tuple[str, Kernel]:
-    """The kernel of that name, or the one that `auto` takes for this task.
+    """The kernel of that name, or the one that `auto` selects for this task.
 
     Raises:
-        KernelError: the kernel cannot do this task; the message says which limit, and which can.
-        SettingError: no kernel of that name.
+        KernelError: the kernel does not support the task; see `choose`.
+        SettingError: there is no kernel of that name.
     """
     return choose(candidates(name), task)
 

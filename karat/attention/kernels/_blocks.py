@@ -1,7 +1,7 @@
-"""Rows and their gradients in torch operations, some images at a time.
+"""Rows and their gradients in torch operations, for a block of images or queries at a time.
 
-The buffers of a block stay in the cache of a CPU, or in a part of a device's memory, and are
-used again by the next. Shapes as in `karat.attention.kernels`; scores are M N, keys first.
+The buffers of a block fit into the cache of a CPU, or a part of a device's memory, and are reused
+by the next block. Shapes as in `karat.attention.kernels`; scores are M N, keys first.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from karat.attention.kernels._features import features_of
 
-CACHE_NUMBERS = 1 << 20  # numbers in the feature buffer, on a CPU
-LEAST_QUERIES = 16  # in a block: fewer would be many small products
-DEVICE_NUMBERS = 1 << 26  # on a device, where few large operations are better than many
+CACHE_NUMBERS = 1 << 20  # size of the feature buffer on a CPU: 4 MB in float32, for its cache
+LEAST_QUERIES = 16  # in a block; with fewer, the matrix products are too small to be fast
+DEVICE_NUMBERS = 1 << 26  # size on a GPU: each operation has a launch cost, so blocks are large
 
 
 def rows_in_blocks(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str) -> Tensor:
@@ -35,7 +35,7 @@ def rows_in_blocks(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: st
 def rows_backward_in_blocks(
     grad: Tensor, q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of q, k and weights, given that of the rows (B, H, R, N); and the rows again."""
+    """Gradients of q, k and weights, given that of the rows (B, H, R, N); and the rows."""
     features, operators = features_of(spec), weights.shape[0]
     grad_q, grad_k = (weights.new_zeros(x.shape) for x in (q, k))
     weights_PRX = weights.flatten(2)
@@ -56,14 +56,14 @@ def rows_backward_in_blocks(
         torch.bmm(slopes_PXR, grad_PRL, out=pulled_PFML.flatten(1, 2))
         features.pull_back(scores_PML, features_PFML, pulled_PFML)
         grad_scores_IMN = _from_columns(scores_PML, some_q.shape).flatten(0, 1)
-        of_q, of_k = (x.flatten(0, 1).to(weights.dtype) for x in (some_q, some_k))
-        grad_q[images, :, queries] = _product(grad_scores_IMN.mT, of_k, scale).view(some_q.shape)
-        grad_k[images] += _product(grad_scores_IMN, of_q, scale).view(some_k.shape)
+        wide_q, wide_k = (x.flatten(0, 1).to(weights.dtype) for x in (some_q, some_k))
+        grad_q[images, :, queries] = _product(grad_scores_IMN.mT, wide_k, scale).view(some_q.shape)
+        grad_k[images] += _product(grad_scores_IMN, wide_q, scale).view(some_k.shape)
     return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_weights_PRX.view_as(weights), rows
 
 
 def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Runs of images, or of queries of one image, whose features fit the buffer."""
+    """Ranges of images, or of queries of one image, whose features fit into the buffer."""
     batch, heads, tokens, _ = q.shape
     of_query = max(1, heads * k.shape[2] * weights.shape[2])
     numbers = CACHE_NUMBERS if q.device.type == "cpu" else DEVICE_NUMBERS
@@ -75,7 +75,7 @@ def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[tuple[slice, slice
 
 
 class _Buffers:
-    """Memory that is used again in every block of the same size."""
+    """Memory that is reused by all blocks of the same size."""
 
     def __init__(self, like: Tensor) -> None:
         self._like, self._count = like, like.shape[2]
@@ -98,18 +98,19 @@ class _Buffers:
 def _scores(q: Tensor, k: Tensor, scale: float, operators: int, buffers: _Buffers) -> Tensor:
     """Scores of a block as columns, shape (P, M, L)."""
     dtype = buffers._like.dtype
-    of_q, of_k = (x.flatten(0, 1).to(dtype) for x in (q, k))
-    scores_IMN = buffers.get("scores", torch.Size((*of_k.shape[:2], of_q.shape[1])))
-    _product(of_k, of_q.mT, scale, out=scores_IMN)
+    wide_q, wide_k = (x.flatten(0, 1).to(dtype) for x in (q, k))
+    scores_IMN = buffers.get("scores", torch.Size((*wide_k.shape[:2], wide_q.shape[1])))
+    _product(wide_k, wide_q.mT, scale, out=scores_IMN)
     return _to_columns(scores_IMN.view(*q.shape[:2], *scores_IMN.shape[1:]), operators)
 
 
 def _product(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> Tensor:
+    # `scale a b` in one call; with beta=0 the first argument is ignored.
     return torch.baddbmm(a.new_empty(1), a, b, beta=0, alpha=scale, out=out)
 
 
 def _to_columns(x_BHXN: Tensor, operators: int) -> Tensor:
-    """(B, H, X, N) to (P, X, L): a view of one image whose heads share nothing."""
+    """(B, H, X, N) to (P, X, L): for one image and one head per operator a view, else a copy."""
     batch, heads, size, tokens = x_BHXN.shape
     x_BPKXN = x_BHXN.reshape(batch, operators, heads // operators, size, tokens)
     return x_BPKXN.permute(1, 3, 0, 2, 4).reshape(operators, size, -1)

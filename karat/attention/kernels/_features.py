@@ -1,7 +1,7 @@
-"""The features that the units of a basis share, and what each unit weighs them with.
+"""The features that the units of a basis share, and their weight in each unit.
 
-Shapes as in `karat.attention.kernels`; scores are P M L, keys first, so that a feature of all scores of an
-operator is one run of memory.
+Shapes as in `karat.attention.kernels`; scores are P M L, keys first, so that one feature of all
+scores of an operator is contiguous in memory.
 """
 
 import functools
@@ -25,9 +25,9 @@ def feature_weights(
     """The weight of each feature in each unit, the base activation last, shape (P, R, F, M).
 
     Args:
-        coefficients: (P, R, M, own) each, in the order of the basis.
-        unit_scale, base_scale: (P, R, M), or None without unit scales.
-        spec: as `Units.spec` writes it.
+        coefficients: shape (P, R, M, own) each, in the order of the basis.
+        unit_scale, base_scale: shape (P, R, M), or None without unit scales.
+        spec: `Units.spec`.
     """
     weights = torch.cat([each.mT for each in coefficients], 2)
     if unit_scale is not None:
@@ -44,7 +44,7 @@ def feature_weights_backward(
     unit_scale: Tensor | None,
     base_scale: Tensor | None,
 ) -> Iterator[Tensor | None]:
-    """Gradients of unit scale, base scale and each of the coefficients."""
+    """Gradients of the unit scale, the base scale and each coefficient."""
     sizes = [each.shape[3] for each in coefficients]
     of_units, of_base = grad_PRFM[:, :, : sum(sizes)], grad_PRFM[:, :, sum(sizes) :]
     if unit_scale is None:
@@ -60,18 +60,19 @@ def feature_weights_backward(
 
 
 def has_no_base(spec: str) -> bool:
-    """Whether the units have no base activation; without json, which torch.compile does not trace."""
+    """Whether the units have no base activation."""
+    # Not by parsing the JSON, which torch.compile cannot trace.
     return spec.endswith('"zero"]')
 
 
 class Features:
-    """The features of a basis and, after them, its base activation if it has one."""
+    """The features of a basis, followed by the base activation if there is one."""
 
     def __init__(self, basis: LinearBasis, base: str) -> None:
         self.basis, self.base = basis, BASE_ACTIVATIONS[base]
 
     def write(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
-        """Every feature of the scores, into `out`."""
+        """Write every feature of the scores into `out_PFML`."""
         if self.base is None:
             self.basis.write_features(scores_PML, out_PFML)
             return
@@ -79,16 +80,16 @@ class Features:
         out_PFML[:, -1] = self.base(scores_PML)
 
     def slope_weights(self, weights_PRFM: Tensor) -> Tensor:
-        """The weights of what `pull_back` sums."""
+        """The weights for `pull_back`: of the features in φ' if possible, else in φ."""
         closed = self.basis.slope_weights(weights_PRFM) if self.base is None else None
         return weights_PRFM if closed is None else closed
 
     def pull_back(self, scores_PML: Tensor, features_PFML: Tensor, pulled_PFML: Tensor) -> None:
-        """Put the gradient of the scores in their place.
+        """Replace the scores by their gradient.
 
         Args:
             scores_PML: the scores, overwritten.
-            features_PFML: as `write` made them.
+            features_PFML: the features, from `write`.
             pulled_PFML: the slope weights, transposed, times the gradient of the rows.
         """
         factors_PFML = features_PFML
@@ -101,8 +102,9 @@ class Features:
             scores_PML.addcmul_(factor, pulled)
 
     def _slopes(self, scores_PML: Tensor) -> Tensor:
-        """The derivative of every feature: each depends on its own score alone."""
+        """The derivative of every feature by its score."""
 
+        # One forward-mode pass gives them all, since each feature depends on one score alone.
         def all_features(x: Tensor) -> Tensor:
             found = self.basis.features(x)
             return found if self.base is None else torch.cat([found, self.base(x).unsqueeze(1)], 1)
@@ -115,7 +117,7 @@ class Features:
 
 @functools.lru_cache(maxsize=64)
 def features_of(spec: str) -> Features:
-    """The features that `Units.spec` names."""
+    """The features for a `Units.spec`."""
     name, settings, base = json.loads(spec)
     basis = build(BASES[name], settings, "attention")
     assert isinstance(basis, LinearBasis)

@@ -1,10 +1,11 @@
-"""The operations of the kernel `recompute`, opaque to torch.compile: compiled, or in blocks.
+"""The custom operations of the kernel `recompute`, which torch.compile does not trace into.
 
-Shapes as in `karat.attention.kernels`. Each takes q (B, H, N, D) and k (B, H, M, D) of any strides; the
-units' coefficients (P, R, M, own), their scales and those of the base activation (P, R, M) or
-None, all in float32 or float64; the scale of the scores; and `spec`, which features, as
-`Units.spec` writes them. Gradients are returned of those tensors only that are there, the
-parameters last: scales of units and of the base activation, then each of the coefficients.
+They call `fourier.cpp` if possible, otherwise torch operations in blocks. Shapes as in
+`karat.attention.kernels`. Arguments: q (B, H, N, D) and k (B, H, M, D) of any strides; the
+coefficients of the units (P, R, M, own), scales of the units and of the base activation (P, R, M)
+or None, all in float32 or float64; the scale of the scores; and `Units.spec`. Gradients are
+returned for all tensors that are not None, those of parameters last: scales of the units and of the
+base activation, then each coefficient.
 """
 
 import json
@@ -54,16 +55,16 @@ def linear_rows_backward(
 ) -> list[Tensor]:
     """Gradients of q, k and the parameters, given that of the rows (B, H, R, N)."""
     if _is_compiled(q, k, coefficients, spec):
-        of_q, of_k, of_a, of_b, of_scale = torch.ops.karat_native.fourier_rows_backward(
+        grad_q, grad_k, grad_a, grad_b, grad_scale = torch.ops.karat_native.fourier_rows_backward(
             *_plain(grad, q, k), *coefficients, unit_scale, scale
         )
-        of_scales = [] if unit_scale is None else [of_scale]
-        return [of_q.to(q.dtype), of_k.to(k.dtype), *of_scales, of_a, of_b]
+        grad_scales = [] if unit_scale is None else [grad_scale]
+        return [grad_q.to(q.dtype), grad_k.to(k.dtype), *grad_scales, grad_a, grad_b]
     with without_autocast(q.device):
         weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-        of_q, of_k, of_weights, _ = rows_backward_in_blocks(grad, q, k, weights, scale, spec)
-        found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
-        return [of_q, of_k, *_copies(found)]
+        grad_q, grad_k, grad_weights, _ = rows_backward_in_blocks(grad, q, k, weights, scale, spec)
+        found = feature_weights_backward(grad_weights, coefficients, unit_scale, base_scale)
+        return [grad_q, grad_k, *_copies(found)]
 
 
 @torch.library.custom_op("karat::linear_attend", mutates_args=())
@@ -78,7 +79,7 @@ def linear_attend(
     scale: float,
     spec: str,
 ) -> Tensor:
-    """`Φ̂(scale q kᵀ) (Wᵀ V)`, shape (B, H, N, D), lying as (B, N, H, D).
+    """`Φ̂(scale q kᵀ) (Wᵀ V)`, shape (B, H, N, D), with the memory layout (B, N, H, D).
 
     Args:
         v: values (B, H, M, D), any strides.
@@ -106,55 +107,56 @@ def linear_attend_backward(
     scale: float,
     spec: str,
 ) -> list[Tensor]:
-    """Gradients of what stands in `qkv`, of W and of the parameters, given that of the output.
+    """Gradients of the tensors in `qkv`, of W and of the parameters, given that of the output.
 
     Args:
-        grad: (B, H, N, D), any strides.
-        qkv: queries, keys and values, or one tensor of them (3, B, H, N, D); the gradient of one
-            tensor lies as (B, N, 3, H, D), as the backward pass of a projection wants it.
+        grad: gradient of the output (B, H, N, D), any strides.
+        qkv: queries, keys and values, or one packed tensor (3, B, H, N, D). The gradient of a packed
+            tensor has the memory layout (B, N, 3, H, D), so that the backward pass of the
+            projection needs no copy.
     """
     q, k, v = three(qkv)
     if _is_compiled(q, k, coefficients, spec):
         grads = _grads_like(qkv, matrix.dtype)
-        of_matrix, of_a, of_b, of_scale = torch.ops.karat_native.fourier_attend_backward(
+        grad_matrix, grad_a, grad_b, grad_scale = torch.ops.karat_native.fourier_attend_backward(
             *_plain(grad, q, k, v), matrix.contiguous(), *coefficients, unit_scale, scale,
             *three(grads),
         )  # fmt: skip
-        of_parameters = [*([] if unit_scale is None else [of_scale]), of_a, of_b]
+        grad_parameters = [*([] if unit_scale is None else [grad_scale]), grad_a, grad_b]
     else:
         with without_autocast(q.device):
             weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-            grads, of_weights, of_matrix = _attend_backward_in_blocks(
+            grads, grad_weights, grad_matrix = _attend_backward_in_blocks(
                 grad, qkv, weights, matrix, scale, spec
             )
-            found = feature_weights_backward(of_weights, coefficients, unit_scale, base_scale)
-            of_parameters = _copies(found)
+            found = feature_weights_backward(grad_weights, coefficients, unit_scale, base_scale)
+            grad_parameters = _copies(found)
     own = [each.to(like.dtype) for each, like in zip(grads, qkv, strict=True)]
-    return [*own, of_matrix, *of_parameters]
+    return [*own, grad_matrix, *grad_parameters]
 
 
 def _attend_backward_in_blocks(
     grad: Tensor, qkv: Sequence[Tensor], weights: Tensor, matrix: Tensor, scale: float, spec: str
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients of what stands in `qkv`, of the weights of features and of W."""
+    """Gradients of the tensors in `qkv`, of the weights of features and of W."""
     q, k, v = three(qkv)
     grads = _grads_like(qkv, matrix.dtype)
-    above = grad.to(matrix.dtype)
-    of_q, of_k, of_weights, rows_BHRN = rows_backward_in_blocks(
-        _narrow(matrix, v) @ above.mT, q, k, weights, scale, spec
+    grad_out = grad.to(matrix.dtype)
+    grad_q, grad_k, grad_weights, rows_BHRN = rows_backward_in_blocks(
+        _narrow(matrix, v) @ grad_out.mT, q, k, weights, scale, spec
     )
-    of_narrow = rows_BHRN @ above
+    grad_narrow = rows_BHRN @ grad_out
     operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
-    of_v = matrix.repeat_interleave(sharing, 0) @ of_narrow
-    of_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), of_narrow)
-    of_matrix = of_heads.view(operators, sharing, *matrix.shape[1:]).sum(1)
-    for into, found in zip(three(grads), (of_q, of_k, of_v), strict=True):
+    grad_v = matrix.repeat_interleave(sharing, 0) @ grad_narrow
+    grad_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), grad_narrow)
+    grad_matrix = grad_heads.view(operators, sharing, *matrix.shape[1:]).sum(1)
+    for into, found in zip(three(grads), (grad_q, grad_k, grad_v), strict=True):
         into.copy_(found)
-    return grads, of_weights, of_matrix
+    return grads, grad_weights, grad_matrix
 
 
 def three(qkv: Sequence[Tensor]) -> Sequence[Tensor]:
-    """q, k and v of one tensor (3, B, H, N, D) in a list, or of three."""
+    """q, k and v from a list of one packed tensor (3, B, H, N, D) or of three tensors."""
     return qkv[0].unbind(0) if len(qkv) == 1 else qkv
 
 
@@ -165,7 +167,7 @@ def _narrow(matrix_PMR: Tensor, v_BHMD: Tensor) -> Tensor:
 
 
 def _copies(grads: Iterable[Tensor | None]) -> list[Tensor]:
-    """Those that are, each in memory of its own, as what an operation returns must be."""
+    """Copies of the gradients that are not None: results of a custom op must not share memory."""
     return [each.clone(memory_format=torch.contiguous_format) for each in _given(*grads)]
 
 
@@ -197,7 +199,7 @@ def _is_compiled(q: Tensor, k: Tensor, coefficients: Sequence[Tensor], spec: str
 
 
 def _plain(*tensors: Tensor) -> Iterator[Tensor]:
-    """In float32, each head a matrix as BLAS knows it; what is so already is taken as it lies."""
+    """In float32, with each head a row-major matrix for BLAS; copied only if it is not one yet."""
     for tensor in tensors:
         wide = tensor.float()
         rows, columns = wide.shape[-2:]
@@ -265,11 +267,11 @@ def _(
     scale: float,
     spec: str,
 ) -> list[Tensor]:
-    of_qkv = _grads_like(qkv, qkv[0].dtype)
+    grad_qkv = _grads_like(qkv, qkv[0].dtype)
     if len(qkv) > 1:
-        of_qkv = [each.new_empty(each.shape) for each in qkv]
+        grad_qkv = [each.new_empty(each.shape) for each in qkv]
     own = _given(matrix, unit_scale, base_scale, *coefficients)
-    return [*of_qkv, *(each.new_empty(each.shape) for each in own)]
+    return [*grad_qkv, *(each.new_empty(each.shape) for each in own)]
 
 
 def _given(*tensors: Tensor | None) -> list[Tensor]:

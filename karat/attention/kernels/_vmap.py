@@ -1,4 +1,4 @@
-"""torch.vmap of an operation that cannot be batched: one call after the other."""
+"""torch.vmap for an operation without batching: one call after another."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def one_by_one(operation: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-    """A rule for `register_vmap` of an operation that returns a tensor, or several."""
+    """A rule for `register_vmap` of an operation that returns one tensor or several."""
 
     def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
         found = [
@@ -26,7 +26,7 @@ def one_by_one(operation: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
 
 
 def _at(x: Any, dim: Any, index: int) -> Any:
-    """Argument `x` of call `index`; `dim` is the batched dimension, for a list one for each."""
+    """Argument `x` of call `index`; `dim` is the batched dimension, or a list of them for a list."""
     if isinstance(x, list | tuple):
         dims = dim if isinstance(dim, list | tuple) else [dim] * len(x)
         return [_at(each, own, index) for each, own in zip(x, dims, strict=True)]

@@ -1,14 +1,14 @@
-// Fourier units on the CPU, and their gradients, without scores or features in memory: the rows
-// Φ̂(A), and all of attention, Φ̂(A) (Wᵀ V), whose operands lie as the host's projection has them.
+// Fourier units and their gradients on the CPU, without all scores or features in memory: the rows
+// Φ̂(A), and the whole attention Φ̂(A) (Wᵀ V), with operands in the layout of the qkv projection.
 //
-// For one image and head, a tile of queries at a time: scores, then all features of a score in
-// one pass over them (one sine and cosine, the rest by angle addition), then their products with
-// the weights, whose sums stay in registers. The tile stays in the second-level cache. Threads
-// share images and heads.
+// For one image and head, the functions process a tile of queries at a time: scores, then all
+// features of a score in one pass (one sine and cosine, the rest by angle addition), then the
+// products with the weights, summed in registers. A tile fits into the second-level cache. Images
+// and heads are distributed over threads.
 //
 // Shapes: B images, H heads, N queries, M keys, D head width, P operators, R outputs,
 // F = 2 G features, X = F M; T queries in a tile, a multiple of the lanes of a vector. Everything
-// is float32; each head of a tensor must be a row-major matrix, the heads may lie anywhere.
+// is float32; each head of a tensor must be a row-major matrix, with any strides between heads.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -27,16 +27,16 @@
 #include <utility>
 #include <vector>
 
-// The one that torch brings; every matrix is column-major to it.
+// BLAS as linked into torch; it expects column-major matrices.
 extern "C" void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*,
                        const float*, const int*, const float*, const int*, const float*, float*,
                        const int*);
 
 namespace {
 
-constexpr int64_t kTileBytes = 400 * 1024;
-constexpr int64_t kLargestGrid = 16;
-constexpr float kLargestScore = 1073741824.0f;
+constexpr int64_t kTileBytes = 400 * 1024;      // of a second-level cache of 512 KiB or more
+constexpr int64_t kLargestGrid = 16;            // one instance of the templates for each G
+constexpr float kLargestScore = 1073741824.0f;  // 2^30, see sine_and_cosine
 
 // c (m x n) = alpha op(a) op(b) + beta c, row-major, where op(a) is m x k.
 void gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
@@ -45,7 +45,7 @@ void gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const 
   sgemm_(&tb, &ta, &in, &im, &ik, &alpha, b, &ib, a, &ia, &beta, c, &ic);
 }
 
-// Vectors of the compiler's own, so that nothing depends on what it finds worth vectorising.
+// The compiler's vector extensions, so that speed does not depend on automatic vectorisation.
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
 #elif defined(__AVX__)
@@ -60,11 +60,12 @@ using Integers = int32_t __attribute__((vector_size(4 * kLanes)));
 inline const Floats& vector_at(const float* from) { return *reinterpret_cast<const Floats*>(from); }
 inline Floats& vector_at(float* from) { return *reinterpret_cast<Floats*>(from); }
 
-// Reduction to [-pi/4, pi/4] in double, so that it holds for any score that float32 tells apart;
-// polynomials of the Cephes library, within 1e-7.
+// Reduces the angle to [-pi/4, pi/4] in double precision, which is exact enough for all scores below
+// 2^30; then polynomials of the Cephes library, with an error below 1e-7.
 inline void sine_and_cosine(const Floats& x, Floats& s, Floats& c) {
-  constexpr double kNearest = 6755399441055744.0;  // 1.5 * 2^52: what is added to it is rounded
-  // A score of 2^30 and more says nothing about an angle; NaN and infinity give NaN.
+  constexpr double kNearest = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
+  // Float32 numbers from 2^30 are 128 apart and do not determine an angle: they count as 0.
+  // x * 0 keeps NaN, and makes infinity NaN.
   const Integers tells = (x < kLargestScore) & (x > -kLargestScore);
   const Doubles wide = __builtin_convertvector(tells ? x : x * 0.0f, Doubles);
   const Doubles shifted = wide * 0.63661977236758134308 + kNearest;
@@ -84,7 +85,8 @@ inline void sine_and_cosine(const Floats& x, Floats& s, Floats& c) {
   c = ((quadrant + 1) & 2) != 0 ? -odd : odd;
 }
 
-// cos kx in features k - 1, sin kx in features G + k - 1, each `count` long, whole vectors.
+// Writes cos kx to feature k - 1 and sin kx to feature G + k - 1. Each feature has `count` numbers, a
+// multiple of the vector length.
 template <int G>
 void write_features(const float* scores, float* features, int64_t count) {
   for (int64_t i = 0; i < count; i += kLanes) {
@@ -92,7 +94,7 @@ void write_features(const float* scores, float* features, int64_t count) {
     sine_and_cosine(vector_at(scores + i), s[0], c[0]);
 #pragma GCC unroll 16
     for (int k = 2; k <= G; ++k) {
-      const int low = k / 2 - 1, high = k - k / 2 - 1;  // errors grow with log k
+      const int low = k / 2 - 1, high = k - k / 2 - 1;  // so that errors grow with log k
       c[k - 1] = c[low] * c[high] - s[low] * s[high];
       s[k - 1] = s[low] * c[high] + c[low] * s[high];
     }
@@ -105,7 +107,7 @@ void write_features(const float* scores, float* features, int64_t count) {
 }
 
 // Sums over all features for R outputs and a vector of queries: rows_r = sum_x weights_xr
-// feature_x. A feature follows `stride` after the one before, its weights `outputs`.
+// feature_x. Consecutive features are `stride` numbers apart, their weights `outputs` numbers.
 template <int R>
 void sum_rows(const float* features, int64_t stride, const float* weights, int64_t outputs,
               int64_t count, Floats* rows) {
@@ -118,8 +120,8 @@ void sum_rows(const float* features, int64_t stride, const float* weights, int64
   for (int r = 0; r < R; ++r) rows[r] = sums[r];
 }
 
-// Adds what R outputs give to the gradients of the scores with `keys` keys, for a vector of
-// queries: grad_m += sum_f feature_fm sum_r slopes_fmr grad_r.
+// Adds the contribution of R outputs to the gradients of the scores with `keys` keys, for a vector
+// of queries: grad_m += sum_f feature_fm sum_r slopes_fmr grad_r.
 template <int R>
 void pull_back(const float* features, int64_t stride, const float* slopes, int64_t outputs,
                int64_t keys, int64_t count, const Floats* grad, float* scores) {
@@ -138,7 +140,7 @@ void pull_back(const float* features, int64_t stride, const float* slopes, int64
   }
 }
 
-// One of these for each G, and for each number of outputs whose sums fit the registers.
+// One instance for each G, and for each number of outputs whose sums fit into registers.
 constexpr int64_t kOutputs = 12;
 
 template <int... G>
@@ -157,7 +159,7 @@ constexpr auto kWriters = writers(std::make_integer_sequence<int, kLargestGrid>(
 constexpr auto kSummers = summers(std::make_integer_sequence<int, kOutputs>());
 constexpr auto kPullers = pullers(std::make_integer_sequence<int, kOutputs>());
 
-// A row-major matrix: what one head of one image has of a tensor (B, H, N, D).
+// A row-major matrix: one head of one image in a tensor (B, H, N, D).
 template <typename T>
 struct Matrix {
   T* start;
@@ -167,17 +169,17 @@ struct Matrix {
   Matrix columns(int64_t first) const { return {start + first, stride}; }
 };
 
-// Strides of dimensions of size 1 mean nothing.
+// Strides of dimensions of size 1 are arbitrary in torch.
 int64_t row_stride(const at::Tensor& x) {
   TORCH_CHECK(x.size(3) == 1 || x.stride(3) == 1, "a head must be a matrix");
   return x.size(2) == 1 ? x.size(3) : x.stride(2);
 }
 
-Matrix<const float> of_head(const at::Tensor& x, int64_t image, int64_t head) {
+Matrix<const float> head_of(const at::Tensor& x, int64_t image, int64_t head) {
   return {x.const_data_ptr<float>() + image * x.stride(0) + head * x.stride(1), row_stride(x)};
 }
 
-Matrix<float> into_head(const at::Tensor& x, int64_t image, int64_t head) {
+Matrix<float> head_in(const at::Tensor& x, int64_t image, int64_t head) {
   return {x.mutable_data_ptr<float>() + image * x.stride(0) + head * x.stride(1), row_stride(x)};
 }
 
@@ -218,8 +220,8 @@ struct Shape {
   size_t numbers() const { return (features + 1) * keys * tile; }
 };
 
-// The units' coefficients a (of cosines) and b (of sines), (P, R, M, G) each, and their scales
-// (P, R, M) or nothing. A unit's weights are its scale times its coefficients.
+// The coefficients a (of cosines) and b (of sines) of the units, shape (P, R, M, G) each, and their
+// scales, shape (P, R, M), or none. The weights of a unit are its scale times its coefficients.
 struct Units {
   const Shape& s;
   const at::Tensor a, b;
@@ -232,40 +234,40 @@ struct Units {
         b(b.contiguous()),
         scales(scales ? std::optional(scales->contiguous()) : std::nullopt) {}
 
-  // What a feature is weighed with, its outputs side by side: (P, X, R).
+  // The weights of features, shape (P, X, R).
   at::Tensor weights() const { return by_feature(false); }
 
-  // The same for the derivative of a unit, which is a sum of the same features.
+  // The weights for the derivative of a unit, which is a sum of the same features.
   at::Tensor slopes() const { return by_feature(true); }
 
-  // Gradients of a, b and scales, given those of the weights: (threads, P, R, X), to be summed.
+  // Gradients of a, b and scales, given partial sums of those of the weights: (threads, P, R, X).
   std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& parts) const {
-    at::Tensor of_a = at::empty_like(a), of_b = at::empty_like(b);
-    at::Tensor of_scales = at::empty({scales ? s.operators : 0, s.outputs, s.keys}, a.options());
+    at::Tensor grad_a = at::empty_like(a), grad_b = at::empty_like(b);
+    at::Tensor grad_scales = at::empty({scales ? s.operators : 0, s.outputs, s.keys}, a.options());
     const float *pa = a.const_data_ptr<float>(), *pb = b.const_data_ptr<float>();
     const float* scale = scales ? scales->const_data_ptr<float>() : nullptr;
     const float* part = parts.const_data_ptr<float>();
-    float *into_a = of_a.mutable_data_ptr<float>(), *into_b = of_b.mutable_data_ptr<float>();
-    float* into_scales = of_scales.mutable_data_ptr<float>();
+    float *into_a = grad_a.mutable_data_ptr<float>(), *into_b = grad_b.mutable_data_ptr<float>();
+    float* into_scales = grad_scales.mutable_data_ptr<float>();
     const int64_t grid = s.features / 2, threads = parts.size(0), step = parts.stride(0);
     at::parallel_for(0, s.operators * s.outputs, 1, [&](int64_t begin, int64_t end) {
       for (int64_t unit = begin * s.keys; unit < end * s.keys; ++unit) {
         const float* first = part + unit / s.keys * s.row() + unit % s.keys;
-        float of_scale = 0;
+        float grad_scale = 0;
         for (int64_t g = 0; g < grid; ++g) {
           float x = 0, y = 0;
           for (int64_t t = 0; t < threads; ++t) {
             x += first[t * step + g * s.keys];
             y += first[t * step + (grid + g) * s.keys];
           }
-          of_scale += x * pa[unit * grid + g] + y * pb[unit * grid + g];
+          grad_scale += x * pa[unit * grid + g] + y * pb[unit * grid + g];
           into_a[unit * grid + g] = scale ? x * scale[unit] : x;
           into_b[unit * grid + g] = scale ? y * scale[unit] : y;
         }
-        if (scale) into_scales[unit] = of_scale;
+        if (scale) into_scales[unit] = grad_scale;
       }
     });
-    return {of_a, of_b, of_scales};
+    return {grad_a, grad_b, grad_scales};
   }
 
  private:
@@ -296,15 +298,15 @@ struct Units {
   }
 };
 
-// Memory of this thread, kept from call to call.
+// Memory of this thread, reused by later calls.
 float* scratch(size_t numbers) {
   thread_local std::vector<float> memory;
   if (memory.size() < numbers) memory.resize(numbers);
   return memory.data();
 }
 
-// One head of one image. Scores and features are those of the tile whose rows came last; what
-// is beyond its last query counts nothing.
+// One head of one image. Scores and features are those of the tile of the last call of `rows`;
+// numbers after the last query of the tile have no effect.
 struct Head {
   const Shape& s;
   Matrix<const float> q, k;
@@ -315,8 +317,8 @@ struct Head {
   Head(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights_PXR,
        double scale, int64_t image, int64_t head, float* memory)
       : s(s),
-        q(of_head(q, image, head)),
-        k(of_head(k, image, head)),
+        q(head_of(q, image, head)),
+        k(head_of(k, image, head)),
         weights(weights_PXR.const_data_ptr<float>() + s.operator_of(head) * s.of_operator()),
         scale(scale),
         scores(memory),
@@ -338,12 +340,12 @@ struct Head {
       }
   }
 
-  // Gradients, given that of the same rows. Those of the weights (R x X) are added to what is
-  // there, and so are those of the keys but for the first tile. `slopes` is X x R.
+  // Gradients, given that of the rows of the same tile. Gradients of the weights (R x X) are added to
+  // `grad_weights`; those of the keys to `grad_k`, which the first tile overwrites. `slopes` is X x R.
   void backward(int64_t first, int64_t n, Matrix<const float> grad, const float* slopes,
-                float* of_weights, Matrix<float> of_q, Matrix<float> of_k) const {
+                float* grad_weights, Matrix<float> grad_q, Matrix<float> grad_k) const {
     gemm('N', 'T', s.outputs, s.row(), n, 1, grad.start, grad.stride, features, s.tile, 1,
-         of_weights, s.row());
+         grad_weights, s.row());
     std::fill_n(scores, s.keys * s.tile, 0.0f);
     for (int64_t i = 0; i < n; i += kLanes)
       for (int64_t r = 0; r < s.outputs; r += kOutputs) {
@@ -355,9 +357,9 @@ struct Head {
                               scores + i);
       }
     gemm('T', 'N', n, s.width, s.keys, scale, scores, s.tile, k.start, k.stride, 0,
-         of_q.row(first), of_q.stride);
+         grad_q.row(first), grad_q.stride);
     gemm('N', 'N', s.keys, s.width, n, scale, scores, s.tile, q.row(first), q.stride,
-         first ? 1 : 0, of_k.start, of_k.stride);
+         first ? 1 : 0, grad_k.start, grad_k.stride);
   }
 
  private:
@@ -366,21 +368,21 @@ struct Head {
   }
 };
 
-// Tiles of a head one after the other: `work(first, n)`.
+// Calls `work(first, n)` for all tiles of a head, one after another.
 template <typename Work>
 void for_each_tile(const Shape& s, int64_t begin, int64_t end, const Work& work) {
   for (int64_t first = begin; first < end; first += s.tile)
     work(first, std::min(s.tile, end - first));
 }
 
-// How many threads may work: no more than there are heads and tiles.
+// The number of threads: at most one for each tile of each head.
 int64_t parts_for(const Shape& s) {
   const int64_t tiles = (s.queries + s.tile - 1) / s.tile;
   return std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), s.images * s.heads * tiles));
 }
 
-// `work(image, head, thread, memory, begin, end)` for the queries of every head; those of one
-// head may be shared out to several threads where there are fewer heads than threads.
+// Calls `work(image, head, thread, memory, begin, end)` for the queries of every head. With fewer
+// heads than threads, `may_split` distributes the queries of a head over several threads.
 template <typename Work>
 void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& work) {
   const int64_t threads = at::get_num_threads(), heads = s.images * s.heads;
@@ -390,7 +392,7 @@ void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& w
   const int64_t parts = part ? (s.queries + part - 1) / part : 1;
   at::parallel_for(0, heads * parts, 1, [&](int64_t from, int64_t to) {
     float* memory = scratch(numbers);
-    // Inside of another parallel region all of this runs in one thread, of whatever number.
+    // Inside another parallel region all work runs in one thread, whose number may be too high.
     const int64_t thread = std::min<int64_t>(at::get_thread_num(), parts_for(s) - 1);
     for (int64_t task = from; task < to; ++task) {
       const int64_t place = task / parts, begin = task % parts * part;
@@ -400,7 +402,7 @@ void for_each_head(const Shape& s, size_t numbers, bool may_split, const Work& w
   });
 }
 
-// One sum for each thread, to be added up.
+// A partial sum for each thread.
 at::Tensor parts_of(const Shape& s, std::initializer_list<int64_t> sizes,
                     const at::Tensor& like) {
   std::vector<int64_t> all{parts_for(s)};
@@ -417,7 +419,7 @@ at::Tensor fourier_rows(const at::Tensor& q, const at::Tensor& k, const at::Tens
   for_each_head(s, s.numbers(), true, [&](int64_t image, int64_t head, int64_t, float* memory,
                                           int64_t begin, int64_t end) {
     const Head own(s, q, k, weights, scale, image, head, memory);
-    const auto into = into_head(rows, image, head);
+    const auto into = head_in(rows, image, head);
     for_each_tile(s, begin, end,
                   [&](int64_t first, int64_t n) { own.rows(first, n, into.columns(first)); });
   });
@@ -432,27 +434,27 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_r
   s.check(grad, "grad", s.outputs, s.queries);
   const Units units(s, a, b, scales);
   const at::Tensor weights = units.weights(), slopes = units.slopes();
-  at::Tensor of_q = at::empty(q.sizes(), q.options());
-  at::Tensor of_k = at::empty(k.sizes(), k.options());
-  at::Tensor of_weights = parts_of(s, {s.operators, s.of_operator()}, a);
+  at::Tensor grad_q = at::empty(q.sizes(), q.options());
+  at::Tensor grad_k = at::empty(k.sizes(), k.options());
+  at::Tensor grad_weights = parts_of(s, {s.operators, s.of_operator()}, a);
   const size_t numbers = s.numbers() + s.outputs * s.tile;
   for_each_head(s, numbers, false, [&](int64_t image, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
     const Head own(s, q, k, weights, scale, image, head, memory);
     const Matrix<float> unused{memory + s.numbers(), s.tile};
-    const auto of_rows = of_head(grad, image, head);
+    const auto grad_rows = head_of(grad, image, head);
     const int64_t at = s.operator_of(head) * s.of_operator();
-    float* into = of_weights.mutable_data_ptr<float>() + thread * weights.numel() + at;
+    float* into = grad_weights.mutable_data_ptr<float>() + thread * weights.numel() + at;
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, unused);
-      own.backward(first, n, of_rows.columns(first), slopes.const_data_ptr<float>() + at, into,
-                   into_head(of_q, image, head), into_head(of_k, image, head));
+      own.backward(first, n, grad_rows.columns(first), slopes.const_data_ptr<float>() + at, into,
+                   head_in(grad_q, image, head), head_in(grad_k, image, head));
     });
   });
-  return std::tuple_cat(std::tuple{of_q, of_k}, units.backward(of_weights));
+  return std::tuple_cat(std::tuple{grad_q, grad_k}, units.backward(grad_weights));
 }
 
-// Wᵀ V of a head (R x D), W being M x R.
+// Wᵀ V of a head (R x D), where W is M x R.
 void narrow_values(const Shape& s, Matrix<const float> v, const float* matrix, float* narrow) {
   gemm('T', 'N', s.outputs, s.width, s.keys, 1, matrix, s.outputs, v.start, v.stride, 0, narrow,
        s.width);
@@ -465,7 +467,7 @@ void check_values(const Shape& s, const at::Tensor& v, const at::Tensor& matrix)
               "W has shape ", matrix.sizes());
 }
 
-// Φ̂(A) (Wᵀ V), shape (B, H, N, D), lying as (B, N, H, D); `matrix` is W, shape (P, M, R).
+// Φ̂(A) (Wᵀ V), shape (B, H, N, D), memory layout (B, N, H, D); `matrix` is W, shape (P, M, R).
 at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& matrix, const at::Tensor& a, const at::Tensor& b,
                           const std::optional<at::Tensor>& scales, double scale) {
@@ -480,10 +482,10 @@ at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Te
     const Head own(s, q, k, weights, scale, image, head, memory);
     float* narrow = memory + s.numbers();
     float* rows = narrow + s.outputs * s.width;
-    narrow_values(s, of_head(v, image, head),
+    narrow_values(s, head_of(v, image, head),
                   matrix.const_data_ptr<float>() + s.operator_of(head) * s.keys * s.outputs,
                   narrow);
-    const auto into = into_head(out, image, head);
+    const auto into = head_in(out, image, head);
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, {rows, n});
       gemm('T', 'N', n, s.width, s.outputs, 1, rows, n, narrow, s.width, 0, into.row(first),
@@ -493,53 +495,53 @@ at::Tensor fourier_attend(const at::Tensor& q, const at::Tensor& k, const at::Te
   return out;
 }
 
-// Gradients of W, a, b and scales; those of q, k and v are written into `of_q`, `of_k`, `of_v`.
+// Gradients of W, a, b and scales; those of q, k and v are written into `grad_q`, `grad_k`, `grad_v`.
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> fourier_attend_backward(
     const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     const at::Tensor& matrix, const at::Tensor& a, const at::Tensor& b,
-    const std::optional<at::Tensor>& scales, double scale, const at::Tensor& of_q,
-    const at::Tensor& of_k, const at::Tensor& of_v) {
+    const std::optional<at::Tensor>& scales, double scale, const at::Tensor& grad_q,
+    const at::Tensor& grad_k, const at::Tensor& grad_v) {
   const Shape s(q, k, a);
   check_values(s, v, matrix);
   s.check(grad, "grad", s.queries, s.width);
   const Units units(s, a, b, scales);
   const at::Tensor weights = units.weights(), slopes = units.slopes();
-  at::Tensor of_weights = parts_of(s, {s.operators, s.of_operator()}, a);
-  at::Tensor of_matrix = parts_of(s, {s.operators, s.keys, s.outputs}, a);
+  at::Tensor grad_weights = parts_of(s, {s.operators, s.of_operator()}, a);
+  at::Tensor grad_matrix = parts_of(s, {s.operators, s.keys, s.outputs}, a);
   const size_t numbers = s.numbers() + 2 * s.outputs * (s.width + s.queries);
   for_each_head(s, numbers, false, [&](int64_t image, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
     const Head own(s, q, k, weights, scale, image, head, memory);
     float* narrow = memory + s.numbers();
-    float* of_narrow = narrow + s.outputs * s.width;
-    float* rows = of_narrow + s.outputs * s.width;
-    float* of_rows = rows + s.outputs * s.queries;
-    const auto values = of_head(v, image, head), above = of_head(grad, image, head);
-    const auto into_v = into_head(of_v, image, head);
+    float* grad_narrow = narrow + s.outputs * s.width;
+    float* rows = grad_narrow + s.outputs * s.width;
+    float* grad_rows = rows + s.outputs * s.queries;
+    const auto values = head_of(v, image, head), above = head_of(grad, image, head);
+    const auto head_v = head_in(grad_v, image, head);
     const int64_t of_operator = s.operator_of(head) * s.of_operator();
     const int64_t of_product = s.operator_of(head) * s.keys * s.outputs;
     const float* w = matrix.const_data_ptr<float>() + of_product;
     float* into_weights =
-        of_weights.mutable_data_ptr<float>() + thread * weights.numel() + of_operator;
-    float* into_matrix = of_matrix.mutable_data_ptr<float>() + thread * matrix.numel() + of_product;
+        grad_weights.mutable_data_ptr<float>() + thread * weights.numel() + of_operator;
+    float* into_matrix = grad_matrix.mutable_data_ptr<float>() + thread * matrix.numel() + of_product;
 
     narrow_values(s, values, w, narrow);
     gemm('N', 'T', s.outputs, s.queries, s.width, 1, narrow, s.width, above.start, above.stride, 0,
-         of_rows, s.queries);
+         grad_rows, s.queries);
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, {rows + first, s.queries});
-      own.backward(first, n, {of_rows + first, s.queries},
+      own.backward(first, n, {grad_rows + first, s.queries},
                    slopes.const_data_ptr<float>() + of_operator, into_weights,
-                   into_head(of_q, image, head), into_head(of_k, image, head));
+                   head_in(grad_q, image, head), head_in(grad_k, image, head));
     });
     gemm('N', 'N', s.outputs, s.width, s.queries, 1, rows, s.queries, above.start, above.stride, 0,
-         of_narrow, s.width);
-    gemm('N', 'N', s.keys, s.width, s.outputs, 1, w, s.outputs, of_narrow, s.width, 0,
-         into_v.start, into_v.stride);
-    gemm('N', 'T', s.keys, s.outputs, s.width, 1, values.start, values.stride, of_narrow, s.width,
+         grad_narrow, s.width);
+    gemm('N', 'N', s.keys, s.width, s.outputs, 1, w, s.outputs, grad_narrow, s.width, 0,
+         head_v.start, head_v.stride);
+    gemm('N', 'T', s.keys, s.outputs, s.width, 1, values.start, values.stride, grad_narrow, s.width,
          1, into_matrix, s.outputs);
   });
-  return std::tuple_cat(std::tuple{of_matrix.sum(0)}, units.backward(of_weights));
+  return std::tuple_cat(std::tuple{grad_matrix.sum(0)}, units.backward(grad_weights));
 }
 
 }  // namespace
@@ -558,7 +560,7 @@ TORCH_LIBRARY(karat_native, m) {
       &fourier_attend);
   m.def(
       "fourier_attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor matrix, "
-      "Tensor a, Tensor b, Tensor? scales, float scale, Tensor(a!) of_q, Tensor(b!) of_k, "
-      "Tensor(c!) of_v) -> (Tensor, Tensor, Tensor, Tensor)",
+      "Tensor a, Tensor b, Tensor? scales, float scale, Tensor(a!) grad_q, Tensor(b!) grad_k, "
+      "Tensor(c!) grad_v) -> (Tensor, Tensor, Tensor, Tensor)",
       &fourier_attend_backward);
 }

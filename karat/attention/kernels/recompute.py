@@ -1,8 +1,8 @@
-"""Attention of which scores and features are not kept: the backward pass computes them again.
+"""Attention without stored scores and features: the backward pass recomputes them.
 
-Kept are the queries, keys and values as they lie in the host's qkv projection, and the
-parameters. For the Fourier basis on the CPU work goes through a compiled function where there is
-a compiler (`fourier.cpp`), else through torch's own operations. Shapes as in `karat.attention.kernels`.
+Only queries, keys and values in the layout of the host's qkv projection, and the parameters, are
+kept for the backward pass. The Fourier basis on the CPU uses a compiled function (`fourier.cpp`) if
+there is a compiler; everything else uses torch operations. Shapes as in `karat.attention.kernels`.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from karat.attention.kernels.reference import Reference
 
 
 class Recompute(Kernel):
-    """Takes any basis: one of shared features in blocks, any other checkpointed as a whole."""
+    """Supports any basis: a `LinearBasis` in blocks, any other with torch's checkpointing."""
 
     def refusal(self, task: Task) -> str | None:
         return None
@@ -34,7 +34,7 @@ class Recompute(Kernel):
             parameters = _parameters(units, q_BHND.dtype)
             rows_BHRN: Tensor = _Rows.apply(scale, units.spec, q_BHND, k_BHMD, *parameters)
             return rows_BHRN.transpose(-2, -1)
-        # torch.func does without the hooks that a checkpoint needs.
+        # Checkpointing needs saved-tensor hooks, which torch.func does not support.
         if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return Reference().rows(q_BHND, k_BHMD, scale, units)
         rows: Tensor = checkpoint(
@@ -55,7 +55,7 @@ class Recompute(Kernel):
 
 
 def _parameters(units: Units, dtype: torch.dtype) -> list[Any]:
-    """Scales of units and of base activation, None if there are none, and the coefficients."""
+    """Scales of the units and of the base activation (None without), then the coefficients."""
     wide = torch.promote_types(dtype, torch.float32)
     base_scale = None if units.base_activation == "zero" else units.base_scale
     coefficients = [units.coefficients[name] for name in units.basis.coefficient_shapes()]
@@ -87,7 +87,7 @@ class _Rows(torch.autograd.Function):
 
 
 class _RowsBackward(torch.autograd.Function):
-    """`linear_rows_backward`, whose own gradient is refused."""
+    """`linear_rows_backward`; a second derivative is refused."""
 
     generate_vmap_rule = True
 
@@ -110,9 +110,9 @@ class _RowsBackward(torch.autograd.Function):
 
 
 class _Attend(torch.autograd.Function):
-    """`Φ̂(A) (Wᵀ V)` of which only the inputs are kept: the projection, and the parameters.
+    """`Φ̂(A) (Wᵀ V)`, which keeps only its inputs for the backward pass.
 
-    Inputs: scale, spec, how many tensors q, k and v are (1 or 3), these, W and `_parameters`.
+    Inputs: scale, spec, the number of tensors with q, k and v (1 or 3), these, W, `_parameters`.
     """
 
     generate_vmap_rule = True
@@ -137,7 +137,7 @@ class _Attend(torch.autograd.Function):
 
 
 class _AttendBackward(torch.autograd.Function):
-    """`linear_attend_backward`, whose own gradient is refused."""
+    """`linear_attend_backward`; a second derivative is refused."""
 
     generate_vmap_rule = True
 
@@ -164,10 +164,11 @@ class _AttendBackward(torch.autograd.Function):
 
 def _no_second_derivative() -> RuntimeError:
     return RuntimeError(
-        "kernel recompute has no second derivative; set attention.kernel: reference"
+        "kernel recompute has no second derivative; use attention.kernel: reference"
     )
 
 
-# Dynamo cannot look into a function of varied length; the passes after it trace it whole.
+# Dynamo cannot trace autograd functions with a variable number of arguments (torch 2.13, 2.14);
+# AOTAutograd, which runs after it, can.
 for _function in (_Rows, _Attend):
     torch.compiler.allow_in_graph(_function)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The definition: all scores, then all units, then their sum."""
+"""The definition of the rows: all scores, then all units, then their sum."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from karat.attention.kernels import Kernel, Task, Units
 
 
 class Reference(Kernel):
-    """Forms every score and every feature and leaves the gradient to autograd; takes anything."""
+    """Stores every score and feature, and leaves the gradient to autograd; supports every task."""
 
     def refusal(self, task: Task) -> str | None:
         return None

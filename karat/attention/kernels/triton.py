@@ -1,17 +1,18 @@
-"""Rows of a Fourier operator on the GPU, fused: no score or feature of a pair reaches memory.
+"""Rows of a Fourier operator on the GPU, fused: scores and features are never written to memory.
 
-Shapes as in `karat.attention.kernels`; G frequencies, F = 2 G features (the cosines, then the sines). A
-kernel works on blocks of N queries, M keys, R outputs and D head width; R and D are padded to
-the powers of two that a block product needs, and what is padded is read as 0.
+Shapes as in `karat.attention.kernels`; G frequencies, F = 2 G features (the cosines, then the
+sines). A kernel works on blocks of N queries, M keys, R outputs and head width D; R and D are padded
+with zeros to the powers of two that a block product needs.
 
-Forward, one program for a block of queries of a head: scores with a block of keys, one cosine
-and sine each, the other frequencies by angle addition, and their product with the weights.
+Forward: one program per block of queries of a head. It computes scores with a block of keys, one
+cosine and sine per score, the other frequencies by angle addition, and their product with the
+weights.
 
-Backward, nothing but q, k and weights being kept, features are computed again for each of three
-gradients: that of q in programs for a block of queries, that of k and that of the weights in
-programs for a block of keys, of which the last go over the queries of all their images and so
-sum the gradients of their weights in registers. Few programs share a weight: each writes a part, and the parts are
-summed afterwards. There are no atomics, so the same call gives the same bits.
+Backward: only q, k and weights are kept; each of three gradients recomputes the features. The
+gradient of q has one program per block of queries; those of k and of the weights have one per block
+of keys. A program for weights loops over the queries of its share of the images and accumulates in
+registers; the few programs that share a weight write partial sums, which are added afterwards.
+There are no atomics, so that the same call gives the same bits.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -40,18 +41,20 @@ DTYPES = ("torch.float32", "torch.bfloat16", "torch.float16")
 
 PRECISIONS = {torch.float32: "ieee", torch.bfloat16: "tf32x3", torch.float16: "tf32x3"}
 
-WEIGHT_NUMBERS = 8192  # gradients of weights that a program sums: 64 registers of each thread
-PROGRAMS = 1024  # about as many share the gradients of the weights, on any device: so bits agree
+WEIGHT_NUMBERS = 8192  # gradients of weights per program: 64 registers in each of 128 threads
+# Programs for the gradient of the weights, about. A constant, and not the number of processors of
+# the device, so that sums have the same order and the same bits on every device.
+PROGRAMS = 1024
 
 INTERPRETED = triton is not None and bool(triton.knobs.runtime.interpret)
 
 
 class Triton(Kernel):
-    """Fourier units on a CUDA device, or on the CPU under Triton's interpreter, for tests.
+    """Fourier units on a CUDA device, or, in tests, on the CPU with Triton's interpreter.
 
-    Float32 throughout for float32 queries and keys. For bfloat16 and float16 ones, scores are
-    summed in float32 from products that are exact, and the other products take three passes of
-    TF32, which keep about 21 bits.
+    Everything is float32 for float32 queries and keys. For bfloat16 and float16, the products in a
+    score are exact and summed in float32; the other products take three passes of TF32, which keep
+    about 21 bits.
     """
 
     def refusal(self, task: Task) -> str | None:
@@ -82,9 +85,9 @@ def fourier_rows(q: Tensor, k: Tensor, weights: Tensor, scale: float) -> Tensor:
     """`sum_m sum_g a_rgm cos(g x) + b_rgm sin(g x)` at `x = scale q kᵀ`, shape (B, H, N, R).
 
     Args:
-        q, k: queries (B, H, N, D) and keys (B, H, M, D), any strides, of the same dtype.
-        weights: (P, R, 2 G, M), the a first, float32, any strides.
-        scale: of the scores.
+        q, k: queries (B, H, N, D) and keys (B, H, M, D), any strides, the same dtype.
+        weights: shape (P, R, 2 G, M), first all a, then all b; float32, any strides.
+        scale: factor of the scores.
 
     Returns:
         Tensor of float32.
@@ -107,16 +110,17 @@ def fourier_rows_backward(
     need_k: bool,
     need_weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, k and weights, given that of the rows; one not needed is empty.
+    """Gradients of q, k and weights, given that of the rows; those not needed are empty.
 
-    With `u_gnm = sum_r grad_nr a_rgm` and v likewise of b, those of the scores are
+    With `u_gnm = sum_r grad_nr a_rgm`, and v the same for b, the gradient of the scores is
     `dx_nm = sum_g g (v_gnm cos(g x_nm) - u_gnm sin(g x_nm))`, so that `dq = scale dx k` and
-    `dk = scale dxᵀ q`; of the weights `da_rgm = sum_n grad_nr cos(g x_nm)` and `db` with sines.
+    `dk = scale dxᵀ q`. That of the weights is `da_rgm = sum_n grad_nr cos(g x_nm)`, and `db` with
+    sines.
 
     Args:
-        grad: (B, H, N, R), float32, any strides.
+        grad: gradient of the rows (B, H, N, R), float32, any strides.
         q, k, weights, scale: as for `fourier_rows`.
-        need_q, need_k, need_weights: which gradients to compute.
+        need_q, need_k, need_weights: whether to compute each gradient.
     """
     if not grad.numel() or not k.numel():
         grad_q, grad_k, grad_weights = _grads_like(q, k, weights, need_q, need_k, need_weights)
@@ -168,7 +172,7 @@ for _each in (fourier_rows, fourier_rows_backward):
 
 
 class _Rows(torch.autograd.Function):
-    """`fourier_rows` with its gradient; a function of its own, as torch.func wants it."""
+    """`fourier_rows` with its gradient, in the form that torch.func requires."""
 
     generate_vmap_rule = True
 
@@ -217,12 +221,12 @@ class _RowsBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         raise RuntimeError(
-            "kernel triton has no second derivative; set attention.kernel: reference"
+            "kernel triton has no second derivative; use attention.kernel: reference"
         )
 
 
 class _Launch:
-    """One call: its shapes, and the launches of the kernels with the blocks that suit them."""
+    """One call: its shapes, block sizes and kernel launches."""
 
     def __init__(self, q: Tensor, k: Tensor, weights: Tensor, scale: float) -> None:
         self.q, self.k, self.weights, self.scale = q, k, weights, scale
@@ -278,8 +282,8 @@ class _Launch:
     def grad_weights(self, grad: Tensor) -> Tensor:
         """Gradient of the weights.
 
-        A program has a block of keys, some of the frequencies (as many as its registers hold)
-        and every s-th image and head of an operator.
+        A program handles a block of keys, as many frequencies as fit into its registers, and every
+        s-th pair of image and head of an operator.
         """
         block: int = self.constants["BLOCK_OWN"]
         group = _group(self.grid_size, block, self.constants["BLOCK_R"])
@@ -306,18 +310,18 @@ class _Launch:
 
 
 def _blocks(outputs: int, width: int) -> dict[str, int]:
-    """Block sizes and launch options for R and D as padded: the place to tune them."""
+    """Block sizes and launch options for padded R and D; tune them here."""
     return {"BLOCK_OWN": 64, "BLOCK_OTHER": 16, "num_warps": 4, "num_stages": 2}
 
 
 def _group(grid_size: int, block: int, outputs: int) -> int:
-    """How many frequencies' gradients of weights a program sums: alike for all programs."""
+    """Number of frequencies per program for the gradient of the weights, as equal as possible."""
     most = max(1, WEIGHT_NUMBERS // (2 * block * outputs))
     return _ceil(grid_size, _ceil(grid_size, most))
 
 
 def _padded(length: int) -> int:
-    """The power of two that a product of blocks needs."""
+    """The next power of two, at least 16, as `tl.dot` requires."""
     return max(16, 1 << (length - 1).bit_length())
 
 
@@ -326,13 +330,13 @@ def _ceil(length: int, block: int) -> int:
 
 
 def _jit(function: "Callable[..., Any]") -> Any:
-    """`triton.jit`; nothing to call where Triton is missing."""
+    """`triton.jit`; None if Triton is not installed."""
     return triton.jit(function) if triton is not None else None
 
 
 @_jit
 def _place(length, heads, BLOCK: constexpr):  # type: ignore[no-untyped-def]
-    """Block, batch item and head of this program; blocks of a head are neighbours."""
+    """Block, batch item and head of this program; the blocks of a head are consecutive."""
     blocks = tl.cdiv(length, BLOCK)
     head = tl.program_id(0) // blocks
     return tl.program_id(0) % blocks, (head // heads).to(tl.int64), (head % heads).to(tl.int64)
@@ -342,7 +346,7 @@ def _place(length, heads, BLOCK: constexpr):  # type: ignore[no-untyped-def]
 def _tile(  # type: ignore[no-untyped-def]
     start, row_stride, column_stride, rows, columns, row_count, column_count
 ):
-    """A block of a matrix, 0 outside of it."""
+    """Load a block of a matrix, with 0 outside of the matrix."""
     inside = (rows[:, None] < row_count) & (columns[None, :] < column_count)
     at = rows[:, None] * row_stride + columns[None, :] * column_stride
     return tl.load(start + at, mask=inside, other=0.0)
@@ -352,7 +356,7 @@ def _tile(  # type: ignore[no-untyped-def]
 def _put(  # type: ignore[no-untyped-def]
     start, values, row_stride, column_stride, rows, columns, row_count, column_count
 ):
-    """Write a block of a matrix, nothing outside of it."""
+    """Store a block of a matrix, and nothing outside of the matrix."""
     inside = (rows[:, None] < row_count) & (columns[None, :] < column_count)
     at = rows[:, None] * row_stride + columns[None, :] * column_stride
     tl.store(start + at, values.to(start.dtype.element_ty), mask=inside)
@@ -362,7 +366,7 @@ def _put(  # type: ignore[no-untyped-def]
 def _scores(  # type: ignore[no-untyped-def]
     a, b, scale, PRECISION: constexpr, WIDEN: constexpr
 ):
-    """`scale a bᵀ`. The interpreter has no products of bfloat16, so they are widened there."""
+    """`scale a bᵀ`. Triton's interpreter cannot multiply bfloat16, so it widens the operands."""
     if WIDEN:
         a, b = a.to(tl.float32), b.to(tl.float32)
     return tl.dot(a, tl.trans(b), input_precision=PRECISION) * scale
@@ -370,13 +374,14 @@ def _scores(  # type: ignore[no-untyped-def]
 
 @_jit
 def _cos_sin(x):  # type: ignore[no-untyped-def]
-    """Both at once and without a branch, to about 1e-7, for |x| below 2^20.
+    """Cosine and sine without a branch, with an error of about 1e-7, for |x| below 2^20.
 
-    A larger one counts as 0: its neighbours in float32 are a sixteenth apart, so that it says
-    nothing about an angle. Source: S. Moshier, Cephes, `sinf.c` (three-part π/2, polynomials).
+    A larger x counts as 0: float32 numbers there are at least 1/8 apart, so that x does not
+    determine an angle. Source: S. Moshier, Cephes, `sinf.c` (π/2 in three parts, polynomials).
     """
     x = tl.where(tl.abs(x) < 1048576.0, x, x * 0.0)  # NaN and infinity give NaN
-    shifted = x * 0.6366197723675814 + 12582912.0  # the quarter turn, in the lowest bits
+    # Adding 1.5 * 2^23 rounds to an integer, the quarter turn, which is then in the lowest bits.
+    shifted = x * 0.6366197723675814 + 12582912.0
     turns = shifted - 12582912.0
     quarter = shifted.to(tl.int32, bitcast=True)
     x = x - turns * 1.5703125 - turns * 4.837512969970703125e-4 - turns * 7.549789954891882e-8
@@ -423,7 +428,7 @@ def _rows_kernel(  # type: ignore[no-untyped-def]
     PRECISION: constexpr,
     WIDEN: constexpr,
 ):
-    """Rows of a block of queries of one head."""
+    """The rows for a block of queries of one head."""
     block, b, h = _place(tokens, heads, BLOCK_OWN)
     at_n, at_m = block * BLOCK_OWN + tl.arange(0, BLOCK_OWN), tl.arange(0, BLOCK_OTHER)
     at_r, at_d = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_D)
@@ -477,7 +482,7 @@ def _side_kernel(  # type: ignore[no-untyped-def]
     PRECISION: constexpr,
     WIDEN: constexpr,
 ):
-    """Gradient of a block of one head's queries (X) over all keys (Y), or the other way round."""
+    """Gradient of a block of queries (X) over all keys (Y) of a head, or with both exchanged."""
     block, b, h = _place(owns, heads, BLOCK_OWN)
     at_x, at_y = block * BLOCK_OWN + tl.arange(0, BLOCK_OWN), tl.arange(0, BLOCK_OTHER)
     at_r, at_d = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_D)
@@ -545,7 +550,7 @@ def _weights_kernel(  # type: ignore[no-untyped-def]
     PRECISION: constexpr,
     WIDEN: constexpr,
 ):
-    """What a share of the images gives to GROUP frequencies' weights of a block of keys."""
+    """Partial sum over images of the gradient of weights: GROUP frequencies, a block of keys."""
     blocks = tl.cdiv(keys, BLOCK_OWN)
     block, first = tl.program_id(0) % blocks, tl.program_id(0) // blocks * GROUP
     p, split = tl.program_id(1).to(tl.int64), tl.program_id(2)

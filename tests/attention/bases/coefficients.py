@@ -13,7 +13,7 @@ def started(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
-    """Coefficients as a basis starts them, for `shape` = P, R, M; they ask for gradients."""
+    """Initial coefficients of a basis for `shape` = P, R, M, with gradients."""
     generator = torch.Generator().manual_seed(seed)
     coefficients = {}
     for name, own in basis.coefficient_shapes().items():
@@ -27,7 +27,7 @@ def started(
 def spread(
     basis: Basis, shape: tuple[int, int, int], seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
-    """As the paper starts them, with units at different places and of different widths."""
+    """Initial coefficients of the paper, but with units of different positions and widths."""
     coefficients = started(basis, shape, seed=seed, dtype=dtype)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What every basis must keep."""
+"""The contract of every basis."""
 
 from typing import Any
 
@@ -48,14 +48,14 @@ def test_basis_is_finite_with_finite_gradients_on_minus_30_to_30(basis: Basis, s
 
 
 @every_basis
-def test_same_seed_gives_the_same_start(basis: Basis) -> None:
+def test_same_seed_gives_the_same_initial_coefficients(basis: Basis) -> None:
     first, again = (started(basis, (2, 3, 5), seed=7) for _ in range(2))
     for name, value in first.items():
         assert torch.equal(value, again[name])
 
 
 @every_basis
-def test_scaled_coefficients_are_those_of_the_scaled_functions(basis: Basis) -> None:
+def test_scaled_coefficients_give_scaled_functions(basis: Basis) -> None:
     coefficients = spread(basis, (2, 3, 1), dtype=torch.float64)
     scores = torch.randn(2, 1, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     scale = torch.randn(2, 3, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -90,7 +90,7 @@ def test_masked_inputs_contribute_nothing(basis: Basis) -> None:
     [*EVERY, Fourier(grid_size=5), BSpline(grid_size=20, degree=1), Shannon(window="inputs")],
     ids=repr,
 )
-def test_fan_in_start_gives_row_sums_of_variance_one(basis: Basis) -> None:
+def test_fan_in_gives_row_sums_of_variance_one(basis: Basis) -> None:
     coefficients = started(basis, (1, 64, 197), "fan_in")
     scores = torch.randn(1, 197, 200, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -187,6 +187,6 @@ def test_wrong_setting_is_refused_with_value_and_rule(
         BASES[name](**settings)
 
 
-def test_settings_of_a_basis_stand_beside_the_general_ones() -> None:
+def test_settings_of_a_basis_are_among_the_general_ones() -> None:
     assert {"grid_size", "rank", "basis"} <= settings_of("fourier")
     assert settings_of("softmax") == {"basis"}

@@ -1,4 +1,4 @@
-"""Each basis against an evaluation of its formula by other means, in float64."""
+"""Each basis against an independent evaluation of its formula in float64."""
 
 from collections.abc import Callable
 
@@ -25,8 +25,8 @@ from tests.attention.bases.coefficients import spread, started
 
 Array = NDArray[np.float64]
 Unit = dict[str, Array]
-# Values of one unit, and the size that errors are relative to: its largest value, or the sum of
-# absolute terms where terms cancel.
+# Values of one unit, and the scale of its relative error: the largest value, or the sum of absolute
+# terms if terms cancel.
 Formula = Callable[[Array, Unit], tuple[Array, Array]]
 
 
@@ -139,7 +139,7 @@ CASES: list[tuple[Basis, Formula]] = [
 
 
 @pytest.mark.parametrize(("basis", "formula"), CASES, ids=[repr(basis) for basis, _ in CASES])
-def test_unit_is_its_formula_to_1e_5(basis: Basis, formula: Formula) -> None:
+def test_unit_matches_its_formula_to_1e_5(basis: Basis, formula: Formula) -> None:
     rng = np.random.default_rng(0)
     rows = np.concatenate([rng.normal(size=300) * 2, rng.uniform(-30, 30, size=200)])
     scores = torch.tensor(np.tile(rows, (2, 1, 1)), dtype=torch.float32)
@@ -167,7 +167,7 @@ def test_shannon_over_inputs_is_the_windowed_sum(inputs: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-6, 3e-4, 1e-2, 0.0499, 0.0501, 1.0])
-def test_shannon_gradient_is_right_near_its_centre(size: float) -> None:
+def test_shannon_gradient_is_exact_near_its_centre(size: float) -> None:
     scores = torch.tensor([size, -size]).reshape(1, 1, 2).requires_grad_()
     one = {"w": torch.ones(1, 1, 1), "tau": torch.zeros(1, 1, 1), "s": torch.ones(1, 1, 1)}
     Shannon(window="inputs").row_sum(scores, one).sum().backward()  # type: ignore[no-untyped-call]

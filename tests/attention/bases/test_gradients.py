@@ -29,7 +29,7 @@ def case(basis: Basis) -> tuple[list[str], tuple[Tensor, ...]]:
 
 
 @pytest.mark.parametrize("basis", CASES, ids=repr)
-def test_gradients_are_right(basis: Basis) -> None:
+def test_gradients_match_finite_differences(basis: Basis) -> None:
     names, values = case(basis)
 
     def row_sum(scores: Tensor, *own: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def test_gradients_are_right(basis: Basis) -> None:
 
 
 @pytest.mark.parametrize("window", ["score", "inputs"])
-def test_shannon_gradients_are_right_at_its_centre(window: str) -> None:
+def test_shannon_gradients_match_finite_differences_at_its_centre(window: str) -> None:
     basis = Shannon(window=window)  # type: ignore[arg-type]
     names, (scores, *own) = case(basis)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Every basis in every sharing and order: what an operator keeps whatever it is made of."""
+"""The contract of the operator for every basis, sharing and order."""
 
 import itertools
 import math
@@ -40,7 +40,7 @@ def made(basis: str, *settings: dict[str, Any], seed: int = 0) -> Operator:
 
 
 def declared_parameters(operator: Operator) -> int:
-    """From the settings alone: units with their coefficients and two scales, and W."""
+    """The number of parameters according to the settings: coefficients, two scales per unit, W."""
     shapes = build(BASES[operator.config.basis], {}, "attention").coefficient_shapes()
     unit = sum(math.prod(shape) for shape in shapes.values()) + 2
     if operator.config.rank == "full":
@@ -50,7 +50,7 @@ def declared_parameters(operator: Operator) -> int:
 
 
 @pytest.mark.parametrize(("basis", "sharing", "order"), CASES, ids=NAMES)
-def test_operator_keeps_its_contract(
+def test_operator_fulfils_its_contract(
     basis: str, sharing: dict[str, Any], order: dict[str, Any]
 ) -> None:
     operator = made(basis, sharing, order)
@@ -76,7 +76,7 @@ def test_operator_keeps_its_contract(
 
 @pytest.mark.parametrize("start", ["paper", "fan_in"])
 @pytest.mark.parametrize("basis", sorted(BASES))
-def test_edges_of_rank_heads_and_tokens_work(basis: str, start: str) -> None:
+def test_extreme_ranks_heads_and_tokens_work(basis: str, start: str) -> None:
     for rank, tokens in ((1, 2), (2, 2), ("full", 2), (17, 17)):
         config = AttentionConfig.from_settings({"basis": basis, "rank": rank, "init": start})
         out = make_operator(config, 1, tokens)(

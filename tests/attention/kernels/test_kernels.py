@@ -1,4 +1,4 @@
-"""Every kernel is the same function: values, gradients, shapes at the edges, and refusals."""
+"""Every kernel computes the same function: values, gradients, extreme shapes, and refusals."""
 
 import functools
 import itertools
@@ -24,7 +24,7 @@ HEADS, RANK, WIDTH = 4, 3, 5
 
 @pytest.fixture(params=["compiled", "torch"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Fourier units compiled, or in torch's operations as where there is no compiler."""
+    """Fourier units compiled, or in torch operations as without a compiler."""
     name: str = request.param
     if name == "torch":
         monkeypatch.setattr(_compiled, "is_available", lambda: False)
@@ -36,7 +36,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def units_of(
     basis: str, tokens: int, operators: int = HEADS, dtype: torch.dtype = torch.float64, **more: Any
 ) -> Units:
-    """Units whose every parameter is drawn."""
+    """Units with random parameters."""
     config = AttentionConfig.from_settings({"basis": basis, **more})
     units = Units(config, (operators, RANK, tokens), torch.Generator().manual_seed(0))
     if units.scale is not None:
@@ -45,7 +45,7 @@ def units_of(
 
 
 def inputs_of(batch: int, tokens: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """Queries and keys as timm lays them out: views of one projection."""
+    """Queries and keys in timm's layout: views of one projection."""
     drawn = torch.randn(batch, tokens, 3, HEADS, WIDTH, generator=torch.Generator().manual_seed(2))
     q, k, _ = drawn.to(dtype).permute(2, 0, 3, 1, 4).unbind(0)
     return q.requires_grad_(), k.requires_grad_()
@@ -62,7 +62,7 @@ def results(kernel: Any, q: Tensor, k: Tensor, units: Units) -> list[Tensor]:
 @pytest.mark.parametrize("base", ["zero", "gelu"])
 @pytest.mark.parametrize("operators", [4, 2, 1])
 @pytest.mark.parametrize("basis", sorted(BASES))
-def test_recompute_is_the_reference_with_all_gradients(
+def test_recompute_matches_the_reference_with_all_gradients(
     basis: str, operators: int, base: str
 ) -> None:
     units = units_of(basis, 7, operators, base_activation=base)
@@ -76,7 +76,7 @@ def test_recompute_is_the_reference_with_all_gradients(
     ("batch", "tokens", "grid"),
     [(1, 1, 1), (2, 2, 2), (0, 5, 3), (9, 17, 5), (2, 65, 11), (1, 5, 16)],
 )
-def test_edges_of_batch_tokens_and_grid_work(batch: int, tokens: int, grid: int) -> None:
+def test_extreme_batches_tokens_and_grids_work(batch: int, tokens: int, grid: int) -> None:
     units = units_of("fourier", tokens, grid_size=grid)
     q, k = inputs_of(batch, tokens)
     ours, wanted = results(Recompute(), q, k, units), results(Reference(), q, k, units)
@@ -124,7 +124,7 @@ def test_gradients_agree_with_float64(
     ("batch", "tokens", "grid", "operators"),
     [(0, 5, 3, 4), (1, 1, 1, 4), (3, 2, 2, 2), (9, 17, 16, 1), (2, 65, 3, 4), (1, 197, 11, 2)],
 )
-def test_rows_in_float32_are_those_of_float64_compiled_or_not(
+def test_rows_in_float32_agree_with_float64_compiled_or_not(
     engine: str, batch: int, tokens: int, grid: int, operators: int
 ) -> None:
     units = units_of("fourier", tokens, operators, torch.float32, grid_size=grid)
@@ -138,7 +138,7 @@ def test_rows_in_float32_are_those_of_float64_compiled_or_not(
         torch.testing.assert_close(got.double(), want, rtol=0, atol=1e-5 * largest + 1e-7)
 
 
-def test_compiled_sines_hold_for_large_scores_and_pass_on_what_is_no_number() -> None:
+def test_compiled_sines_are_exact_for_large_scores_and_propagate_nan() -> None:
     if not _compiled.is_available():
         pytest.skip("there is no C++ compiler")
     sizes = torch.tensor([0.0, 1e-6, 3.0, 1e3, 1e5, 1e7, -2.5e6, torch.nan, torch.inf])
@@ -164,7 +164,7 @@ def test_gradients_of_some_inputs_only_are_the_same(asked: tuple[bool, bool, boo
         torch.testing.assert_close(got, want)
 
 
-def test_inputs_of_any_strides_are_taken() -> None:
+def test_inputs_of_any_strides_are_supported() -> None:
     units = units_of("fourier", 6)
     for dims in itertools.permutations(range(4)):
         shape = torch.empty(2, HEADS, 6, WIDTH).permute(dims).shape
@@ -182,7 +182,7 @@ def kept_bytes(kernel: Any, basis: str) -> int:
 
 
 @pytest.mark.parametrize("basis", ["fourier", "bspline", "morlet"])
-def test_no_score_and_no_feature_is_kept_for_the_backward_pass(basis: str) -> None:
+def test_no_scores_or_features_are_kept_for_the_backward_pass(basis: str) -> None:
     scores = 4 * HEADS * 65 * 65 * 4
     assert kept_bytes(Recompute(), basis) < 0.5 * scores
     assert kept_bytes(Reference(), basis) > 2 * scores
@@ -197,14 +197,14 @@ def test_nothing_is_kept_without_gradients() -> None:
     torch.testing.assert_close(rows, Reference().rows(q, k, 0.7, units))
 
 
-def test_second_derivative_is_refused_in_words() -> None:
+def test_second_derivative_is_refused_with_a_remedy() -> None:
     units = units_of("fourier", 5)
     q, k = inputs_of(2, 5)
     (grad,) = torch.autograd.grad(
         Recompute().rows(q, k, 0.7, units).square().sum(), q, create_graph=True
     )
     with pytest.raises(
-        RuntimeError, match=r"no second derivative; set attention.kernel: reference"
+        RuntimeError, match=r"no second derivative; use attention.kernel: reference"
     ):
         grad.sum().backward()  # type: ignore[no-untyped-call]
     assert torch.autograd.gradgradcheck(
@@ -213,7 +213,7 @@ def test_second_derivative_is_refused_in_words() -> None:
 
 
 def operator_of(kernel: str, dtype: torch.dtype = torch.float32, **settings: Any) -> Operator:
-    """An operator for 5 tokens, with every parameter drawn."""
+    """An operator for 5 tokens, with random parameters."""
     config = AttentionConfig.from_settings(
         {"basis": "fourier", "rank": 3, "kernel": kernel, **settings}
     )
@@ -223,7 +223,7 @@ def operator_of(kernel: str, dtype: torch.dtype = torch.float32, **settings: Any
 
 
 def packed(*more: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Queries, keys and values in one tensor, as a projection gives them."""
+    """Queries, keys and values in one tensor, as a projection returns them."""
     draw = torch.Generator().manual_seed(0)
     drawn = torch.randn(*more, 2, 5, 3, HEADS, 6, generator=draw, dtype=dtype)
     return (
@@ -232,7 +232,7 @@ def packed(*more: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 @pytest.mark.parametrize("basis", ["fourier", "chebyshev", "morlet"])
-def test_queries_keys_and_values_in_one_tensor_are_as_three(engine: str, basis: str) -> None:
+def test_packed_qkv_gives_the_same_as_three_tensors(engine: str, basis: str) -> None:
     operator = operator_of("recompute", basis=basis)
     qkv = packed().requires_grad_()
     together, apart = operator.attend(qkv, 0.5), operator.attend(tuple(qkv.unbind(0)), 0.5)
@@ -243,13 +243,13 @@ def test_queries_keys_and_values_in_one_tensor_are_as_three(engine: str, basis: 
     torch.testing.assert_close(one, other)
 
 
-def test_gradient_of_one_tensor_lies_as_the_projection_wants_it(engine: str) -> None:
+def test_gradient_of_packed_qkv_has_the_layout_of_the_projection(engine: str) -> None:
     qkv = packed().requires_grad_()
     (grad,) = torch.autograd.grad(operator_of("recompute").attend(qkv, 0.5).sum(), qkv)
     assert grad.permute(1, 3, 0, 2, 4).is_contiguous()
 
 
-def test_strides_that_no_matrix_has_are_taken(engine: str) -> None:
+def test_strides_that_blas_cannot_use_are_supported(engine: str) -> None:
     operator, wide = operator_of("recompute"), operator_of("reference", torch.float64)
     plain = packed()
     for qkv in (plain, plain[:, :1].expand_as(plain), plain[..., :1].expand_as(plain)):
@@ -294,7 +294,7 @@ def test_compiled_model_is_the_same_in_training_and_inference(basis: str) -> Non
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_operations_keep_pytorchs_rules_for_operations(dtype: torch.dtype) -> None:
+def test_custom_operations_pass_opcheck(dtype: torch.dtype) -> None:
     from karat.attention.kernels import _operations
 
     units = units_of("fourier", 5, 2, dtype)
@@ -418,12 +418,12 @@ def task(**more: Any) -> Task:
     return Task(**{**plain, **more})
 
 
-def test_auto_takes_anything_anywhere() -> None:
+def test_auto_supports_every_task() -> None:
     for more in ({}, {"basis": "morlet", "features": 0}, {"outputs": 197}):
         assert kernel_for("auto", task(**more))[0] == "recompute"
 
 
-def test_auto_is_triton_on_cuda_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_triton_on_cuda_if_supported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     on_device = {"device": "cuda", "dtype": "torch.bfloat16"}
     assert kernel_for("auto", task(**on_device))[0] == "triton"
@@ -437,22 +437,22 @@ def test_unknown_kernel_lists_the_known_ones() -> None:
         AttentionConfig(basis="fourier", kernel="tritn")
 
 
-def test_kernel_that_cannot_says_which_limit_and_which_can() -> None:
+def test_unsupported_task_names_the_limit_and_other_kernels() -> None:
     with pytest.raises(KernelError, match=r"kernel triton: .*cpu.*; .*recompute, reference can"):
         kernel_for("triton", task())
     with pytest.raises(KernelError, match=r"kernel triton: .*morlet"):
         kernel_for("triton", task(device="cuda", basis="morlet"))
-    with pytest.raises(SettingError, match=r"takes only operator_order: w_phi; reference takes"):
+    with pytest.raises(SettingError, match=r"supports only operator_order: w_phi; use reference"):
         AttentionConfig(basis="fourier", kernel="recompute", operator_order="phi_w")
     operator = make_operator(AttentionConfig(basis="fourier", kernel="recompute", rank=2), 1, 5)
     q = torch.randn(1, 1, 5, 4)
-    with pytest.raises(KernelError, match=r"never forms attention weights, for .* dropout"):
+    with pytest.raises(KernelError, match=r"does not form attention weights, which .* dropout"):
         operator.attend((q, q, q), 0.5, dropout=0.1)
 
 
 @pytest.mark.parametrize("projection", ["none", "simplex"])
 @pytest.mark.parametrize("rank", [3, "full"])
-def test_operator_is_the_same_with_every_kernel(rank: int | str, projection: str) -> None:
+def test_operator_gives_the_same_with_every_kernel(rank: int | str, projection: str) -> None:
     settings = {"basis": "fourier", "rank": rank, "projection": projection}
     settings["output_scale"] = "1/sqrt(N)"
     q, k, v = (torch.randn(2, 4, 5, 6, dtype=torch.float64) for _ in range(3))

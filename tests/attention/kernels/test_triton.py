@@ -1,4 +1,4 @@
-"""The Triton kernel against float64, on the device or under the interpreter; and its limits."""
+"""The Triton kernel against float64, on a GPU or with the interpreter; and its limits."""
 
 import json
 import os
@@ -17,7 +17,7 @@ pytest.importorskip("triton")
 
 @pytest.fixture(scope="module")
 def errors() -> dict[str, list[float]]:
-    """Of every case, from a process of its own."""
+    """The errors of all cases, from a separate process."""
     done = subprocess.run(
         [sys.executable, "tests/attention/kernels/triton_cases.py"],
         cwd=ROOT,
@@ -42,7 +42,9 @@ def test_rows_and_gradients_agree_with_float64(case: str, errors: dict[str, list
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", WHOLE)
-def test_kernel_is_right_inside_of_torch(case: str, errors: dict[str, list[float]]) -> None:
+def test_kernel_works_with_torch_func_and_autocast(
+    case: str, errors: dict[str, list[float]]
+) -> None:
     assert errors[case]
     assert max(errors[case]) < 1e-5
 

@@ -1,4 +1,4 @@
-"""Triton's own compiler takes the kernels for real devices; it needs none for that."""
+"""Triton compiles the kernels for real GPUs, without having one."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from triton.compiler import ASTSource  # noqa: E402
 
 from karat.attention.kernels import triton as kernels  # noqa: E402
 
-LARGEST_SHARED = 99 * 1024  # bytes; of the devices since Ampere, the smallest limit
+LARGEST_SHARED = 99 * 1024  # bytes; the smallest limit among GPUs since Ampere
 NUMBERS = {"heads", "sharing", "tokens", "keys", "owns", "others", "images"}
 KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "rows": (kernels._rows_kernel, {}),
@@ -23,7 +23,7 @@ KERNELS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def source_of(kernel: Any, more: dict[str, Any], grid: int, outputs: int, dtype: str) -> ASTSource:
-    """A kernel for heads of width 64, with the constants that a launch would give it."""
+    """A kernel for heads of width 64, with the constants of a launch."""
     if "GROUP" in kernel.arg_names:
         more = {**more, "GROUP": kernels._group(grid, 64, kernels._padded(outputs))}
     blocks = kernels._blocks(kernels._padded(outputs), 64)
@@ -54,7 +54,7 @@ def source_of(kernel: Any, more: dict[str, Any], grid: int, outputs: int, dtype:
 @pytest.mark.parametrize(("grid", "outputs"), [(3, 12), (16, 64)])
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("name", KERNELS)
-def test_kernel_compiles_for_devices(
+def test_kernel_compiles_for_gpus(
     name: str, capability: int, grid: int, outputs: int, dtype: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

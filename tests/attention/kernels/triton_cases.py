@@ -1,6 +1,6 @@
 """Runs the Triton kernel on small cases and prints its errors, one JSON line each.
 
-A program of its own, since Triton's interpreter has to be chosen before Triton is imported. On a
+A separate program, since Triton's interpreter has to be chosen before Triton is imported. On a
 machine with CUDA the same cases run on the device.
 """
 
@@ -56,7 +56,7 @@ def inputs(case: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def reference(q: Tensor, k: Tensor, weights: Tensor, scale: float) -> Tensor:
-    """All features of all scores, in the dtype given."""
+    """The rows from all features of all scores, in the dtype of the inputs."""
     sharing = q.shape[1] // weights.shape[0]
     x_BHNM = scale * (q @ k.mT)
     angles = torch.arange(1, weights.shape[2] // 2 + 1, device=q.device).view(-1, 1, 1)
@@ -66,7 +66,7 @@ def reference(q: Tensor, k: Tensor, weights: Tensor, scale: float) -> Tensor:
 
 
 def errors_of(case: dict[str, Any]) -> Iterator[float]:
-    """Relative to the largest entry: of the rows, then of each gradient asked for."""
+    """Errors of the rows and of each requested gradient, relative to the largest entry."""
     ours = inputs(case)
     wide = [tensor.double() for tensor in ours]
     asked = [index for index, name in enumerate("qkw") if name in case["asked"]]
@@ -93,7 +93,7 @@ def error_of(got: Tensor, want: Tensor) -> float:
 
 
 class Weights:
-    """As much of the units as the kernel asks for."""
+    """The part of `Units` that the kernel uses."""
 
     def __init__(self, weights_PRFM: Tensor) -> None:
         self.weights = weights_PRFM
@@ -104,7 +104,7 @@ class Weights:
 
 
 def rows(q: Tensor, k: Tensor, weights: Tensor) -> Tensor:
-    """Through the kernel."""
+    """The rows from the kernel."""
     from karat.attention.kernels.triton import Triton  # after the interpreter was chosen
 
     return Triton().rows(q, k, 0.3, Weights(weights))  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def transforms() -> Iterator[float]:
 
 
 def operators() -> Iterator[float]:
-    """The whole operator beside the reference kernel, plain and under autocast."""
+    """The operator compared with the reference kernel, with and without autocast."""
     from karat.attention.config import AttentionConfig
     from karat.attention.heads import make_operator
 
@@ -151,7 +151,7 @@ def operators() -> Iterator[float]:
 
 
 def second_derivative() -> Iterator[float]:
-    """Refused, in words."""
+    """The second derivative is refused with a message."""
     q, k, weights = inputs(PLAIN)
     q.requires_grad_()
     (grad,) = torch.autograd.grad(rows(q, k, weights).square().sum(), q, create_graph=True)
