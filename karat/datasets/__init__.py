@@ -1,4 +1,4 @@
-"""Data sets: one file each, found by `DATASETS`."""
+"""Data sets: one file each, registered in `DATASETS` by file name."""
 
 import abc
 import functools
@@ -31,9 +31,9 @@ Images: TypeAlias = "TorchDataset[Any]"
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """What a model must know of a data set: image edge in pixels, channels, class names.
+    """The shape of a data set: edge of its images in pixels, channels, names of the classes.
 
-    `train_size` is the number of training images, the validation split left out.
+    `train_size` is the number of training images without the validation split.
     """
 
     image_size: int
@@ -44,7 +44,7 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """Three disjoint parts of (image, label): float32 (channels, size, size), 0..classes-1."""
+    """Three disjoint splits of pairs (image, label): float32 (channels, size, size), 0..classes-1."""
 
     train: "Images"
     val: "Images"
@@ -55,13 +55,13 @@ class Splits:
 class Dataset(abc.ABC):
     """A data set; its fields are its settings.
 
-    `check` is called before a study is created, in the driver; `info` may be called at any
-    time and is cheap; `splits` is called in each worker once. The split is fixed by
-    `split_seed`, never by a trial's seed.
+    The driver calls `check` before it creates a study; `info` is cheap and may be called at any
+    time; each worker calls `splits` once. The splits depend on `split_seed`, never on the seed of a
+    trial, so that all trials are compared on the same images.
 
     Args:
-        val_share: share of the training data cut off as validation split, stratified.
-        split_seed: fixes the split.
+        val_share: fraction of the training data for the validation split, stratified by class.
+        split_seed: seed of the split.
     """
 
     val_share: float = 0.15
@@ -76,19 +76,19 @@ class Dataset(abc.ABC):
         """Shape and classes.
 
         Raises:
-            DataError: the data is not where the settings say.
+            DataError: the data is missing in the folder that the settings name.
         """
 
     @abc.abstractmethod
     def splits(self) -> Splits:
-        """The three parts."""
+        """The training, validation and test split."""
 
     @abc.abstractmethod
     def check(self) -> str:
-        """Look at all of the data once, and return a sha256 that changes when the data does.
+        """Check all of the data, and return a sha256 that changes when the data changes.
 
         Raises:
-            DataError: something is missing, empty or unreadable; the message says what and where.
+            DataError: a file is missing, empty or unreadable; the message names it.
         """
 
 
@@ -96,10 +96,10 @@ DATASETS = Catalog(Dataset, "data.name")  # type: ignore[type-abstract]
 
 
 def make_dataset(values: Mapping[str, Any]) -> Dataset:
-    """The data set that the `data` section names.
+    """The data set of the section `data` of a space.
 
     Raises:
-        SettingError: unknown name or setting.
+        SettingError: the name or a setting is unknown.
     """
     settings = dict(values)
     name = settings.pop("name", None)
@@ -110,15 +110,15 @@ def make_dataset(values: Mapping[str, Any]) -> Dataset:
 
 @functools.lru_cache(maxsize=2)
 def load_splits(dataset: Dataset) -> Splits:
-    """The splits of a data set, kept for the next trial in the same process."""
+    """The splits of a data set, cached for the next trial in the same process."""
     return dataset.splits()
 
 
 def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Indices of the rest and of a stratified `share`, each in ascending order.
+    """Split indices by class: the rest, and a fraction `share` of each class; both ascending.
 
     Raises:
-        DataError: too few images for one of each class on both sides.
+        DataError: a class has too few images for at least one on both sides.
     """
     of_class: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
@@ -138,7 +138,7 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
 
 
 def rest_size(counts: Iterable[int], share: float) -> int:
-    """Images that `stratified_split` leaves of classes that have so many each."""
+    """The size of the rest that `stratified_split` returns for classes with these counts."""
     return sum(count - _cut_of(count, share) for count in counts)
 
 

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 share: the published files, as torchvision reads them."""
+"""The common part of CIFAR-10 and CIFAR-100: the published files, read by torchvision."""
 
 import hashlib
 import tarfile
@@ -25,17 +25,16 @@ _EDGE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar(OnDisk):
-    """One of the two CIFAR data sets (Krizhevsky 2009) in its plain form, without augmentation.
+    """One of the two CIFAR data sets (Krizhevsky 2009), without augmentation.
 
-    The published files are pickles: they are opened only after their md5 was found right.
-    `info` looks whether they are there, and neither reads nor downloads them; `check` downloads;
-    `splits` reads.
+    The published files are pickles, so they are opened only after their md5 was verified. `info`
+    checks that they exist, but does not read or download them; `check` downloads; `splits` reads.
 
     Args:
-        root: the folder that holds, or gets, the folder of the unpacked archive.
-        download: whether files that are missing are downloaded, before the study begins.
-        image_size: edge in pixels; other than 32 by scaling (bilinear, antialiased).
-        limit_per_class: images used of each class, 0 for all; in training and test alike.
+        root: the folder of the unpacked archive's folder, which a download creates.
+        download: whether missing files are downloaded before the study begins.
+        image_size: edge in pixels; images are rescaled if it is not 32 (bilinear, antialiased).
+        limit_per_class: images per class in training and in test, 0 for all.
     """
 
     download: bool = False
@@ -59,14 +58,14 @@ class Cifar(OnDisk):
             train_size=rest_size([count] * len(self.classes), self.val_share),
         )
 
-    def parts(self) -> tuple["_Bytes", "_Bytes"]:
+    def parts(self) -> tuple["_ByteImages", "_ByteImages"]:
         self._refuse_missing()
         return self._read(train=True), self._read(train=False)
 
     def check(self) -> str:
         if self.download and self._missing():
             self._download()
-        self.splits()  # refuses what is missing, broken or too small to split
+        self.splits()  # raises if a file is missing or broken, or a class too small to split
         digest = hashlib.sha256()
         for path in self._files():
             with path.open("rb") as file:
@@ -78,12 +77,12 @@ class Cifar(OnDisk):
     def _unpack(self) -> str:
         return (
             f"unpack {self.source.filename}, the python version of {self.title} from {_HOME}, "
-            f"in {self.place}"
+            f"in {self.root_path}"
         )
 
     def _files(self) -> dict[Path, str]:
-        """The published files and their md5."""
-        source, folder = self.source, self.place / self.source.base_folder
+        """The published files with their md5."""
+        source, folder = self.source, self.root_path / self.source.base_folder
         listed = [*source.train_list, *source.test_list]
         listed.append([source.meta["filename"], source.meta["md5"]])
         return {folder / name: md5 for name, md5 in listed}
@@ -103,19 +102,19 @@ class Cifar(OnDisk):
 
     def _download(self) -> None:
         try:
-            self.source(self.place, download=True)
+            self.source(self.root_path, download=True)
         except (OSError, EOFError, RuntimeError, HTTPException, tarfile.TarError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
-                f"{self.place}: could not download {self.source.url} ({reason}); {self._unpack}"
+                f"{self.root_path}: could not download {self.source.url} ({reason}); {self._unpack}"
             ) from error
 
-    def _read(self, *, train: bool) -> "_Bytes":
+    def _read(self, *, train: bool) -> "_ByteImages":
         try:
-            part = self.source(self.place, train=train)
+            part = self.source(self.root_path, train=train)
         except RuntimeError as error:
             raise DataError(self._what_is_broken()) from error
-        return _Bytes(part.data, part.targets, self.image_size, self.mean, self.std)
+        return _ByteImages(part.data, part.targets, self.image_size, self.mean, self.std)
 
     def _what_is_broken(self) -> str:
         broken = [path for path, md5 in self._files().items() if not check_integrity(path, md5)]
@@ -126,14 +125,14 @@ class Cifar(OnDisk):
         return f"{broken[0]}: is not the published file, its md5 differs; {way_out}"
 
 
-class _Bytes(TorchDataset[tuple[Tensor, int]]):
-    """Images kept as bytes, a quarter of their size as numbers, and normalised when asked for.
+class _ByteImages(TorchDataset[tuple[Tensor, int]]):
+    """Images stored as bytes, a quarter of their size in float32, and normalised on access.
 
     Args:
-        images_NHWC: uint8.
+        images_NHWC: images, uint8.
         targets: label of each image.
-        size: edge to scale to, in pixels.
-        mean, std: of each channel, for pixels of 0 to 1.
+        size: edge to which images are rescaled, in pixels.
+        mean, std: normalisation of each channel, for pixels from 0 to 1.
     """
 
     def __init__(

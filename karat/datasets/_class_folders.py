@@ -1,4 +1,4 @@
-"""Images in a folder for each class, as torchvision's ImageFolder reads them."""
+"""Images with one folder per class, read by torchvision's ImageFolder."""
 
 import abc
 import hashlib
@@ -20,10 +20,10 @@ from karat.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFolders(OnDisk):
-    """`<part>/<class>/*` under one root.
+    """Images in `<part>/<class>/*` below one root.
 
-    A subclass names the two parts, says in `layout` what is expected where, and gives the
-    images' transform and fingerprint.
+    A subclass sets the names of the two parts and the text `layout`, which describes the expected
+    folders, and implements the transform and the fingerprint of images.
     """
 
     train_part: ClassVar[str] = "train"
@@ -32,11 +32,11 @@ class ClassFolders(OnDisk):
 
     @abc.abstractmethod
     def transform(self) -> Any:
-        """From an image to float32 (3, image_size, image_size)."""
+        """The transform from an image to float32 (3, image_size, image_size)."""
 
     @abc.abstractmethod
     def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
-        """What the fingerprint holds of each image, class by class.
+        """The contribution of each image to the fingerprint, class by class.
 
         Raises:
             DataError: an image is empty or unreadable.
@@ -56,14 +56,14 @@ class ClassFolders(OnDisk):
 
     def check(self) -> str:
         parts = self.parts()
-        self.cut(*parts)  # refuses what is too small to split
+        self.cut(*parts)  # raises if a class is too small to split
         digest = hashlib.sha256()
         for part in parts:
             groups = groupby(part.samples, key=lambda sample: sample[1])
             classes = [[Path(name) for name, _ in samples] for _, samples in groups]
             for files, marks in zip(classes, self.marks(classes), strict=True):
                 for file, mark in zip(files, marks, strict=True):
-                    digest.update(f"{file.relative_to(self.place)}\0{mark}\n".encode())
+                    digest.update(f"{file.relative_to(self.root_path)}\0{mark}\n".encode())
         return digest.hexdigest()
 
     def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
@@ -72,32 +72,33 @@ class ClassFolders(OnDisk):
         if odd:
             more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
             raise DataError(
-                f"{self.place}: {self.train_part} and {self.test_part} must have the same classes; "
+                f"{self.root_path}: {self.train_part} and {self.test_part} must have the same classes; "
                 f"only in one of them: {', '.join(odd[:5])}{more}"
             )
         return train, test
 
     def _part(self, name: str) -> TorchImageFolder:
-        folder = self.place / name
+        folder = self.root_path / name
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder; {self.layout}")
         count = sum(entry.is_dir() for entry in folder.iterdir())
         if count < 2:
-            raise DataError(f"{folder}: holds {count} class folders, needs 2; {self.layout}")
+            raise DataError(f"{folder}: has {count} class folders, needs at least 2; {self.layout}")
+        # allow_empty, since the check below also names the expected layout.
         part = TorchImageFolder(str(folder), transform=self.transform(), allow_empty=True)
         filled = set(part.targets)
         for label, each in enumerate(part.classes):
             if label not in filled:
-                raise DataError(f"{folder / each}: this class folder holds no image; {self.layout}")
+                raise DataError(f"{folder / each}: this class folder has no image; {self.layout}")
         return part
 
 
 def image_transform(
     size: int, mean: Sequence[float], std: Sequence[float], crop_ratio: float = 1.0
 ) -> transforms.Compose:
-    """Scale the shorter edge to `size / crop_ratio`, crop `size` at the centre, normalise.
+    """Scale the shorter edge to `size / crop_ratio`, crop `size` at the centre, and normalise.
 
-    `mean` and `std` are the channels', for pixels of 0 to 1.
+    `mean` and `std` are per channel, for pixels from 0 to 1.
     """
     return transforms.Compose(
         [
@@ -110,7 +111,7 @@ def image_transform(
 
 
 def read_image(path: Path) -> None:
-    """Decode an image, to see that it can be.
+    """Check that an image can be decoded.
 
     Raises:
         DataError: it cannot.

@@ -1,4 +1,4 @@
-"""Training and test images that lie in a folder of the user's."""
+"""Training and test images in a folder that the user names."""
 
 import abc
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from karat.settings import at_least, at_most
 
 @dataclass(frozen=True, kw_only=True)
 class OnDisk(Dataset):
-    """Two parts under one root; validation is cut from the training part.
+    """A data set with a training and a test part; validation is split from the training part.
 
     Args:
-        root: the folder that holds the data; `~` is the home folder.
-        image_size: edge of the images that the model gets, in pixels.
-        limit_per_class: images used of each class, 0 for all; in training and test alike.
+        root: the folder of the data; `~` is the home folder.
+        image_size: edge of the model's input images, in pixels.
+        limit_per_class: images per class in training and in test, 0 for all.
     """
 
     root: str
@@ -30,32 +30,32 @@ class OnDisk(Dataset):
     def __post_init__(self) -> None:
         super().__post_init__()
         if ".." in Path(self.root).parts:
-            raise SettingError("root", "must name the folder itself, without ..", self.root)
+            raise SettingError("root", "must be a path without ..", self.root)
         at_least("image_size", self.image_size, 1)
         at_most("image_size", self.image_size, 16384)
         at_least("limit_per_class", self.limit_per_class, 0)
 
     @property
-    def place(self) -> Path:
+    def root_path(self) -> Path:
         """`root` as a path."""
         return Path(self.root).expanduser()
 
     @abc.abstractmethod
     def parts(self) -> tuple[Any, Any]:
-        """The training and the test images, whole; the list `targets` of each holds the labels.
+        """All training and all test images; the list `targets` of each part contains the labels.
 
         Raises:
-            DataError: something is missing, empty or broken.
+            DataError: a file is missing, empty or broken.
         """
 
     def splits(self) -> Splits:
         return self.cut(*self.parts())
 
     def cut(self, train: Any, test: Any) -> Splits:
-        """The splits of the two parts, limited.
+        """The splits of the two parts, with `limit_per_class` applied.
 
         Raises:
-            DataError: too few images of a class.
+            DataError: a class has too few images.
         """
         chosen = first_of_each(train.targets, self.limit_per_class)
         rest, val = stratified_split(
@@ -69,7 +69,7 @@ class OnDisk(Dataset):
 
 
 def first_of_each(labels: Sequence[int], limit: int) -> list[int]:
-    """Indices of the first `limit` images of each class, ascending; of all images for 0."""
+    """Indices of the first `limit` images of each class, ascending; all indices for 0."""
     if not limit:
         return list(range(len(labels)))
     seen: dict[int, int] = {}

@@ -10,7 +10,7 @@ from karat.datasets._cifar import Cifar
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10(Cifar):
-    """5,000 training and 1,000 test images of each class."""
+    """5,000 training and 1,000 test images per class."""
 
     source: ClassVar[Any] = CIFAR10
     title: ClassVar[str] = "CIFAR-10"

@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 images of 32 x 32 pixels in a hundred classes, the fine labels."""
+"""CIFAR-100: 60,000 images of 32 x 32 pixels in a hundred classes (the fine labels)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from karat.datasets._cifar import Cifar
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar100(Cifar):
-    """500 training and 100 test images of each class."""
+    """500 training and 100 test images per class."""
 
     source: ClassVar[Any] = CIFAR100
     title: ClassVar[str] = "CIFAR-100"

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, 8 x 8 pixels: real, and shipped inside the package."""
+"""scikit-learn's 1,797 handwritten digits of 8 x 8 pixels: real data that needs no download."""
 
 import hashlib
 import importlib.util
@@ -18,10 +18,10 @@ IMAGES = 1797
 class Digits(Dataset):
     """Optical recognition of handwritten digits (Alpaydin and Kaynak 1998), the UCI test part.
 
-    Pixels of 0 to 16 become -1 to 1.
+    Pixels from 0 to 16 are scaled to -1 to 1.
 
     Args:
-        test_share: share of all images cut off as test split, stratified.
+        test_share: fraction of all images for the test split, stratified by class.
     """
 
     test_share: float = 0.2
@@ -46,7 +46,7 @@ class Digits(Dataset):
         )
         images = torch.from_numpy(table[:, :-1]).reshape(-1, 1, 8, 8) / 8 - 1
         targets = torch.tensor(labels)
-        from torch.utils.data import TensorDataset  # brings torch, which `info` does not need
+        from torch.utils.data import TensorDataset  # loads torch, which `info` does not need
 
         parts = ([rest[i] for i in of_rest], [rest[i] for i in of_val], test)
         train, val, held_out = (TensorDataset(images[part], targets[part]) for part in parts)
@@ -57,7 +57,7 @@ class Digits(Dataset):
 
 
 def _file() -> Path:
-    """The data inside scikit-learn, which takes seconds to import and need not be."""
+    """The file inside scikit-learn, found without importing the package, which takes seconds."""
     package = importlib.util.find_spec("sklearn")
     assert package is not None
     assert package.origin is not None

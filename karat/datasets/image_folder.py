@@ -1,4 +1,4 @@
-"""A folder of images: `train/<class>/*` and `test/<class>/*`, as torchvision's ImageFolder reads it."""
+"""A folder of images: `train/<class>/*` and `test/<class>/*`, in torchvision's ImageFolder layout."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,13 @@ from karat.settings import above, below
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(ClassFolders):
-    """Your own images, in a folder for each class.
+    """The user's images, with one folder per class.
 
     Args:
-        root: the folder that holds `train` and `test`.
+        root: the folder with the folders `train` and `test`.
         image_size: images are scaled and cropped at the centre to this edge, in pixels.
-        limit_per_class: images used of each class, 0 for all; in training and test alike.
-        mean, std: by which each channel is normalised, for pixels of 0 to 1.
+        limit_per_class: images per class in training and in test, 0 for all.
+        mean, std: normalisation of all channels, for pixels from 0 to 1.
     """
 
     image_size: int = 32

@@ -21,19 +21,19 @@ _CROP_RATIO = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNet1k(ClassFolders):
-    """ImageNet-1K in its plain form, without augmentation; classes are called by their wnid.
+    """ImageNet-1K without augmentation; the names of classes are their wnids.
 
-    `val`, whose labels are public, is the test split; validation is cut from `train`. The
-    shorter edge is scaled to `image_size` / 0.9 and `image_size` is cropped at the centre.
-    `info` is worked out once in a process, since listing 1.3 million files takes seconds.
+    The test split is `val`, whose labels are public; the validation split comes from `train`. The
+    shorter edge is scaled to `image_size` / 0.9, then `image_size` is cropped at the centre. `info`
+    is cached in each process, since listing 1.3 million files takes seconds.
 
-    `check` reads the size of every file and decodes one image of each class, the smallest
-    file, since decoding 1.3 million takes hours; its sha256 is over names and sizes.
+    `check` reads the size of every file and decodes the smallest image of each class, since
+    decoding 1.3 million images takes hours; its sha256 is over names and sizes.
 
     Args:
-        root: the folder that holds `train` and `val`.
-        image_size: edge of the images that the model gets, in pixels.
-        limit_per_class: images used of each class, 0 for all; in training and test alike.
+        root: the folder with the folders `train` and `val`.
+        image_size: edge of the model's input images, in pixels.
+        limit_per_class: images per class in training and in test, 0 for all.
     """
 
     image_size: int = 224
@@ -51,13 +51,13 @@ class ImageNet1k(ClassFolders):
         return image_transform(self.image_size, _MEAN, _STD, _CROP_RATIO)
 
     def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
-        val = self.place / self.test_part
+        val = self.root_path / self.test_part
         if val.is_dir():
             entries = list(val.iterdir())
             flat = any(is_image_file(entry.name) for entry in entries)
             if flat and not any(entry.is_dir() for entry in entries):
                 raise DataError(
-                    f"{val}: holds images but no class folders; move each image into a folder "
+                    f"{val}: has images but no class folders; move each image into the folder "
                     "of its class (val/<wnid>/*.JPEG), as valprep.sh does for PyTorch's examples"
                 )
         return super().parts()
@@ -73,7 +73,7 @@ def _info(data: ImageNet1k) -> DataInfo:
 
 
 def _sizes(files: Sequence[Path]) -> list[str]:
-    """The size of each image of a class in bytes; decodes the smallest."""
+    """The size of each image of a class in bytes; decodes the smallest, the likeliest to be truncated."""
     sizes = [file.stat().st_size for file in files]
     smallest = files[sizes.index(min(sizes))]
     if not min(sizes):

@@ -1,4 +1,4 @@
-"""Optuna samplers by name: one file each, found by `SAMPLERS`."""
+"""Optuna samplers: one file each, registered in `SAMPLERS` by file name."""
 
 import abc
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ MAX_TRIALS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """How the search goes.
+    """The settings of the search.
 
     Args:
         sampler: a name in `karat.samplers.SAMPLERS`.
-        trials: in all; `grid` runs its whole grid and takes none.
-        metric: what is optimised, as a trial reports it.
+        trials: number of trials; not set for `grid`, which runs its whole grid.
+        metric: the metric that is optimised, as trials report it.
         mode: `max` or `min`.
-        allocation: `equal`, every arm gets the same number of trials and is tuned on its own;
-            `free`, the sampler chooses the arms too.
+        allocation: `equal`, every arm gets the same number of trials and is tuned separately;
+            `free`, the sampler also chooses the arms.
     """
 
     sampler: str = "tpe"
@@ -40,26 +40,26 @@ class SearchConfig:
         at_least("trials", self.trials, 1)
         at_most("trials", self.trials, MAX_TRIALS)
         if self.mode != ("min" if self.metric == "val_loss" else "max"):
-            raise SettingError("mode", f"does not fit the metric {self.metric}", self.mode)
+            raise SettingError("mode", f"is wrong for the metric {self.metric}", self.mode)
 
 
 class Sampler(abc.ABC):
-    """How the next values are proposed.
+    """Proposes the next values of the tuned parameters.
 
-    A fresh Optuna sampler is made for every proposal, with a seed that follows from the
-    proposal's number: so a proposal depends on the trials told so far and on nothing else,
-    and a resumed study proposes what an unbroken one would have.
+    Every proposal uses a new Optuna sampler, with a seed derived from the number of the proposal. So
+    a proposal depends only on the trials told so far, and a resumed study proposes the same values
+    as an uninterrupted one.
     """
 
     @classmethod
     def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
-        """Refuse a search that this sampler cannot do.
+        """Refuse a search that this sampler does not support.
 
         Raises:
-            SettingError: which setting, and why.
+            SettingError: the setting, and why.
         """
         if search.trials is None:
-            raise SettingError("search.trials", f"is missing; sampler {search.sampler} needs it")
+            raise SettingError("search.trials", f"is missing; sampler {search.sampler} requires it")
 
     @classmethod
     @abc.abstractmethod
@@ -67,8 +67,8 @@ class Sampler(abc.ABC):
         """The sampler for one proposal.
 
         Args:
-            seed: of this proposal.
-            trials: that the study it samples for will have in all.
+            seed: seed of this proposal.
+            trials: total number of trials of the Optuna study.
         """
 
 

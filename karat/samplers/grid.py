@@ -10,7 +10,7 @@ from karat.samplers import Sampler, SearchConfig
 
 
 class Grid(Sampler):
-    """The whole grid, in the file's order; the tuned parameters must be lists of values."""
+    """The whole grid, in the order of the file; the tuned parameters must be lists of values."""
 
     @classmethod
     def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
@@ -19,11 +19,11 @@ class Grid(Sampler):
                 raise SettingError(parameter.name, "must be a list of values for sampler grid")
         if search.trials is not None:
             raise SettingError(
-                "search.trials", "does not go with sampler grid: it runs the whole grid"
+                "search.trials", "must not be set for sampler grid, which runs the whole grid"
             )
         if search.allocation != "equal":
             raise SettingError("search.allocation", "must be equal for sampler grid")
 
     @classmethod
     def make(cls, seed: int, trials: int) -> optuna.samplers.BaseSampler:
-        raise AssertionError("the grid is walked by the plan itself")
+        raise AssertionError("the plan goes through the grid without an Optuna sampler")

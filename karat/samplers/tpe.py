@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimator, multivariate and grouped, so that conditional parameters work."""
+"""Tree-structured Parzen estimator, multivariate and grouped for conditional parameters."""
 
 import warnings
 
@@ -10,14 +10,14 @@ from karat.samplers import Sampler
 class TPE(Sampler):
     """Optuna's TPE (Bergstra et al. 2011), with `multivariate` and `group`.
 
-    Departure: a third of a small budget is drawn at random first, instead of always ten
-    trials; trials still running count as bad (`constant_liar`), so that two slots do not
-    propose the same.
+    Without both, Optuna 5.0 samples conditional parameters independently of the others. Departures
+    from its defaults: with few trials, a third of them (not ten) are random startup trials; running
+    trials count as bad (`constant_liar`), so that parallel trials do not get the same values.
     """
 
     @classmethod
     def make(cls, seed: int, trials: int) -> optuna.samplers.BaseSampler:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # `group` is experimental in Optuna 5.0
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
                 multivariate=True,

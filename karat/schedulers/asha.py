@@ -1,4 +1,4 @@
-"""Asynchronous successive halving, with rungs of its own for every arm."""
+"""Asynchronous successive halving, with separate rungs for every arm."""
 
 import bisect
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from karat.settings import at_least
 
 @dataclass(kw_only=True)
 class ASHA(Scheduler):
-    """ASHA (Li et al. 2020, arXiv 1810.05934), stopping variant, as Ray Tune's scheduler has it.
+    """ASHA (Li et al. 2020, arXiv 1810.05934), the stopping variant, as in Ray Tune's scheduler.
 
-    At the rungs `grace_epochs * reduction_factor^k` a trial goes on if its value is at least
-    the 1 - 1 / `reduction_factor` quantile (by linear interpolation) of those that reached the
-    rung before it; the first always goes on. Departure: trials are compared within their arm,
-    so that a slow starter is not ended by a fast one.
+    At the rungs `grace_epochs * reduction_factor^k` a trial continues if its value is at least the
+    1 - 1 / `reduction_factor` quantile (by linear interpolation) of the trials that reached the rung
+    before it; the first trial always continues. Departure: trials are compared within their arm, so
+    that an arm that learns slowly at first is not stopped because of a fast one.
 
-    With `by_arm` False and a whole reduction factor the decisions are Ray's, event by event. With
-    another factor a rung is rounded to the nearest epoch here, and up to the next one in Ray's,
-    which is the stricter reading of the paper. By rounding, a value equal to the quantile may
-    count as below it: with a factor of 3 in both, with 6 in Ray's only.
+    With `by_arm` False and an integer reduction factor, all decisions are those of Ray. For other
+    factors, this class rounds a rung to the nearest epoch; Ray rounds up, which is the stricter
+    reading of the paper. By rounding errors, a value equal to the quantile may count as below it:
+    with a factor of 3 in both, with 6 only in Ray.
 
     Args:
-        grace_epochs: the first rung; nothing is stopped before it.
-        reduction_factor: at least 1.1; the share kept at each rung is about its inverse.
-        by_arm: False compares all trials with each other, as Ray's does.
+        grace_epochs: the first rung; no trial is stopped before it.
+        reduction_factor: at least 1.1; about 1 / `reduction_factor` of the trials pass a rung.
+        by_arm: False compares all trials with each other, as Ray does.
     """
 
     grace_epochs: int = 1
@@ -36,7 +36,8 @@ class ASHA(Scheduler):
 
     def __post_init__(self) -> None:
         at_least("grace_epochs", self.grace_epochs, 1)
-        at_least("reduction_factor", self.reduction_factor, 1.1)  # rungs are counted one by one
+        # `is_rung` goes through all rungs, of which a factor close to 1 would give very many.
+        at_least("reduction_factor", self.reduction_factor, 1.1)
 
     def is_rung(self, epoch: int) -> bool:
         """Whether trials are compared after this many epochs."""
@@ -50,7 +51,8 @@ class ASHA(Scheduler):
             return False
         signed = value if self.mode == "max" else -value
         seen = self._rungs.setdefault((arm if self.by_arm else "", epoch), {})
-        if trial in seen:  # it went on from here, was cut short, and came by again
+        # The trial passed this rung, was interrupted, and repeats the epoch from a checkpoint.
+        if trial in seen:
             return False
         before = self._sorted.setdefault((arm if self.by_arm else "", epoch), [])
         stop = bool(before) and signed < quantile(before, 1 - 1 / self.reduction_factor)
@@ -60,7 +62,7 @@ class ASHA(Scheduler):
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """What `numpy.quantile` gives, to the last bit, at a fiftieth of its time for a few values."""
+    """The result of `numpy.quantile`, bit for bit, in a fiftieth of its time for few values."""
     place = (len(ordered) - 1) * share
     below = int(place)
     if below + 1 >= len(ordered):

@@ -7,7 +7,7 @@ from karat.schedulers import Scheduler
 
 @dataclass(kw_only=True)
 class NoStopping(Scheduler):
-    """Every trial runs at full length."""
+    """Every trial runs for all its epochs."""
 
     def on_report(self, arm: str, trial: int, epoch: int, value: float) -> bool:
         return False

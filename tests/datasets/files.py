@@ -1,4 +1,4 @@
-"""Small data sets in their real formats."""
+"""Small data sets in their published formats, for tests."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from karat.datasets import DATASETS
 
 
 class _Python2Pickler(pickle._Pickler):
-    """Writes bytes as Python 2 wrote them, and so as the published files hold names and pixels."""
+    """Writes bytes in Python 2's format, which the published files use for names and pixels."""
 
     def save_bytes(self, value: bytes) -> None:
         head = pickle.BINSTRING + struct.pack("<i", len(value))
@@ -30,9 +30,9 @@ class _Python2Pickler(pickle._Pickler):
 def write_cifar(
     name: str, root: Path, monkeypatch: pytest.MonkeyPatch, train_per_class: int, test: int
 ) -> None:
-    """Batches of the data set `name`, whose md5 sums torchvision then takes for the published ones.
+    """Write batches of the data set `name`, and make torchvision accept their md5 sums.
 
-    The images are noise; `train_per_class` and `test` are how many there are of each class.
+    The images are noise; `train_per_class` and `test` are the numbers of images per class.
     """
     plugin: Any = DATASETS[name]
     source, classes = plugin.source, len(plugin.classes)
@@ -66,14 +66,14 @@ def write_cifar(
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, list[int]]:
-    """Images (N, 3, 32, 32) of bytes, and labels, as the data set's home page says to read them."""
+    """Images (N, 3, 32, 32) as bytes, and labels, read as the home page of the data set describes."""
     content = pickle.loads(path.read_bytes(), encoding="bytes")
     labels = content[b"fine_labels"] if b"fine_labels" in content else content[b"labels"]
     return content[b"data"].reshape(-1, 3, 32, 32), labels
 
 
 def write_images(root: Path, parts: dict[str, int], classes: tuple[str, ...], ending: str) -> None:
-    """`<part>/<class>/<class>_<number><ending>` of noise, 20 x 16 pixels, so many of each class."""
+    """`<part>/<class>/<class>_<number><ending>` of noise, 20 x 16 pixels; `count` per class."""
     draw = np.random.default_rng(0)
     for part, count in parts.items():
         for name in classes:

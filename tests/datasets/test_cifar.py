@@ -15,7 +15,7 @@ from karat.datasets import DATASETS, Dataset, make_dataset
 from karat.errors import DataError, SettingError
 from tests.datasets.files import read_batch, write_cifar
 
-TRAIN, TEST = 20, 4  # images of each class
+TRAIN, TEST = 20, 4  # images per class
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What torchvision was asked to download; it gets nothing."""
+    """The downloads that torchvision requested; none is done."""
     urls: list[str] = []
 
     def unreachable(url: str, *_: Any, **__: Any) -> None:
@@ -50,7 +50,7 @@ def labels_of(part: Any) -> list[int]:
     return [label for _, label in part]
 
 
-def test_images_and_labels_are_those_of_the_files(root: Path) -> None:
+def test_images_and_labels_match_the_files(root: Path) -> None:
     images, labels = read_batch(root / "cifar-10-batches-py" / "test_batch")
     test: Any = cifar10(root).splits().test
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).reshape(3, 1, 1)
@@ -85,7 +85,7 @@ def test_class_names_are_in_the_order_of_the_labels(
 
 
 @pytest.mark.parametrize("source", [CIFAR10, CIFAR100])
-def test_published_sizes_are_known_without_reading(
+def test_published_sizes_are_known_without_reading_files(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / source.base_folder
@@ -96,7 +96,7 @@ def test_published_sizes_are_known_without_reading(
     assert (info.image_size, info.channels, info.train_size) == (32, 3, 42_500)
 
 
-def test_splits_are_apart_stratified_and_fixed_by_the_split_seed(root: Path) -> None:
+def test_splits_are_disjoint_stratified_and_fixed_by_the_split_seed(root: Path) -> None:
     def images(part: Any) -> list[bytes]:
         return [image.numpy().tobytes() for image, _ in part]
 
@@ -112,7 +112,7 @@ def test_splits_are_apart_stratified_and_fixed_by_the_split_seed(root: Path) -> 
     assert images(other.test) == parts[2]
 
 
-def test_limit_takes_so_many_of_each_class(root: Path) -> None:
+def test_limit_applies_to_each_class(root: Path) -> None:
     data = cifar10(root, limit_per_class=3, val_share=0.4)
     assert sizes(data) == [20, 10, 30]
     assert data.info().train_size == 20
@@ -121,7 +121,7 @@ def test_limit_takes_so_many_of_each_class(root: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [16, 48])
-def test_other_sizes_are_scaled(root: Path, size: int) -> None:
+def test_images_are_rescaled_to_other_sizes(root: Path, size: int) -> None:
     images, _ = read_batch(root / "cifar-10-batches-py" / "test_batch")
     data = cifar10(root, image_size=size)
     assert data.info().image_size == size
@@ -134,21 +134,21 @@ def test_other_sizes_are_scaled(root: Path, size: int) -> None:
     torch.testing.assert_close(image, expected)
 
 
-def test_splits_travel_to_loading_processes(root: Path) -> None:
+def test_splits_can_be_sent_to_data_loading_processes(root: Path) -> None:
     train = pickle.loads(pickle.dumps(cifar10(root).splits().train))
     images, labels = next(iter(DataLoader(train, batch_size=7, num_workers=1)))
     assert images.shape == (7, 3, 32, 32)
     assert labels.dtype == torch.int64
 
 
-def test_fingerprint_is_of_the_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_changes_with_the_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cifar10(root).check()
     assert cifar10(root, image_size=8).check() == before
     write_cifar("cifar10", root / "other", monkeypatch, TRAIN, TEST + 1)
     assert cifar10(root / "other").check() != before
 
 
-def test_missing_folder_says_what_to_put_where(tmp_path: Path) -> None:
+def test_missing_folder_is_refused_with_instructions(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         cifar10(tmp_path).info()
     assert str(caught.value) == (
@@ -167,9 +167,7 @@ def test_missing_file_is_named(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["data_batch_2", "test_batch", "batches.meta"])
-def test_file_that_is_not_the_published_one_is_named_and_never_opened(
-    root: Path, asked: list[str], name: str
-) -> None:
+def test_modified_file_is_named_and_never_opened(root: Path, asked: list[str], name: str) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (root / "sprung",))
@@ -186,7 +184,7 @@ def test_file_that_is_not_the_published_one_is_named_and_never_opened(
     assert not (root / "sprung").exists()
 
 
-def test_only_check_downloads_and_only_when_asked_to(tmp_path: Path, asked: list[str]) -> None:
+def test_only_check_downloads_and_only_if_set(tmp_path: Path, asked: list[str]) -> None:
     with pytest.raises(DataError, match="there is no such folder"):
         cifar10(tmp_path).check()
     data = cifar10(tmp_path, download=True)
@@ -205,7 +203,7 @@ def test_only_check_downloads_and_only_when_asked_to(tmp_path: Path, asked: list
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_downloaded_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_files_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(_: str, root: Path, **__: Any) -> None:
         write_cifar("cifar10", Path(root), monkeypatch, TRAIN, TEST)
 
@@ -216,12 +214,12 @@ def test_what_is_downloaded_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sizes(data) == [170, 30, 40]
 
 
-def test_nothing_is_downloaded_that_is_there(root: Path, asked: list[str]) -> None:
+def test_existing_files_are_not_downloaded_again(root: Path, asked: list[str]) -> None:
     cifar10(root, download=True).check()
     assert asked == []
 
 
-def test_home_folder_may_be_written_as_a_tilde(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_is_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(root.parent))
     assert sizes(cifar10(Path("~") / root.name)) == [170, 30, 40]
 
@@ -241,6 +239,6 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
         cifar10(Path("anywhere"), **settings)
 
 
-def test_too_few_of_a_class_to_split_are_found_by_check(root: Path) -> None:
+def test_class_too_small_to_split_is_found_by_check(root: Path) -> None:
     with pytest.raises(DataError, match="class 0 has 1 images, too few"):
         cifar10(root, limit_per_class=1).check()

@@ -1,4 +1,4 @@
-"""What every data set must keep; being in the catalogue is being tested."""
+"""The contract of every data set in the catalogue."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def dataset(
     return make_dataset(settings_for(request.param, tmp_path, monkeypatch))
 
 
-def test_splits_hold_what_info_says(dataset: Dataset) -> None:
+def test_splits_match_info(dataset: Dataset) -> None:
     info, splits = dataset.info(), dataset.splits()
     assert abs(len(splits.train) - info.train_size) <= 1  # type: ignore[arg-type]
     for part in (splits.train, splits.val, splits.test):
@@ -41,7 +41,7 @@ def test_splits_hold_what_info_says(dataset: Dataset) -> None:
         assert labels == set(range(len(info.classes)))  # stratified: every class everywhere
 
 
-def test_splits_are_apart_and_fixed_by_their_seed(dataset: Dataset) -> None:
+def test_splits_are_disjoint_and_fixed_by_their_seed(dataset: Dataset) -> None:
     def images(part: Any) -> list[bytes]:
         return [image.numpy().tobytes() + bytes([int(label)]) for image, label in part]
 
@@ -50,5 +50,5 @@ def test_splits_are_apart_and_fixed_by_their_seed(dataset: Dataset) -> None:
     assert not set(images(first.train)) & set(images(first.val))
 
 
-def test_check_gives_the_same_fingerprint_twice(dataset: Dataset) -> None:
+def test_check_returns_the_same_fingerprint_twice(dataset: Dataset) -> None:
     assert dataset.check() == dataset.check()

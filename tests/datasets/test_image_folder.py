@@ -31,7 +31,7 @@ def test_images_are_scaled_and_split_by_class(folder: Path) -> None:
     assert image.dtype == torch.float32
 
 
-def test_fingerprint_changes_with_a_image(folder: Path) -> None:
+def test_fingerprint_changes_with_an_image(folder: Path) -> None:
     data = make_dataset({"name": "image_folder", "root": str(folder), "image_size": 8})
     before = data.check()
     assert data.check() == before
@@ -39,7 +39,7 @@ def test_fingerprint_changes_with_a_image(folder: Path) -> None:
     assert data.check() != before
 
 
-def test_limit_takes_so_many_of_each_class(folder: Path) -> None:
+def test_limit_applies_to_each_class(folder: Path) -> None:
     data = make_dataset(
         {"name": "image_folder", "root": str(folder), "limit_per_class": 8, "val_share": 0.25}
     )
@@ -55,7 +55,7 @@ def test_corrupt_image_is_named(folder: Path) -> None:
 
 def test_empty_class_folder_is_named(folder: Path) -> None:
     (folder / "train" / "emu").mkdir()
-    with pytest.raises(DataError, match="train/emu: this class folder holds no image"):
+    with pytest.raises(DataError, match="train/emu: this class folder has no image"):
         make_dataset({"name": "image_folder", "root": str(folder)}).check()
 
 

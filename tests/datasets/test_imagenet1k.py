@@ -14,7 +14,7 @@ from karat.errors import DataError, SettingError
 from tests.datasets.files import write_images
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
-TRAIN, VAL = 8, 3  # images of each class
+TRAIN, VAL = 8, 3  # images per class
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def test_classes_are_the_folders_and_val_is_the_test_split(root: Path) -> None:
     assert labels_of(splits.test) == [0] * VAL + [1] * VAL + [2] * VAL
 
 
-def test_usual_size_is_224(root: Path) -> None:
+def test_default_size_is_224(root: Path) -> None:
     data = make_dataset({"name": "imagenet1k", "root": str(root)})
     assert data.info().image_size == 224
     assert data.splits().test[0][0].shape == (3, 224, 224)
 
 
-def test_images_are_normalised_by_the_channels(root: Path) -> None:
+def test_images_are_normalised_per_channel(root: Path) -> None:
     file = root / "val" / WNIDS[1] / f"{WNIDS[1]}_0.JPEG"
     Image.new("RGB", (30, 20), (200, 100, 50)).save(file, quality=100)
     with Image.open(file) as image:
@@ -59,7 +59,7 @@ def test_images_are_normalised_by_the_channels(root: Path) -> None:
     assert shown[:, 4, 4].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_nine_tenths_of_the_shorter_edge_are_kept_at_the_centre(root: Path) -> None:
+def test_central_crop_keeps_nine_tenths_of_the_shorter_edge(root: Path) -> None:
     image = Image.new("RGB", (40, 20))
     image.paste((255, 255, 255), (11, 1, 29, 19))  # the central 18 x 18
     image.save(root / "val" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG", quality=100)
@@ -68,7 +68,7 @@ def test_nine_tenths_of_the_shorter_edge_are_kept_at_the_centre(root: Path) -> N
     assert shown.shape == (3, 18, 18)
 
 
-def test_splits_are_apart_and_fixed_by_the_split_seed(root: Path) -> None:
+def test_splits_are_disjoint_and_fixed_by_the_split_seed(root: Path) -> None:
     def images(part: Any) -> list[bytes]:
         return [image.numpy().tobytes() for image, _ in part]
 
@@ -80,14 +80,14 @@ def test_splits_are_apart_and_fixed_by_the_split_seed(root: Path) -> None:
     assert len(set().union(*parts)) == sum(map(len, parts)) == 3 * (TRAIN + VAL)
 
 
-def test_limit_takes_so_many_of_each_class(root: Path) -> None:
+def test_limit_applies_to_each_class(root: Path) -> None:
     data = imagenet(root, limit_per_class=2, val_share=0.5)
     splits = data.splits()
     assert data.info().train_size == len(splits.train) == 3  # type: ignore[arg-type]
     assert len(splits.test) == 6  # type: ignore[arg-type]
 
 
-def test_splits_travel_to_loading_processes(root: Path) -> None:
+def test_splits_can_be_sent_to_data_loading_processes(root: Path) -> None:
     train = pickle.loads(pickle.dumps(imagenet(root).splits().train))
     images, labels = next(iter(DataLoader(train, batch_size=4, num_workers=1)))
     assert images.shape == (4, 3, 9, 9)
@@ -95,7 +95,7 @@ def test_splits_travel_to_loading_processes(root: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_missing_folder_says_what_to_put_where(root: Path, part: str) -> None:
+def test_missing_folder_is_refused_with_instructions(root: Path, part: str) -> None:
     (root / part).rename(root / "elsewhere")
     with pytest.raises(DataError) as caught:
         imagenet(root).info()
@@ -106,7 +106,7 @@ def test_missing_folder_says_what_to_put_where(root: Path, part: str) -> None:
     )
 
 
-def test_flat_val_says_that_it_must_be_sorted(root: Path) -> None:
+def test_flat_val_folder_is_refused_with_instructions(root: Path) -> None:
     for file in list((root / "val").rglob("*.JPEG")):
         file.rename(root / "val" / file.name)
     for name in WNIDS:
@@ -114,12 +114,12 @@ def test_flat_val_says_that_it_must_be_sorted(root: Path) -> None:
     with pytest.raises(DataError) as caught:
         imagenet(root).info()
     assert str(caught.value) == (
-        f"{root}/val: holds images but no class folders; move each image into a folder of its "
+        f"{root}/val: has images but no class folders; move each image into a folder of its "
         "class (val/<wnid>/*.JPEG), as valprep.sh does for PyTorch's examples"
     )
 
 
-def test_classes_that_differ_are_named_but_not_by_the_hundred(root: Path) -> None:
+def test_only_some_of_many_different_classes_are_named(root: Path) -> None:
     write_images(root, {"val": 1}, tuple(f"n0{i}" for i in range(9)), ".JPEG")
     message = "train and val must have the same classes; only in one of them: n00, .*, n04 and 4 "
     with pytest.raises(DataError, match=message):
@@ -151,6 +151,6 @@ def test_fingerprint_changes_with_names_and_sizes(root: Path) -> None:
     assert len({before, longer, imagenet(root).check()}) == 3
 
 
-def test_there_is_no_download(root: Path) -> None:
+def test_download_is_not_a_setting(root: Path) -> None:
     with pytest.raises(SettingError, match=r"data\.download: unknown key"):
         imagenet(root, download=True)

@@ -1,4 +1,4 @@
-"""What every sampler must keep; being in the catalogue is being tested."""
+"""The contract of every sampler in the catalogue."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ SPACE: dict[str, BaseDistribution] = {
 }
 TRIALS = 30
 every_sampler = pytest.mark.parametrize("name", sorted(SAMPLERS))
-# `grid` proposes nothing by Optuna: the plan goes through its cells.
+# `grid` does not use Optuna: the plan goes through its cells.
 every_proposing = pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"grid"}))
 
 
@@ -33,7 +33,7 @@ def values_of(name: str, seed: int, told: int) -> dict[str, Any]:
 
 @every_proposing
 @pytest.mark.parametrize("told", [0, 5, 25])
-def test_proposal_follows_from_its_seed_and_the_trials_told(name: str, told: int) -> None:
+def test_proposal_depends_on_its_seed_and_the_trials_told(name: str, told: int) -> None:
     first = values_of(name, 3, told)
     assert values_of(name, 3, told) == first
     assert values_of(name, 4, told) != first
@@ -49,7 +49,7 @@ def test_proposals_stay_within_the_ranges(name: str, told: int) -> None:
 
 
 @every_sampler
-def test_search_without_what_it_needs_is_refused_by_the_name_of_the_setting(name: str) -> None:
+def test_missing_setting_of_the_search_is_named(name: str) -> None:
     range_ = Tuned(name="training.decay", values=None, low=0.0, high=1.0, log=False, when={})
     with pytest.raises(SettingError, match=r"^(search\.trials|training\.decay)"):
         SAMPLERS[name].check(SearchConfig(sampler=name), (range_,))

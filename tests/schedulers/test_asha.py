@@ -37,7 +37,7 @@ def test_report_repeated_after_a_resume_is_not_compared_with_itself() -> None:
     assert not rule.on_report("a", 0, 1, 0.4)
 
 
-def test_quantile_is_that_of_numpy_to_the_last_bit() -> None:
+def test_quantile_matches_numpy_bit_for_bit() -> None:
     draw = random.Random(0)
     for size in (1, 2, 3, 4, 7, 50, 333):
         for factor in (1.1, 1.5, 2, 3, 4, 6, 10):

@@ -1,4 +1,4 @@
-"""ASHA against Ray Tune's own scheduler, on a recorded run of 50 trials, and against itself resumed."""
+"""ASHA against Ray Tune's scheduler on a recorded run of 50 trials, and resumed against unbroken."""
 
 import json
 from collections import Counter
@@ -30,18 +30,18 @@ class Told:
     value: float
 
 
-Rule = Callable[[Told], bool]  # a report; True if its trial is to end
+Rule = Callable[[Told], bool]  # takes a report; True if its trial must end
 
 
 def recorded(mode: str) -> list[Told]:
-    """Every trial at its full length, in the order in which reports arrived."""
+    """All reports of trials without early stopping, in the order of arrival."""
     content = json.loads(Path(__file__).with_name("trace.json").read_text())
     rows = [dict(zip(content["columns"], row, strict=True)) for row in content["reports"]]
     return [Told(row["trial"], row["epoch"], row[METRICS[mode]]) for row in rows]
 
 
 def decided(trace: Sequence[Told], rule: Rule) -> Iterator[tuple[Told, bool]]:
-    """Each report with what the rule says to it; a trial that has ended reports no more."""
+    """Each report with the answer of the rule; a trial that has ended reports no more."""
     ended = set()
     for told in trace:
         if told.trial not in ended:
@@ -52,7 +52,7 @@ def decided(trace: Sequence[Told], rule: Rule) -> Iterator[tuple[Told, bool]]:
 
 
 def ours(mode: str, grace: int = GRACE, factor: int = FACTOR) -> Rule:
-    """As `Study.observe` asks: at full length a trial is complete, whatever the rule says."""
+    """karat's rule, called as in a study: after its last epoch, a trial ends whatever the rule says."""
     asha = ASHA(mode=mode, grace_epochs=grace, reduction_factor=factor, by_arm=False)
 
     def rule(told: Told) -> bool:
@@ -89,7 +89,7 @@ def rays(mode: str, grace: int = GRACE, factor: int = FACTOR) -> Rule:
 
 
 @pytest.mark.parametrize("mode", METRICS)
-def test_every_decision_is_that_of_rays_scheduler(mode: str) -> None:
+def test_every_decision_matches_rays_scheduler(mode: str) -> None:
     trace = recorded(mode)
     assert list(decided(trace, ours(mode))) == list(decided(trace, rays(mode)))
 
@@ -97,7 +97,7 @@ def test_every_decision_is_that_of_rays_scheduler(mode: str) -> None:
 @pytest.mark.parametrize("mode", METRICS)
 @pytest.mark.parametrize("grace", [1, 2])
 @pytest.mark.parametrize("factor", [2, 3, 4, 5])
-def test_decisions_are_rays_with_other_rungs_and_many_equal_values(
+def test_decisions_match_ray_with_other_rungs_and_many_equal_values(
     mode: str, grace: int, factor: int
 ) -> None:
     trace = [replace(told, value=round(told.value, 1)) for told in recorded(mode)]
@@ -116,7 +116,7 @@ def test_recorded_run_has_trials_that_end_at_every_rung(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", METRICS)
-def test_rule_built_anew_from_any_prefix_decides_the_same(mode: str) -> None:
+def test_rule_rebuilt_from_any_prefix_decides_the_same(mode: str) -> None:
     whole = list(decided(recorded(mode), ours(mode)))
     for count in range(len(whole)):
         rule = ours(mode)
@@ -126,13 +126,13 @@ def test_rule_built_anew_from_any_prefix_decides_the_same(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", METRICS)
-def test_study_opened_anew_before_every_report_decides_the_same(
+def test_study_reopened_before_every_report_decides_the_same(
     mode: str,
     write_space: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Every epoch that was reported has its checkpoint, as far as the study is concerned.
+    # No trial trains here, so pretend that every reported epoch has its checkpoint.
     monkeypatch.setattr(karat.study.study, "last_state", lambda folder, epoch, _: (epoch, []))
     exchanges = (
         ("epochs: 4", f"epochs: {EPOCHS}"),

@@ -1,4 +1,4 @@
-"""What every early-stopping rule must keep; being in the catalogue is being tested."""
+"""The contract of every early-stopping rule in the catalogue."""
 
 import math
 import random
@@ -39,7 +39,7 @@ def answers(rule: Scheduler, told: list[Told]) -> list[bool]:
 
 @every_rule
 @both_modes
-def test_answers_follow_from_the_reports_alone(name: str, mode: str) -> None:
+def test_answers_depend_on_the_reports_alone(name: str, mode: str) -> None:
     told = reports(1)
     random.seed(5)
     first = answers(make_scheduler({"scheduler": name}, mode), told)
@@ -74,6 +74,6 @@ def test_best_trial_so_far_is_never_stopped(name: str) -> None:
 
 @every_rule
 @pytest.mark.parametrize("setting", ["no_such_setting", "mode"])
-def test_setting_that_it_does_not_have_is_refused(name: str, setting: str) -> None:
+def test_unknown_setting_is_refused(name: str, setting: str) -> None:
     with pytest.raises(SettingError, match=f"early_stopping.{setting}"):
         make_scheduler({"scheduler": name, setting: "max"}, "max")
