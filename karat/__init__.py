@@ -1,8 +1,8 @@
 """karat: search and ablation for learnable attention in vision transformers.
 
-The parts for use in other code, loaded when named, since torch and timm take seconds:
-`karat.convert`, `karat.transfer`, `karat.AttentionConfig`, `karat.costs`. Beside timm, models
-named `karat_*` stand in its registry. What each package knows, its first line says.
+The public API is `karat.convert`, `karat.transfer`, `karat.AttentionConfig` and `karat.costs`; each
+name is loaded at first use, since torch and timm take seconds. With timm imported, its registry
+contains models named `karat_*`. The docstring of each package says what it is for.
 """
 
 import importlib
@@ -32,5 +32,5 @@ def _register(timm: ModuleType) -> None:
     importlib.import_module("karat.models.timm_registry").register(timm)
 
 
-# In whichever order the two are imported, and without importing timm for those who do not use it.
+# Works in either order of imports, and does not import timm for users who do not need it.
 call_after_import("timm", _register)

@@ -1,9 +1,8 @@
-"""A folder of plug-ins as a mapping: the file's name is the plug-in's name.
+"""A folder of plug-ins as a mapping from file name to class.
 
-A plug-in file holds exactly one public subclass of its family's base class. Files are
-imported only when they are named, so heavy packages load only where they are used. Where a
-plug-in needs several files it is a folder, and one of them, the same in every folder, holds
-the class.
+A plug-in file defines exactly one public subclass of the base class of its family. It is imported
+when its name is looked up, so that a heavy package is loaded only if it is used. A plug-in of
+several files is a folder; the module with the class has the same name in every folder.
 """
 
 import functools
@@ -23,10 +22,10 @@ class Catalog(Mapping[str, type[T]]):
     """The plug-ins of one family by name.
 
     Args:
-        base: the family's base class, defined in the `__init__.py` of the family's package; the
-            plug-ins lie in the folders of that package's `__path__`.
-        key: the setting that names a member of this family, for error messages.
-        inside: for a family whose plug-ins are folders, the module of each that holds its class.
+        base: base class of the family, defined in the `__init__.py` of its package; the plug-ins
+            are in the folders of that package's `__path__`.
+        key: name of the setting that selects a plug-in of this family, for error messages.
+        inside: for a family whose plug-ins are folders, the name of the module with the class.
     """
 
     def __init__(self, base: type[T], key: str, inside: str | None = None) -> None:
@@ -35,7 +34,8 @@ class Catalog(Mapping[str, type[T]]):
 
     @property
     def _places(self) -> Mapping[str, list[Path]]:
-        """Where each name is found: in one place, if nothing is wrong."""
+        """Name to the files or folders with that name; more than one is an error."""
+        # Looked up each time, since a test may add a folder to `__path__`.
         folders = sys.modules[self._base.__module__].__path__
         return _places_in(tuple(folders), self._inside)
 
@@ -49,9 +49,10 @@ class Catalog(Mapping[str, type[T]]):
         """The plug-in of that name.
 
         Raises:
-            SettingError: no such name; the message lists the known ones, the nearest first.
-            PluginError: its file does not hold one class of the family, or is there twice.
-            Exception: whatever its file raises while it is imported.
+            SettingError: the name is unknown; the message lists the known ones and the nearest.
+            PluginError: its file does not define one class of the family, or two files have the
+                name.
+            Exception: the import of its file failed; the error of the file is not changed.
         """
         if name not in self._known:
             self._known[name] = self._load(name)
@@ -62,7 +63,7 @@ class Catalog(Mapping[str, type[T]]):
             raise SettingError(self._key, f"unknown. {nearest(name, self._places)}", name)
         first, *others = self._places[name]
         if others:
-            raise PluginError(f"{first} and {others[0]} are both called {name}: rename one")
+            raise PluginError(f"{first} and {others[0]} have the same name, {name}: rename one")
         parts = (self._base.__module__, name, *([self._inside] if self._inside else []))
         module = importlib.import_module(".".join(parts))
         found = [
@@ -77,7 +78,7 @@ class Catalog(Mapping[str, type[T]]):
             classes = ", ".join(each.__name__ for each in found) or "none"
             raise PluginError(
                 f"{module.__file__}: must define one public subclass of {self._base.__name__}, "
-                f"and defines {classes}"
+                f"but defines {classes}"
             )
         plugin: type[T] = found[0]
         return plugin

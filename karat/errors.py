@@ -1,20 +1,20 @@
-"""Every exception of ours.
+"""All exceptions of karat.
 
 KaratError
- +- InputError (ValueError)     the user can mend it: exit status 2
- |   +- SettingError            one setting has a value that its rule forbids
- |   +- CombinationError        settings that are right alone and wrong together
- |   +- DataError               a data set that is missing or broken
- |   +- HostError               a model that cannot take an operator
- |   +- KernelError             a kernel that cannot do what it is asked for
- +- StudyError                  the study cannot go on: exit status 1
+ +- InputError (ValueError)     the user's input is wrong: exit status 2
+ |   +- SettingError            a setting has a value that its rule forbids
+ |   +- CombinationError        settings are valid alone but not together
+ |   +- DataError               a data set is missing or broken
+ |   +- HostError               a model cannot be converted
+ |   +- KernelError             a kernel does not support a task
+ +- StudyError                  the study cannot continue: exit status 1
  |   +- StudyLockedError        another process is running this study
  |   +- JournalError            the journal cannot be read or written
- +- PluginError                 a file of plug-ins that does not hold one of its family
- +- CheckpointError             a checkpoint that is missing or does not verify
- |   +- ResumeError             a worker does not find what the driver found; another one may
- +- TrialError                  one trial ended badly; the study goes on
-     +- NonFiniteError          loss or metric is NaN or infinite
+ +- PluginError                 a plug-in file does not define one class of its family
+ +- CheckpointError             a checkpoint is missing or fails its verification
+ |   +- ResumeError             a worker cannot read the checkpoint that the driver verified
+ +- TrialError                  one trial failed; the study continues
+     +- NonFiniteError          a loss or a metric is NaN or infinite
 """
 
 import difflib
@@ -26,7 +26,7 @@ class KaratError(Exception):
 
 
 class InputError(KaratError, ValueError):
-    """Something the user wrote is wrong; the message is one line: what, where, what would be right."""
+    """The user's input is wrong. The message is one line: what, where, and what would be right."""
 
 
 class SettingError(InputError):
@@ -35,7 +35,7 @@ class SettingError(InputError):
     Args:
         key: dotted name of the setting, as in the YAML file (`attention.grid_size`).
         rule: what would be right, as a phrase that follows the value ("must be at least 1").
-        value: the value got.
+        value: the value, if it should be shown.
     """
 
     def __init__(self, key: str, rule: str, value: object = ...) -> None:
@@ -45,7 +45,7 @@ class SettingError(InputError):
 
 
 class CombinationError(InputError):
-    """Settings that are right alone and wrong together, such as a rank above the number of tokens."""
+    """Settings are valid alone but not together, such as a rank above the number of tokens."""
 
     def __init__(self, keys: tuple[str, ...], rule: str) -> None:
         self.keys, self.rule = keys, rule
@@ -53,19 +53,19 @@ class CombinationError(InputError):
 
 
 class DataError(InputError):
-    """A data set that is missing, empty or broken."""
+    """A data set is missing, empty or broken."""
 
 
 class HostError(InputError):
-    """A model that cannot take an operator."""
+    """A model cannot be converted to an attention operator."""
 
 
 class KernelError(InputError):
-    """A kernel that cannot do what it is asked for."""
+    """A kernel does not support a task."""
 
 
 class StudyError(KaratError):
-    """The study cannot go on."""
+    """The study cannot continue."""
 
 
 class StudyLockedError(StudyError):
@@ -77,19 +77,19 @@ class JournalError(StudyError):
 
 
 class PluginError(KaratError):
-    """A file in a folder of plug-ins that does not hold one plug-in of its family."""
+    """A plug-in file does not define exactly one class of its family."""
 
 
 class CheckpointError(KaratError):
-    """A checkpoint that is missing or does not verify."""
+    """A checkpoint is missing or fails its verification."""
 
 
 class ResumeError(CheckpointError):
-    """A worker cannot go on from the checkpoint that the driver found good; another attempt may."""
+    """A worker cannot read the checkpoint that the driver verified; another attempt may succeed."""
 
 
 class TrialError(KaratError):
-    """One trial ended badly; the study goes on without it."""
+    """One trial failed; the study continues without it."""
 
 
 class NonFiniteError(TrialError):
@@ -112,13 +112,13 @@ class NonFiniteError(TrialError):
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """`repr` of a value, cut so that a message stays one line."""
+    """The `repr` of a value, truncated so that a message stays one line."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
-    """A phrase that lists the known names, the nearest one first: for "unknown ..." messages."""
+    """A phrase for messages about an unknown name: the nearest known name, then all of them."""
     names = sorted(map(str, known))
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -1,7 +1,7 @@
-"""The levels of a factor: a scalar each, or a list of scalars.
+"""Parameters of a search space: factors with their levels, and tuned parameters.
 
-YAML and JSON hold a list; inside it is a tuple, which can be a key, and which is the same before
-the journal and after it.
+A level is a scalar or a list of scalars. Inside karat a list is a tuple, which can be a dictionary
+key; YAML and JSON contain lists.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -15,27 +15,30 @@ Level = Scalar | tuple[Scalar, ...]
 
 
 def level_of(value: Any) -> Any:
-    """A level as YAML or JSON gave it: a list becomes a tuple, everything else stays."""
+    """A level from YAML or JSON: a list becomes a tuple, other values stay."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def levels_of(values: Mapping[str, Any]) -> dict[str, Level]:
-    """The levels of an arm as JSON gave them, full name to level."""
+    """The levels of an arm from JSON: full name to level."""
     return {key: level_of(value) for key, value in values.items()}
 
 
 def plain(level: Level) -> Any:
-    """A level as YAML and JSON hold it, for configurations and messages."""
+    """A level for YAML, JSON, configurations and messages: a tuple becomes a list."""
     return list(level) if isinstance(level, tuple) else level
 
 
 def level_text(level: Level) -> str:
-    """A level in a label: `5`, `early`, `0,1,3`."""
+    """A level as text for a label: `5`, `early`, `0,1,3`."""
     return ",".join(map(str, level)) if isinstance(level, tuple) else str(level)
 
 
 def label_of(levels: Mapping[str, Level], spelled: Set[str] = frozenset()) -> str:
-    """A short label: text as it is, numbers, truth values, lists and `spelled` keys with their key."""
+    """A short label of a combination of levels.
+
+    Text levels appear alone; numbers, truth values, lists and the keys in `spelled` with their key.
+    """
     return " ".join(
         value
         if isinstance(value, str) and key not in spelled
@@ -45,13 +48,19 @@ def label_of(levels: Mapping[str, Level], spelled: Set[str] = frozenset()) -> st
 
 
 def nearest_level(level: Level, known: Sequence[Level]) -> str:
-    """`nearest`, for levels."""
+    """`karat.errors.nearest` for levels."""
     return nearest(plain(level), map(plain, known))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """A parameter that the question is about: its levels, and the values that make it exist."""
+    """A parameter that the question is about.
+
+    Args:
+        name: full name.
+        values: levels.
+        when: other parameters to the values for which this one exists; empty for always.
+    """
 
     name: str
     values: tuple[Level, ...]
@@ -60,14 +69,14 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """A parameter to be tuned in every arm: a range, or a list of values.
+    """A parameter that is tuned in every arm: a range, or a list of values.
 
     Args:
         name: full name.
         values: categories, or None for a range.
         low, high: ends of the range, both included.
         log: whether the range is searched on a logarithmic scale.
-        when: the factor levels that make it exist.
+        when: other parameters to the values for which this one exists; empty for always.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""Frozen dataclasses from mappings, strictly: unknown keys, missing keys and wrong types are refused.
+"""Builds frozen dataclasses from mappings; refuses unknown keys, missing keys and wrong types.
 
-A settings class is a frozen, keyword-only dataclass that stands beside its owner. Types are
-checked here; ranges are checked in its `__post_init__`, which raises `SettingError` with the
-bare field name; `build` puts the section in front of it.
+A settings class is a frozen, keyword-only dataclass in the module of the code that uses it. This
+module checks types. The class checks ranges in `__post_init__`, which raises `SettingError` with the
+name of the field; `build` adds the section to the name.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
 
     Args:
         cls: a frozen dataclass whose fields are annotated with int, float, bool, str, None,
-            Literal, tuple[X, ...] or unions of these.
+            Literal, tuple[X, ...], a mapping, or unions of these.
         values: field name to value, as read from YAML.
-        section: what error messages put before the field's name (`training`).
+        section: prefix of field names in error messages (`training`).
 
     Raises:
-        SettingError: unknown key, missing key, wrong type, or a range that `cls` refuses.
+        SettingError: a key is unknown or missing, a type is wrong, or `cls` refuses a value.
     """
     known = fields_of(cls)
     for key in values:
@@ -50,11 +50,13 @@ def hints_of(cls: Any) -> dict[str, Any]:
     return _hints(cls)
 
 
+# Cached, since a search space builds thousands of configurations; `functools.cache` hides the types
+# of a function, so it decorates a private one.
 _hints = functools.cache(typing.get_type_hints)
 
 
 def fields_of(cls: Any) -> Mapping[str, "dataclasses.Field[Any]"]:
-    """The settings of a settings class, by name."""
+    """The fields of a settings class, by name."""
     return _fields(cls)
 
 
@@ -64,14 +66,15 @@ def _fields(cls: Any) -> Mapping[str, "dataclasses.Field[Any]"]:
 
 
 def convert(hint: Any, value: Any, key: str) -> Any:
-    """`value` as the annotation `hint` wants it: a list becomes a tuple, an integer a float.
+    """`value` converted to the annotation `hint`: a list becomes a tuple, an integer a float.
 
     Raises:
-        SettingError: the value is of another type.
+        SettingError: the value has another type.
     """
     origin = typing.get_origin(hint)
     if origin is Literal:
         choices = typing.get_args(hint)
+        # Python has True == 1, so that `in` alone would accept true for a choice of 1.
         if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
             raise SettingError(key, f"must be one of these. {nearest(value, choices)}", value)
         return value

@@ -1,9 +1,9 @@
-"""What several tests need: small spaces, and paths."""
+"""Fixtures and constants for several tests: a small search space, and the path of the repository."""
 
 import os
 
-# Before torch is imported. Tests run beside each other, on few cores: threads that wait for each
-# other, and do so actively, would take most of the processors' time for models as small as these.
+# Must be set before torch is imported. Tests run in parallel on few cores; the threads of OpenMP
+# wait actively for each other, which would take most of the time for models as small as these.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable, Generator
@@ -37,7 +37,7 @@ confirm: {by: attention.grid_size, seeds: 2}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Groups that the distribution of tests does not know of would run beside each other."""
+    """Check that pytest-xdist knows every group; tests of an unknown one would run in parallel."""
     if hasattr(session.config, "workerinput") and session.config.getoption("loadgroup", False):
         for item in session.items:
             grouped = item.get_closest_marker("xdist_group") is not None
@@ -48,7 +48,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where a cluster is asked for (`CLUSTER=1`), a test of it that cannot run fails, and says why."""
+    """With `CLUSTER=1`, a test of a cluster that is skipped fails with the reason."""
     report = yield
     asked = os.environ.get("CLUSTER") and item.get_closest_marker("cluster")
     if asked and report.skipped and not hasattr(report, "wasxfail"):
@@ -58,14 +58,14 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(autouse=True)
-def nobody_else_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test takes a lock at the same moment as another, so none waits to see whether one did."""
+def no_other_lock_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take locks without waiting for a rival: no two tests take the same lock."""
     monkeypatch.setattr(lock, "SETTLE_S", 0.0)
 
 
 @pytest.fixture
 def write_space(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the small space, with pieces of its text exchanged, and returns its path."""
+    """Writes the small space with parts of its text replaced, and returns its path."""
 
     def write(*exchanges: tuple[str, str], text: str = SMALL) -> Path:
         for old, new in exchanges:

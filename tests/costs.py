@@ -1,7 +1,7 @@
-"""What code costs, in figures that are the same on every machine: calls, bytes, packages.
+"""Costs of code that are the same on every machine: function calls, bytes, imported packages.
 
-Seconds are not among them: they belong into `benchmarks/`. Where only time can tell, two times of
-one run are compared, with a margin.
+Seconds belong into `benchmarks/`. If only time can show a promise, a test compares two times of the
+same run, with a margin.
 """
 
 import json
@@ -17,19 +17,19 @@ from typing import Any
 
 from tests.conftest import ROOT
 
-ATTEMPTS = 10  # of which one must keep a ratio of times: the machine may have other things to do
+ATTEMPTS = 10  # one of them must keep a ratio of times; others may suffer from load on the machine
 _IMPORTED = "import time:"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that has ended.
+    """A command that has finished.
 
     Args:
-        status: its exit status.
-        output, error: what it wrote to stdout and stderr.
-        packages: top-level packages that it loaded and that Python alone does not.
-        memory_mb: at its most.
+        status: exit status.
+        output, error: its stdout and stderr.
+        packages: top-level packages that it loaded, without those that Python always loads.
+        memory_mb: peak memory.
     """
 
     status: int
@@ -40,15 +40,16 @@ class Finished:
 
     @property
     def foreign(self) -> set[str]:
-        """Packages that are neither of the standard library nor of this repository."""
+        """Packages that belong neither to the standard library nor to this repository."""
         others = self.packages - sys.stdlib_module_names - {"karat", "jobs"}
-        return {name for name in others if find_spec(name)}  # the standard library tries Jython's
+        # Only existing ones: the standard library tries to import modules of Jython.
+        return {name for name in others if find_spec(name)}
 
 
-def finished(*words: str) -> Finished:
-    """Run `python WORDS` in the repository, with nothing to read from."""
+def finished(*arguments: str) -> Finished:
+    """Run `python ARGUMENTS` in the repository, with an empty stdin."""
     done = subprocess.run(
-        [sys.executable, "tests/measure.py", sys.executable, "-X", "importtime", *words],
+        [sys.executable, "tests/measure.py", sys.executable, "-X", "importtime", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -62,20 +63,20 @@ def finished(*words: str) -> Finished:
 
 
 def _packages(error: str) -> frozenset[str]:
-    """From the lines that `-X importtime` writes."""
+    """The packages in the lines that `-X importtime` writes."""
     names = [line.rpartition("|")[2] for line in error.splitlines() if line.startswith(_IMPORTED)]
     return frozenset(name.strip().partition(".")[0] for name in names)
 
 
 @cache
 def _of_python() -> frozenset[str]:
-    """What Python loads by itself, with the hooks of this environment."""
-    words = [sys.executable, "-X", "importtime", "-c", ""]
-    return _packages(subprocess.run(words, capture_output=True, text=True, check=True).stderr)
+    """The packages that Python always loads, with the hooks of this environment."""
+    command = [sys.executable, "-X", "importtime", "-c", ""]
+    return _packages(subprocess.run(command, capture_output=True, text=True, check=True).stderr)
 
 
 def calls_of(call: Callable[[], object]) -> int:
-    """How many functions a call calls, of Python and of C."""
+    """The number of functions, of Python and of C, that a call calls."""
     calls = 0
 
     def count(_: object, event: str, __: object) -> None:
@@ -92,7 +93,7 @@ def calls_of(call: Callable[[], object]) -> int:
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """The most that Python had allocated at a time during a call."""
+    """The peak of Python's allocated memory during a call."""
     tracemalloc.start()
     try:
         call()
@@ -102,7 +103,7 @@ def peak_bytes(call: Callable[[], object]) -> int:
 
 
 def kept_bytes(make: Callable[[], Any]) -> int:
-    """Of what `make` returns."""
+    """The memory of the object that `make` returns."""
     tracemalloc.start()
     try:
         made = make()
@@ -114,12 +115,12 @@ def kept_bytes(make: Callable[[], Any]) -> int:
 
 
 def times_of(call: Callable[[], object], yardstick: Callable[[], object], enough: float) -> float:
-    """How many times the yardstick's processor time a call takes, at the best of some attempts.
+    """The ratio of CPU times of a call and of a yardstick, the lowest of several attempts.
 
     Args:
-        call: what is measured.
-        yardstick: what it is measured by, right before.
-        enough: no further attempt is made below.
+        call: the call to measure.
+        yardstick: the call to compare with, measured right after it.
+        enough: a ratio below it ends the attempts.
     """
     best = float("inf")
     for _ in range(ATTEMPTS):

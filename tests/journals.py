@@ -1,4 +1,4 @@
-"""Synthetic study journals: what a study would have written, in no time and without training."""
+"""Synthetic journals of studies, written without training."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ LEARNING_RATE = {"low": 1e-3, "high": 1e-2, "log": True}
 
 @dataclass
 class Script:
-    """Events in the making; `now` is the clock, in seconds since the epoch."""
+    """A growing list of events; `now` is the clock, in seconds since the Unix epoch."""
 
     events: list[Event] = field(default_factory=list)
     now: float = 1_714_550_400.0
@@ -40,23 +40,23 @@ class Script:
 
 @dataclass(kw_only=True)
 class Plan:
-    """What the synthetic study is about, and how it goes.
+    """The subject and the course of a synthetic study.
 
     Args:
         until: where the journal ends.
-        by: the factor in question.
-        levels: of this factor.
+        by: the factor that is confirmed.
+        levels: levels of this factor.
         sharings: levels of `attention.block_sharing`.
-        finals: test accuracy in the end by level; `None` is the reference.
-        matched: test accuracy in the end of each level's own reference; None for one reference,
-            which does not have the factor in question.
-        runs: test accuracy of confirmation runs by basis and level, a value for each seed, in
-            place of `finals` or `matched` with noise.
-        noise: standard deviation over seeds, half of it shared by all arms.
+        finals: final test accuracy by level; `None` is the reference.
+        matched: final test accuracy of the reference of each level; None for a single reference,
+            which does not have the confirmed factor.
+        runs: test accuracy of confirmation runs by basis and level, one value per seed, instead of
+            `finals` or `matched` with noise.
+        noise: standard deviation over seeds, half of the variance shared by all arms.
         metric: `val_accuracy` or `val_loss`.
         fails: every search trial fails.
         interrupted: the search is interrupted once for an hour.
-        question: its text.
+        question: text of the question.
     """
 
     until: Until = "end"
@@ -78,7 +78,7 @@ class Plan:
 
 
 def study(plan: Plan | None = None, seed: int = 0) -> Script:
-    """The journal of softmax against `fourier` with every level in question and sharing."""
+    """The journal of a study of softmax against `fourier` with all levels and sharings."""
     plan = plan or Plan()
     script, rng = Script(), np.random.default_rng(seed)
     arms = arms_of(plan)
@@ -102,7 +102,7 @@ def study(plan: Plan | None = None, seed: int = 0) -> Script:
 
 
 def write(folder: Path, script: Script) -> Path:
-    """The study's folder with the journal in it, written as the driver writes it."""
+    """Write the journal into a study's folder, as the driver does."""
     times = iter([event.time for event in script.events])
     with Journal.open(folder, clock=lambda: next(times)) as journal:
         for event in script.events:
@@ -112,7 +112,7 @@ def write(folder: Path, script: Script) -> Path:
 
 
 def arms_of(plan: Plan) -> list[dict[str, Any]]:
-    """The arms as `study_created` holds them, the references first."""
+    """The arms in the format of `study_created`, the references first."""
     arms = [arm({"attention.basis": REFERENCE}, 41_802)]
     if plan.matched is not None:
         arms = [
@@ -144,7 +144,7 @@ def references_of(plan: Plan) -> dict[Any, str]:
 
 
 def final_of(plan: Plan, factors: Mapping[str, Any]) -> float:
-    """Test accuracy in the end of an arm, without noise."""
+    """Final test accuracy of an arm, without noise."""
     level = factors.get(plan.by)
     if plan.matched is not None and factors["attention.basis"] == REFERENCE:
         return plan.matched[level]
@@ -306,7 +306,7 @@ def ask(
 
 
 def train(script: Script, plan: Plan, trial: int, final: float, epochs: int, test: bool) -> None:
-    """The reports of one trial that nears `final` as an exponential does."""
+    """The reports of one trial whose accuracy approaches `final` exponentially."""
     for epoch in range(1, epochs + 1):
         value = final - (final - 0.1) * math.exp(-0.75 * epoch)
         metrics = {

@@ -1,6 +1,6 @@
-"""Runs a command: exit status, output, stderr and most memory (MB), as JSON.
+"""Runs a command and prints exit status, stdout, stderr and peak memory (MB) as JSON.
 
-A process of its own, since a child's peak memory begins with that of the process it comes from.
+A separate small process, since the peak memory of a child includes that of its parent at the fork.
 """
 
 import json
@@ -10,9 +10,9 @@ import sys
 import tempfile
 
 
-def measure(words: list[str]) -> dict[str, object]:
+def measure(command: list[str]) -> dict[str, object]:
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error:
-        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=error)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=error)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         said = {}

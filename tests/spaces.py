@@ -1,4 +1,4 @@
-"""Texts of small search spaces, beside the one of `conftest`."""
+"""Texts of small search spaces, in addition to the one in `conftest`."""
 
 MATCHED = """\
 study: matched

@@ -1,4 +1,4 @@
-"""Guards for the shape of the code: layers, circles, and what loads what."""
+"""Guards for the architecture: layers, import cycles, and which package loads which."""
 
 import ast
 import graphlib
@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import ROOT
 
-# Packages (and modules beside them) may import from the lines above their own, never from each
-# other; those of the first line may, since they are what everybody uses.
+# Packages and modules may import those in the lines above theirs, but not others in the same line.
+# In the first line they may import each other, since everything else uses them.
 LAYERS = (
     ("errors", "causes", "seeds", "settings", "catalog", "parameters", "system"),
     ("attention", "datasets", "samplers", "schedulers"),
@@ -28,7 +28,7 @@ LAYERS = (
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-# Whoever uses the operators, models or trials alone waits for none of these.
+# The operators, models and trials must be usable without loading these heavy packages.
 LIGHT, HEAVY = ("karat.attention", "karat.models", "karat.training"), ("ray", "optuna", "mlflow")
 MOST_FILES, MOST_LEVELS, MOST_LINES = 15, 15, 400
 FILES = {
@@ -38,8 +38,8 @@ FILES = {
 }
 
 
-def room_of(module: str) -> str | None:
-    """The package of the layers above in which a module stands; None for `karat` itself."""
+def package_of(module: str) -> str | None:
+    """The package in LAYERS that contains a module; None for `karat` itself."""
     top, *below = module.split(".")
     if top == "jobs":
         return "jobs"
@@ -47,10 +47,10 @@ def room_of(module: str) -> str | None:
 
 
 def imported(module: str, *, at_once: bool = False) -> set[str]:
-    """Modules of ours that a module imports, also within functions, for types, or as a string.
+    """Modules of this repository that a module imports, also in functions, for types, as a string.
 
     Args:
-        at_once: only those that are loaded with it.
+        at_once: only those that are loaded when the module is loaded.
     """
     tree = ast.parse(FILES[module].read_text())
     found: set[str] = set()
@@ -66,7 +66,7 @@ def imported(module: str, *, at_once: bool = False) -> set[str]:
 
 
 def _at_once(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements that run when a module is loaded, but for those for types alone."""
+    """The statements that run when a module is loaded, without imports for types."""
     found = []
     for node in body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -82,32 +82,32 @@ def _runs(node: ast.stmt) -> bool:
 IMPORTED = {module: imported(module) for module in FILES}
 
 
-@pytest.mark.parametrize("module", [name for name in FILES if room_of(name)])
+@pytest.mark.parametrize("module", [name for name in FILES if package_of(name)])
 def test_imports_point_one_way(module: str) -> None:
-    own = room_of(module)
+    own = package_of(module)
     assert own in LEVEL, f"put {own} into a layer"
     for other in IMPORTED[module]:
-        theirs = room_of(other)
+        theirs = package_of(other)
         if theirs in (own, None):
             continue
         is_above = LEVEL[str(theirs)] < LEVEL[str(own)]
         assert is_above or LEVEL[str(own)] == 0, f"{module} must not import {other}"
 
 
-def test_files_import_in_no_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     graphlib.TopologicalSorter(IMPORTED).prepare()
 
 
-def test_what_is_loaded_at_once_is_no_long_chain() -> None:
+def test_import_chains_are_short() -> None:
     graph = {module: imported(module, at_once=True) for module in FILES}
     levels: dict[str, int] = {}
     for module in graphlib.TopologicalSorter(graph).static_order():
         levels[module] = 1 + max((levels[other] for other in graph[module]), default=0)
     deepest = max(levels, key=levels.__getitem__)
-    assert levels[deepest] <= MOST_LEVELS, f"{deepest} stands on {levels[deepest]} levels"
+    assert levels[deepest] <= MOST_LEVELS, f"{deepest} is on level {levels[deepest]} of imports"
 
 
-def test_folders_and_files_can_be_taken_in_at_a_glance() -> None:
+def test_folders_and_files_are_small() -> None:
     folders = Counter(path.parent for path in FILES.values())
     full = {str(f.relative_to(ROOT)): n for f, n in folders.items() if n > MOST_FILES}
     assert not full, f"more than {MOST_FILES} files in a folder"
@@ -122,24 +122,24 @@ def test_folders_and_files_can_be_taken_in_at_a_glance() -> None:
 PACKAGES = sorted(
     name
     for name, path in FILES.items()
-    if path.name == "__init__.py" and (name == "jobs" or room_of(name) == name.split(".", 1)[-1])
+    if path.name == "__init__.py" and (name == "jobs" or package_of(name) == name.split(".", 1)[-1])
 )
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_package_says_what_it_knows_and_exports_what_it_names(package: str) -> None:
+def test_package_has_a_summary_and_exports_its_public_names(package: str) -> None:
     module = importlib.import_module(package)
     first, *_ = str(module.__doc__).splitlines()
-    assert first.endswith("."), f"{package} says in a sentence what it knows"
+    assert first.endswith("."), f"the docstring of {package} must begin with a sentence"
     inside = {name.rpartition(".")[2] for name in FILES if name.rpartition(".")[0] == package}
     assert len(set(module.__all__)) == len(module.__all__) > 0
     for name in module.__all__:
         assert getattr(module, name) is not None
-        assert name not in inside, f"{package}.{name} is a module too, and would be hidden by it"
+        assert name not in inside, f"{package}.{name} is also a module, which would hide the name"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_name_that_a_package_does_not_export_is_refused(package: str) -> None:
+def test_unknown_name_in_a_package_is_refused(package: str) -> None:
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'no_such_name'"):
         getattr(importlib.import_module(package), "no_such_name")  # noqa: B009
     with pytest.raises(ImportError, match="no_such_name"):
@@ -188,7 +188,7 @@ def test_command_line_has_only_these_flags() -> None:
     }
 
 
-def test_requirements_hold_no_addresses() -> None:
+def test_requirements_contain_no_addresses() -> None:
     text = (ROOT / "requirements.txt").read_text()
     assert "://" not in text
     assert "torch==" in text

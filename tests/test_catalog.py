@@ -1,4 +1,4 @@
-"""A folder of plug-ins is a mapping, and a wrong file in it is named."""
+"""A folder of plug-ins is a mapping; errors name the wrong file."""
 
 import importlib
 import sys
@@ -26,7 +26,7 @@ PLUGIN = "from shapes_of_test import Shape\n\n\nclass {}(Shape):\n    pass\n"
 
 @pytest.fixture
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Catalog]]:
-    """Makes a family of plug-ins from file name to text."""
+    """Creates a family of plug-ins from a mapping of file name to text."""
     folder = tmp_path / "shapes_of_test"
     folder.mkdir()
     monkeypatch.syspath_prepend(tmp_path)
@@ -45,7 +45,7 @@ def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         del sys.modules[name]
 
 
-def test_plugin_is_found_by_the_name_of_its_file(family: Callable[..., Catalog]) -> None:
+def test_plugin_is_found_by_its_file_name(family: Callable[..., Catalog]) -> None:
     shapes = family(circle=PLUGIN.format("Circle"), _shared="", square=PLUGIN.format("Square"))
     assert list(shapes) == ["circle", "square"]
     assert shapes["circle"].__name__ == "Circle"
@@ -59,7 +59,7 @@ def test_unknown_plugin_lists_the_known_ones_nearest_first(
         shapes["cirle"]
 
 
-def test_error_of_a_plugin_that_fails_to_import_comes_through(
+def test_error_of_a_plugin_that_fails_to_import_is_not_hidden(
     family: Callable[..., Catalog],
 ) -> None:
     shapes = family(circle="import no_such_package_of_test", square=PLUGIN.format("Square"))
@@ -89,5 +89,5 @@ def test_two_plugins_of_one_name_are_refused(
     package = tmp_path / "shapes_of_test" / "circle"
     package.mkdir()
     (package / "__init__.py").write_text(PLUGIN.format("Other"))
-    with pytest.raises(PluginError, match="are both called circle: rename one"):
+    with pytest.raises(PluginError, match="have the same name, circle: rename one"):
         shapes["circle"]

@@ -1,4 +1,4 @@
-"""A test of a cluster that cannot run is a failure where the cluster is asked for."""
+"""With `CLUSTER=1`, a test of a cluster that cannot run fails."""
 
 import os
 import re
@@ -30,13 +30,20 @@ def test_that_runs(): pass
 
 def run(folder: Path, cluster: str | None) -> str:
     (folder / "test_them.py").write_text(TESTS)
-    words = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-rsfE"]
-    words += ["-p", "tests.conftest", "-p", "no:cacheprovider", "--basetemp", str(folder / "tmp")]
+    arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-rsfE"]
+    arguments += [
+        "-p",
+        "tests.conftest",
+        "-p",
+        "no:cacheprovider",
+        "--basetemp",
+        str(folder / "tmp"),
+    ]
     given = {k: v for k, v in os.environ.items() if k != "CLUSTER" and "PYTEST" not in k}
     if cluster is not None:
         given["CLUSTER"] = cluster
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *words, str(folder / "test_them.py")],
+        [sys.executable, "-m", "pytest", *arguments, str(folder / "test_them.py")],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -49,7 +56,7 @@ def outcomes(said: str) -> dict[str, int]:
     return {kind: int(n) for n, kind in re.findall(r"(\d+) (passed|skipped|failed|error)", said)}
 
 
-def test_cluster_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
+def test_skipped_cluster_test_fails_with_cluster_set(tmp_path: Path) -> None:
     said = run(tmp_path, "1")
     assert outcomes(said) == {"passed": 1, "skipped": 1, "failed": 1, "error": 1}
     assert "CLUSTER=1, but this cannot run: Skipped: no Slurm: slurmd wants root" in said
@@ -57,5 +64,7 @@ def test_cluster_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cluster", [None, ""])
-def test_elsewhere_tests_of_a_cluster_are_skipped(tmp_path: Path, cluster: str | None) -> None:
+def test_cluster_tests_are_skipped_without_the_variable(
+    tmp_path: Path, cluster: str | None
+) -> None:
     assert outcomes(run(tmp_path, cluster)) == {"passed": 1, "skipped": 3}

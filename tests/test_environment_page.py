@@ -1,4 +1,4 @@
-"""docs/environment.md names every variable of ours, and none that is gone."""
+"""docs/environment.md lists all KARAT_ variables of the code, and no others."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def code() -> Iterator[Path]:
 
 
 def used() -> dict[str, list[str]]:
-    """Every name, with the files that name it."""
+    """Every variable, with the files that contain its name."""
     found: dict[str, list[str]] = {}
     for path in code():
         for name in sorted(set(NAME.findall(path.read_text(errors="replace")))):
@@ -34,22 +34,22 @@ USED = used()
 ROWS = {row.split("`")[1]: row for row in PAGE.splitlines() if row.startswith("| `KARAT_")}
 
 
-def test_variables_of_the_code_and_of_the_page_are_the_same() -> None:
+def test_page_lists_the_variables_of_the_code() -> None:
     assert ROWS.keys() == USED.keys()
     assert set(NAME.findall(PAGE)) == USED.keys()
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_files_that_the_page_names_are_those_of_the_code(name: str) -> None:
+def test_page_names_the_files_that_use_a_variable(name: str) -> None:
     named = set(re.findall(r"`([\w/]+\.py)`", ROWS[name]))
-    assert named, "say who sets it and who reads it"
+    assert named, "the row must name the files that set and read the variable"
     assert named <= {path for path in USED[name] if not path.startswith("tests/test_")} | _indirect(
         name
     )
 
 
 def _indirect(name: str) -> set[str]:
-    """Files that use the name through a constant of ours."""
+    """Files that use the variable through a constant."""
     constants = {
         constant
         for path in USED[name]

@@ -1,4 +1,4 @@
-"""`make` takes a Python that karat runs on, and none that only looks like one."""
+"""`make` finds a suitable Python, and skips commands that only look like one."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 HERE = "{}.{}".format(*sys.version_info)
-# Answers as a Python of a given version that is asked for another one than its arguments.
+# Acts as a Python of a given version: prints its path unless the version is among the arguments.
 FAKE = """\
 #!/bin/sh
 shift 2
@@ -31,9 +31,9 @@ def put(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def found(folder: Path, *words: str) -> str:
+def found(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["/bin/sh", str(ROOT / ".ci" / "find-python"), *words],
+        ["/bin/sh", str(ROOT / ".ci" / "find-python"), *arguments],
         capture_output=True,
         text=True,
         check=True,
@@ -48,7 +48,7 @@ def test_first_version_is_taken(folder: Path) -> None:
     assert found(folder) == "/made/up/python3.12"
 
 
-def test_command_that_refuses_to_run_is_passed_over(folder: Path) -> None:
+def test_command_that_fails_is_skipped(folder: Path) -> None:
     put(folder, "python3.11", "#!/bin/sh\necho 'command not found' >&2; exit 127\n")
     put(folder, "python3.13", FAKE.format(version="3.13"))
     assert found(folder) == "/made/up/python3.13"
@@ -68,11 +68,11 @@ def test_other_version_is_the_newest_other(folder: Path) -> None:
     assert found(folder, "3.13") == "/made/up/python3.12"
 
 
-def test_python3_is_taken_if_its_version_fits(folder: Path) -> None:
+def test_python3_is_used_if_its_version_is_supported(folder: Path) -> None:
     os.symlink(sys.executable, folder / "python3")
     assert found(folder, HERE) == ""
     assert Path(found(folder)).samefile(sys.executable)
 
 
-def test_nothing_is_said_where_there_is_none(folder: Path) -> None:
+def test_output_is_empty_without_a_suitable_python(folder: Path) -> None:
     assert found(folder) == ""

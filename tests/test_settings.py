@@ -40,7 +40,7 @@ def test_wrong_setting_names_key_value_and_rule(values: dict[str, Any], message:
     assert str(caught.value).startswith(message)
 
 
-def test_right_settings_are_taken() -> None:
+def test_valid_settings_are_accepted() -> None:
     example = build(Example, {"share": 1, "sizes": [2, 3], "limit": None, "kind": "b"}, "example")
     assert example == Example(share=1.0, sizes=(2, 3), kind="b")
     assert isinstance(example.share, float)

@@ -1,4 +1,4 @@
-"""The distribution as users have it: built from a checkout, installed, run far from the checkout."""
+"""The distribution: built from a checkout, installed, and run outside of the checkout."""
 
 import json
 import os
@@ -17,16 +17,16 @@ import pytest
 from karat import __version__
 from tests.conftest import ROOT
 
-# One wheel and one environment for all; a machine that does other things too takes minutes.
+# One wheel and one environment for all tests; on a busy machine they take minutes.
 pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(400)]
 NOT_OURS = (".venv/lib/module.py", "studies/small/journal.jsonl", "karat/__pycache__/old.pyc")
 
 
-def call(words: list[str], folder: Path) -> str:
-    """What a command prints, in an environment that knows nothing of the checkout."""
+def call(command: list[str], folder: Path) -> str:
+    """The output of a command in an environment without the checkout."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
-        words,
+        command,
         cwd=folder,
         capture_output=True,
         text=True,
@@ -44,7 +44,7 @@ def files_of(wheel: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a clone holds, and beside it what a machine that is used leaves there."""
+    """The files of a clone, and files that work in a checkout leaves behind."""
     folder = tmp_path_factory.mktemp("checkout")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -67,7 +67,7 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment that holds the wheel alone, and finds what it needs in the one of the tests."""
+    """An environment with the wheel alone; it finds dependencies in the environment of the tests."""
     folder = tmp_path_factory.mktemp("environment") / "env"
     making = [sys.executable, "-m", "virtualenv", "-q", "--no-periodic-update", str(folder)]
     call(making, folder.parent)
@@ -80,7 +80,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_wheel_holds_the_two_packages_with_their_data_and_nothing_else(
+def test_wheel_contains_the_two_packages_with_their_data_and_nothing_else(
     checkout: Path, wheel: Path
 ) -> None:
     ours = {
@@ -106,7 +106,7 @@ def test_source_distribution_makes_the_same_wheel(
     assert files_of(next(tmp_path.glob("*.whl"))) == files_of(wheel)
 
 
-def test_installed_command_answers_outside_the_checkout(
+def test_installed_command_works_outside_the_checkout(
     installed: Path, tmp_path: Path, write_space: Callable[..., Path]
 ) -> None:
     before = sorted(installed.rglob("*"))
@@ -139,7 +139,7 @@ def test_study_is_submitted_from_an_installed_karat(
     assert sent.keys() == {"jobs", "karat", f"karat_attention-{__version__}.dist-info"}
 
 
-def test_installed_code_knows_what_it_needs_and_is_found_without_help(
+def test_installed_code_knows_its_dependencies_and_needs_no_python_path(
     installed: Path, tmp_path: Path
 ) -> None:
     code = """

@@ -167,7 +167,7 @@ def test_hostile_name_is_refused_wherever_it_stands(
 
 
 def test_look_alike_is_told_by_its_number(write_space: WriteSpace) -> None:
-    with pytest.raises(InputError, match=r"'ѕ' is U\+0455 and not one of a to z"):
+    with pytest.raises(InputError, match=r"'ѕ' is U\+0455, not one of a to z"):
         read_question(write_space(), [], "ѕmall")
 
 

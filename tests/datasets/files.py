@@ -73,7 +73,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, list[int]]:
 
 
 def write_images(root: Path, parts: dict[str, int], classes: tuple[str, ...], ending: str) -> None:
-    """`<part>/<class>/<class>_<number><ending>` of noise, 20 x 16 pixels; `count` per class."""
+    """`<part>/<class>/<class>_<number><ending>` of noise, 20 x 16 pixels; `parts` maps a part to its images per class."""
     draw = np.random.default_rng(0)
     for part, count in parts.items():
         for name in classes:

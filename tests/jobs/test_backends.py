@@ -210,7 +210,7 @@ def test_two_clusters_of_one_name_are_refused(
     folder = add("slurm")
     assert launch(["--space", str(write_space()), "--submit", "slurm", "--dry-run"]) == FAILED
     said = capsys.readouterr().err
-    assert f"{ROOT / 'jobs' / 'slurm'} and {folder} are both called slurm: rename one" in said
+    assert f"{ROOT / 'jobs' / 'slurm'} and {folder} have the same name, slurm: rename one" in said
 
 
 def test_folder_without_exactly_one_backend_is_refused(add: AddCluster) -> None:

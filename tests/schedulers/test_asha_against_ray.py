@@ -63,7 +63,7 @@ def ours(mode: str, grace: int = GRACE, factor: int = FACTOR) -> Rule:
 
 
 def rays(mode: str, grace: int = GRACE, factor: int = FACTOR) -> Rule:
-    """Asked as Tune's controller does, up to the call that tells of a trial's end."""
+    """Ray's scheduler, called as by Tune's controller until a trial ends."""
     scheduler = AsyncHyperBandScheduler(
         metric="value",
         mode=mode,
