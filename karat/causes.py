@@ -1,8 +1,9 @@
-"""Why something ended: codes, as workers report them and events of the journal hold them.
+"""Codes of causes: why a trial, a segment, a launch or a study ended.
 
-Behaviour depends on a code, never on words; words are made where a code is shown, by
-`karat.journal.wording`. A report or an event with a code may have `details`, a mapping of the
-fields named below. Codes are on disk in users' studies: none changes its name or meaning.
+Workers report codes, and events in the journal contain them. Behaviour depends on codes, never on
+sentences; `karat.journal.wording` makes the sentence where a code is shown. A report or an event
+with a code may have `details`, a mapping with the fields below. Codes are on disk in users' studies,
+so their names and meanings must not change.
 """
 
 from enum import StrEnum
@@ -12,19 +13,19 @@ Details = dict[str, Any]
 
 
 class Failure(StrEnum):
-    """Why a trial could not go on: `failed` of a worker's report, `cause` of a failed trial's end.
+    """Why a trial failed: `failed` in a worker's report, `cause` in `trial_ended`.
 
-    Where a trial is tried again, the end of its segment has the same code and details. `rank` is
-    among them where a process other than rank 0 failed.
+    If the trial is retried, the end of its segment has the same code and details. `rank` is among
+    the details if a rank other than 0 failed.
 
     | code | is written when | details |
     |---|---|---|
-    | `error` | the trial raised an exception of no other kind below | `type`, `message`, and `place`, the file and line |
-    | `memory` | memory ran out, on a GPU or on the machine; tried once more, in micro-batches | `message` of the exception; or `killed_by`, which is `ray` |
-    | `non-finite` | a loss or a metric is NaN or infinite | `name`, `value` as text, `epoch`, and the `step` of a training loss |
+    | `error` | the trial raised any other exception | `type`, `message`, and `place` (file and line) |
+    | `memory` | memory ran out, on a GPU or on the machine; one retry, in micro-batches | `message` of the exception, or `killed_by: ray` |
+    | `non-finite` | a loss or a metric is NaN or infinite | `name`, `value` as text, `epoch`, and `step` for a training loss |
     | `checkpoint` | a file of the trial could not be written | `message` of the exception |
-    | `lost` | a process of the trial is gone; the trial's end, after too many of them | `what`, see `Loss`; of the trial's end `times`, and `last`, the details of the last |
-    | `hung` | an epoch did not end within `resources.minutes_per_epoch` | `minutes`, and `trace`, the file that says where it hung |
+    | `lost` | a process of the trial was lost; the trial ends after too many losses | `what`, see `Loss`; at the end of the trial `times`, and `last` with the details of the last loss |
+    | `hung` | an epoch took longer than `resources.minutes_per_epoch` | `minutes`, and `trace`, the file with the stack traces |
     """
 
     ERROR = "error"
@@ -43,11 +44,11 @@ class Loss(StrEnum):
 
     | code | is written when | further details |
     |---|---|---|
-    | `worker` | the process that trains is gone, and nothing says why | |
-    | `rank` | another process of the trial is gone | its `rank` |
-    | `epoch` | another process of the trial did not come to the end of its epoch | |
-    | `group` | another process of the trial does not answer this one | `message` of the exception |
-    | `loader` | a process that loads data is gone | `message` of the exception |
+    | `worker` | the worker's process exited for an unknown reason | |
+    | `rank` | the process of another rank exited | `rank` |
+    | `epoch` | another rank did not finish its epoch | |
+    | `group` | another rank does not respond | `message` of the exception |
+    | `loader` | a data loading process exited | `message` of the exception |
     | `resume` | the worker does not find the checkpoint that the driver found | `message` of the exception |
     """
 
@@ -64,7 +65,7 @@ class Stop(StrEnum):
 
     | code | is written when | details |
     |---|---|---|
-    | `early_stopping` | the early-stopping rule has decided it | `epoch`, the last that it did |
+    | `early_stopping` | the early-stopping rule stopped it | `epoch`, its last epoch |
     | `extended` | the study was extended to longer trials than this one | |
     """
 
@@ -73,16 +74,16 @@ class Stop(StrEnum):
 
 
 class SegmentEnd(StrEnum):
-    """Why a segment ended while its trial goes on: `cause` of `segment_ended`.
+    """Why a segment ended although its trial continues: `cause` of `segment_ended`.
 
     | code | is written when | details |
     |---|---|---|
-    | `lost` | a process of the trial is gone | as of `Failure` |
-    | `memory` | memory ran out, for the first time | as of `Failure` |
-    | `checkpoint` | a file could not be written, and the study ends for that | as of `Failure` |
-    | `paused` | the study ends, and the worker has written a checkpoint for that | `epoch`, the epochs done, and `step`, the steps of the next one |
-    | `interrupted` | the study ends, and the worker did not pause in time | `by`, see `Interrupt` |
-    | `driver_gone` | the next driver found it running: the one before was killed | |
+    | `lost` | a process of the trial was lost | as in `Failure` |
+    | `memory` | memory ran out for the first time | as in `Failure` |
+    | `checkpoint` | a file could not be written, and the launch ends for this reason | as in `Failure` |
+    | `paused` | the launch ends, and the worker has written a checkpoint | `epoch`, the epochs done, and `step`, the steps of the next one |
+    | `interrupted` | the launch ends, and the worker did not pause in time | `by`, see `Interrupt` |
+    | `driver_gone` | a new driver found the segment running: the previous driver was killed | |
     """
 
     LOST = Failure.LOST.value
@@ -98,9 +99,9 @@ class Interrupt(StrEnum):
 
     | code | is written when | details |
     |---|---|---|
-    | `signal` | the driver got a signal | `signal`, its name |
-    | `budget` | a limit of the budget is reached | `limit`, its key, `of`, its value, and `spent` |
-    | `disk` | several trials in a row could not write their files | `trials`, how many, and `last`, the details of the last one's failure |
+    | `signal` | the driver received a signal | `signal`, its name |
+    | `budget` | a limit of the budget is reached | `limit`, its key; `of`, its value; `spent`, the usage |
+    | `disk` | several consecutive trials could not write their files | `trials`, their number; `last`, the details of the last failure |
     """
 
     SIGNAL = "signal"
@@ -113,7 +114,7 @@ class SearchCut(StrEnum):
 
     | code | is written when | details |
     |---|---|---|
-    | `budget` | what is left of the budget may do for the confirmation, and for no more | `limit`, its key, `of`, its value, `left`, and `needed` |
+    | `budget` | the rest of the budget is needed for the confirmation | `limit`, its key; `of`, its value; `left`; `needed` |
     """
 
     BUDGET = "budget"
@@ -125,7 +126,7 @@ class StudyFailure(StrEnum):
     | code | is written when | details |
     |---|---|---|
     | `nothing_completed` | no run of the confirmation was completed | |
-    | `same_error` | several trials in a row raised the same exception at the same place | `trials`, how many, and `error`, the details of the last |
+    | `same_error` | several consecutive trials raised the same exception at the same place | `trials`, their number; `error`, the details of the last |
     """
 
     NOTHING_COMPLETED = "nothing_completed"

@@ -96,10 +96,10 @@ class NonFiniteError(TrialError):
     """A loss or a metric is NaN or infinite.
 
     Args:
-        name: of the metric, or `train_loss`.
-        value: it.
-        epoch: in which it came, from 1.
-        step: of the epoch, from 1, where a batch's loss in training is meant.
+        name: name of the metric, or `train_loss`.
+        value: its value.
+        epoch: number of the epoch, from 1.
+        step: number of the step in the epoch, from 1, for the loss of a training batch.
     """
 
     def __init__(self, name: str, value: object, epoch: int, step: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The timm models that can take an operator: built with their original attention, and its modules."""
+"""The host models: timm's models that can be converted, and their attention modules."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ SUPPORTED = "VisionTransformer (ViT, DeiT), ConVit and SwinTransformer of timm"
 
 
 class ConvertedAttention(nn.Module):
-    """An attention module of a host with an operator in it; see `karat.models.wrappers`."""
+    """Base class of attention modules with an operator; see `karat.models.wrappers`."""
 
 
 def build_host(

@@ -23,8 +23,8 @@ class RankLostError(Exception):
     """The process of a rank exited.
 
     Args:
-        cause: `LOST`, or `MEMORY` where it was killed because memory ran out.
-        details: as `karat.causes.Failure` has them.
+        cause: `LOST`, or `MEMORY` if the process was killed because memory ran out.
+        details: the details of the failure (`karat.causes.Failure`).
     """
 
     def __init__(self, cause: Failure, **details: Any) -> None:

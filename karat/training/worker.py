@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from karat.system.peak_memory import PeakMemory
     from karat.training.process_group import ProcessGroup, RankInfo
 
-# torch raises a RuntimeError without a class of its own (torch.utils.data.dataloader).
+# torch has no class for this error, only a RuntimeError (torch/utils/data/dataloader.py).
 _LOADER_DIED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
 
@@ -124,14 +124,14 @@ def failed(cause: Failure, **details: Any) -> dict[str, Any]:
 
 
 def _failed_by(error: Exception) -> dict[str, Any]:
-    """The report of an exception that is none of karat's own."""
+    """The report of an exception from outside of karat."""
     from karat.training.process_group import is_process_group_error
     from karat.training.trainer import is_out_of_memory
 
     message = (str(error).strip() or "no message").splitlines()[0]
     if is_out_of_memory(error):
         return failed(Failure.MEMORY, message=message)
-    if _LOADER_DIED.match(message):  # torch has no exception of its own for it
+    if _LOADER_DIED.match(message):
         return failed(Failure.LOST, what=Loss.LOADER, message=message)
     if is_process_group_error(error):
         return failed(Failure.LOST, what=Loss.GROUP, message=message)
