@@ -59,7 +59,7 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
 def data_of(space: Space, found: Simulated) -> dict[str, Any]:
     """What `--json` prints."""
     state = found.state
-    spent = state.spending.until()
+    spent = state.usage.until()
     return {
         "study": space.name,
         "workers": found.workers,

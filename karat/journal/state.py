@@ -14,7 +14,7 @@ from karat.causes import SegmentEnd
 from karat.errors import JournalError
 from karat.journal.journal import Event
 from karat.journal.reports import Reports
-from karat.journal.usage import Spending
+from karat.journal.usage import Usage
 from karat.parameters import Level, level_of, levels_of
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
@@ -133,7 +133,7 @@ class StudyState:
         self.confirmation: Mapping[str, Any] | None = None
         self.search_ended_at: float | None = None
         self.search_cut: Mapping[str, Any] | None = None
-        self.spending = Spending()
+        self.usage = Usage()
         self.status: Literal["running", "interrupted", "completed", "failed"] = "running"
         self.cause = ""
         self.details: Mapping[str, Any] = {}
@@ -158,7 +158,7 @@ class StudyState:
             raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}")
         try:
             handler(event)
-            self.spending.apply(event)
+            self.usage.apply(event)
         except KeyError as error:
             raise JournalError(
                 f"event {event.seq} ({event.kind}): {error} is missing, or was never begun"
@@ -228,7 +228,7 @@ class StudyState:
         trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
     def _on_segment_placed(self, event: Event) -> None:
-        placed = self.spending.running + 1
+        placed = self.usage.running + 1
         if self.launches and placed > self.launches[-1].slots:
             self.launches[-1] = replace(self.launches[-1], slots=placed)
 

@@ -14,7 +14,7 @@ from karat.journal.journal import Event
 from karat.space.rates import Spent, Terms
 
 
-class Spending:
+class Usage:
     """The fold. `apply` each event once, in order; `terms` are those of the last launch."""
 
     def __init__(self) -> None:
@@ -31,16 +31,16 @@ class Spending:
         """Take one event in."""
         data, trial = event.data, event.data.get("trial", -1)
         if event.kind == "launched":
-            self.leave()
+            self.end_launch()
             self.terms = Terms(**data.get("terms", {}))
             self._began = self._last = event.time
         elif self._began is None:
             return  # between launches
         elif event.kind == "interrupted":
             self._see(event)
-            self.leave()
+            self.end_launch()
         elif event.kind == "study_ended":
-            self.leave()
+            self.end_launch()
         elif event.kind in ("segment_started", "segment_placed", "reported"):
             self._see(event)
             if event.kind == "segment_started":
@@ -92,7 +92,7 @@ class Spending:
         self._slot_s += seconds
         self._spent += self.terms.price(seconds, gpu_s=self.gpus_of(trial) * seconds)
 
-    def leave(self) -> None:
+    def end_launch(self) -> None:
         """The launch has ended, with its last sign of life; one that has ended stays as it is."""
         if self._began is None:
             return

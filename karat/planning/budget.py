@@ -13,7 +13,7 @@ from karat.space.space import Space
 
 def first_spent(space: Space, state: StudyState, now: float) -> Details | None:
     """The first limit of the budget that is reached, as `Interrupt.BUDGET` has it; None if none is."""
-    spent = dataclasses.asdict(state.spending.until(now))
+    spent = dataclasses.asdict(state.usage.until(now))
     for key, limit in space.budget.limits.items():
         if spent[key] >= limit:
             return {"limit": key, "of": limit, "spent": spent[key]}
@@ -34,13 +34,13 @@ def too_little_left(space: Space, state: StudyState, now: float) -> Details | No
         return None
     if not _all_have_winners(space, state):
         return None
-    terms, slots = state.spending.terms, state.launches[-1].slots
+    terms, slots = state.usage.terms, state.launches[-1].slots
     to_come = _to_come(space, state, now)
     seconds = [each.seconds for each in to_come]
     # Tasks in any order on m machines end within their sum / m and the longest (Graham 1966).
     wall_s = sum(seconds) / slots + max(seconds)
     needed = terms.price(sum(seconds), wall_s, sum(each.seconds * each.gpus for each in to_come))
-    spent = state.spending.until(now)
+    spent = state.usage.until(now)
     for key, limit in limits.items():
         left = limit - _value(spent, key)
         if _value(needed, key) > left:
@@ -80,11 +80,11 @@ def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
     gpus: dict[str, float] = defaultdict(float)
     for trial in state.trials.values():
         lengths[trial.arm] = trial.epochs
-        gpus[trial.arm] = max(gpus[trial.arm], state.spending.gpus_of(trial.number))
+        gpus[trial.arm] = max(gpus[trial.arm], state.usage.gpus_of(trial.number))
         trained[trial.arm] += trial.seconds
         epochs[trial.arm] += len(trial.reports)
     # Starting, loading, checkpoints and what was lost: seconds of segments for one of training.
-    factor = max(1.0, state.spending.slot_seconds(now) / max(sum(trained.values()), 1e-9))
+    factor = max(1.0, state.usage.slot_seconds(now) / max(sum(trained.values()), 1e-9))
     mean = factor * sum(trained.values()) / sum(epochs.values())
     each = {arm: factor * trained[arm] / n if (n := epochs[arm]) else mean for arm in lengths}
     full = {arm: _Coming(each[arm] * length, gpus[arm]) for arm, length in lengths.items()}

@@ -225,7 +225,7 @@ def summarise(state: StudyState) -> Summary:
         began_at=state.created_at,
         ended_at=state.ended_at,
         extensions=tuple(state.extensions),
-        spent=state.spending.until(),
+        spent=state.usage.until(),
         limits=limits_of(created["space"]),
         search_cut=state.search_cut,
     )

@@ -1,4 +1,4 @@
-"""The loop: asks the plan, writes the journal, and lets what was written take effect."""
+"""The study loop: asks the plan for trials, records every event in the journal, then applies it."""
 
 from karat.system.lazy_import import exports
 

@@ -1,14 +1,14 @@
-"""What must hold of every study, checked from what is on disk and in MLflow.
+"""Invariants of every study, checked against the files on disk and MLflow.
 
-| invariant | what is looked at |
+| invariant | checked against |
 |---|---|
-| trials are as planned, and each is there once | `trial_asked` against the space's totals |
-| a trial runs in one segment at a time, and ends once | segments and ends |
+| trials are as planned, and each exists once | `trial_asked` and the space's totals |
+| a trial runs in one segment at a time, and ends once | starts and ends of segments |
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
-| a segment starts after the last epoch reported, or says which checkpoints were passed over: one for one epoch, both that are kept for more | starts of segments |
-| every checkpoint that is referred to verifies | files below `trials/` |
+| a segment starts after the last reported epoch, or its event names the checkpoints that were skipped: one for one repeated epoch, both that are kept for more | starts of segments |
+| every checkpoint that is needed verifies | files below `trials/` |
 | a finished study has finished trials only | the last event |
-| MLflow has one run for each trial, with its configuration, its end, all its epochs and the last value | the tracking server; a deleted run is right where the space says `deleted_runs: leave` |
+| MLflow has one run for each trial, with its configuration, its end, all its epochs and the last value | the tracking server; a deleted run is valid where the space has `deleted_runs: leave` |
 """
 
 from collections import Counter
@@ -31,15 +31,15 @@ _KINDS_OF_TRIALS = (
 def audit(
     folder: Path, *, tracking: bool = True, deleted_runs: DeletedRuns | None = None
 ) -> list[str]:
-    """What is wrong with a study, each as one line; nothing if all invariants hold.
+    """Check a study; returns one line for each violated invariant.
 
     Args:
-        folder: the study's.
-        tracking: whether MLflow is looked at too.
-        deleted_runs: what was asked for them, in place of what the space says.
+        folder: of the study.
+        tracking: whether to check MLflow too.
+        deleted_runs: overrides the space's `tracking.deleted_runs`.
 
     Raises:
-        JournalError: the journal is damaged, so that nothing can be said.
+        JournalError: the journal is damaged and cannot be checked.
     """
     running = is_locked(folder)
     events = list(read_events(folder / JOURNAL))
@@ -53,7 +53,7 @@ def audit(
 
 
 def _order(events: Sequence[Event]) -> Iterator[str]:
-    """Segments, epochs and ends of each trial, one event after the other."""
+    """Order of the segments, epochs and ends of each trial."""
     running: dict[int, int] = {}
     segments: Counter[int] = Counter()
     epochs: dict[int, int] = {}
@@ -73,12 +73,12 @@ def _order(events: Sequence[Event]) -> Iterator[str]:
         if event.kind not in _KINDS_OF_TRIALS:
             continue
         if number in ended:
-            yield f"{where}: {event.kind} after its end"
+            yield f"{where}: {event.kind} after the trial ended"
         if event.kind == "segment_started":
             if number in running:
                 yield f"{where}: segment {event.data['segment']} started while another one ran"
             if event.data["segment"] != segments[number]:
-                yield f"{where}: segment {event.data['segment']} where {segments[number]} was due"
+                yield f"{where}: segment {event.data['segment']} where {segments[number]} was expected"
             if event.data["from_epoch"] > epochs.get(number, 0):
                 yield f"{where}: starts after epoch {event.data['from_epoch']}, which was never reported"
             yield from (f"{where}: {text}" for text in _repeats(event, epochs.get(number, 0)))
@@ -87,35 +87,39 @@ def _order(events: Sequence[Event]) -> Iterator[str]:
             epochs[number] = event.data["from_epoch"]
         elif event.kind == "segment_placed":
             if running.get(number) != event.data["segment"]:
-                yield f"{where}: a place for segment {event.data['segment']}, which does not run"
+                yield f"{where}: a worker for segment {event.data['segment']}, which is not running"
         elif event.kind == "reported":
             if running.get(number) != event.data["segment"]:
-                yield f"{where}: a report from segment {event.data['segment']}, which does not run"
+                yield f"{where}: a report from segment {event.data['segment']}, which is not running"
             if event.data["epoch"] != epochs.get(number, 0) + 1:
                 yield f"{where}: epoch {event.data['epoch']} after epoch {epochs.get(number, 0)}"
             epochs[number] = event.data["epoch"]
         elif event.kind == "segment_ended":
             if running.pop(number, None) != event.data["segment"]:
-                yield f"{where}: segment {event.data['segment']} ended, which did not run"
+                yield f"{where}: segment {event.data['segment']} ended, which was not running"
         else:
             running.pop(number, None)
             ended.add(number)
 
 
 def _repeats(started: Event, last: int) -> Iterator[str]:
-    """Epochs that a segment does again without a reason; `last` is the last one reported."""
-    from karat.training.checkpoint import KEPT  # brings torch
+    """Epochs that a segment repeats without a recorded reason; `last` is the last reported one.
+
+    A segment repeats epochs only where the newest checkpoints could not be used. At most `KEPT`
+    exist, so no more have to be named.
+    """
+    from karat.training.checkpoint import KEPT  # imports torch
 
     again, named = last - started.data["from_epoch"], len(started.data.get("passed_over", ()))
     if min(again, KEPT) > named:
         yield (
-            f"starts again after epoch {started.data['from_epoch']}, and {last} were reported; "
-            f"checkpoints passed over: {min(again, KEPT)} needed, {named} named"
+            f"starts again after epoch {started.data['from_epoch']}, but {last} were reported; "
+            f"checkpoints skipped: {min(again, KEPT)} needed, {named} named"
         )
 
 
 def _plan(state: StudyState) -> Iterator[str]:
-    """Numbers of trials against the plan."""
+    """Numbers of trials and seeds against the plan."""
     if not state.created:
         return
     confirmed = 0
@@ -137,23 +141,23 @@ def _plan(state: StudyState) -> Iterator[str]:
 
 
 def _ends(state: StudyState, running: bool) -> Iterator[str]:
-    """Who may still be running."""
+    """Trials that run, or have not ended, although the study has."""
     if state.status in ("completed", "failed"):
         for trial in state.trials.values():
             if not trial.ended:
-                yield f"the study is {state.status}, and trial {trial.number} has not ended"
+                yield f"the study is {state.status}, but trial {trial.number} has not ended"
     for trial in state.trials.values():
         last = trial.reports[-1].epoch if trial.reports else 0
         if trial.status == "completed" and last != trial.epochs:
             yield f"trial {trial.number} is complete after epoch {last} of {trial.epochs}"
         if trial.status == "running" and state.status == "interrupted" and not running:
-            yield f"trial {trial.number} runs, and the study is interrupted"
+            yield f"trial {trial.number} is running, but the study is interrupted"
 
 
 def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
-    """The weights of a completed trial, and what a trial that goes on would go on from."""
+    """The weights of a completed trial, and the checkpoints from which an unfinished one resumes."""
     from karat.errors import CheckpointError
-    from karat.training.checkpoint import (  # brings torch
+    from karat.training.checkpoint import (  # imports torch
         SERIES,
         epoch_of,
         load_checkpoint,
@@ -164,8 +168,8 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
     last = trial.reports[-1].epoch if trial.reports else 0
     known = {s: [p for p in newest_first(own, s) if epoch_of(p) <= last] for s in SERIES}
     ahead = max(map(epoch_of, newest_first(own, "epoch")), default=0)
-    if ahead > last + 1:  # a worker reports each epoch before it goes on
-        yield f"trial {trial.number}: a checkpoint after epoch {ahead}, and reports up to {last}"
+    if ahead > last + 1:  # a worker reports each epoch before it starts the next
+        yield f"trial {trial.number}: a checkpoint after epoch {ahead}, but reports only up to epoch {last}"
     wanted = []
     kept = trial.status not in ("failed", "stopped") and not trial.weights_dropped
     if trial.reports and kept:
@@ -174,7 +178,7 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
             yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"
     if not trial.ended:
         if trial.reports and not known["epoch"]:
-            yield f"trial {trial.number}: there is no checkpoint to go on from in {own}"
+            yield f"trial {trial.number}: there is no checkpoint to resume from in {own}"
         wanted += [*known["epoch"], *(p for p in known["within"] if epoch_of(p) == last)]
     for path in wanted:
         try:

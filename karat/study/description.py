@@ -1,4 +1,4 @@
-"""The first event of a study: the question, settled before anything is run."""
+"""The description of a study, which is its first event: the question, fixed before any trial runs."""
 
 import uuid
 from pathlib import Path
@@ -14,12 +14,22 @@ from karat.training.costs import costs_of_trial
 
 
 def original_space(known: StudyState, folder: Path) -> Space:
-    """The question as the journal of a study has it, before any extension."""
+    """The space with which a study was created, before any extension.
+
+    Args:
+        known: the study's state.
+        folder: of the study, for messages.
+    """
     return space_of(known.original["space"], known.original["name"], str(folder))
 
 
 def description(space: Space, fingerprint: str) -> dict[str, object]:
-    """The first event of a study: the question, settled before anything is run."""
+    """The data of `study_created`, with parameters and forward FLOPs of every arm.
+
+    Args:
+        space: of the study.
+        fingerprint: of its data set.
+    """
     arms: list[dict[str, object]] = []
     classes: tuple[str, ...] = ()
     for arm in space.arms.values():

@@ -1,4 +1,4 @@
-"""The folder of a study, before anything is written to it."""
+"""Checks and renames of a study's folder before the study writes to it."""
 
 import time
 from pathlib import Path
@@ -11,15 +11,16 @@ from karat.system import files
 
 
 def refuse_symlinks(study: Path) -> None:
-    """Refuse a study of which a part is a link: below the storage folder all is what it seems to be.
+    """Refuse symbolic links in a study's folder and in MLflow's files beside it.
 
-    The storage folder itself may be one; that is the user's own choice.
+    A link there could let a study write outside the storage folder. The storage folder itself may
+    be a link, since the user chose it.
 
     Args:
-        study: STORAGE/NAME, there or not; MLflow's files beside it are looked at too.
+        study: STORAGE/NAME; may not exist yet.
 
     Raises:
-        InputError: which part, and what to do.
+        InputError: names the link and what to do about it.
     """
     folder = study.absolute()
     trees = (folder, mlflow_files(folder))
@@ -27,10 +28,10 @@ def refuse_symlinks(study: Path) -> None:
 
 
 def put_aside(folder: Path, console: Console) -> None:
-    """Rename an older study of this name, so that nothing of it is lost.
+    """Rename the folder of an older study, so that a new one can use the name; nothing is deleted.
 
     Raises:
-        StudyLockedError: it is being run.
+        StudyLockedError: the older study is running.
     """
     if (folder / JOURNAL).exists():
         with Journal.open(folder):  # refuses to move a study that is running

@@ -1,4 +1,4 @@
-"""Which checkpoints of a study are kept, and what is given up first where its disk budget runs short."""
+"""Which checkpoints of a study are kept, and which are deleted first when its disk budget runs low."""
 
 from pathlib import Path
 
@@ -13,11 +13,14 @@ ROOM = 0.5  # share of the disk budget above which weights are dropped
 
 
 def tidy(study: Path, trial: Trial) -> None:
-    """Keep the best weights of a completed trial, none of a stopped one, all of a failed one.
+    """Delete checkpoints of a trial that has ended.
+
+    A completed trial keeps its best weights, a stopped one nothing, a failed one everything (to
+    find the error).
 
     Args:
-        study: the study's folder.
-        trial: that has ended.
+        study: folder of the study.
+        trial: must have ended.
     """
     folder = trial_folder(study, trial.number)
     drop_half_written(folder)
@@ -28,11 +31,14 @@ def tidy(study: Path, trial: Trial) -> None:
 
 
 def to_be_dropped(space: Space, state: StudyState, study: Path) -> list[Trial]:
-    """With half of the disk budget used: search trials that cannot be confirmed and still have weights.
+    """Search trials whose weights are deleted to free space; empty while enough is free.
+
+    With more than `ROOM` of the disk budget used, only the best trial of each arm keeps its
+    weights: no other trial of the arm can be confirmed.
 
     Args:
         space, state: of the study.
-        study: its folder.
+        study: folder of the study.
     """
     limit = space.resources.disk_gb
     if limit is None or DiskBudget(study, limit).used() < ROOM * limit * GB:

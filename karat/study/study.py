@@ -1,9 +1,9 @@
-"""The study: asks the plan, takes what the trials report, and writes every step to the journal.
+"""The study: asks the plan for trials, handles their reports, and records every step in the journal.
 
-Nothing here knows Ray. An engine calls `next_segment` when it has room, and `on_worker_report`,
-`on_worker_died` or `on_interrupted` when a segment has something to say. Every change
-goes through `record`: first to disk, then into the state, the plan and the early stopping, so
-that folding the journal of a killed study leads to the same place.
+Independent of Ray. An engine calls `next_segment` when a slot is free, and `on_worker_report`,
+`on_worker_died` or `on_interrupted` when something happens to a segment. Every change goes
+through `record`: first to disk, then to the state, the plan and the early stopping. Folding the
+journal of a killed study therefore gives the same state.
 """
 
 import dataclasses
@@ -26,7 +26,9 @@ from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
-MAX_UNWRITTEN = 2  # trials in a row; more of them would only fail too
+MAX_UNWRITTEN = (
+    2  # trials in a row that could not write a checkpoint; further trials would fail too
+)
 Listener = Callable[[Event, StudyState], None]
 
 
@@ -35,9 +37,9 @@ class Study:
 
     Args:
         space: the question as it was when the study began; extensions follow from the journal.
-        journal: open for writing; its past is folded here.
-        folder: the study's.
-        clock: seconds since the epoch.
+        journal: open for writing; the study folds its past events.
+        folder: of the study.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(
@@ -46,23 +48,24 @@ class Study:
         self._journal, self.folder, self._clock = journal, folder, clock
         self.decisions = Decisions(space, str(folder))
         self.listeners: list[Listener] = []
-        self._unwritten: list[Details] = []  # of the last to end in this launch, all for that
+        # Of the last trials in a row of this launch that could not write a checkpoint.
+        self._unwritten: list[Details] = []
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
         for event in journal.past:
             self.decisions.observe(event)
-        self.state.spending.leave()  # that launch was another process
+        self.state.usage.end_launch()  # the last launch of the journal was another process
         self._recover()
 
-    # -- what an engine asks ------------------------------------------------------------------
+    # -- called by an engine to get work ------------------------------------------------------------------
 
     @property
     def state(self) -> StudyState:
-        """What the journal says."""
+        """The state folded from the journal."""
         return self.decisions.state
 
     @property
     def space(self) -> Space:
-        """The question as it is now."""
+        """The search space, with all extensions so far."""
         return self.decisions.space
 
     @property
@@ -71,26 +74,26 @@ class Study:
         return self.decisions.finished
 
     def spent(self) -> Details | None:
-        """Which limit of the budget is reached, as `Interrupt.BUDGET` has it; None if none is."""
+        """Details of `Interrupt.BUDGET` for a limit of the budget that is reached; None if none is."""
         return first_spent(self.space, self.state, self._clock())
 
     def full_disk(self) -> Details | None:
-        """That no checkpoint can be written any more, as `Interrupt.DISK` has it; None if one can."""
+        """Details of `Interrupt.DISK` if checkpoints cannot be written any more; else None."""
         if len(self._unwritten) < MAX_UNWRITTEN:
             return None
         return {"trials": len(self._unwritten), "last": self._unwritten[-1]}
 
     def next_segment(self, *, placed: bool = True) -> Segment | None:
-        """What to run next, written to the journal; None if there is nothing to run now.
+        """The next segment to run, recorded in the journal; None if there is nothing to run now.
 
         Args:
-            placed: whether it runs at once; if not, `on_placed` tells when its worker has its place.
+            placed: whether its worker starts at once. If not, the engine calls `on_placed` later.
         """
         if self.finished or self.spent() is not None or self.full_disk() is not None:
             return None
         now = self._clock()
         waiting = (t for t in self.state.trials.values() if t.status == "waiting")
-        # A longer wait than there is means that the clock was set back.
+        # A wait longer than the longest back-off means that the clock was set back.
         longest = BACK_OFF_S[-1]
         trial = next((t for t in waiting if not 0 < t.ready_at - now <= longest), None)
         if trial is None:
@@ -137,14 +140,14 @@ class Study:
             disk_gb=resources.disk_gb,
         )
 
-    # -- what an engine tells -----------------------------------------------------------------
+    # -- called by an engine to report -----------------------------------------------------------------
 
     def on_placed(self, number: int) -> None:
-        """A trial's segment, which may have waited for room, has a worker, and is paid for from now."""
+        """The worker of a trial's segment has started, maybe after a wait; its usage counts from now."""
         self.record("segment_placed", trial=number, segment=self.state.trials[number].segments - 1)
 
     def on_worker_report(self, number: int, report: Mapping[str, Any]) -> bool:
-        """Take in what a `karat.training.worker` reports; True if its segment is not to go on."""
+        """Handle a report of `karat.training.worker`; returns True if its segment must end."""
         if "failed" in report:
             self.on_failed(number, report["failed"], report["details"])
             return True
@@ -169,10 +172,15 @@ class Study:
         kernels: Sequence[str] | None = None,
         peak_bytes: int | None = None,
     ) -> bool:
-        """A trial did an epoch; True if it is not to go on, since it is complete or stopped.
+        """Handle a finished epoch; returns True if the trial ended: complete, stopped or failed.
 
-        The first report of a segment tells which kernels compute attention where it runs, and the
-        highest memory of its process.
+        Args:
+            number: of the trial.
+            epoch: epochs done, from 1.
+            metrics: of the epoch.
+            seconds: that the epoch took.
+            kernels: that compute attention; in the first report of a segment only.
+            peak_bytes: peak memory of the process; in the first report of a segment only.
         """
         trial = self.state.trials[number]
         metric = self.space.search.metric
@@ -198,14 +206,15 @@ class Study:
         return self._settle(trial)
 
     def on_failed(self, number: int, cause: str, details: Mapping[str, Any]) -> None:
-        """A trial cannot go on, for a reason that another attempt would not change.
+        """A segment failed: try the trial again, or end it as failed.
 
-        Lost, it is tried again; out of memory once more, in two parts of a batch.
+        A lost worker is retried up to `MAX_LOST_SEGMENTS` times, out of memory once, with each
+        batch in two micro-batches. Any other cause would fail again.
 
         Args:
-            number: the trial's.
+            number: of the trial.
             cause: one of `karat.causes.Failure`.
-            details: of it.
+            details: of the cause.
         """
         trial = self.state.trials[number]
         if cause == Failure.LOST:
@@ -213,13 +222,13 @@ class Study:
         elif self.decisions.is_tried_again(number, cause):
             self._end_segment(trial, SegmentEnd(cause), details)
         elif cause == Failure.CHECKPOINT and self.full_disk() is not None:
-            # It goes on when there is room.
+            # The trial resumes when the disk has space again.
             self._end_segment(trial, SegmentEnd.CHECKPOINT, details)
         else:
             self._fail(trial, Failure(cause), details)
 
     def on_worker_died(self, number: int) -> None:
-        """A worker is gone: it ended itself, having hung too long, or something else ended it."""
+        """A worker process died: its watchdog exited it after it hung, or something else killed it."""
         trace = trial_folder(self.folder, number) / HANG_TRACE
         if trace.is_file() and trace.stat().st_size:
             minutes = self.space.resources.minutes_per_epoch
@@ -228,10 +237,10 @@ class Study:
             self.on_failed(number, Failure.LOST, {"what": Loss.WORKER.value})
 
     def on_interrupted(self, signal: str | None) -> None:
-        """The launch ends before the study does; the next one carries on what runs.
+        """The launch ends before the study is complete; the next launch resumes the running trials.
 
         Args:
-            signal: its name; None where the study's disk is full or its budget spent.
+            signal: its name; None if the disk is full or the budget is spent.
         """
         cause, details = self._interrupt(signal)
         by = details if cause == Interrupt.SIGNAL else {}
@@ -241,7 +250,7 @@ class Study:
         self.record("interrupted", cause=cause.value, details=details)
 
     def record(self, kind: str, **data: Any) -> None:
-        """Write an event, then let it take effect."""
+        """Write an event to disk, then apply it and call the listeners."""
         fault_injection.at(f"{kind}.before")
         event = self._journal.append(kind, **data)
         fault_injection.at(f"{kind}.written")
@@ -262,16 +271,16 @@ class Study:
         extend: Sequence[str],
         asked: Mapping[str, Any],
     ) -> None:
-        """Go on with a larger question (`karat.planning.extension`).
+        """Extend the study to a larger space (`karat.planning.extension`).
 
-        Trials shorter than trials are now are set aside: they end where they are, and to the
-        sampler they are trials that were stopped.
+        If trials are longer in the larger space, all trials so far are set aside: they end where
+        they are, and count as stopped for the sampler.
 
         Args:
-            space: the larger question.
-            description: of the study with it, as `study_created` has it.
-            extend: what `--extend` said; empty where the space file asks for it.
-            asked: the source of the space file, which `--extend` has made larger.
+            space: the larger space.
+            description: of the extended study, as in `study_created`.
+            extend: values of `--extend`; empty if the space file was changed.
+            asked: source of the space file, with `--extend` applied.
         """
         aside: list[Trial] = []
         if longer(self.space, space):
@@ -292,7 +301,7 @@ class Study:
     # -- inside -------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Finish what a kill cut short: verdicts not yet written, segments not yet ended."""
+        """Complete what a killed driver did not record: verdicts, and ends of segments."""
         for trial in list(self.state.trials.values()):
             if trial.ended:
                 tidy(self.folder, trial)
@@ -306,16 +315,16 @@ class Study:
             self._advance()
 
     def _interrupt(self, signal: str | None) -> tuple[Interrupt, Details]:
-        """What interrupts the study, for the journal."""
+        """Cause and details of the event `interrupted`."""
         if signal is None and (details := self.full_disk()) is not None:
             return Interrupt.DISK, details
         if signal is None and (details := self.spent()) is not None:
             return Interrupt.BUDGET, details
-        # Tune takes SIGUSR1 for itself for a moment, and so the one that nobody else has seen.
+        # Only SIGUSR1 can arrive unseen by our handler, since Tune replaces that for a moment.
         return Interrupt.SIGNAL, {"signal": signal or "SIGUSR1"}
 
     def _on_lost(self, trial: Trial, details: Mapping[str, Any]) -> None:
-        """A segment's worker is gone; the trial goes on in another, unless that happened too often."""
+        """The worker of a segment is lost: the trial resumes in another one, or fails after too many."""
         self._end_segment(trial, SegmentEnd.LOST, details)
         if not self.decisions.is_tried_again(trial.number, Failure.LOST):
             self._give_up(trial)
@@ -340,7 +349,7 @@ class Study:
         )
 
     def _make_room(self) -> None:
-        """Drop weights that no confirmation needs, where the disk budget runs short."""
+        """Delete weights that no confirmation needs when the disk budget runs low."""
         if dropped := to_be_dropped(self.space, self.state, self.folder):
             self.record("weights_dropped", trials=[trial.number for trial in dropped])
             for trial in dropped:
@@ -385,7 +394,7 @@ class Study:
         return self.state.trials[data["trial"]]
 
     def _advance(self) -> None:
-        """Go from the search to the confirmation, and from there to the end, when it is time."""
+        """Start the confirmation or end the study once all trials of the phase have ended."""
         while (turn := self.decisions.turn()) is not None:
             kind, data = turn
             self.record(kind, **data)

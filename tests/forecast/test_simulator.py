@@ -47,7 +47,7 @@ def test_simulated_study_is_whole_and_replays(small_space: Space, tmp_path: Path
     )
     events = list(read_events(tmp_path / "s" / JOURNAL))
     assert not list(replay(small_space, events))
-    assert found.wall_s == pytest.approx(3600 * found.state.spending.until().wall_hours, abs=0.1)
+    assert found.wall_s == pytest.approx(3600 * found.state.usage.until().wall_hours, abs=0.1)
 
 
 def test_the_same_seed_gives_the_same_journal(small_space: Space, tmp_path: Path) -> None:

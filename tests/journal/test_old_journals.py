@@ -64,7 +64,7 @@ def state_of(folder: Path) -> StudyState:
 def test_state_is_what_it_was(folder: Path, expected: Any) -> None:
     state = state_of(folder)
     assert (state.status, study_text(state)) == (expected["status"], expected["reason"])
-    assert dataclasses.asdict(state.spending.until()) == expected["spent"]
+    assert dataclasses.asdict(state.usage.until()) == expected["spent"]
     cut = "" if state.search_cut is None else search_cut_text(state.search_cut)
     assert cut == expected["search_cut"]
     found = [

@@ -13,7 +13,7 @@ from karat.errors import InputError
 from karat.journal.journal import Event, Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
-from karat.journal.usage import Spending
+from karat.journal.usage import Usage
 from karat.journal.wording import interrupt_text, search_cut_text, study_text
 from karat.planning.extension import larger_space
 from karat.planning.replay import replay
@@ -106,7 +106,7 @@ def test_raised_budget_goes_on_and_counts_over_launches(
     launch(space, folder, clock)
     again = launch(space, folder, clock)  # as it is: nothing more is run
     assert again.status == "interrupted"
-    assert again.spending.until().wall_hours == pytest.approx(1.0)
+    assert again.usage.until().wall_hours == pytest.approx(1.0)
     clock.now += 7 * 24 * 3600
     source = {**space.source, "budget": {"wall_hours": 1.5}}
     larger, changes = larger_space(space, source, "here")
@@ -117,8 +117,8 @@ def test_raised_budget_goes_on_and_counts_over_launches(
         described = {**description(larger, "fingerprint"), "uid": study.state.created["uid"]}
         study.extend(larger, described, extend=(), asked=source)
     state = launch(space, folder, clock)
-    assert state.spending.until().wall_hours == pytest.approx(1.5)
-    assert state.spending.until().cpu_hours == pytest.approx(1.5)
+    assert state.usage.until().wall_hours == pytest.approx(1.5)
+    assert state.usage.until().cpu_hours == pytest.approx(1.5)
     assert study_text(state).startswith("budget.wall_hours = 1.5 is spent")
 
 
@@ -126,14 +126,14 @@ def test_what_is_spent_is_the_same_from_the_journal_and_after_a_kill(
     budgeted: Callable[..., Space], tmp_path: Path
 ) -> None:
     space, clock, folder = budgeted("{usd: 100}"), Clock(), tmp_path / "s"
-    live = launch(space, folder, clock, epochs=5).spending.until()
+    live = launch(space, folder, clock, epochs=5).usage.until()
     assert live.cpu_hours == pytest.approx(0.5)
     clock.now += 48 * 3600  # dead for two days, which cost nothing
     with Journal.open(folder, clock) as journal:
         study = Study(space, journal, folder, clock)
-        assert study.state.spending.until(clock.now) == live
+        assert study.state.usage.until(clock.now) == live
     folded = StudyState.of(read_events(folder / JOURNAL))
-    assert folded.spending.until() == live
+    assert folded.usage.until() == live
     assert live.usd == pytest.approx(2 * live.cpu_hours)
 
 
@@ -144,7 +144,7 @@ def test_search_ends_early_so_that_the_rest_does_for_the_confirmation(
     space, clock, folder = budgeted("{wall_hours: 6}", *more), Clock(), tmp_path / "s"
     state = launch(space, folder, clock)
     assert state.status == "completed"
-    assert state.spending.until().wall_hours <= 6
+    assert state.usage.until().wall_hours <= 6
     assert len(state.of_phase("search")) < 60
     assert len(state.of_phase("confirm")) == 6
     assert state.search_cut is not None
@@ -161,7 +161,7 @@ def test_budget_too_small_for_a_winner_of_each_level_is_searched_to_its_end(
 
 
 def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
-    spending = Spending()
+    usage = Usage()
     events = [
         (0.0, "launched", {"terms": {"cpus": 2, "gpus": 0.5, "usd_per_gpu_hour": 4.0}}),
         (100.0, "segment_started", {"trial": 0}),
@@ -171,8 +171,8 @@ def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
         (9002.0, "interrupted", {"signal": "SIGTERM"}),
     ]
     for seq, (time, kind, data) in enumerate(events):
-        spending.apply(Event(seq, time, kind, data))
-    spent = spending.until(10**6)
+        usage.apply(Event(seq, time, kind, data))
+    spent = usage.until(10**6)
     assert spent.cpu_hours == pytest.approx(1.0)
     assert spent.gpu_hours == pytest.approx(0.25)
     assert spent.usd == pytest.approx(1.0)
@@ -182,41 +182,41 @@ def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
 GPU = {"terms": {"cpus": 1, "gpus": 1.0, "usd_per_gpu_hour": 3.0}}
 
 
-def spending_of(*events: tuple[float, str, dict[str, object]]) -> Spending:
-    spending = Spending()
+def usage_of(*events: tuple[float, str, dict[str, object]]) -> Usage:
+    usage = Usage()
     for seq, (time, kind, data) in enumerate(events):
-        spending.apply(Event(seq, time, kind, data))
-    return spending
+        usage.apply(Event(seq, time, kind, data))
+    return usage
 
 
 def test_trials_that_share_a_gpu_are_paid_for_with_their_parts_of_it() -> None:
     eight = [(0.0, "segment_started", {"trial": n, "gpus": 1 / 8}) for n in range(8)]
-    spending = spending_of((0.0, "launched", GPU), *eight)
-    assert spending.until(3600.0).gpu_hours == pytest.approx(1.0)
-    assert spending.until(3600.0).cpu_hours == pytest.approx(8.0)
+    usage = usage_of((0.0, "launched", GPU), *eight)
+    assert usage.until(3600.0).gpu_hours == pytest.approx(1.0)
+    assert usage.until(3600.0).cpu_hours == pytest.approx(8.0)
     ends = [(3600.0, "trial_ended", {"trial": n, "status": "completed"}) for n in range(8)]
     last = [(3600.0, "reported", {"trial": n}) for n in range(8)]
-    spent = spending_of((0.0, "launched", GPU), *eight, *last, *ends).until()
+    spent = usage_of((0.0, "launched", GPU), *eight, *last, *ends).until()
     assert (spent.gpu_hours, spent.usd) == (pytest.approx(1.0), pytest.approx(3.0))
 
 
 def test_journal_that_does_not_say_the_part_is_folded_as_it_was() -> None:
     old = (0.0, "segment_started", {"trial": 0, "estimate": {"gpus": 1 / 8}})
-    assert spending_of((0.0, "launched", GPU), old).until(3600.0).gpu_hours == pytest.approx(1.0)
+    assert usage_of((0.0, "launched", GPU), old).until(3600.0).gpu_hours == pytest.approx(1.0)
 
 
 def test_segment_that_waits_for_a_place_is_not_paid_for() -> None:
     begun = [(0.0, "launched", GPU), (0.0, "segment_started", {"trial": 0, "placed": False})]
-    assert spending_of(*begun).until(7200.0).cpu_hours == 0
-    assert spending_of(*begun).until(7200.0).wall_hours == 2
+    assert usage_of(*begun).until(7200.0).cpu_hours == 0
+    assert usage_of(*begun).until(7200.0).wall_hours == 2
     gone = (3600.0, "segment_ended", {"trial": 0, "cause": "interrupted"})
-    assert spending_of(*begun, gone).until(7200.0).cpu_hours == 0
+    assert usage_of(*begun, gone).until(7200.0).cpu_hours == 0
     placed = [(3600.0, "segment_placed", {"trial": 0}), (5400.0, "reported", {"trial": 0})]
-    spending = spending_of(*begun, *placed)
-    assert spending.until(7200.0).cpu_hours == pytest.approx(1.0)
-    assert spending.slot_seconds(7200.0) == pytest.approx(3600.0)
+    usage = usage_of(*begun, *placed)
+    assert usage.until(7200.0).cpu_hours == pytest.approx(1.0)
+    assert usage.slot_seconds(7200.0) == pytest.approx(3600.0)
     end = (5400.0, "trial_ended", {"trial": 0, "status": "completed"})
-    assert spending_of(*begun, *placed, end).until(7200.0).gpu_hours == pytest.approx(0.5)
+    assert usage_of(*begun, *placed, end).until(7200.0).gpu_hours == pytest.approx(0.5)
 
 
 def test_budget_is_not_spent_by_segments_that_wait_in_ray(
@@ -240,7 +240,7 @@ def test_budget_is_not_spent_by_segments_that_wait_in_ray(
         assert interrupt_text("budget", spent).startswith("budget.cpu_hours = 1 is spent (1.02")
         study.on_interrupted(None)
     events = list(read_events(folder / JOURNAL))
-    assert StudyState.of(events).spending.until() == study.state.spending.until()
+    assert StudyState.of(events).usage.until() == study.state.usage.until()
     assert audit(folder, tracking=False) == []
 
 
@@ -329,7 +329,7 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     assert {event.data["cause"] for event in ends} <= {SegmentEnd.PAUSED, SegmentEnd.INTERRUPTED}
     assert not any(trial.status == "running" for trial in state.trials.values())
     assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
-    assert state.spending.until().wall_hours < 0.05  # with the time to pause in
+    assert state.usage.until().wall_hours < 0.05  # with the time to pause in
     same = run([*command, "--set", "budget.wall_hours=0.005"], environment)
     assert (same.returncode, same.stdout.count("is spent")) == (75, 1)
 

@@ -1,4 +1,4 @@
-"""The audit holds for a study that went well, and names every invariant that was broken."""
+"""The audit accepts an undamaged study and names every violated invariant."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from karat.tracking.sync import sync
 from karat.training.checkpoint import save_series
 from tests import journals
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
 Change = Callable[[list[Event]], list[tuple[str, dict[str, Any]]]]
 
 
@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # The configurations of these trials are made up, and cannot be built into a model.
+    # No model can be built from the synthetic configurations of these trials.
     monkeypatch.setattr("karat.tracking.model_registry.register_best", lambda *_: None)
     folder = tmp_path / whole.name
     shutil.copytree(whole, folder)
@@ -44,7 +44,7 @@ def study(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def rewrite(folder: Path, change: Change) -> None:
-    """Put a journal with other events in the place of the study's."""
+    """Replace the study's journal by one with other events."""
     path = folder / JOURNAL
     events = list(read_events(path))
     content = change(events)
@@ -91,8 +91,8 @@ def with_last(kind: str, **data: Any) -> Change:
     return change
 
 
-def with_place(segment: int) -> Change:
-    """The last segment that was started, told of a place as that of another."""
+def with_placed(segment: int) -> Change:
+    """A `segment_placed` for another segment than the last one started."""
 
     def change(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:
         content = plain(events)
@@ -103,7 +103,7 @@ def with_place(segment: int) -> Change:
     return change
 
 
-def test_a_study_that_went_well_passes(study: Path) -> None:
+def test_undamaged_study_passes(study: Path) -> None:
     assert audit(study, tracking=False) == []
     sync(study)
     assert audit(study) == []
@@ -117,11 +117,11 @@ def test_a_study_that_went_well_passes(study: Path) -> None:
         (twice("reported"), "epoch 10 after epoch 10"),
         (without_last("reported"), "is complete after epoch 9 of 10"),
         (with_last("reported", epoch=12), "epoch 12 after epoch 9"),
-        (with_last("reported", segment=4), "a report from segment 4, which does not run"),
-        (with_place(4), "a place for segment 4, which does not run"),
-        (with_last("segment_started", segment=3), "segment 3 where 0 was due"),
+        (with_last("reported", segment=4), "a report from segment 4, which is not running"),
+        (with_placed(4), "a worker for segment 4, which is not running"),
+        (with_last("segment_started", segment=3), "segment 3 where 0 was expected"),
         (with_last("segment_started", from_epoch=5), "starts after epoch 5, which was never"),
-        (twice("trial_ended"), "trial_ended after its end"),
+        (twice("trial_ended"), "trial_ended after the trial ended"),
         (without_last("trial_ended"), "has not ended"),
         (with_last("trial_asked", seed_index=0, seed=1), None),
     ],
@@ -136,7 +136,7 @@ def test_broken_order_is_named(study: Path, change: Change, message: str | None)
 
 
 def again_from(epoch: int, **data: Any) -> Change:
-    """The last trial is lost after its last epoch but one, and goes on in another segment."""
+    """The last trial loses its worker before its last epoch and resumes in another segment."""
 
     def change(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:
         content = plain(events)
@@ -168,7 +168,7 @@ def again_from(epoch: int, **data: Any) -> Change:
         (0, ("damaged", "missing"), 0),
     ],
 )
-def test_epochs_done_again_without_a_reason_are_named(
+def test_epochs_repeated_without_a_reason_are_named(
     study: Path, epoch: int, passed_over: tuple[str, ...], needed: int
 ) -> None:
     rewrite(study, again_from(epoch, **({"passed_over": passed_over} if passed_over else {})))
@@ -177,8 +177,8 @@ def test_epochs_done_again_without_a_reason_are_named(
         assert found == []
         return
     (line,) = found
-    assert f"starts again after epoch {epoch}, and 9 were reported" in line
-    assert f"checkpoints passed over: {needed} needed, {len(passed_over)} named" in line
+    assert f"starts again after epoch {epoch}, but 9 were reported" in line
+    assert f"checkpoints skipped: {needed} needed, {len(passed_over)} named" in line
 
 
 def test_lost_trial_is_named(study: Path) -> None:
@@ -201,7 +201,7 @@ def test_damaged_and_missing_checkpoints_are_named(study: Path) -> None:
     assert any("there is no checkpoint of its best epoch" in line for line in found)
 
 
-def test_what_mlflow_lacks_or_has_too_much_is_named(study: Path) -> None:
+def test_missing_and_surplus_runs_in_mlflow_are_named(study: Path) -> None:
     from mlflow import MlflowClient
     from mlflow.entities import RunStatus
 
@@ -228,7 +228,7 @@ def test_what_mlflow_lacks_or_has_too_much_is_named(study: Path) -> None:
         assert any(message in line for line in found), found
 
 
-def test_a_value_in_mlflow_that_is_not_the_journals_is_named(study: Path) -> None:
+def test_value_in_mlflow_that_differs_from_the_journal_is_named(study: Path) -> None:
     from mlflow import MlflowClient
 
     from karat.tracking.sync import tracking_uri
@@ -256,7 +256,7 @@ def test_command_exits_with_1_and_one_line_for_each_fault(
     assert "has not ended" in capsys.readouterr().out
 
 
-def test_a_segment_that_does_not_come_as_far_as_the_one_before_is_no_fault_of_mlflow(
+def test_segment_that_ends_earlier_than_the_one_before_is_no_violation_in_mlflow(
     study: Path,
 ) -> None:
     def lost_in_its_second_epoch(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:

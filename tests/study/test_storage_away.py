@@ -1,4 +1,4 @@
-"""Storage that goes away under a study: its error is told in one line, and no handler raises another."""
+"""Storage that becomes unavailable during a study: the error is one line, and handlers do not raise more."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def fail(number: int) -> Any:
 
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """An engine that runs a study whose folder is not there any more."""
+    """An engine that runs a study whose folder no longer exists."""
     monkeypatch.setattr(engine, "GRACE_S", 0.05)
     monkeypatch.setattr(engine, "make_tempdir", lambda: tmp_path)
     found = Engine(ResourceConfig())
@@ -36,7 +36,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     return found
 
 
-def test_stop_ends_the_run_after_the_grace_where_no_order_can_be_given(
+def test_stop_ends_the_run_after_the_grace_period_if_the_pause_file_cannot_be_written(
     running: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ended = threading.Event()
@@ -47,7 +47,7 @@ def test_stop_ends_the_run_after_the_grace_where_no_order_can_be_given(
     assert "could not be told to leave off" in caplog.text
 
 
-def test_the_first_error_is_kept_where_the_stop_fails_too(
+def test_first_error_is_kept_if_the_stop_fails_too(
     running: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "_end", lambda: None)
@@ -61,7 +61,7 @@ def test_the_first_error_is_kept_where_the_stop_fails_too(
 
 
 @pytest.mark.parametrize("fails", [("fsync", "ftruncate"), ("fstat",)])
-def test_journal_says_that_it_could_not_be_written_where_nothing_can_be_taken_back(
+def test_journal_reports_a_failed_write_that_cannot_be_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...]
 ) -> None:
     with Journal.open(tmp_path) as written:

@@ -1,4 +1,4 @@
-"""The study without Ray: a stand-in for the engine reports made-up numbers."""
+"""The study without Ray: a fake engine reports synthetic numbers."""
 
 import shutil
 from collections import Counter
@@ -33,7 +33,7 @@ def open_study(space: Space, folder: Path) -> tuple[Study, Journal]:
 
 
 def run(study: Study, steps: int = 10**6, slots: int = 2) -> None:
-    """Two slots in turn, one epoch at a time, for so many steps."""
+    """Run up to `steps` epochs, one at a time, in turn over the slots."""
     running: list[tuple[int, int]] = []
     while steps and not study.finished:
         while len(running) < slots and (segment := study.next_segment()) is not None:
@@ -83,10 +83,10 @@ def test_confirmation_takes_the_best_of_each_level_and_the_reference_with_fresh_
     assert len(confirmed) == 6
     assert all(len(trial.reports) == trial.epochs for trial in confirmed)
     assert not {t.seed for t in confirmed} & {t.seed for t in state.of_phase("search")}
-    assert len({t.seed for t in confirmed}) == 2  # paired: the arms share their seeds
+    assert len({t.seed for t in confirmed}) == 2  # paired: all arms use the same seeds
 
 
-def test_study_killed_at_any_step_takes_the_decisions_of_an_unbroken_one(
+def test_study_killed_at_any_step_takes_the_same_decisions(
     small_space: Space, tmp_path: Path
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "whole")
@@ -99,7 +99,7 @@ def test_study_killed_at_any_step_takes_the_decisions_of_an_unbroken_one(
         study, journal = open_study(small_space, folder)
         with journal:
             run(study, steps=step, slots=1)
-        # No checkpoints here, so the trial that ran starts anew; its reports are the same.
+        # Without checkpoints the running trial starts from scratch; its reports are the same.
         study, journal = open_study(small_space, folder)
         with journal:
             run(study, slots=1)
@@ -129,7 +129,7 @@ def test_matched_levels_are_confirmed_beside_their_references_with_the_same_seed
     assert len(state.of_phase("confirm")) == 8
 
 
-def test_free_allocation_tunes_every_reference_with_a_share_of_its_own(
+def test_free_allocation_reserves_trials_for_every_reference(
     write_space: Callable[..., Path], tmp_path: Path
 ) -> None:
     space = load_space(write_space(("trials: 12", "trials: 12, allocation: free"), text=MATCHED))
@@ -215,7 +215,7 @@ def test_study_in_which_all_trials_fail_is_failed(small_space: Space, tmp_path: 
     assert study.state.status == "failed"
 
 
-def test_samplers_and_allocations_all_come_to_an_end(
+def test_studies_of_every_sampler_and_allocation_complete(
     write_space: Callable[..., Path], tmp_path: Path
 ) -> None:
     ranges = "{low: 1e-3, high: 1e-2, log: true}"
