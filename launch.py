@@ -1,4 +1,4 @@
-"""The one command: python launch.py --space search_spaces/fourier_grid.yaml"""
+"""Run or resume a study: `python launch.py --space search_spaces/fourier_grid.yaml`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a command of `karat` consists of, and how it is typed."""
+"""A command of `karat`, and the command line that starts it."""
 
 import argparse
 import shlex
@@ -11,11 +11,11 @@ from karat.system.paths import CODE
 
 @dataclass(frozen=True)
 class Command:
-    """One command.
+    """One subcommand of `karat`.
 
     Args:
-        add_arguments: adds its flags to a parser of its own.
-        run: does it, and returns the exit status; errors of ours and of the system may leave it.
+        add_arguments: adds the command's flags to its parser.
+        run: runs the command and returns the exit status; may raise `KaratError` and `OSError`.
     """
 
     add_arguments: Callable[[argparse.ArgumentParser], None]
@@ -23,7 +23,7 @@ class Command:
 
 
 def as_typed(words: Sequence[str]) -> str:
-    """The command line that starts a process with these words as `sys.argv`."""
+    """Return the shell command that starts a process with `words` as its `sys.argv`."""
     if not words:
         return "the same command"
     program = Path(words[0]).name
@@ -35,6 +35,6 @@ def as_typed(words: Sequence[str]) -> str:
 
 
 def launch_as_typed(arguments: Sequence[str]) -> str:
-    """A launch as one types it here: by a checkout's `launch.py`, or once installed."""
+    """Return the shell command of a launch: `python launch.py` in a checkout, else `karat launch`."""
     program = ["launch.py"] if (CODE / "launch.py").is_file() else ["karat", "launch"]
     return as_typed([*program, *arguments])

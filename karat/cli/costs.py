@@ -1,4 +1,4 @@
-"""`python -m karat costs MODEL --basis fourier --grid-size 3`: a price before anything is trained."""
+"""`python -m karat costs MODEL --basis fourier --grid-size 3`: a model's costs, without training."""
 
 import argparse
 import re
@@ -15,30 +15,34 @@ from karat.models.costs import Costs, costs_of
 from karat.space.yaml_reader import parse_scalar
 
 _NOTE = (
-    "GFLOPs of one image, forward; one multiply-add is one operation. All: as karat computes "
-    "it. Paper: as arXiv 2503.10632 counts, with A V and without the product with W."
+    "GFLOPs of the forward pass of one image; one multiply-add is one operation. All: what karat "
+    "computes. Paper: as arXiv 2503.10632 counts, with A V and without the product with W."
 )
 _SIZE_IN_NAME = re.compile(r"_(\d{2,4})$")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model, the data's shape, and one flag for every attention setting."""
+    """Add the model, the shape of the data and one flag for each attention setting."""
     parser.add_argument("model", help="a size (vit_tiny) or timm's name (vit_tiny_patch16_224)")
-    parser.add_argument("--image-size", type=int, help="pixels; from the name, or 224")
-    parser.add_argument("--channels", type=int, default=3, help="of the image (3)")
+    parser.add_argument("--image-size", type=int, help="pixels; default: from the name, else 224")
+    parser.add_argument("--channels", type=int, default=3, help="of an image (3)")
     parser.add_argument("--classes", type=int, default=10, help="outputs of the head (10)")
     for key in sorted(settings_of_all()):
         flag = f"--{key.replace('_', '-')}"
-        of_place = key.endswith(("_per_block", "_per_head"))
-        hint = argparse.SUPPRESS if of_place else f"attention.{key}, as in a search space"
+        is_per_layer = key.endswith(("_per_block", "_per_head"))
+        hint = argparse.SUPPRESS if is_per_layer else f"attention.{key}, as in a search space"
         parser.add_argument(flag, dest=f"attention.{key}", metavar="VALUE", help=hint)
 
 
 def print_costs(options: argparse.Namespace, console: Console) -> None:
-    """The table for a command line that `add_arguments` has read.
+    """Print the costs of the model that the options name, beside softmax attention.
+
+    Args:
+        options: parsed flags of `add_arguments`.
+        console: the terminal.
 
     Raises:
-        InputError: a wrong setting, or settings that do not go together.
+        InputError: a setting is wrong, or settings contradict each other.
     """
     settings = {
         name.removeprefix("attention."): parse_scalar(text, f"--{name.rpartition('.')[2]} {text}")
@@ -82,7 +86,7 @@ def _table(columns: dict[str, Costs]) -> Table:
 
 
 def _giga(flops: int) -> str:
-    """Three decimals, as the paper prints, and more where they would show nothing."""
+    """Format with three decimals, as the paper does; small values with two significant digits."""
     return f"{flops / 1e9:.3f}" if flops >= 1e7 or not flops else f"{flops / 1e9:.2g}"
 
 

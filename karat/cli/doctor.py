@@ -1,7 +1,7 @@
-"""`python -m karat doctor`: what a study needs of this machine, each asked by a small function of its own.
+"""`python -m karat doctor`: check that this machine, or a cluster, has what a study needs.
 
-A check returns what it found, and raises `CheckFailed` with what is wrong and what to do. A cluster's own
-checks are in `jobs`.
+Each check is a small function. It returns what it found, or raises `CheckFailed` with what is wrong
+and how to fix it. The checks of a cluster are in `jobs`.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from karat.tracking.checks import tracking
 
 
 def checks_here(storage: Path, resources: ResourceConfig, *, elsewhere: bool) -> list[Check]:
-    """The checks of this machine.
+    """Return the checks of this machine.
 
     Args:
         storage: folder of all studies.
-        resources: of a trial.
-        elsewhere: trials do not run here, but on a cluster.
+        resources: resources of a trial.
+        elsewhere: whether trials run on a cluster instead of this machine.
     """
     return [
         ("versions", versions),
@@ -41,14 +41,16 @@ def checks_here(storage: Path, resources: ResourceConfig, *, elsewhere: bool) ->
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--space", type=Path, help="the question, for what its trials need")
-    add_cluster_arguments(parser, "the cluster too", "clusters/NAME.yaml")
-    parser.add_argument("--storage", type=Path, default=Path("studies"), help="of all studies")
+    parser.add_argument("--space", type=Path, help="search space whose needs are checked")
+    add_cluster_arguments(parser, "check this cluster too", "clusters/NAME.yaml")
+    parser.add_argument(
+        "--storage", type=Path, default=Path("studies"), help="folder of all studies (studies/)"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.submit and options.space is None:
-        raise InputError("--submit: needs --space, whose job is looked at")
+        raise InputError("--submit: needs --space, the study whose job is checked")
     space = None
     if options.space is not None:
         space = load_space(options.space, cluster=named_site(options))

@@ -1,4 +1,4 @@
-"""A launch from its first line to its last: create or resume, run, report, leave in good order."""
+"""One launch of a study: create or resume it, run it, write the report, shut down gracefully."""
 
 import dataclasses
 import os
@@ -29,7 +29,7 @@ from karat.system.signals import Interruption
 from karat.tracking.supervisor import Dashboard
 
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
-WAY_OUT = "choose another --name, or put the older study aside with --fresh"
+_INSTEAD = "choose another --name, or rename the older study with --fresh"
 
 
 def drive(
@@ -43,21 +43,21 @@ def drive(
     interruption: Interruption,
     address: str | None = None,
 ) -> int:
-    """Run a study to its end, or until a signal; returns the exit status.
+    """Run a study to its end or until a signal, and return the exit status.
 
     Args:
-        space: the checked question.
+        space: the validated search space.
         storage: the folder of all studies.
-        fresh: put an older study of this name aside.
-        extend: what `--extend` says.
-        command: what the user typed, to be shown as the way to go on.
+        fresh: rename an older study of this name and start a new one.
+        extend: values of `--extend`.
+        command: the command that the user typed; shown as the command that resumes the study.
         console: the terminal.
-        interruption: installed already.
-        address: of a running Ray, which the study joins; None starts one on this machine.
+        interruption: its signal handlers are installed already.
+        address: address of a running Ray to join; None starts Ray on this machine.
 
     Raises:
-        InputError: the study on disk asks another question, the data has changed, or something
-            there is a link.
+        InputError: the study on disk has another search space, its data has changed, or its
+            folder contains a symbolic link.
         StudyLockedError: another process runs this study.
     """
     folder = storage.resolve() / space.name
@@ -75,13 +75,13 @@ def drive(
         else:
             if known.created["data"]["fingerprint"] != fingerprint:
                 raise InputError(
-                    f"{folder}: the data has changed since this study began; {WAY_OUT}"
+                    f"{folder}: the data has changed since this study began; {_INSTEAD}"
                 )
             study = Study(original_space(known, folder), journal, folder)
             _take_changes(study, space, extend, console)
             if study.finished and known.status in ("completed", "failed"):
                 console.print(
-                    f"{folder}: this study is finished; --fresh runs it anew, --extend goes on.\n",
+                    f"{folder}: this study is finished; --fresh runs it again, --extend continues it.\n",
                     markup=False,
                     highlight=False,
                     soft_wrap=True,
@@ -91,12 +91,12 @@ def drive(
 
 
 def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Console) -> None:
-    """Put what the space file or `--extend` asks for beyond the journal into it.
+    """Extend the study by what the space file or `--extend` adds to the journal's search space.
 
-    The same `--extend` again goes on with a study that it has extended, and that is not finished.
+    Repeating the last `--extend` resumes an unfinished study; it does not extend the study twice.
 
     Raises:
-        InputError: it is not only larger.
+        InputError: the change does more than enlarge the search space.
     """
     state = study.state
     source = merged(state.asked, state.created["space"], asked.source)
@@ -126,7 +126,7 @@ def _run(
     dashboard = Dashboard(study.folder, console)
     study.listeners.append(dashboard.on_event)
     with dashboard:
-        # A driver killed at its last step had nothing left to run.
+        # A driver that was killed after its last trial has nothing left to run: do not start Ray.
         if not study.finished and interruption.signal is None and study.spent() is None:
             _run_segments(study, terms, interruption, console, address)
         if not study.finished:
@@ -170,10 +170,10 @@ def _run_segments(
 
 
 def _most_slots() -> int:
-    """Trials at a time that the cluster may come to, as the job that started it says; 0 if it does not.
+    """Trials at a time once an autoscaling cluster has grown, from its job; 0 if it does not grow.
 
     Raises:
-        InputError: it is no number.
+        InputError: `KARAT_MOST_SLOTS` is not a number.
     """
     given = os.environ.get("KARAT_MOST_SLOTS", "0")
     if not given.isdecimal():

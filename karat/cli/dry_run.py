@@ -1,4 +1,4 @@
-"""`--dry-run`: the plan of a study and its price, without Ray and without training."""
+"""`--dry-run`: the plan of a study and what it will cost, without Ray and without training."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -35,16 +35,16 @@ _SHOWN_ARMS = 60
 def print_plan(
     space: Space, console: Console, storage: Path, machines: Mapping[str, Machines]
 ) -> None:
-    """Arms, trials, parameters per arm, what was excluded and why, and the price.
+    """Print arms, trials, parameters of each arm, excluded arms with the reason, and the costs.
 
     Args:
-        space: the checked question.
+        space: the validated search space.
         console: the terminal.
-        storage: folder of all studies, with what was probed.
-        machines: name of a cluster to what the study would have there.
+        storage: folder of all studies and of the file of probes.
+        machines: cluster name to the machines that the study would get there.
 
     Raises:
-        InputError: a trial fits neither this machine nor those of any cluster.
+        InputError: a trial fits neither on this machine nor on those of any cluster.
     """
     slots = slots_by_place(space.resources, machines)
     plans = arm_plans(space, storage, PRELOAD)
@@ -65,11 +65,9 @@ def print_plan(
             plans[label].memory,
         )
     console.print(table)
-    console.print(
-        "memory        of one process at its highest; * measured by a probe", highlight=False
-    )
+    console.print("memory        peak of one process; * measured by a probe", highlight=False)
     if len(plans) > _SHOWN_ARMS:
-        console.print(f"... and {len(plans) - _SHOWN_ARMS} arms more\n")
+        console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
     for line in (*_facts(space, counts), *_price(space, plans, schedule, slots)):
         console.print(line, markup=False, highlight=False)
 
@@ -132,7 +130,7 @@ def _price(
     for limit, value in space.budget.limits.items():
         need = quantiles([getattr(each, limit) for each in spent])[2]
         verdict = (
-            "enough" if need <= value else "not enough: the study will leave off when it is spent"
+            "enough" if need <= value else "not enough: the study will stop when it is used up"
         )
         yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
     if all(plan.is_probed for plan in plans.values()):
@@ -142,7 +140,7 @@ def _price(
 
 
 def quantiles(values: list[float] | list[int]) -> tuple[float, float, float]:
-    """The first decile, the median and the last decile."""
+    """Return the 10 % quantile, the median and the 90 % quantile."""
     low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
     return float(low), float(middle), float(high)
 

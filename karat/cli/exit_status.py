@@ -1,6 +1,6 @@
-"""Exit status of every command, and how errors become one line and a status.
+"""Exit status of every command; turns an error into one line on stderr and a status.
 
-0: complete. 1: failed. 2: wrong input. 75: interrupted, and the same command goes on.
+0: complete. 1: failed. 2: wrong input. 75: interrupted; the same command resumes.
 """
 
 import os
@@ -11,13 +11,14 @@ from karat.errors import InputError, KaratError, StudyLockedError
 from karat.system.offline import go_offline
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
-# Of several short jobs that are one study: whoever runs it needs no help. Of a job that is tried
-# again: the attempt before it has not quite ended.
+# Status if another process holds the study, by KARAT_IF_LOCKED. `leave`: several short jobs share
+# one study, so a job that finds it running has nothing to do. `try-again`: the driver of the job's
+# previous attempt has not exited yet, so the cluster should retry the job.
 _IF_LOCKED = {"leave": OK, "try-again": os.EX_UNAVAILABLE}
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; errors of ours and of the system become one line and an exit status."""
+    """Run a command; turn `KaratError` and `OSError` into one line on stderr and an exit status."""
     os.umask(0o077)
     go_offline()
     try:
@@ -31,12 +32,12 @@ def guarded(command: Callable[[], int]) -> int:
     except KaratError as error:
         print(f"error: {printable(str(error), kept=chr(10))}", file=sys.stderr)
         return FAILED
-    except OSError as error:  # a disk that is full or gone, a server that does not answer
+    except OSError as error:  # the disk is full or unmounted, or a server does not answer
         shown = " ".join(str(error).split()) or type(error).__name__
         print(f"error: {printable(shown)}", file=sys.stderr)
         return FAILED
 
 
 def printable(text: str, kept: str = "") -> str:
-    """Text that does nothing to a terminal: other characters as escapes, but for those `kept`."""
+    """Escape characters that could control the terminal, except those in `kept`."""
     return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)

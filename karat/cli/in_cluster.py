@@ -1,15 +1,15 @@
 """A launch inside a cluster: `python -m karat.cli.in_cluster [--retried] ARGUMENTS OF A LAUNCH`.
 
-What the jobs of every cluster run (`jobs.Submission.program`). The launch joins the Ray that
-RAY_ADDRESS names, as Ray's own jobs have it. A program of its own instead of shell in a job's
-command: on its way to a head it passes several shells.
+The jobs of every cluster run this program (`jobs.Submission.program`). The launch joins the Ray
+cluster at RAY_ADDRESS, which Ray sets for its jobs. It is a Python program and not a shell script,
+since a job's command passes through several shells, each with its quoting.
 
-With `--retried` the cluster runs the job again after any other status than 0; KubeRay makes a whole
-new Ray cluster for it. So what another attempt would not change ends with 0, and a line that says how
-it ended; a crash does not.
+With `--retried` the cluster runs the job again after any status other than 0; KubeRay even creates
+a new Ray cluster for it. So if a retry would end the same way, the job exits with 0 and prints how
+the launch ended; after a crash it exits with the launch's status.
 
-The launch is no child of this process: Ray sends its signals to a job's processes all at once, and
-a launch that got one twice would end without writing checkpoints.
+The launch runs in this process, not in a child: Ray sends a signal to all processes of a job at
+once, and a launch that received it twice would exit without writing checkpoints.
 """
 
 import argparse
@@ -28,14 +28,14 @@ _SETTLED = {FAILED: "it failed", WRONG_INPUT: "its input is wrong"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the job's exit status.
+    """Run the launch and return the job's exit status.
 
     Args:
-        arguments: in place of the process's.
+        arguments: command line; None takes `sys.argv`.
     """
     parser = argparse.ArgumentParser(prog="python -m karat.cli.in_cluster", description=__doc__)
     parser.add_argument(
-        RETRIED, action="store_true", help="the job is run again unless it ends with 0"
+        RETRIED, action="store_true", help="the cluster retries the job unless it exits with 0"
     )
     add_arguments(parser)
     given = sys.argv[1:] if arguments is None else arguments
@@ -46,28 +46,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     why = why_settled(status, interruption.signal) if options.retried else None
     if why is None:
         return status
-    print(f"the launch ended with status {status}: {why}; it is not tried again", flush=True)
+    print(f"the launch exited with status {status}: {why}; it is not retried", flush=True)
     return 0
 
 
 def _join(options: argparse.Namespace, interruption: Interruption, command: str) -> int:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        raise InputError(
-            "RAY_ADDRESS is missing: the job of a cluster says by it which Ray to join"
-        )
+        raise InputError("RAY_ADDRESS is missing: set it to the address of the Ray cluster to join")
     if options.retried:
-        # An earlier attempt's driver, on a head that is being ended, may still hold the study.
+        # The driver of an earlier attempt, on a head that is shutting down, may still hold the lock.
         os.environ["KARAT_IF_LOCKED"] = "try-again"
     return run_study(options, interruption, command, address)
 
 
 def why_settled(status: int, signal: str | None) -> str | None:
-    """Why another attempt would end as this one did; None if it may not.
+    """Return why a retry would end the same way; None if a retry may help.
 
     Args:
-        status: in which the launch ended.
-        signal: that it got; without one its budget or a full disk interrupted it.
+        status: exit status of the launch.
+        signal: signal that interrupted it; None if the budget or a full disk did.
     """
     if status == INTERRUPTED:
         return "its budget is spent, or its disk is full" if signal is None else None

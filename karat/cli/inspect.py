@@ -1,4 +1,4 @@
-"""Commands that look at a study, or mend its views: report, sync, audit, replay, repair."""
+"""Commands on an existing study: report, sync, audit, replay, repair."""
 
 import argparse
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 
 def _add_sync(parser: argparse.ArgumentParser) -> None:
     _add_study(parser)
-    parser.add_argument(
-        "--follow", action="store_true", help="until the driver at the other end of stdin is gone"
-    )
+    parser.add_argument("--follow", action="store_true", help="keep running until stdin is closed")
     _add_deleted_runs(parser)
 
 
 def _add_audit(parser: argparse.ArgumentParser) -> None:
     _add_study(parser)
     parser.add_argument(
-        "--no-tracking", action="store_true", help="leave MLflow out, for when it is away"
+        "--no-tracking",
+        action="store_true",
+        help="do not check MLflow, for example while it is down",
     )
     _add_deleted_runs(parser)
 
@@ -39,7 +39,7 @@ def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deleted-runs",
         choices=get_args(DeletedRuns),
-        help="what becomes of runs deleted in MLflow, in place of what the space says",
+        help="what to do with runs deleted in MLflow; overrides the search space",
     )
 
 
@@ -72,8 +72,8 @@ def _audit(options: argparse.Namespace) -> int:
     found = audit(
         options.study, tracking=not options.no_tracking, deleted_runs=options.deleted_runs
     )
-    looked_at = "journal and checkpoints" if options.no_tracking else "journal, checkpoints, MLflow"
-    summary = f"{len(state.trials)} trials; {looked_at}: "
+    checked = "journal and checkpoints" if options.no_tracking else "journal, checkpoints, MLflow"
+    summary = f"{len(state.trials)} trials; {checked}: "
     return _print_findings(found, summary + "all invariants hold")
 
 
@@ -110,15 +110,15 @@ def _repair(options: argparse.Namespace) -> int:
     if done is not None:
         left, copy = done
         message = (
-            f"{path}: the first {left} events are left; the file as it was is {copy}. "
-            "The command that launched the study goes on from there"
+            f"{path}: kept the first {left} events; the damaged file is now {copy}. "
+            "The command that launched the study resumes from there"
         )
     Console().print(message, markup=False, highlight=False, soft_wrap=True)
     return OK
 
 
 def _print_findings(found: Sequence[str], otherwise: str) -> int:
-    """One line each and status 1, or the line for none and status 0."""
+    """Print the findings and return status 1; without any, print `otherwise` and return 0."""
     from rich.console import Console
 
     console = Console()
@@ -128,10 +128,10 @@ def _print_findings(found: Sequence[str], otherwise: str) -> int:
 
 
 def state_of(study: Path) -> "StudyState":
-    """What the journal in a study's folder says.
+    """Read the state of a study from the journal in its folder.
 
     Raises:
-        InputError: there is none.
+        InputError: the folder has no journal.
     """
     from karat.journal.journal import read_events
     from karat.journal.layout import JOURNAL

@@ -1,4 +1,4 @@
-"""`python launch.py` and `karat launch`: check the question, then run, plan or submit it."""
+"""`python launch.py` and `karat launch`: check the search space, then run, plan or submit it."""
 
 import argparse
 import sys
@@ -14,15 +14,15 @@ from karat.system.signals import Interruption
 
 
 def launch(arguments: Sequence[str] | None = None) -> int:
-    """`python launch.py`: run a study, or go on with it; returns the exit status.
+    """`python launch.py`: run or resume a study and return the exit status.
 
     Args:
-        arguments: in place of the process's.
+        arguments: command line; None takes `sys.argv`.
     """
     parser = argparse.ArgumentParser(
         prog="launch.py",
         description="Search, confirm and report: one command answers one question.",
-        epilog="The same command goes on with a study that was interrupted.",
+        epilog="The same command resumes a study that was interrupted.",
     )
     _add_arguments(parser)
     options = parser.parse_args(arguments)
@@ -34,13 +34,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
     add_cluster_arguments(
         parser,
-        "hand the study to a cluster; with --dry-run show what would be submitted",
-        "clusters/NAME.yaml, in place of what the space says",
+        "submit the study to a cluster; with --dry-run show what would be submitted",
+        "clusters/NAME.yaml; overrides the search space",
     )
 
 
 def add_cluster_arguments(parser: argparse.ArgumentParser, submit: str, cluster: str) -> None:
-    """Add `--submit` and `--cluster`, with what their help says."""
+    """Add `--submit` and `--cluster` with these help texts."""
     parser.add_argument("--submit", metavar=f"{{{','.join(BACKENDS)}}}", help=submit)
     parser.add_argument("--cluster", metavar="NAME", help=cluster)
 
@@ -57,24 +57,24 @@ def _launch(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    """Show what would run, or hand it to a cluster."""
+    """Print the plan, or submit the study to a cluster."""
     from karat.space.overrides import read_question
 
     document, overrides = read_question(options.space, options.set, options.name)
-    import_lazily("torch")  # two seconds that a plan without it need not wait
+    import_lazily("torch")  # takes two seconds, and not every plan needs it
     from rich.console import Console
 
     from jobs.site import check_site, machines_at
-    from karat.cli.submit import backend_of, hand_over, named_site
+    from karat.cli.submit import backend_of, named_site, submit_launch
     from karat.space.reader import load_space
 
     if options.submit:
-        backend_of(options)  # refuses an unknown one before the space is checked
+        backend_of(options)  # an unknown cluster is an error before the space is read
     space = load_space(options.space, overrides, options.name, document, named_site(options))
     check_site(space.cluster)
     console = Console()
     if options.submit:
-        hand_over(space, options, console)
+        submit_launch(space, options, console)
         return
     from karat.cli.dry_run import print_plan
 

@@ -10,29 +10,30 @@ from karat.cli.command import Command
 from karat.cli.exit_status import WRONG_INPUT, guarded
 from karat.errors import nearest
 
-# Name to help text and to where the command is: only the one that is asked for is loaded.
+# Name to help text and MODULE:COMMAND: only the module of the command that runs is imported.
 COMMANDS = {
-    "launch": ("run a study, or go on with it (as launch.py does)", "launch:LAUNCH"),
-    "report": ("write the report again and print its table", "inspect:REPORT"),
+    "launch": ("run or resume a study (same as launch.py)", "launch:LAUNCH"),
+    "report": ("write a study's report again and print its table", "inspect:REPORT"),
     "sync": ("bring MLflow up to date from the journal", "inspect:SYNC"),
     "audit": ("check that nothing of a study is lost or wrong", "inspect:AUDIT"),
-    "replay": ("take every decision again, without training", "inspect:REPLAY"),
-    "repair": ("cut a damaged journal before its first bad line", "inspect:REPAIR"),
+    "replay": ("make every decision again, without training", "inspect:REPLAY"),
+    "repair": ("cut off a damaged journal before its first bad line", "inspect:REPAIR"),
     "doctor": ("check what a study needs, here or on a cluster", "doctor:DOCTOR"),
-    "simulate": ("run a plan on a virtual clock, untrained", "simulate:SIMULATE"),
-    "costs": ("parameters and operations of a model", "costs:COSTS"),
+    "simulate": ("run a plan on a virtual clock, without training", "simulate:SIMULATE"),
+    "costs": ("print parameters and operations of a model", "costs:COSTS"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status.
+    """Run one command and return the exit status.
 
     Args:
-        arguments: in place of the process's.
+        arguments: command line; None takes `sys.argv`.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
-        prog="karat", description="Ask which attention is better, and look at the answers."
+        prog="karat",
+        description="Find out which attention is better: run studies and inspect them.",
     )
     parser.add_argument("--version", action="version", version=f"karat {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

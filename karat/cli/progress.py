@@ -14,16 +14,16 @@ from karat.journal.wording import trial_text
 from karat.study.study import Study
 
 _LINE_EVERY_S = 10.0
-SIGNS = {"completed": "done", "stopped": "stopped early", "failed": "FAILED"}
+_STATUS_TEXT = {"completed": "done", "stopped": "stopped early", "failed": "FAILED"}
 
 
 class Progress:
-    """Redraws a small table on a terminal; elsewhere writes a line every ten seconds.
+    """Redraws a small table on a terminal; if there is none, prints a line every ten seconds.
 
     Args:
-        study: what is watched.
-        slots: trials at a time; more of them once a cluster has grown.
-        console: where to.
+        study: the study whose progress is shown.
+        slots: trials at a time at the start; a cluster may grow.
+        console: the terminal or the log.
     """
 
     def __init__(self, study: Study, slots: int, console: Console) -> None:
@@ -74,7 +74,7 @@ class Progress:
             for status in ("stopped", "failed"):
                 count = sum(trial.status == status for trial in done)
                 if count:
-                    text += f", {count} {SIGNS[status]}"
+                    text += f", {count} {_STATUS_TEXT[status]}"
             facts.append((name, text))
         facts.append(("best", self._best()))
         facts.append(("time left", self._time_left()))
@@ -139,5 +139,5 @@ class Progress:
 
 
 def show_metric(metric: str, value: float) -> str:
-    """An accuracy in percent, anything else as a number."""
+    """Format an accuracy in percent, any other metric as a number."""
     return f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""A launch whose study runs here: on this machine, or in the cluster of which this is a job."""
+"""A launch that runs its study: on this machine, or in the cluster whose job this process is."""
 
 import argparse
 import os
@@ -10,28 +10,30 @@ from karat.system.signals import Interruption
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that a launch has wherever it runs."""
-    parser.add_argument("--space", type=Path, required=True, help="the question, a YAML file")
+    """Add the flags of a launch that are the same on this machine and in a cluster."""
+    parser.add_argument("--space", type=Path, required=True, help="search space, a YAML file")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="put a value in place of the file's (training.epochs=3); may be repeated",
+        help="override a value of the file (training.epochs=3); may be repeated",
     )
-    parser.add_argument("--name", help="name of the study, in place of the file's")
+    parser.add_argument("--name", help="name of the study; overrides the file's")
     parser.add_argument(
         "--storage", type=Path, default=Path("studies"), help="folder of all studies (studies/)"
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="put an older study of this name aside and start anew"
+        "--fresh",
+        action="store_true",
+        help="rename an older study of this name and start a new one",
     )
     parser.add_argument(
         "--extend",
         metavar="WHAT=+N",
         action="append",
         default=[],
-        help="go on with an older study, also a finished one: trials=+20, seeds=+5, epochs=+10",
+        help="enlarge an existing study, even a finished one: trials=+20, seeds=+5, epochs=+10",
     )
 
 
@@ -41,22 +43,22 @@ def run_study(
     command: str,
     address: str | None = None,
 ) -> int:
-    """Check the question, then run the study or go on with it; returns the exit status.
+    """Check the search space, run or resume the study, and return the exit status.
 
     Args:
-        options: of the flags above.
-        interruption: is told of a signal.
-        command: what the user typed, to be shown as the way to go on.
-        address: of a running Ray, which the study joins; None starts one on this machine.
+        options: parsed flags of `add_arguments`.
+        interruption: receives signals; installed here.
+        command: the command that the user typed; shown as the command that resumes the study.
+        address: address of a running Ray to join; None starts Ray on this machine.
 
     Raises:
-        InputError: the question is wrong, or a trial does not fit here.
+        InputError: the search space is wrong, or a trial does not fit on this machine.
     """
     from karat.space.overrides import read_question
 
     document, overrides = read_question(options.space, options.set, options.name)
     interruption.install()
-    import_lazily("torch")  # two seconds that wrong input need not wait
+    import_lazily("torch")  # takes two seconds: wrong input should fail before that
     from rich.console import Console
 
     from jobs.site import check_site
@@ -66,7 +68,7 @@ def run_study(
     site = site_from_environment(os.environ)
     space = load_space(options.space, overrides, options.name, document, site)
     check_site(space.cluster)
-    if address is not None:  # what the nodes of a cluster have, they say later
+    if address is not None:  # the engine checks the nodes of a cluster when it joins
         check_probing(space.resources)
     else:
         slots_of(space.resources)

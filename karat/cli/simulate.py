@@ -1,4 +1,4 @@
-"""`python -m karat simulate`: wall time, utilisation, decisions and the driver's load, before any run."""
+"""`python -m karat simulate`: wall time, utilisation, decisions and driver load, without training."""
 
 import argparse
 import json
@@ -26,10 +26,14 @@ MOST_WORKERS = 10_000
 
 
 def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -> None:
-    """Simulate and print.
+    """Simulate a study and print the result.
+
+    Args:
+        options: parsed flags of the command.
+        recorded: finished study whose learning curves are used; None models the curves.
 
     Raises:
-        InputError: a wrong number, or a space that is none.
+        InputError: a number is out of range, or the search space is wrong.
     """
     for name, low, high in (("workers", 1, MOST_WORKERS), ("epoch_s", 1e-3, 1e9)):
         value = getattr(options, name)
@@ -57,7 +61,7 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
 
 
 def data_of(space: Space, found: Simulated) -> dict[str, Any]:
-    """What `--json` prints."""
+    """Return what `--json` prints."""
     state = found.state
     spent = state.usage.until()
     return {
@@ -91,7 +95,7 @@ def data_of(space: Space, found: Simulated) -> dict[str, Any]:
 
 
 def text_of(data: dict[str, Any]) -> str:
-    """What is printed without `--json`."""
+    """Return what is printed without `--json`."""
     driver = data["driver"]
     trials = (
         f"{phase}: {counts['completed']} completed, {counts['stopped']} stopped"
@@ -114,17 +118,28 @@ def text_of(data: dict[str, Any]) -> str:
 
 
 def _add_simulation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--space", type=Path, required=True, help="the question, a YAML file")
+    parser.add_argument("--space", type=Path, required=True, help="search space, a YAML file")
     parser.add_argument("--workers", type=int, default=2, help="trials at a time (2), to 10,000")
     parser.add_argument(
-        "--curves", type=Path, help="take them from this finished study (studies/NAME)"
+        "--curves", type=Path, help="use the learning curves of this finished study (studies/NAME)"
     )
-    parser.add_argument("--epoch-s", type=float, default=60, help="of modelled curves (60)")
-    parser.add_argument("--seed", type=int, default=0, help="of modelled curves (0)")
     parser.add_argument(
-        "--driver-ms", type=float, default=0, help="that the driver needs for a report (0)"
+        "--epoch-s", type=float, default=60, help="seconds of an epoch of modelled curves (60)"
     )
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="as launch")
+    parser.add_argument("--seed", type=int, default=0, help="seed of modelled curves (0)")
+    parser.add_argument(
+        "--driver-ms",
+        type=float,
+        default=0,
+        help="milliseconds that the driver needs for a report (0)",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a value of the file; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

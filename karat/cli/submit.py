@@ -1,4 +1,4 @@
-"""`--submit`: a checked launch is handed to a cluster, by the folder of `jobs` that has its name."""
+"""`--submit`: submits a launch to a cluster through the backend of that name, a folder of `jobs`."""
 
 import argparse
 import json
@@ -18,33 +18,33 @@ from karat.system.paths import CODE
 from karat.system.redact import without_secrets
 
 _PROGRAM = ("-m", "karat.cli.in_cluster")
-_HANDED_ON = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
+_PASSED_ON = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
 
 
 def named_site(options: argparse.Namespace) -> Site | None:
-    """What `--cluster` means, in place of what the space says."""
+    """Read the site that `--cluster` names; None without it, so that the search space decides."""
     return None if options.cluster is None else read_site(options.cluster, options.space)
 
 
 def backend_of(options: argparse.Namespace) -> Backend[Any]:
-    """What `--submit` names.
+    """Return the backend that `--submit` names.
 
     Raises:
-        SettingError: no such cluster; the message lists the known ones, the nearest first.
+        SettingError: unknown cluster; the message lists the known ones, the nearest first.
     """
     return BACKENDS[options.submit]()
 
 
-def hand_over(space: Space, options: argparse.Namespace, console: Console) -> None:
+def submit_launch(space: Space, options: argparse.Namespace, console: Console) -> None:
     """Submit a launch, or show what would be submitted.
 
     Args:
-        space: the checked question, at its site.
-        options: of the launch; `submit` names the cluster.
+        space: the validated search space, with the settings of its site.
+        options: flags of the launch; `submit` names the cluster.
         console: the terminal.
 
     Raises:
-        InputError: the cluster refuses.
+        InputError: the cluster rejects the job.
     """
     backend, words = backend_of(options), arguments(options)
     submission = describe(space, options, words)
@@ -61,12 +61,13 @@ def hand_over(space: Space, options: argparse.Namespace, console: Console) -> No
 def describe(
     space: Space, options: argparse.Namespace, arguments: tuple[str, ...] = ()
 ) -> Submission[Any]:
-    """What is to be submitted, with absolute paths.
+    """Return the submission, with absolute paths.
 
-    The launch is told the prices of its site: the file that has them is not where it will run.
+    The prices of the site go into the environment, since the site's file does not exist on the
+    cluster.
 
     Raises:
-        InputError: the site lacks a setting that the cluster needs, or has a wrong one.
+        InputError: a setting of the site that the cluster needs is missing or wrong.
     """
     retried = (RETRIED,) if backend_of(options).retries_failed_jobs else ()
     return Submission(
@@ -77,12 +78,12 @@ def describe(
         storage=options.storage.resolve(),
         code=CODE,
         settings=settings_for(space.cluster, options.submit),
-        environment=_handed_on(os.environ) | {SITE_VARIABLE: json.dumps(space.cluster.prices)},
+        environment=_passed_on(os.environ) | {SITE_VARIABLE: json.dumps(space.cluster.prices)},
     )
 
 
 def arguments(options: argparse.Namespace) -> tuple[str, ...]:
-    """The words of a launch that mean the same elsewhere, and without submission."""
+    """Return the arguments with which the cluster runs the launch: without `--submit`."""
     words = ["--space", str(options.space.resolve()), "--storage", str(options.storage.resolve())]
     for flag, values in (("--set", options.set), ("--extend", options.extend)):
         words += [word for value in values for word in (flag, value)]
@@ -92,14 +93,17 @@ def arguments(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _resuming(words: tuple[str, ...], options: argparse.Namespace) -> list[str]:
-    """The words that submit the study again; what `--fresh` says is done."""
+    """Return the arguments that resume the study: without `--fresh`, which is done by then."""
     named = ["--cluster", options.cluster] if options.cluster is not None else []
     return [*(word for word in words if word != "--fresh"), "--submit", options.submit, *named]
 
 
-def _handed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that a launch needs; one with a password in it is left to the site."""
-    given = {key: environment[key] for key in _HANDED_ON if environment.get(key)}
+def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a launch needs, except those that contain a password.
+
+    A password would be readable in the job's description: the site has to provide it.
+    """
+    given = {key: environment[key] for key in _PASSED_ON if environment.get(key)}
     return {key: value for key, value in given.items() if without_secrets(value) == value}
 
 

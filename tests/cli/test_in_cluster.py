@@ -1,4 +1,4 @@
-"""A launch inside a cluster: which Ray it joins, what is tried again, and what is not."""
+"""A launch inside a cluster: which Ray it joins, what is retried, and what is not."""
 
 import json
 import os
@@ -46,11 +46,11 @@ def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (FAILED, "ended with status 1: it failed; it is not tried again"),
-        (WRONG_INPUT, "ended with status 2: its input is wrong; it is not tried again"),
+        (FAILED, "exited with status 1: it failed; it is not retried"),
+        (WRONG_INPUT, "exited with status 2: its input is wrong; it is not retried"),
         (
             INTERRUPTED,
-            "ended with status 75: its budget is spent, or its disk is full; it is not tried again",
+            "exited with status 75: its budget is spent, or its disk is full; it is not retried",
         ),
     ],
 )
@@ -63,7 +63,7 @@ def test_what_another_cluster_would_not_change_is_not_tried_again(
 
 def test_success_is_told_as_it_is(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(lambda _: OK) == 0
-    assert "tried again" not in capsys.readouterr().out
+    assert "retried" not in capsys.readouterr().out
 
 
 def test_launch_gets_the_signal_and_is_tried_again(ended: Ended) -> None:
@@ -110,7 +110,7 @@ def test_wrong_input_of_a_real_job_ends_well_and_plainly(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(f"error: {space}")
-    assert "ended with status 2" in done.stdout
+    assert "exited with status 2" in done.stdout
 
 
 def test_ray_is_closed_before_it_is_imported() -> None:

@@ -166,7 +166,7 @@ def test_dry_run_of_a_thousand_arms_needs_no_torch_and_gives_the_price(
     assert not {"torch", "ray", "mlflow"} & found.packages
     for part in ("1000 trials", "epochs", "p10", "p90", "CPU-hours", "disk", "no price"):
         assert part in found.output
-    assert "... and 920 arms more" in found.output
+    assert "... and 920 more arms" in found.output
 
 
 def test_dry_run_costs_no_more_for_each_of_many_arms(
