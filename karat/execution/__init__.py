@@ -1,4 +1,4 @@
-"""Ray: runs the segments of a study, each as one Tune trial, here or on a cluster."""
+"""Execution on Ray: runs each segment of a study as one Tune trial, on this machine or a cluster."""
 
 from karat.system.lazy_import import exports
 

@@ -13,14 +13,14 @@ from karat.training.segment import Segment
 
 
 def bundles_of(segment: Segment) -> list[dict[str, float]]:
-    """The resources of each rank of a trial, rank 0 first."""
+    """Return the resources of each rank of a trial, rank 0 first."""
     gpus = segment.gpus / segment.processes
     bundle = {"CPU": float(segment.threads)} | ({"GPU": gpus} if gpus else {})
     return [dict(bundle) for _ in range(segment.processes)]
 
 
 class ActorRank:
-    """An actor whose methods rank 0 calls; Ray terminates it with rank 0, its owner."""
+    """Actor of one rank, owned and called by rank 0: Ray terminates it when rank 0 exits."""
 
     def __init__(self, rank: int) -> None:
         group = get_current_placement_group()
@@ -50,7 +50,7 @@ def start_actor(rank: int) -> ActorRank:
     return ActorRank(rank)
 
 
-def here() -> str:
-    """Address of this machine for the other ranks: loopback if all run on this machine."""
+def rendezvous_host() -> str:
+    """Return this machine's address for the other ranks; loopback if all ranks run on it."""
     nodes = placement_group_table(get_current_placement_group())["bundles_to_node_id"]
     return LOOPBACK if len(set(nodes.values())) == 1 else str(get_node_ip_address())

@@ -1,4 +1,4 @@
-"""What a study needs of a machine: versions, GPUs, storage, disk, ports, token."""
+"""Checks that a machine has what a study needs: versions, GPUs, storage, disk, ports, token."""
 
 import importlib.metadata
 import os
@@ -17,11 +17,11 @@ from karat.system.disk_quota import GB
 LEAST_GB = 2.0
 _CHECKED = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
 _MISSING = "missing"
-_CONTAINER_SECRETS = Path("/run/secrets")  # read-only, with modes that nobody inside can change
+_CONTAINER_SECRETS = Path("/run/secrets")  # mounted read-only: nobody in the container can chmod
 
 
 def versions() -> str:
-    """Python and the packages are those that karat is tested with."""
+    """Check that Python and the packages have the versions that karat is tested with."""
     needs = declared()
     python = platform.python_version()
     if not needs.python.contains(python, prereleases=True):
@@ -45,7 +45,7 @@ def _version(package: str) -> str:
 
 
 def gpus(wanted: float) -> str:
-    """There are as many GPUs as a trial wants."""
+    """Check that the machine has as many GPUs as a trial needs."""
     import torch
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -58,7 +58,7 @@ def gpus(wanted: float) -> str:
 
 
 def writable(storage: Path) -> str:
-    """A file can be written to the storage, renamed, and read again."""
+    """Check that a file can be written to the storage, renamed and read again."""
     try:
         storage.mkdir(parents=True, exist_ok=True)
         first, second = (storage / f".doctor-{uuid.uuid4().hex}" for _ in range(2))
@@ -69,54 +69,56 @@ def writable(storage: Path) -> str:
             first.rename(second)
             if second.read_bytes() != b"karat":
                 raise CheckFailed(
-                    f"{storage} does not give back what was written; use another --storage"
+                    f"{storage}: a file was read back with other content; use another --storage"
                 )
         finally:
             first.unlink(missing_ok=True)
             second.unlink(missing_ok=True)
     except OSError as error:
         raise CheckFailed(
-            f"{storage} cannot be written ({error.strerror}): mend that, or use another --storage"
+            f"{storage} cannot be written ({error.strerror}): fix that, or use another --storage"
         ) from error
     return f"{storage.resolve()} can be written"
 
 
 def disk(storage: Path, least_gb: float) -> str:
-    """There is room."""
+    """Check that the disk of the storage has `least_gb` GB free."""
     there = next(path for path in (storage.resolve(), *storage.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free / GB
     if free < least_gb:
-        raise CheckFailed(f"{free:.1f} GB are free in {there}, below {least_gb:g}: make room")
+        raise CheckFailed(
+            f"{free:.1f} GB are free in {there}, {least_gb:g} are needed: free some space"
+        )
     return f"{free:.0f} GB free"
 
 
 def ports() -> str:
-    """Ports of this machine can be had."""
+    """Check that this machine has free ports on loopback."""
     try:
         with socket.socket() as one, socket.socket() as other:
             one.bind((LOOPBACK, 0))
             other.bind((LOOPBACK, 0))
     except OSError as error:
         raise CheckFailed(
-            f"no port of {LOOPBACK} can be had ({error.strerror}); Ray needs some"
+            f"no free port on {LOOPBACK} ({error.strerror}); Ray needs some"
         ) from error
     return f"free ports on {LOOPBACK}"
 
 
 def token() -> str:
-    """No token that Ray would use lies open; without one, every launch draws its own."""
+    """Check that only this user can read Ray's token; without one, each launch creates its own."""
     if "RAY_AUTH_TOKEN" in os.environ:
         return "RAY_AUTH_TOKEN is used"
     given = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if not given:
-        return "drawn anew by every launch"
+        return "none is set; each launch creates its own"
     path = Path(given)
     if not path.is_file() or not path.read_text().strip():
-        raise CheckFailed(f"RAY_AUTH_TOKEN_PATH: {path} holds no token; write one, or unset it")
+        raise CheckFailed(f"RAY_AUTH_TOKEN_PATH: {path} contains no token; write one, or unset it")
     if not stat.S_IMODE(path.stat().st_mode) & 0o077:
-        return f"{path}, readable by you alone"
+        return f"{path}, readable only by you"
     if not stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
-        return f"{path}, in a folder that is yours alone"
+        return f"{path}, in a folder that only you can open"
     if path.is_relative_to(_CONTAINER_SECRETS) and not os.access(path, os.W_OK):
-        return f"{path}, given to this container"
-    raise CheckFailed(f"RAY_AUTH_TOKEN_PATH: others may read {path}: chmod 600 {path}")
+        return f"{path}, mounted into this container"
+    raise CheckFailed(f"RAY_AUTH_TOKEN_PATH: other users can read {path}: chmod 600 {path}")

@@ -1,7 +1,7 @@
-"""Ray Tune as the engine: runs a study's segments, each as one Tune trial.
+"""The engine: runs a study's segments on Ray Tune, each as one Tune trial.
 
-Tune schedules, keeps the worker processes and watches them. It decides nothing and keeps
-nothing: its own experiment state lives in a temporary folder and is never restored from.
+Tune starts, reuses and monitors the worker processes. It makes no decision about the study and
+stores nothing of it: its experiment state is in a temporary folder and is never restored.
 """
 
 import contextlib
@@ -32,13 +32,14 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours tells Tune by SIGUSR1
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # karat's handler passes SIGINT to Tune as SIGUSR1
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 GRACE_S = 20.0
 _LOOK_EVERY_S = 0.5
-# Tune copies these into the workers' command lines and Ray's logs; workers inherit them anyway.
+# Tune would copy these into the workers' command lines and Ray's logs, where others can read them;
+# the workers inherit them without Tune.
 _NOT_FOR_TUNE = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -48,15 +49,15 @@ _NOT_FOR_TUNE = (
 
 
 class Engine:
-    """A Ray cluster for as long as a study runs: one of our own on this machine, or a given one.
+    """A Ray cluster while a study runs: started on this machine, or an existing one that is joined.
 
-    Use as a context manager. Signals are the caller's.
+    Use it as a context manager. It installs no signal handlers: the caller handles signals.
 
     Args:
-        resources: of a trial.
-        address: of a cluster to join; None starts one here.
-        most_slots: trials at a time that a cluster to join may come to, if it grows when trials wait
-            in Ray for room; 0 where it does not.
+        resources: resources of a trial.
+        address: address of the cluster to join; None starts Ray on this machine.
+        most_slots: trials at a time after a joined cluster has grown, if it grows while trials wait
+            for resources; 0 if it does not grow.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Engine:
         self._folder = make_tempdir()
         self._own_handler = signal.getsignal(signal.SIGUSR1)
         self._tunes_handler: Callable[[int, FrameType | None], object] | None = None
-        self._pause_file: Path | None = None  # of the study that runs
+        self._pause_file: Path | None = None  # of the running study
         self.stopped = False
 
     def __enter__(self) -> "Engine":
@@ -86,9 +87,7 @@ class Engine:
         try:
             self._start()
         except (RuntimeError, TimeoutError, ConnectionError) as error:
-            logging.getLogger(__name__).warning(
-                "Ray did not start (%s); starting it once more", error
-            )
+            logging.getLogger(__name__).warning("Ray did not start (%s); trying once more", error)
             end_ray()
             self._start()
 
@@ -101,11 +100,11 @@ class Engine:
         start_ray(self._folder, cpus=cpus)
 
     def stop(self) -> None:
-        """Make `run` return soon, or not begin; safe to call from a signal handler.
+        """Make `run` return soon, or at once if it has not begun; safe in a signal handler.
 
-        What runs is told to write a checkpoint and leave off, for which it has `GRACE_S`; then
-        it is ended, and goes on from the checkpoint before. So it is where storage cannot be
-        written to: no error leaves this.
+        Running trials are asked to write a checkpoint and stop. After `GRACE_S` seconds they are
+        killed; the next launch resumes those from the checkpoint before. The same happens if the
+        pause file cannot be written: this method never raises.
         """
         self.stopped = True
         if self._pause_file is None:
@@ -118,42 +117,42 @@ class Engine:
             pause.write(self._pause_file, pause.PAUSE)
         except OSError as error:
             logging.getLogger(__name__).warning(
-                "the trials could not be told to leave off (%s); they are ended in %g seconds",
+                "the trials could not be asked to stop (%s); they will be killed in %g seconds",
                 error,
                 GRACE_S,
             )
 
     def _end(self) -> None:
         if self._tunes_handler is not None:
-            # It puts a handler of SIGINT back after its work, which only the main thread may do.
+            # Tune's handler ends by restoring SIGINT's handler, a ValueError outside the main thread.
             with contextlib.suppress(ValueError):
                 self._tunes_handler(signal.SIGUSR1, None)
-        elif signal.getsignal(signal.SIGUSR1) != self._own_handler:  # Tune's is in place
+        elif signal.getsignal(signal.SIGUSR1) != self._own_handler:  # it is Tune's
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def begun(self) -> None:
-        """Tune runs and has taken SIGUSR1 for itself: take it back, and keep Tune's way to end."""
+        """Take SIGUSR1 back from Tune, which has begun, and keep its handler to stop Tune with."""
         handler = signal.getsignal(signal.SIGUSR1)
         if callable(handler) and handler != self._own_handler:
             self._tunes_handler = handler
             signal.signal(signal.SIGUSR1, self._own_handler)
 
     def _watch(self, study: Study, ended: threading.Event) -> None:
-        """Stop the run when the study's budget is spent, which may be in the middle of an epoch."""
+        """Stop the run when the study's budget is used up, even in the middle of an epoch."""
         while study.space.budget.limits and not ended.wait(_LOOK_EVERY_S):
             if study.spent() is not None:
                 self.stop()
                 return
 
     def run(self, study: Study, trainable: "type[SegmentTrainable] | None" = None) -> None:
-        """Run segments until the study is finished, its budget is spent or `stop` is called.
+        """Run segments until the study is finished, its budget is used up or `stop` is called.
 
         Args:
-            study: is told of everything that happens.
-            trainable: in the place of the one that trains, for benchmarks.
+            study: provides the segments, and receives reports and losses of workers.
+            trainable: used instead of `SegmentTrainable`, for benchmarks.
 
         Raises:
-            KaratError: what went wrong in the study while it took in a result.
+            KaratError: the study failed to process a result.
         """
         from ray import tune
 
@@ -190,12 +189,12 @@ class Engine:
         pause_file = study.folder / PAUSE_FILE
         pause.write(pause_file, pause.GO)
         self._pause_file = pause_file
-        if self.stopped:  # meanwhile
+        if self.stopped:  # a signal came before there was a pause file
             pause.write(pause_file, pause.PAUSE)
         ended = threading.Event()
         threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:
-            with _out_of_sight(_NOT_FOR_TUNE):
+            with _without_variables(_NOT_FOR_TUNE):
                 tuner.fit()
         finally:
             ended.set()
@@ -206,10 +205,10 @@ class Engine:
 
 
 def prepare_environment(address: str) -> None:
-    """Set what Ray and Tune read, in the driver and, by inheritance, in every worker.
+    """Set the variables that Ray and Tune read in the driver; every worker inherits them.
 
     Args:
-        address: of Ray's head.
+        address: address of Ray's head.
     """
     os.environ.update(_ENVIRONMENT)
     close_environment(address)
@@ -217,8 +216,8 @@ def prepare_environment(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _out_of_sight(names: Iterable[str]) -> Iterator[None]:
-    """Take variables out of this process's environment for a while."""
+def _without_variables(names: Iterable[str]) -> Iterator[None]:
+    """Remove variables from this process's environment within the block."""
     hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

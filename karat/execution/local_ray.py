@@ -1,4 +1,4 @@
-"""A Ray of our own on this machine, closed to everybody else. Why each of these: docs/decisions/0010."""
+"""Starts Ray on this machine, closed to other users and machines; why: docs/decisions/0010."""
 
 import contextlib
 import logging
@@ -16,34 +16,34 @@ from karat.space.settings import ResourceConfig
 from karat.system.offline import go_offline
 
 LOOPBACK = "127.0.0.1"
-# The name is history: off, it binds Ray's sockets to 127.0.0.1, where they else take [::].
+# The name is historical. With "0", Ray's sockets bind to 127.0.0.1, otherwise to [::].
 _SEVERAL_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 def close_environment(address: str = LOOPBACK) -> None:
-    """Set what Ray reads when it is imported, and what its processes inherit.
+    """Set the variables that Ray reads on import and that its processes inherit.
 
     Args:
-        address: of the head, with a port or without; any but 127.0.0.1 is reached from other machines.
+        address: address of the head, with or without a port; 127.0.0.1 keeps Ray on this machine.
     """
     go_offline()
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ[_SEVERAL_MACHINES] = "0" if address.partition(":")[0] == LOOPBACK else "1"
     if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        # Else Ray leaves a token in the home folder, readable as an older umask had it.
+        # Otherwise Ray writes a token to the home folder, which a lax umask leaves readable to others.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def start_ray(folder: Path, cpus: int) -> None:
-    """Start Ray with its temporary files below `folder`; after `close_environment`.
+    """Start Ray with its temporary files below `folder`. Call `close_environment` before.
 
     Args:
-        folder: there, and closed to others; its path short, since Ray puts sockets below it.
-        cpus: that Ray is to have.
+        folder: existing folder, closed to other users; a short path, since Ray's sockets go below it.
+        cpus: the number of CPUs that Ray may give to trials.
 
     Raises:
-        RuntimeError, TimeoutError, ConnectionError: Ray did not start; another attempt may help.
-        StudyError: it would listen to other machines.
+        RuntimeError, TimeoutError, ConnectionError: Ray did not start; a retry may help.
+        StudyError: Ray would accept connections from other machines.
     """
     import ray
 
@@ -53,28 +53,29 @@ def start_ray(folder: Path, cpus: int) -> None:
             num_cpus=cpus,
             include_dashboard=False,
             dashboard_port=port,
-            _temp_dir=str(folder / "r"),  # Ray opens this one to everybody
+            _temp_dir=str(folder / "r"),  # a subfolder, since Ray makes it world-writable
         )
     address = ray.util.get_node_ip_address()
     if address != LOOPBACK:
         end_ray()
         raise StudyError(
             f"Ray would listen on {address}, open to other machines: it was imported before "
-            "karat could close it. Start the study from a process of its own (launch.py)"
+            "karat could close it. Start the study in a new process (launch.py)"
         )
 
 
 def join_ray(address: str, resources: ResourceConfig, most_slots: int = 0) -> int:
-    """Join a running cluster, and say how many trials it runs at a time with the nodes it has now.
+    """Join a running cluster; return how many trials at a time its present nodes can run.
 
     Args:
-        address: host and port of its head.
-        resources: of a trial.
-        most_slots: trials at a time once it has grown; its nodes may then all be yet to come.
+        address: host and port of the head.
+        resources: resources of a trial.
+        most_slots: trials at a time after the cluster has grown; if positive, the present nodes
+            need not fit any trial.
 
     Raises:
-        ConnectionError: it does not answer.
-        InputError: its nodes have no room for a trial.
+        ConnectionError: the cluster does not answer.
+        InputError: no node has room for a trial.
     """
     import ray
 
@@ -92,7 +93,7 @@ def join_ray(address: str, resources: ResourceConfig, most_slots: int = 0) -> in
 
 
 def end_ray() -> None:
-    """`ray.shutdown`, which gives SIGTERM back to the system: to whoever had it instead."""
+    """Call `ray.shutdown`, then restore Python's SIGTERM handler, which Ray resets to the default."""
     import ray
 
     ray.shutdown()
@@ -100,11 +101,11 @@ def end_ray() -> None:
 
 
 def _init(**settings: Any) -> None:
-    """`ray.init`, which leaves SIGTERM to whoever has it.
+    """Call `ray.init` and keep the present SIGTERM handler.
 
-    Ray takes it twice. First thing, by a function of this name, to end the process with status
-    15; seconds later, in C++ and so unseen by Python, to write down where it was. Only between
-    that and the return, a fraction of a second, SIGTERM still ends the process.
+    Ray replaces the handler twice: at once, by `utils.set_sigterm_handler`, to exit with status 15;
+    seconds later in C++, which Python does not see, to log a stack trace. Only between the second
+    time and the return, a fraction of a second, does SIGTERM still kill the process.
 
     Raises:
         RuntimeError, TimeoutError, ConnectionError: Ray did not start, or does not answer.
@@ -117,7 +118,7 @@ def _init(**settings: Any) -> None:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:
-        if type(error) is Exception:  # a node that is not up after 30 s, as on a busy machine
+        if type(error) is Exception:  # a node was not up after 30 s, as on a busy machine
             raise ConnectionError(str(error)) from error
         raise
     finally:
@@ -126,7 +127,7 @@ def _init(**settings: Any) -> None:
 
 
 def _catch_sigterm_again() -> None:
-    """Put the handler that Python knows of in the place of one that C++ has set."""
+    """Install Python's SIGTERM handler again, over one that C++ code has installed."""
     known = signal.getsignal(signal.SIGTERM)
     if known is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, known)
@@ -134,15 +135,15 @@ def _catch_sigterm_again() -> None:
 
 @contextlib.contextmanager
 def no_api_server() -> Iterator[int]:
-    """A port that is taken, so that Ray goes without its API server, and does not mind.
+    """Yield a port that is in use: Ray's API server cannot start on it, and Ray runs without.
 
-    Without a dashboard that process has one job left, usage statistics, for which it asks the
-    clouds' metadata addresses where it runs, also when the statistics are off.
+    With the dashboard off, the API server only collects usage statistics. Even with those off, it
+    queries the metadata addresses of cloud providers to find out where it runs.
     """
     quiet = logging.getLogger("ray._private.services")
     level = quiet.level
     with socket.socket() as taken:
-        taken.bind((LOOPBACK, 0))  # and never listens
+        taken.bind((LOOPBACK, 0))  # bound, but never listening
         quiet.setLevel(logging.CRITICAL)
         try:
             yield taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""How much of this machine each trial of a study gets, before its engine starts."""
+"""Decides before the engine starts which share of this machine each trial of a study gets."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from karat.training.segment import Estimate
 def place(
     study: Study, console: Console, is_to_stop: Callable[[], bool] = lambda: False
 ) -> ResourceConfig:
-    """Probe each shape that the study's arms have, and let it place its trials by what came out.
+    """Probe every model shape of the study's arms, and set the study's estimates from the results.
 
     Args:
-        study: about to run.
+        study: the study, before it runs.
         console: the terminal.
-        is_to_stop: asked before each probe.
+        is_to_stop: called before each probe; if it returns true, the probe is skipped.
 
     Returns:
-        The resources by which the engine counts its places: with `gpus: auto` those of the trial
-        that needs least.
+        The resources from which the engine counts its slots: with `gpus: auto` those of the trial
+        that needs the least.
     """
     resources = study.space.resources
     if not resources.is_probing:
@@ -55,7 +55,7 @@ def place(
 
 
 def gpu_bytes() -> int:
-    """Memory of one of this machine's GPUs."""
+    """Return the memory of this machine's first GPU, in bytes."""
     return int(torch.cuda.get_device_properties(0).total_memory)
 
 

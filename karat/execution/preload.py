@@ -1,3 +1,3 @@
-"""What Ray brings into the process of a trial: a probe loads it too, so that it measures the same."""
+"""Modules that Ray loads in a trial's process; a probe loads them too, to measure the same memory."""
 
 PRELOAD = ("karat.execution.tune_adapters",)

@@ -1,11 +1,11 @@
-"""The face that Ray Tune wants in a worker. Loads as little as it can: the first trials wait for it."""
+"""The `Trainable` that Ray Tune runs in a worker. Imports little, since the first trials wait for it."""
 
 import json
 from typing import Any, Protocol
 
 from ray.tune import Trainable
 
-from karat.execution.actor_rank import here, start_actor
+from karat.execution.actor_rank import rendezvous_host, start_actor
 from karat.system.signals import ignore_sigterm_if_set
 from karat.training.distributed_worker import DistributedWorker
 from karat.training.segment import Segment
@@ -15,26 +15,26 @@ REPORT = "karat_report"
 
 
 class Worker(Protocol):
-    """What a trainable needs of a worker."""
+    """What `SegmentTrainable` needs from a worker."""
 
     segment: Segment
 
     def step(self) -> dict[str, Any]:
-        """The report of the next epoch, as `karat.training.worker` has it."""
+        """Train the next epoch and return its report; keys: see `karat.training.worker`."""
 
 
 class SegmentTrainable(Trainable):
-    """In a worker: one segment, epoch by epoch; the process is kept for the next one."""
+    """Runs one segment epoch by epoch; Tune reuses the process for the next segment."""
 
     def setup(self, config: dict[str, Any]) -> None:
         ignore_sigterm_if_set()
         self._worker = self.worker(Segment(**json.loads(config["segment"])))
 
     def worker(self, segment: Segment) -> Worker:
-        """What carries the segment out; benchmarks have another."""
+        """Return the worker that trains the segment; benchmarks override this."""
         if segment.processes == 1:
             return SegmentWorker(segment)
-        return DistributedWorker(segment, start_actor, here())
+        return DistributedWorker(segment, start_actor, rendezvous_host())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()

@@ -1,4 +1,4 @@
-"""The two faces that Ray Tune wants in the driver: a searcher and a scheduler; each only passes on."""
+"""The searcher, scheduler and callbacks that Ray Tune calls in the driver; they forward to the study."""
 
 import dataclasses
 import json
@@ -19,12 +19,12 @@ from karat.execution.trainable import REPORT
 from karat.study.study import Study
 from karat.training.segment import Segment
 
-# Where Tune's controller keeps trials that have ended, beside the list of all.
+# Attributes of Tune's controller that hold ended trials, besides the list of all trials.
 _ENDED_TRIALS = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
 
 
 class Switch(Protocol):
-    """What a callback needs of the engine."""
+    """What the callbacks need from the engine."""
 
     stopped: bool
 
@@ -32,24 +32,24 @@ class Switch(Protocol):
         """Make the run end soon."""
 
     def begun(self) -> None:
-        """Called in the main thread, while Tune runs."""
+        """Called in the main thread while Tune runs: Tune's signal handlers are installed."""
 
 
 def placement_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """What Ray reserves for a segment: a bundle for each of its processes, close together."""
+    """Return what Ray reserves for a segment: one bundle per process, packed on few nodes."""
     segment = Segment(**json.loads(config["segment"]))
     return tune.PlacementGroupFactory(bundles_of(segment), strategy="PACK")
 
 
 class StudySearcher(Searcher):
-    """Hands the study's segments to Tune, and tells the study of lost workers.
+    """Gives the study's segments to Tune, and reports lost workers to the study.
 
-    No exception may leave a callback, since Tune would hang: the first is kept in `error` and
-    ends the run.
+    No callback may raise, since Tune would hang: the first error is kept in `error` and stops the
+    run.
 
     Args:
-        study: in the driver; never pickled.
-        switch: ends the run, and knows whether it is to end.
+        study: the study, which stays in the driver and is never pickled.
+        switch: stops the run.
     """
 
     def __init__(self, study: Study, switch: Switch) -> None:
@@ -60,7 +60,7 @@ class StudySearcher(Searcher):
         self.error: KaratError | OSError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher, and never gets it back
+        return {}  # Tune pickles its searcher but never restores it
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         return True
@@ -76,12 +76,12 @@ class StudySearcher(Searcher):
         return {"segment": json.dumps(dataclasses.asdict(segment))}
 
     def on_placed(self, trial_id: str) -> None:
-        """Tell the study that a segment's worker is there; on a full cluster it may have waited."""
+        """Tell the study that a segment has a worker; on a full cluster the segment may have waited."""
         if trial_id in self._trials:
             self.guard(lambda: self._study.on_placed(self._trials[trial_id]))
 
     def on_result(self, result: dict[str, Any]) -> bool:
-        """Pass a report on; True if the trial is not to go on."""
+        """Forward a report to the study; return True if the trial is to stop."""
         report = json.loads(result[REPORT])
         number = report.pop("trial")
         done = self.guard(lambda: self._study.on_worker_report(number, report))
@@ -90,7 +90,7 @@ class StudySearcher(Searcher):
         return done is not False
 
     def on_killed_for_memory(self, trial_id: str) -> None:
-        """Called before `on_trial_complete`, which is not told of what a worker died."""
+        """Note an out-of-memory kill; called before `on_trial_complete`, which gets no cause."""
         self._killed_for_memory.add(trial_id)
 
     def on_trial_complete(
@@ -105,14 +105,14 @@ class StudySearcher(Searcher):
             self.guard(lambda: self._study.on_worker_died(number))
 
     def guard(self, call: Callable[[], Any]) -> Any:
-        """The call's result; None if it failed, which ends the run, or if one before it failed."""
+        """Return the call's result; None if it raised, which stops the run, or an earlier call did."""
         if self.error is not None:
             return None
         try:
             return call()
         except (KaratError, OSError) as error:
             self.error = self.error or error
-        except Exception as error:  # noqa: BLE001 - see the class: none may escape into Tune
+        except Exception as error:  # noqa: BLE001 - no callback may raise: see the class
             self.error = self.error or KaratError(
                 "".join(traceback.format_exception(error)).rstrip()
             )
@@ -120,14 +120,14 @@ class StudySearcher(Searcher):
         return None
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal holds it all."""
+        """Do nothing: the journal has everything."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal holds it all."""
+        """Do nothing: the journal has everything."""
 
 
 class StudyScheduler(FIFOScheduler):
-    """Passes every result to the study, whose decision it returns."""
+    """Forwards every result to the study and returns its decision to Tune."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
@@ -136,10 +136,10 @@ class StudyScheduler(FIFOScheduler):
         self._is_for_memory = False
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """As the base class, after Tune has been made to forget trials that have ended.
+        """Remove ended trials from Tune's lists, then choose as the base class does.
 
-        It would keep each with its metrics, look at all of them in every step, and never read them
-        again: what they came to is in the journal.
+        Tune would keep each ended trial with its metrics and iterate over all of them in every
+        step. Nothing needs them: their results are in the journal.
         """
         if not self._takes_memory_kills:
             self._takes_memory_kills = True
@@ -157,15 +157,15 @@ class StudyScheduler(FIFOScheduler):
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Tell the searcher, which Tune does not tell of what a worker died."""
+        """Pass an out-of-memory kill to the searcher: Tune tells it no cause."""
         if self._is_for_memory:
             self._searcher.on_killed_for_memory(trial.trial_id)
 
     def _take_memory_kills(self, manager: Any) -> None:
-        """Make Tune's actor manager take a kill by Ray's memory monitor for the death of an actor.
+        """Make Tune's actor manager treat a kill by Ray's memory monitor as the death of an actor.
 
-        It comes as an `OutOfMemoryError`, which is no `RayActorError`: unexpected, it would end the
-        run with all its trials.
+        It arrives as an `OutOfMemoryError`, which is not a `RayActorError`; Tune does not expect
+        it and would abort the run with all its trials.
         """
         take = manager._actor_task_failed
 
@@ -180,7 +180,7 @@ class StudyScheduler(FIFOScheduler):
 
 
 class Placed(tune.Callback):
-    """Tells the searcher of each trial that has a worker now: a new process, or one used again."""
+    """Tells the searcher when a trial gets a worker, whether a new process or a reused one."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
@@ -192,10 +192,10 @@ class Placed(tune.Callback):
 
 
 class NoProgress(TrialProgressCallback):
-    """In the place of Tune's own, which prints, and keeps every trial that it has seen."""
+    """Replaces Tune's progress callback, which prints and keeps every trial it has seen."""
 
     def log_result(self, *_: Any, **__: Any) -> None:
-        """Nothing: the study's progress is shown by `karat.cli.progress`."""
+        """Do nothing: `karat.cli.progress` shows the study's progress."""
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
-        """Nothing, as above."""
+        """Do nothing, as above."""

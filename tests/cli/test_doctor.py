@@ -88,7 +88,7 @@ def test_other_version_than_the_pinned_one_is_named(monkeypatch: pytest.MonkeyPa
 def test_token_that_others_can_read_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "token"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
-    with pytest.raises(CheckFailed, match="holds no token"):
+    with pytest.raises(CheckFailed, match="contains no token"):
         checks.token()
     path.write_text("a" * 64)
     path.chmod(0o644)
@@ -96,7 +96,7 @@ def test_token_that_others_can_read_fails(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(CheckFailed, match="chmod 600"):
         checks.token()
     path.chmod(0o600)
-    assert "readable by you alone" in checks.token()
+    assert "readable only by you" in checks.token()
 
 
 def test_token_of_the_local_stack_is_safe_in_its_closed_folder(
@@ -105,9 +105,9 @@ def test_token_of_the_local_stack_is_safe_in_its_closed_folder(
     folder = tmp_path / "secrets"
     make_secrets(folder)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "ray_token"))
-    assert "in a folder that is yours alone" in checks.token()
+    assert "in a folder that only you can open" in checks.token()
     folder.chmod(0o755)
-    with pytest.raises(CheckFailed, match="others may read"):
+    with pytest.raises(CheckFailed, match="other users can read"):
         checks.token()
 
 
@@ -121,7 +121,7 @@ def test_token_that_a_container_was_given_is_safe_where_nobody_inside_can_change
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
     monkeypatch.setattr(checks, "_CONTAINER_SECRETS", tmp_path)
     monkeypatch.setattr(checks.os, "access", lambda *_: False)  # root may write everything
-    assert "given to this container" in checks.token()
+    assert "mounted into this container" in checks.token()
     monkeypatch.setattr(checks.os, "access", lambda *_: True)
     with pytest.raises(CheckFailed, match="chmod 600"):
         checks.token()
@@ -130,7 +130,7 @@ def test_token_that_a_container_was_given_is_safe_where_nobody_inside_can_change
 def test_missing_gpus_and_room_are_said() -> None:
     with pytest.raises(CheckFailed, match="torch sees 0"):
         checks.gpus(1)
-    with pytest.raises(CheckFailed, match="make room"):
+    with pytest.raises(CheckFailed, match="free some space"):
         checks.disk(Path.cwd(), 1e9)
 
 

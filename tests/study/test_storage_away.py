@@ -44,7 +44,7 @@ def test_stop_ends_the_run_after_the_grace_period_if_the_pause_file_cannot_be_wr
     running.stop()
     assert running.stopped
     assert ended.wait(10)
-    assert "could not be told to leave off" in caplog.text
+    assert "could not be asked to stop" in caplog.text
 
 
 def test_first_error_is_kept_if_the_stop_fails_too(
