@@ -1,4 +1,4 @@
-"""What a study will take: memory and time of a trial, and its plan run on a virtual clock."""
+"""Forecasts: memory and time of a trial, and the plan of a study simulated on a virtual clock."""
 
 from karat.system.lazy_import import exports
 

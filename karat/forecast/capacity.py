@@ -7,10 +7,10 @@ from karat.space.settings import ResourceConfig
 
 
 def check_probing(resources: ResourceConfig) -> None:
-    """Refuse to predict trials on GPUs of a joined cluster by probes on a driver without one.
+    """Check that the driver of a joined cluster has a GPU if trials on GPUs are to be probed on it.
 
     Raises:
-        InputError: what to write instead.
+        InputError: it has none; the message says which setting to write instead.
     """
     if not (resources.is_probing and resources.gpus):
         return
@@ -30,10 +30,10 @@ def check_probing(resources: ResourceConfig) -> None:
 
 
 def slots_of(resources: ResourceConfig) -> int:
-    """How many trials this machine runs at a time.
+    """Return how many trials this machine can run at a time.
 
     Raises:
-        InputError: it has not enough for one.
+        InputError: it has too few CPU cores or GPUs for one trial.
     """
     cpus, processes = len(os.sched_getaffinity(0)), resources.num_processes
     if resources.cpus * processes > cpus:

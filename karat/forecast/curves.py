@@ -1,4 +1,4 @@
-"""Learning curves without learning: modelled from a seed, or as a finished study's journal has them."""
+"""Learning curves without training: modelled from a seed, or taken from a finished study's journal."""
 
 import math
 import random
@@ -12,12 +12,12 @@ from karat.journal.state import StudyState, Trial
 from karat.seeds import derive
 
 START = 0.1
-_NORMALS = 16_411  # a prime
+_NORMALS = 16_411  # prime, so that the strides through the table visit every entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A trial as a curve needs it: its arm, tuned values, number, seed and full length."""
+    """What a learning curve depends on: a trial's arm, tuned values, number, seed and full length."""
 
     arm: str
     tuned: Mapping[str, Any]
@@ -27,13 +27,13 @@ class Asked:
 
 
 class Curves(Protocol):
-    """Values and seconds of a trial's epochs; the same trial always has the same."""
+    """Metric values and durations of a trial's epochs; deterministic for each trial."""
 
     def value(self, trial: Asked, epoch: int) -> float:
-        """The search's metric after `epoch` epochs, from 1."""
+        """Return the search's metric after `epoch` epochs, counted from 1."""
 
     def seconds(self, trial: Asked, epoch: int) -> float:
-        """How long that epoch takes."""
+        """Return the duration of that epoch, in seconds."""
 
 
 class ModelledCurves:
@@ -44,10 +44,10 @@ class ModelledCurves:
     configuration; the decay d for each trial.
 
     Args:
-        seed: of all draws.
-        epoch_s: seconds of an epoch, by arm; trials differ by a tenth of it.
-        mode: of the metric; `min` turns the curves round.
-        noise: standard deviation of a value.
+        seed: seed of all random numbers.
+        epoch_s: mean seconds of an epoch of each arm; trials vary with a standard deviation of 10 %.
+        mode: mode of the metric; `min` yields 1 - v.
+        noise: standard deviation of the noise of a value.
     """
 
     def __init__(
@@ -70,20 +70,21 @@ class ModelledCurves:
         return self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))
 
     def _normal(self, trial: Asked, place: int) -> float:
-        # From a table, as a generator for each trial would take most of a forecast's time.
+        # From a table: creating a generator for each trial would take most of a forecast's time.
         return self._normals[(7919 * trial.number + 104_729 * place) % _NORMALS]
 
 
 class RecordedCurves:
-    """Those of a study's trials: for each trial one of the same arm, drawn by its number.
+    """Curves of a finished study: a trial gets that of a recorded trial of its arm, by its number.
 
-    Trials at full length are preferred; beyond the end of a curve its last value stands.
+    Only completed trials are used; for an arm without one, those of all arms. Beyond the end of a
+    curve its last value is repeated.
 
     Args:
-        state: of the study.
+        state: state of the finished study.
 
     Raises:
-        InputError: it has no reports.
+        InputError: the study has no completed trial.
     """
 
     def __init__(self, state: StudyState) -> None:

@@ -1,4 +1,4 @@
-"""Trials at a time on a virtual clock: what a forecast and a simulation have in common."""
+"""Runs trials in parallel on a virtual clock; used by the forecast and the simulator."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -6,34 +6,34 @@ from typing import Protocol
 
 
 class Workload(Protocol):
-    """What an event loop runs: trials, known by their numbers, epoch by epoch."""
+    """Trials that an event loop runs epoch by epoch, identified by their numbers."""
 
     @property
     def is_over(self) -> bool:
-        """Whether to leave it here, with trials that run."""
+        """Whether to stop now, even if trials are running."""
 
     def begin(self) -> int | None:
-        """The next trial; None if there is none for now."""
+        """Start and return the next trial; None if none can start now."""
 
     def seconds(self, trial: int, epoch: int) -> float:
-        """How long that epoch takes."""
+        """Return the duration of that epoch, in seconds."""
 
     def report(self, trial: int, epoch: int) -> bool:
-        """Take in the end of an epoch, counted from 1; True if the trial ends with it."""
+        """Process the end of an epoch, counted from 1; return True if the trial ends with it."""
 
 
 @dataclass(slots=True)
 class EventLoop:
-    """Workers that come to the end of an epoch one after the other, and the one driver.
+    """Discrete-event simulation of several workers and one driver.
 
-    The driver takes one report after the other. A report that comes while it is busy waits, and so
-    does the worker that sent it.
+    The driver processes one report at a time. A report that arrives while the driver is busy
+    waits, and so does the worker that sent it.
 
     Args:
-        workers: trials at a time.
+        workers: number of trials at a time.
         driver_s: seconds that the driver needs for a report.
-        now: the virtual clock, in seconds; goes on from one `run` to the next.
-        busy_s: seconds in which workers trained, of all together.
+        now: virtual time in seconds; the next `run` continues from it.
+        busy_s: seconds in which workers trained, summed over workers.
     """
 
     workers: int
@@ -43,11 +43,11 @@ class EventLoop:
     _ends: list[tuple[float, int, int]] = field(default_factory=list, init=False, repr=False)
 
     def time(self) -> float:
-        """What the virtual clock shows, for what wants a clock that it can call."""
+        """Return the virtual time: a drop-in for `time.time`."""
         return self.now
 
     def run(self, workload: Workload) -> None:
-        """Run trials until none is left, or until it is over."""
+        """Run trials until none is left or the workload is over."""
         self._fill(workload)
         while self._ends and not workload.is_over:
             at, trial, epoch = heapq.heappop(self._ends)

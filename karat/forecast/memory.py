@@ -1,10 +1,10 @@
-"""What memory a trial needs, before it is trained: counted on a few pictures, scaled to its batch.
+"""Predicts the memory of a trial before training: measured on a few images, scaled to its batch.
 
-Weights, their gradients and AdamW's two moments follow from the number of parameters. What the
-forward pass keeps and the backward pass needs for a while depends on host and kernel: both run once
-with `FEW` and with `MORE` pictures, on the device that trains, and the bytes of all tensors alive
-are noted after every operation. Each moment is a line in the number of pictures, and the highest of
-these lines at the trial's batch is its peak.
+Weights, gradients and AdamW's two moments follow from the number of parameters. Activations and
+temporary tensors of the backward pass depend on the host model and the kernel. So one step runs with
+`FEW` and one with `MORE` images, on the device that trains, and the bytes of all live tensors are
+recorded after every operation. At each operation they are a linear function of the number of
+images; the maximum of these functions at the trial's batch size is the peak.
 """
 
 import weakref
@@ -22,18 +22,18 @@ from torch.utils._pytree import tree_leaves
 from karat.models.build import build_model
 from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
 
-FEW, MORE = 2, 4  # one picture alone is a special case of some operations
+FEW, MORE = 2, 4  # not 1: some operations treat a batch of one image as a special case
 FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """Bytes of one process of a trial.
+    """Memory of one process of a trial, in bytes.
 
     Args:
-        weights, gradients, optimizer: of all parameters.
-        activations: the most that is there beside these, in training or in validation.
-        saving: on a CPU, the checkpoint while it is written.
+        weights, gradients, optimizer: memory for all parameters.
+        activations: peak of all other tensors, in training or in validation.
+        saving: copy of the state while a checkpoint is written, on a CPU.
     """
 
     weights: int
@@ -44,24 +44,24 @@ class Needs:
 
     @property
     def total(self) -> int:
-        """The peak, without what the process takes before it trains."""
+        """Peak in bytes, without the memory that the process has before training."""
         training = self.gradients + max(self.activations, self.saving)
         return self.weights + self.optimizer + training
 
 
 def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1) -> Needs:
-    """Predicted needs of a trial on this machine's device.
+    """Predict the memory of a trial on this machine's device.
 
     Args:
-        config: the trial's.
-        micro_batches: parts in which a batch goes through the model.
-        processes: that share a batch.
+        config: configuration of the trial.
+        micro_batches: the number of parts into which a batch is split.
+        processes: the number of processes that share a batch.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     info = config.data.info()
     model = build_model(config.model, config.attention, seed=0, **config.data_shape()).to(device)
     weights = sum(each.untyped_storage().nbytes() for each in model.parameters())
-    pictures = -(-min(config.training.batch_size, info.train_size) // (processes * micro_batches))
+    images = -(-min(config.training.batch_size, info.train_size) // (processes * micro_batches))
     shape = (info.channels, info.image_size, info.image_size)
 
     def step(count: int) -> None:
@@ -72,21 +72,22 @@ def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1)
     def evaluate(count: int) -> None:
         model(torch.randn(count, *shape, device=device))
 
-    training = _peak(model.train(), step, pictures)
+    training = _peak(model.train(), step, images)
     evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
     moments = 2 * weights
     return Needs(
         weights=weights,
         gradients=weights,
         optimizer=moments,
-        # The timeline of a step has the gradients in it; in a group they have a place of their own.
+        # The timeline of a step includes the gradients. With several processes `gradients` counts
+        # another copy: the buckets in which DDP reduces them.
         activations=max(training - (weights if processes == 1 else 0), evaluation),
         saving=weights + moments if device.type == "cpu" else 0,
     )
 
 
 class _Timeline(TorchDispatchMode):
-    """Bytes of the tensors made and still alive, after each operation."""
+    """Records after each operation the bytes of all live tensors that were created within it."""
 
     def __init__(self, given: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -95,8 +96,8 @@ class _Timeline(TorchDispatchMode):
         self._known = {each.untyped_storage()._cdata for each in given}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        is_own = func.namespace not in ("aten", "prim")
-        out = _elsewhere(func, args, kwargs or {}) if is_own else func(*args, **(kwargs or {}))
+        is_custom = func.namespace not in ("aten", "prim")
+        out = _in_thread(func, args, kwargs or {}) if is_custom else func(*args, **(kwargs or {}))
         for each in tree_leaves(out):
             if isinstance(each, Tensor):
                 self._note(each.untyped_storage())
@@ -115,10 +116,10 @@ class _Timeline(TorchDispatchMode):
         self._alive -= size
 
 
-def _elsewhere(operation: Any, arguments: Any, more: Any) -> Any:
-    """The result of an operation of ours, some of which derive inside.
+def _in_thread(operation: Any, arguments: Any, more: Any) -> Any:
+    """Return the result of a custom operation, computed in another thread.
 
-    A dispatch mode switches that off in its own thread.
+    Some custom operations call autograd inside, which a dispatch mode disables in its own thread.
     """
 
     def call() -> Any:
@@ -129,12 +130,12 @@ def _elsewhere(operation: Any, arguments: Any, more: Any) -> Any:
         return thread.submit(call).result()
 
 
-def _peak(model: nn.Module, call: Callable[[int], None], pictures: int) -> int:
-    """The highest memory of a call with so many pictures, from two with few."""
+def _peak(model: nn.Module, call: Callable[[int], None], images: int) -> int:
+    """Extrapolate the peak in bytes of a call with `images` images from two calls with few."""
     few, more = (_moments(model, call, count) for count in (FEW, MORE))
-    if len(few) != len(more):  # a kernel that works in blocks has more of them
+    if len(few) != len(more):  # a blockwise kernel runs more operations on more images
         few, more = [max(few)], [max(more)]
-    steps = (pictures - FEW) / (MORE - FEW)
+    steps = (images - FEW) / (MORE - FEW)
     return int(max(one + (other - one) * steps for one, other in zip(few, more, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""What a plan will take: time and memory of each arm, trials at a time, disk."""
+"""Forecast of a plan: time and memory of each arm, trials at a time, disk space."""
 
 import json
 import time
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from karat.forecast.predictions import Prediction
 
 
-# Share of a large product's speed that training a small model reaches, measured on two cores.
+# Training a small model reaches this share of a large matrix product's speed; measured on two cores.
 EFFICIENCY = 0.25
-
-
-GPU_MULTIPLY_ADDS_PER_S = 1e14  # a fast one
-
-
-_GPU_STEP_S = 0.01  # at least: a small model's step waits for its kernels to be launched
-
-
-_PREDICTED_ARMS = 16  # a prediction runs the model once, in half a second
-
-
-_BYTES = 4  # of a number; a checkpoint has weights and two moments
+GPU_MULTIPLY_ADDS_PER_S = 1e14  # of a fast GPU
+_GPU_STEP_S = 0.01  # lower bound: a step of a small model waits for its kernel launches
+_PREDICTED_ARMS = 16  # at most, since a prediction runs the model, which takes half a second
+_BYTES = 4  # of a float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmPlan:
-    """What is known of an arm's trials before they run."""
+    """What is known about an arm's trials before they run.
+
+    Args:
+        parameters: the number of the model's parameters.
+        epochs: full length of a trial.
+        epoch_s: seconds of an epoch.
+        memory: peak of one process, as text; `-` if it was not predicted.
+        is_probed: whether time and memory were measured instead of predicted.
+    """
 
     parameters: int
     epochs: int
@@ -56,19 +56,24 @@ class ArmPlan:
 
 
 def longest_epoch_s(space: Space) -> float:
-    """About how long one epoch takes of the arm that takes longest, with what a trial gets."""
+    """Estimate the seconds of an epoch of the slowest arm, with the resources of a trial."""
     rate = _rate(space.resources)
     if space.resources.gpus:
-        rate /= EFFICIENCY  # nothing is to be refused wrongly
+        rate /= EFFICIENCY  # a lower bound of the time, so that no valid space is rejected
     configs = (trial_config(space, arm) for arm in space.arms.values())
     costs = ((config, costs_of_trial(config).forward_flops) for config in configs)
     return max(3 * flops * config.data.info().train_size for config, flops in costs) / rate
 
 
 def arm_plans(space: Space, storage: Path, preload: Sequence[str] = ()) -> dict[str, ArmPlan]:
-    """Of every arm; models that are equal are looked at once.
+    """Plan every arm; arms with the same model share one computation of its costs.
 
-    Memory and time are predicted; where a launch has probed an arm, by what was measured.
+    Memory and time are predicted, or measured if a launch has probed the arm.
+
+    Args:
+        space: the search space.
+        storage: folder of all studies and of the file of probes.
+        preload: modules that are loaded in a trial's process.
     """
     rate = _rate(space.resources)
     predicted = _predictor(space, storage, preload)
@@ -94,16 +99,16 @@ def arm_plans(space: Space, storage: Path, preload: Sequence[str] = ()) -> dict[
 
 
 def _epoch_s(config: TrialConfig, flops: int, resources: ResourceConfig, rate: float) -> float:
-    """Forward and backward pass of every picture, a backward pass being twice a forward one."""
-    pictures = config.data.info().train_size
-    waiting = _GPU_STEP_S * pictures / config.training.batch_size if resources.gpus else 0.0
-    return max(waiting, 3 * flops * pictures / rate)
+    """Estimate the seconds of an epoch; a backward pass costs as much as two forward passes."""
+    images = config.data.info().train_size
+    waiting = _GPU_STEP_S * images / config.training.batch_size if resources.gpus else 0.0
+    return max(waiting, 3 * flops * images / rate)
 
 
 def _predictor(
     space: Space, storage: Path, preload: Sequence[str]
 ) -> Callable[[Arm], "Prediction | None"]:
-    """What predicts an arm's trials; nothing, where there are too many arms for that."""
+    """Return a function that predicts an arm's trials; it returns None if there are too many arms."""
     if len(space.arms) > _PREDICTED_ARMS:
         return lambda arm: None
     from karat.forecast.predictions import predictions_for
@@ -116,7 +121,7 @@ def _predictor(
 def forecast(
     space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], slots: int
 ) -> list[Run]:
-    """The plan, run over curves modelled from the space's seed, several times."""
+    """Run the plan several times over learning curves modelled from the space's seed."""
     seed = derive(space.name, space.seed, "forecast")
     lengths = {label: plan.epochs for label, plan in plans.items()}
     epoch_s = {label: plan.epoch_s for label, plan in plans.items()}
@@ -134,14 +139,14 @@ def forecast(
 
 
 def slots_by_place(resources: ResourceConfig, machines: Mapping[str, Machines]) -> dict[str, int]:
-    """Trials at a time, here and on the machines of every cluster, the most first.
+    """Return the trials at a time on this machine and on each cluster, largest number first.
 
     Args:
-        resources: of a trial.
-        machines: name of a cluster to what a study would have there.
+        resources: resources of a trial.
+        machines: cluster name to the machines that a study would get there.
 
     Raises:
-        InputError: a trial fits nowhere.
+        InputError: a trial fits neither on this machine nor on any cluster.
     """
     found = {}
     for name, each in machines.items():
@@ -156,22 +161,24 @@ def slots_by_place(resources: ResourceConfig, machines: Mapping[str, Machines]) 
 
 
 def disk_bytes(plans: Mapping[str, ArmPlan], runs: list[Run], slots: int) -> float:
-    """The best weights of completed trials, and what running ones keep: three states, three weights."""
+    """Estimate the bytes of checkpoints: the best weights of each completed trial, and three training
+    states and three copies of the weights of each running trial.
+    """
     weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
     completed = float(np.median([run.completed + run.confirmed for run in runs]))
     return weights * (completed + slots * (3 * 3 + 3))  # a state has AdamW's two moments too
 
 
 def _rate(resources: ResourceConfig) -> float:
-    """Multiply-adds a second of a trial in training."""
-    if resources.gpus:  # which is not here to be measured
+    """Return the multiply-adds per second of a trial in training."""
+    if resources.gpus:  # assumed, since the GPU may be on another machine
         return EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
     threads = resources.cpus * resources.num_processes
     return EFFICIENCY * _multiply_adds_per_second() * threads
 
 
 def _multiply_adds_per_second() -> float:
-    """Of one thread, on a product of two 256 x 256 matrices; the median of a few."""
+    """Measure one thread on products of two 256 x 256 matrices; the median of 20."""
     a = np.ones((256, 256), np.float32)
     times = []
     with threadpool_limits(1):

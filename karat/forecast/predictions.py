@@ -1,7 +1,8 @@
-"""What trials will need of memory and time: counted, then corrected by what short probes measured.
+"""Predicts memory and time of trials: computed, then corrected by the measurements of short probes.
 
-Probes are kept in one file beside the studies, by shape: a hash of all that memory and time depend
-on. Where a shape was probed its own figures count; elsewhere the residual of the others does.
+Probes are stored in one file beside the studies. Their key is the shape: a hash of everything that
+memory and time depend on. If the shape of a trial was probed, its measurements are returned;
+otherwise the computed values are scaled by the median residual of the other probes.
 """
 
 import dataclasses
@@ -27,19 +28,19 @@ from karat.training.costs import costs_of_trial
 
 VERSION = 1
 MAX_BYTES = 10 * 2**20
-# Of a process on a CPU, with torch and Ray loaded, and of its first steps: before any probe.
+# Assumed without a probe: memory of a CPU process with torch and Ray loaded, and of its first steps.
 BASE_BYTES, FIRST_STEP_BYTES = 800 * 2**20, 32 * 2**20
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Of one process of a trial.
+    """Memory and time of one process of a trial.
 
     Args:
-        memory_bytes: at the highest.
-        epoch_s: of one epoch; None before anything was probed.
-        is_probed: whether this very shape was.
+        memory_bytes: peak of the memory.
+        epoch_s: seconds of an epoch; None if nothing was probed on this device.
+        is_probed: whether the values were measured for exactly this shape.
     """
 
     memory_bytes: int
@@ -49,7 +50,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """A probe with what was counted for it: needs in bytes, and operations of an epoch."""
+    """A probe with the values computed for it: memory in bytes, and operations of an epoch."""
 
     device: str
     needed: int
@@ -61,10 +62,10 @@ class Predictions:
     """Predictions for the trials of one study on this machine.
 
     Args:
-        path: of the file of probes; need not exist.
+        path: file of probes; need not exist.
         threads: CPU threads of a process.
-        processes: of a trial.
-        preload: modules that a trial's process has loaded.
+        processes: the number of processes of a trial.
+        preload: modules that are loaded in a trial's process.
     """
 
     def __init__(
@@ -77,10 +78,14 @@ class Predictions:
         self._counted: dict[str, tuple[int, int]] = {}
 
     def of(self, sections: Mapping[str, Any], micro_batches: int = 1) -> Prediction:
-        """For a configuration.
+        """Predict the trials of a configuration.
+
+        Args:
+            sections: `data`, `model`, `attention` and `training`.
+            micro_batches: the number of parts into which a batch is split.
 
         Raises:
-            InputError: a configuration that cannot be built.
+            InputError: the model of the configuration cannot be built.
         """
         shape = self._shape(sections, micro_batches)
         probed = self._known.get(shape)
@@ -100,7 +105,7 @@ class Predictions:
         return self._prediction(memory, None if pace is None else pace * operations)
 
     def measure(self, sections: Mapping[str, Any], micro_batches: int = 1) -> bool:
-        """Probe a shape that was not; whether that was done.
+        """Probe the shape of a configuration unless it is known; return whether it was probed now.
 
         Raises:
             TrialError: the probe failed.
@@ -115,7 +120,7 @@ class Predictions:
             micro_batches=micro_batches,
             preload=self._preload,
         )
-        self._known = _read(self.path)  # another study may have written meanwhile
+        self._known = _read(self.path)  # another study may have written since
         self._known[shape] = _Known(
             device=self._device, needed=needed, operations=operations, measured=measured
         )
@@ -123,15 +128,15 @@ class Predictions:
         return True
 
     def try_of(self, sections: Mapping[str, Any], micro_batches: int = 1) -> Prediction | None:
-        """As `of`; None where it cannot be told, as the trial itself will say."""
+        """Like `of`, but returns None if that fails: the trial will report the error itself."""
         try:
             return self.of(sections, micro_batches)
         except (KaratError, RuntimeError, MemoryError) as error:
-            log.warning("nothing is predicted for a trial: %s", error)
+            log.warning("memory and time of a trial cannot be predicted: %s", error)
             return None
 
     def try_measure(self, sections: Mapping[str, Any]) -> bool:
-        """As `measure`; a failed probe is only said."""
+        """Like `measure`, but only logs a failed probe."""
         try:
             return self.measure(sections)
         except (TrialError, RuntimeError, MemoryError) as error:
@@ -145,7 +150,7 @@ class Predictions:
         return Prediction(memory_bytes=memory, epoch_s=seconds, is_probed=is_probed)
 
     def _part(self, sections: Mapping[str, Any]) -> dict[str, Any]:
-        """What one process of a trial does, as a configuration."""
+        """Return the configuration of one process: with its share of the batch."""
         batch = -(-TrialConfig.from_sections(sections).training.batch_size // self._processes)
         return {**sections, "training": {**sections["training"], "batch_size": batch}}
 
@@ -176,17 +181,17 @@ class Predictions:
 
 
 def device_name() -> str:
-    """Of the device that trials here are trained on."""
+    """Return the name of the device that trains on this machine: that of a GPU, or `cpu`."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def _factor(measured: Measured, needed: int, first: int) -> float:
-    """How much more than counted was needed."""
+    """Return the ratio of measured to computed memory."""
     return max(0.1, (measured.peak_bytes - measured.base_bytes - first) / needed)
 
 
 def _read(path: Path) -> dict[str, _Known]:
-    """The probes of a file; none where it is missing or is no such file, since it is only a cache."""
+    """Read a file of probes; a missing or invalid one counts as empty, since it is only a cache."""
     try:
         if path.stat().st_size > MAX_BYTES:
             return {}
@@ -210,12 +215,12 @@ def _write(path: Path, known: Mapping[str, _Known]) -> None:
 def predictions_for(
     resources: ResourceConfig, storage: Path, preload: Sequence[str] = ()
 ) -> Predictions:
-    """Of trials with these resources, with the probes beside the studies.
+    """Return the predictions of trials with these resources, from the probes beside the studies.
 
     Args:
-        resources: of a trial.
+        resources: resources of a trial.
         storage: folder of all studies.
-        preload: modules that a trial's process has loaded.
+        preload: modules that are loaded in a trial's process.
     """
     return Predictions(
         storage / PROBES,

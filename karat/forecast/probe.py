@@ -1,4 +1,4 @@
-"""A short probe: a few steps of a trial in a process of its own, with its peak of memory and times."""
+"""A short probe: runs a few steps of a trial in a new process and measures memory and time."""
 
 import itertools
 import multiprocessing
@@ -20,15 +20,15 @@ LIMIT_S = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a probe found, in bytes and seconds.
+    """Result of a probe, in bytes and seconds. Its field names are keys of the file of probes.
 
     Args:
-        base_bytes: of the process with its data, before it trained.
-        peak_bytes: at the highest.
-        step_s: of one step of training.
-        picture_s: of validating one picture.
-        save_s: of writing a checkpoint.
-        steps, validated: how many of each an epoch has.
+        base_bytes: memory of the process with its data, before training.
+        peak_bytes: peak of its memory.
+        step_s: time of one training step.
+        picture_s: time to validate one image.
+        save_s: time to write a checkpoint.
+        steps, validated: the number of training steps and of validated images in an epoch.
     """
 
     base_bytes: int
@@ -41,7 +41,7 @@ class Measured:
 
     @property
     def epoch_s(self) -> float:
-        """Of one epoch."""
+        """Seconds of one epoch: training, validation and checkpoint."""
         return self.steps * self.step_s + self.validated * self.picture_s + self.save_s
 
 
@@ -52,16 +52,16 @@ def probe(
     micro_batches: int = 1,
     preload: Sequence[str] = (),
 ) -> Measured:
-    """Measure a configuration in a fresh process.
+    """Measure a configuration in a new process.
 
     Args:
         sections: `data`, `model`, `attention` and `training`.
-        threads: CPU threads.
-        micro_batches: parts in which a batch goes through the model.
-        preload: modules that the process of a trial has loaded.
+        threads: the number of CPU threads.
+        micro_batches: the number of parts into which a batch is split.
+        preload: modules that are loaded in a trial's process.
 
     Raises:
-        TrialError: it failed; memory may have run out.
+        TrialError: the probe failed, perhaps for lack of memory.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -95,12 +95,12 @@ def _measure(
     torch.set_num_threads(threads)
     try:
         answer.send(_steps(sections, micro_batches))
-    except Exception as error:  # noqa: BLE001 - whatever a configuration raises is its answer
+    except Exception as error:  # noqa: BLE001 - any error of a configuration is the result of its probe
         answer.send(f"{type(error).__name__}: {error}")
 
 
 def _clock() -> Callable[[], float]:
-    """Seconds; on a CPU those of our threads alone, without what other programs take meanwhile."""
+    """Return a clock in seconds; on a CPU it counts CPU time per thread, not that of other programs."""
     import torch
 
     if torch.cuda.is_available():
@@ -136,10 +136,12 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
         )
         begun, is_whole = clock(), True
         times: list[float] = []
-        while is_whole and trainer.epoch < config.training.epochs:  # short epochs: some of them
+        while (
+            is_whole and trainer.epoch < config.training.epochs
+        ):  # several epochs, if they are short
             moments.clear()
             is_whole = isinstance(trainer.run_epoch(), EpochResult)
-            rest_s = clock() - moments[-1]  # a checkpoint; after a whole epoch the validation too
+            rest_s = clock() - moments[-1]  # the checkpoint, and the validation after a whole epoch
             times += [after - before for before, after in itertools.pairwise(moments)]
             if clock() - begun > LONG_ENOUGH_S:
                 break
@@ -152,7 +154,7 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
     return Measured(
         base_bytes=memory.base,
         peak_bytes=memory.peak() or 0,
-        step_s=statistics.median(times[len(times) // 2 :]),  # the first ones prepare memory
+        step_s=statistics.median(times[len(times) // 2 :]),  # the first half is warm-up
         picture_s=picture_s,
         save_s=max(0.0, rest_s - size * picture_s) if is_whole else rest_s,
         steps=trainer.steps_per_epoch,

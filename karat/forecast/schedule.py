@@ -1,6 +1,6 @@
-"""What a plan will run: its schedule and its early stopping over modelled curves, many times over.
+"""Runs the schedule and the early stopping of a plan over modelled learning curves.
 
-No proposals, no journal: a forecast of a thousand arms takes a fraction of a second.
+There is no sampler and no journal, so a forecast of a thousand arms takes a fraction of a second.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,15 @@ MOST_TIMES, LEAST_TIMES, REPORTS = 40, 5, 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of a plan: epochs, seconds of trials and on the wall, trials that came to full length."""
+    """Result of one run of a plan.
+
+    Args:
+        search_epochs, confirm_epochs: epochs of each phase.
+        slot_s: seconds in which slots were used, summed over slots.
+        wall_s: wall-clock seconds.
+        completed: the number of search trials that reached full length.
+        confirmed: the number of confirmation trials.
+    """
 
     search_epochs: int
     confirm_epochs: int
@@ -30,19 +38,19 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        """Of both phases."""
+        """Epochs of both phases."""
         return self.search_epochs + self.confirm_epochs
 
 
 @dataclass(slots=True)
 class _Phase:
-    """Trials of a plan, which begin in this order.
+    """Trials of one phase of a plan, which start in this order.
 
     Args:
-        trials: all.
-        curves: of the trials.
-        rule: may stop one early; None stops nothing.
-        epochs: how far each has come.
+        trials: all trials of the phase.
+        curves: their learning curves.
+        rule: early stopping; None never stops a trial.
+        epochs: the number of epochs that each trial has trained.
     """
 
     trials: Sequence[Asked]
@@ -70,7 +78,7 @@ class _Phase:
 
 
 def times_for(reports: int) -> int:
-    """How often a plan with so many reports is run: fewer for large ones, which vary less."""
+    """Return how often to run a plan with this number of reports: large plans vary less."""
     return max(LEAST_TIMES, min(MOST_TIMES, REPORTS // max(1, reports)))
 
 
@@ -82,15 +90,15 @@ def run_plan(
     slots: int,
     driver_s: float = 0.0,
 ) -> Run:
-    """Search and confirmation on a virtual clock.
+    """Run search and confirmation on a virtual clock.
 
     Args:
-        space: the question.
-        schedule: arms of the search's trials, in order.
-        lengths: epochs of an arm's trials at full length.
-        curves: of the trials.
-        slots: trials at a time.
-        driver_s: that the driver needs for a report.
+        space: the search space.
+        schedule: arms of the search trials, in order.
+        lengths: arm to the epochs of its trials at full length.
+        curves: learning curves of the trials.
+        slots: the number of trials at a time.
+        driver_s: seconds that the driver needs for a report.
     """
     rule = make_scheduler(space.early_stopping, space.search.mode)
     loop = EventLoop(slots, driver_s)
@@ -117,14 +125,14 @@ def run_plan(
 def _run(
     loop: EventLoop, trials: Sequence[Asked], curves: Curves, rule: Scheduler | None
 ) -> list[int]:
-    """The epochs of each."""
+    """Run one phase; return the epochs of each trial."""
     phase = _Phase(trials, curves, rule, [0] * len(trials))
     loop.run(phase)
     return phase.epochs
 
 
 def arms_in_order(space: Space, seed: int) -> list[str]:
-    """The arms of the search's trials, in order; where the sampler chooses them, drawn."""
+    """Return the arms of the search trials in order; drawn at random if the sampler chooses them."""
     arms = list(space.arms)
     return [
         arms[derive(seed, "joint", place) % len(arms)] if group == JOINT else group

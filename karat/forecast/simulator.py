@@ -1,9 +1,8 @@
-"""A study on a virtual clock: real plan, early stopping and journal; no Ray, and no training.
+"""Simulates a study on a virtual clock: real plan, early stopping and journal; no Ray, no training.
 
-`python -m karat simulate --space FILE --workers 64` tells wall time, utilisation, decisions and
-what the driver has to do, on any number of workers. The driver takes reports one after the other:
-with `driver_s`, the seconds that it needs for one, a report waits until those before it are done,
-and so does the worker that sent it.
+`python -m karat simulate --space FILE --workers 64` shows wall time, utilisation, decisions and the
+load of the driver for any number of workers. The driver processes one report at a time, in
+`driver_s` seconds; reports that arrive in between wait, and so do the workers that sent them.
 """
 
 import time
@@ -18,19 +17,19 @@ from karat.space.space import Space
 from karat.study.description import description
 from karat.study.study import Study
 
-BEGAN = 1_700_000_000.0  # of every simulation, so that the same one gives the same journal
+BEGAN = 1_700_000_000.0  # a fixed start, so that a simulation always writes the same journal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """What came of it.
+    """Result of a simulation.
 
     Args:
-        state: of the study at its end.
-        wall_s: on the virtual clock.
-        busy_s: seconds in which workers trained.
-        workers: trials at a time.
-        report_s, ask_s: what the driver really needed for each report and each new segment.
+        state: state of the study at its end.
+        wall_s: seconds on the virtual clock.
+        busy_s: seconds in which workers trained, summed over workers.
+        workers: the number of trials at a time.
+        report_s, ask_s: measured seconds of the driver for each report and each new segment.
     """
 
     state: StudyState
@@ -42,26 +41,26 @@ class Simulated:
 
     @property
     def utilisation(self) -> float:
-        """Share of the workers' time in which they trained."""
+        """Fraction of the workers' time in which they trained."""
         return self.busy_s / (self.wall_s * self.workers)
 
     @property
     def driver_load(self) -> float:
-        """The driver's work for a second of the study; at 1 it is all that it can do."""
+        """Fraction of the study's time in which the driver works; at 1 it is the bottleneck."""
         return (sum(self.report_s) + sum(self.ask_s)) / self.wall_s
 
 
 def simulate(
     space: Space, folder: Path, workers: int, curves: Curves, driver_s: float = 0.0
 ) -> Simulated:
-    """Run a new study in `folder` to its end, or until its budget is spent.
+    """Simulate a new study to its end, or until its budget is used up.
 
     Args:
-        space: the question.
-        folder: of the study; empty.
-        workers: trials at a time.
-        curves: of its trials.
-        driver_s: seconds of the virtual clock that the driver needs for a report.
+        space: the search space.
+        folder: folder for the study; must be empty.
+        workers: the number of trials at a time.
+        curves: learning curves of the trials.
+        driver_s: seconds on the virtual clock that the driver needs for a report.
     """
     loop = EventLoop(workers, driver_s, BEGAN)
     with Journal.open(folder, loop.time) as journal:
@@ -85,12 +84,12 @@ def simulate(
 
 @dataclass
 class _SimulatedStudy:
-    """A study whose trials report what curves say; measures the driver's real work.
+    """Workload whose trials report values of learning curves to a real study, which is timed.
 
     Args:
-        study: the real one.
-        curves: of its trials.
-        report_s, ask_s: seconds that each report and each new segment took.
+        study: the real study.
+        curves: learning curves of its trials.
+        report_s, ask_s: measured seconds of each report and each new segment.
     """
 
     study: Study
