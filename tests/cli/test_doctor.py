@@ -1,4 +1,4 @@
-"""`python -m karat doctor` finds what is wrong, and says what to do."""
+"""`python -m karat doctor` reports what is wrong and how to fix it."""
 
 import http.server
 import threading
@@ -23,7 +23,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """The address of a server that answers everything with 403."""
+    """Yield the address of a server that answers every request with 403."""
 
     class Refuse(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -40,7 +40,7 @@ def silent_server() -> Iterator[str]:
         server.shutdown()
 
 
-def test_sound_machine_gets_one_line_for_each_check(
+def test_healthy_machine_gets_one_line_for_each_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", "--storage", str(tmp_path / "studies")]) == OK
@@ -111,7 +111,7 @@ def test_token_of_the_local_stack_is_safe_in_its_closed_folder(
         checks.token()
 
 
-def test_token_that_a_container_was_given_is_safe_where_nobody_inside_can_change_it(
+def test_token_mounted_into_a_container_is_safe_if_nobody_inside_can_change_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "ray_token"
@@ -127,14 +127,14 @@ def test_token_that_a_container_was_given_is_safe_where_nobody_inside_can_change
         checks.token()
 
 
-def test_missing_gpus_and_room_are_said() -> None:
+def test_missing_gpus_and_full_disk_are_reported() -> None:
     with pytest.raises(CheckFailed, match="torch sees 0"):
         checks.gpus(1)
     with pytest.raises(CheckFailed, match="free some space"):
         checks.disk(Path.cwd(), 1e9)
 
 
-def test_every_check_is_made_whatever_fails_before() -> None:
+def test_every_check_runs_even_if_earlier_ones_fail() -> None:
     def broken() -> str:
         raise OSError("no luck")
 
@@ -142,6 +142,6 @@ def test_every_check_is_made_whatever_fails_before() -> None:
     assert [(each.ok, each.message) for each in found] == [(False, "no luck"), (True, "fine")]
 
 
-def test_cluster_needs_a_question(capsys: pytest.CaptureFixture[str]) -> None:
+def test_checking_a_cluster_needs_a_search_space(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--submit", "slurm"]) == WRONG_INPUT
     assert "--submit: needs --space" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The price before the launch: for this machine, and for the machines of a site."""
+"""`--dry-run` predicts the costs of a launch on this machine and on the machines of a site."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +14,18 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has 
 
 
 def at(site: str, resources: str = "") -> tuple[str, str]:
-    """An exchange that puts a site, and what a trial takes, into the small space."""
+    """Return a replacement that adds a site and a trial's resources to the small space."""
     return ("study: small\n", f"study: small\ncluster: {site}\n{resources}\n")
 
 
 def plan(capsys: pytest.CaptureFixture[str], space: Path, *words: str, status: int = OK) -> str:
-    """What `--dry-run` prints, its wrapped lines put together."""
+    """Return what `--dry-run` prints, with wrapped lines joined."""
     assert launch(["--space", str(space), "--dry-run", *words]) == status
     said = capsys.readouterr()
     return " ".join((said.out + said.err).split())
 
 
-def test_time_is_told_for_the_site_and_for_this_machine(
+def test_time_is_shown_for_the_site_and_for_this_machine(
     write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = "{slurm: {nodes: 4, cpus_per_node: 16}, kubernetes: {image: i, claim: c, cpus: 4}}"
@@ -48,7 +48,7 @@ def test_gpus_of_a_site_are_priced_where_there_are_none(
 
 
 @NO_GPU
-def test_plan_with_auto_says_that_it_counts_whole_gpus(
+def test_plan_with_auto_notes_that_it_counts_whole_gpus(
     write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = "{slurm: {gpus_per_node: 2}}"

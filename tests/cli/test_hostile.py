@@ -1,4 +1,4 @@
-"""Hostile files and names: refused at once, in one line, before anything heavy is loaded."""
+"""Hostile files and names are refused at once, in one line, before any slow import."""
 
 import os
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def assert_process_refuses(*arguments: str, message: str) -> None:
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], object]:
-    """Reads a file with as many values as one may have."""
+    """Read a valid file with the largest allowed number of values."""
     path = tmp_path_factory.mktemp("honest") / "space.yaml"
     path.write_text(f"study: honest\nlist: [{'a,' * (MAX_VALUES - 5)}]\n")
     return lambda: read_question(path, [], None)
@@ -115,7 +115,7 @@ def test_reader_refuses_a_hostile_file(tmp_path: Path, kind: str, refusal: Refus
 def test_file_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.touch()
-    os.truncate(path, 2**40)  # a terabyte, of which no block is on the disk
+    os.truncate(path, 2**40)  # a sparse file of a terabyte
     for read in (lambda: read_question(path, [], None), lambda: load_space(path)):
         before = bytes_read()
         with pytest.raises(InputError, match=f"larger than {MAX_BYTES} bytes"):
@@ -124,12 +124,12 @@ def test_file_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
 
 
 def bytes_read() -> int:
-    """By this process, so far."""
+    """Return the number of bytes that this process has read so far."""
     lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(lines["rchar"])
 
 
-def test_process_refuses_what_is_no_file(tmp_path: Path) -> None:
+def test_process_refuses_a_path_that_is_not_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (str(tmp_path / "pipe"), "/dev/zero", "/dev/stdin"):
         assert_process_refuses("--space", path, message=f"{path}: is a pipe or a device")
@@ -137,7 +137,7 @@ def test_process_refuses_what_is_no_file(tmp_path: Path) -> None:
     assert_process_refuses("--space", str(tmp_path / "a\nb"), message="a\\nb: cannot be read")
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path, refusal: Refusal) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes(b"study: \xff\xfe")
     assert_refused(path, "not UTF-8 text (byte 7)", refusal)
@@ -166,7 +166,7 @@ def test_hostile_name_is_refused_wherever_it_stands(
     assert not storage.exists()
 
 
-def test_look_alike_is_told_by_its_number(write_space: WriteSpace) -> None:
+def test_look_alike_is_shown_by_its_code_point(write_space: WriteSpace) -> None:
     with pytest.raises(InputError, match=r"'ѕ' is U\+0455, not one of a to z"):
         read_question(write_space(), [], "ѕmall")
 
@@ -194,7 +194,7 @@ def test_hostile_assignment_is_refused_in_a_short_line(
 
 @pytest.fixture(scope="module")
 def loaded() -> None:
-    """Imports are not what is measured."""
+    """Import everything before the measurements, which are not about imports."""
     import timm
 
     import karat.models.transfer  # noqa: F401
@@ -208,7 +208,7 @@ def factors_of(count: int, levels: int) -> str:
 
 
 def chain_of_conditions(count: int) -> str:
-    """Factors of which each depends on all above it."""
+    """Return factors of which each depends on all factors before it."""
     lines, above = ["  model.x0: [1]\n"], ["model.x0: 1"]
     for i in range(1, count):
         lines.append(f"  model.x{i}: {{values: [1], when: {{{', '.join(above)}}}}}\n")
@@ -254,9 +254,7 @@ def test_hostile_value_in_a_right_file_is_refused(
     assert "\n" not in found
 
 
-def test_grid_without_end_is_refused(
-    write_space: WriteSpace, loaded: None, refusal: Refusal
-) -> None:
+def test_endless_grid_is_refused(write_space: WriteSpace, loaded: None, refusal: Refusal) -> None:
     values = list(range(1, 60))
     tuned = "".join(
         f"\n  training.{key}: {{values: {values}}}" for key in ("clip_grad", "adam_eps")

@@ -22,7 +22,7 @@ Ended = Callable[[Callable[[Interruption], int]], int]
 
 @pytest.fixture
 def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ended:
-    """The status of a job whose study goes as the given function says."""
+    """Return the exit status of a job whose study is replaced by the given function."""
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     monkeypatch.setenv("KARAT_IF_LOCKED", "")  # so that it is put back
     words = ["--space", str(write_space()), "--storage", str(tmp_path / "studies")]
@@ -54,19 +54,19 @@ def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ),
     ],
 )
-def test_what_another_cluster_would_not_change_is_not_tried_again(
+def test_failure_that_another_cluster_would_repeat_is_not_retried(
     ended: Ended, capsys: pytest.CaptureFixture[str], status: int, said: str
 ) -> None:
     assert ended(lambda _: status) == 0
     assert said in capsys.readouterr().out
 
 
-def test_success_is_told_as_it_is(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
+def test_success_exits_with_zero(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(lambda _: OK) == 0
     assert "retried" not in capsys.readouterr().out
 
 
-def test_launch_gets_the_signal_and_is_tried_again(ended: Ended) -> None:
+def test_launch_receives_the_signal_and_is_retried(ended: Ended) -> None:
     told: list[str | None] = []
 
     def interrupted(interruption: Interruption) -> int:
@@ -78,7 +78,7 @@ def test_launch_gets_the_signal_and_is_tried_again(ended: Ended) -> None:
     assert told == ["SIGTERM"]
 
 
-def test_crash_is_tried_again(ended: Ended) -> None:
+def test_crash_is_retried(ended: Ended) -> None:
     def crash(_: Interruption) -> int:
         raise RuntimeError("the head is gone")
 
@@ -86,7 +86,7 @@ def test_crash_is_tried_again(ended: Ended) -> None:
         ended(crash)
 
 
-def test_study_that_another_driver_still_holds_is_tried_again(
+def test_study_that_another_driver_still_holds_is_retried(
     ended: Ended, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def locked(_: Interruption) -> int:
@@ -98,7 +98,7 @@ def test_study_that_another_driver_still_holds_is_tried_again(
     assert "is being run already" in capsys.readouterr().err
 
 
-def test_wrong_input_of_a_real_job_ends_well_and_plainly(tmp_path: Path) -> None:
+def test_wrong_input_of_a_real_job_exits_with_zero_and_the_reason(tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text("study: small\n")
     done = subprocess.run(
@@ -119,7 +119,7 @@ def test_ray_is_closed_before_it_is_imported() -> None:
     assert not {"ray", "torch", "mlflow"} & set(json.loads(done.stdout))
 
 
-def test_launch_joins_the_ray_of_its_job_and_tells_how_to_go_on(
+def test_launch_joins_the_ray_of_its_job_and_prints_the_resume_command(
     write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, object] = {}
@@ -130,7 +130,7 @@ def test_launch_joins_the_ray_of_its_job_and_tells_how_to_go_on(
     assert seen["command"] == f"python launch.py --space {write_space()} --name n"
 
 
-def test_without_a_retry_the_status_is_the_studys(
+def test_without_retries_the_status_is_that_of_the_study(
     write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "drive", lambda *_, **__: INTERRUPTED)
@@ -138,7 +138,7 @@ def test_without_a_retry_the_status_is_the_studys(
     assert in_cluster.main(["--space", str(write_space())]) == INTERRUPTED
 
 
-def test_outside_of_a_job_it_says_what_is_missing(
+def test_outside_of_a_job_the_error_names_the_missing_variable(
     write_space: WriteSpace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -1,4 +1,4 @@
-"""The one command as users run it: a process of its own, real Ray, real MLflow."""
+"""The launch as users run it: a separate process with real Ray and real MLflow."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def state_of(storage: Path) -> StudyState:
 
 
 def observed_parallelism(storage: Path) -> int:
-    """The most trials that were running at one moment, from the journal's times."""
+    """Return the largest number of trials that ran at the same time, from the journal's times."""
     running, most = set(), 0
     for event in read_events(storage / "small" / JOURNAL):
         if event.kind == "segment_started":
@@ -50,7 +50,7 @@ def observed_parallelism(storage: Path) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_interrupted_study_goes_on_with_the_same_command_and_is_run_once(
+def test_interrupted_study_resumes_with_the_same_command_and_runs_once(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     storage = tmp_path / "studies"

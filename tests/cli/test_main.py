@@ -1,4 +1,4 @@
-"""`karat` itself: which commands there are, and what it says of others."""
+"""The command `karat`: its subcommands, and its message about unknown ones."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_mistyped_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> None
     assert "did you mean 'launch'?" in capsys.readouterr().err
 
 
-def test_no_command_is_wrong_input_and_shows_what_there_is(
+def test_no_command_is_wrong_input_and_lists_the_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([]) == WRONG_INPUT
@@ -33,7 +33,7 @@ def test_no_command_is_wrong_input_and_shows_what_there_is(
     assert all(f"    {name} " in said.err for name in COMMANDS)
 
 
-def test_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0

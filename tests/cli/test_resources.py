@@ -119,7 +119,7 @@ def test_cluster_that_grows_may_have_no_room_yet(monkeypatch: pytest.MonkeyPatch
     assert join_ray("head:6379", ResourceConfig(), most_slots=8) == 2
 
 
-def test_number_of_places_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_number_of_slots_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KARAT_MOST_SLOTS", raising=False)
     assert _most_slots() == 0
     monkeypatch.setenv("KARAT_MOST_SLOTS", "8")

@@ -1,4 +1,4 @@
-"""What `--submit` prints beside what the cluster's own folder says."""
+"""What `--submit` prints, apart from the text of the cluster's backend."""
 
 import shlex
 from collections.abc import Callable
@@ -17,7 +17,7 @@ WriteSpace = Callable[..., Path]
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Submission[object]]:
-    """What is handed to a Slurm that takes everything."""
+    """Collects the submissions to a fake Slurm that accepts all of them."""
     found: list[Submission[object]] = []
 
     def submit(_: Slurm, submission: Submission[object]) -> Submitted:
@@ -28,7 +28,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Submission[object]]:
     return found
 
 
-def test_command_that_resumes_is_the_same_but_for_what_is_done(
+def test_resume_command_leaves_out_what_is_done(
     write_space: WriteSpace,
     tmp_path: Path,
     seen: list[Submission[object]],
@@ -61,5 +61,5 @@ def test_command_that_resumes_is_the_same_but_for_what_is_done(
         ([], "the same command"),
     ],
 )
-def test_command_line_is_told_as_it_is_typed(words: list[str], command: str) -> None:
+def test_command_line_is_shown_as_it_is_typed(words: list[str], command: str) -> None:
     assert as_typed(words) == command

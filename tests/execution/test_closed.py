@@ -1,6 +1,6 @@
-"""A real study is closed: private files, no ear on the network, not a word to anybody outside.
+"""A real study is closed: private files, listens only on loopback, contacts no other machine.
 
-One small study is launched with the switches of a careless user, and watched by strace and from
+One small study is launched with careless settings of a user, and observed by strace and from
 outside while it runs.
 """
 
@@ -51,14 +51,14 @@ pytestmark = [
 
 @dataclass
 class Launched:
-    """A finished study, and what was seen while it ran.
+    """A finished study, and what was observed while it ran.
 
     Args:
-        storage: the root of all studies.
-        trace: strace's lines.
+        storage: the folder of all studies.
+        trace: lines of strace.
         listening: addresses with the processes that listened on them.
-        temporary: modes of what lay in the folder for temporary files.
-        environments: of Ray's processes and the MLflow view.
+        temporary: modes of the files in the folder for temporary files.
+        environments: environments of Ray's processes and of the MLflow view.
     """
 
     storage: Path
@@ -134,7 +134,7 @@ def look_at(process: psutil.Process, seen: Launched) -> None:
 
 
 def outside(trace: Path) -> list[str]:
-    """Lines of a trace in which something else than this machine is addressed."""
+    """Return the lines of a trace that contain an address of another machine."""
     found = []
     for line in trace.read_text(errors="replace").splitlines():
         for match in ADDRESS.finditer(line):
@@ -161,12 +161,12 @@ def test_study_is_whole(launched: Launched) -> None:
     assert "Failed to bind" not in launched.output
 
 
-def test_no_process_reaches_for_anything_outside(launched: Launched) -> None:
+def test_no_process_contacts_another_machine(launched: Launched) -> None:
     assert "127.0.0.1" in launched.trace.read_text(errors="replace")  # it does see connections
     assert outside(launched.trace) == []
 
 
-def test_watching_would_see_a_call_outside(tmp_path: Path) -> None:
+def test_trace_would_show_a_call_to_another_machine(tmp_path: Path) -> None:
     code = "import socket; socket.socket(type=socket.SOCK_DGRAM).connect(('192.0.2.1', 53))"
     subprocess.run([*strace(tmp_path / "trace"), sys.executable, "-c", code], check=False)
     assert len(outside(tmp_path / "trace")) == 1
@@ -177,20 +177,20 @@ def test_everything_listens_on_loopback_alone(launched: Launched) -> None:
     assert {a: n for a, n in launched.listening.items() if not is_loopback(a)} == {}
 
 
-def test_ray_wants_its_token_whatever_the_user_has(launched: Launched) -> None:
+def test_ray_requires_its_token_whatever_the_user_has_set(launched: Launched) -> None:
     (raylet,) = [e for name, e in launched.environments.items() if "raylet" in name]
     assert raylet["RAY_AUTH_MODE"] == "token"
     assert len(raylet["RAY_AUTH_TOKEN"]) == 64
     assert not (launched.home / ".ray").exists()
 
 
-def test_telemetry_is_off_in_what_is_started(launched: Launched) -> None:
+def test_telemetry_is_off_in_every_started_process(launched: Launched) -> None:
     assert len(launched.environments) >= 2
     for environment in launched.environments.values():
         assert {key: environment.get(key) for key in SWITCHES} == SWITCHES
 
 
-def test_switch_that_the_user_has_set_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in SWITCHES:
         monkeypatch.setenv(key, "mine")
     go_offline()
@@ -203,7 +203,7 @@ def test_files_are_private_to_the_user(launched: Launched) -> None:
     assert {str(path): oct(m) for path in found if (m := path.lstat().st_mode) & 0o077} == {}
 
 
-def test_rays_temporary_folder_is_private_and_goes(launched: Launched) -> None:
+def test_rays_temporary_folder_is_private_and_removed(launched: Launched) -> None:
     of_ray = {name: mode for name, mode in launched.temporary.items() if name.startswith("karat-")}
     assert set(of_ray.values()) == {0o700}
     assert {name: oct(m) for name, m in launched.temporary.items() if m & 0o077} == {}
@@ -221,7 +221,7 @@ def test_rays_temporary_folder_is_private_and_goes(launched: Launched) -> None:
     ],
     ids=lambda words: " ".join(words[:3]),
 )
-def test_command_reaches_for_nothing_outside(
+def test_command_contacts_no_other_machine(
     launched: Launched, tmp_path: Path, words: list[str]
 ) -> None:
     named = [word.format(study=launched.storage / "small") for word in words]

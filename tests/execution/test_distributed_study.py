@@ -1,4 +1,4 @@
-"""A study whose trials are trained by two processes each, by real Ray, one of them killed on the way."""
+"""A study on real Ray that trains each trial in two processes, one of which is killed."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A signal at each moment of a study; in processes of their own, with real Ray."""
+"""Signals at different moments of a study, in separate processes and with real Ray."""
 
 import ctypes
 import signal
@@ -42,7 +42,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder for temporary files, of a path that is short enough for Ray's sockets."""
+    """A folder for temporary files whose path is short enough for Ray's sockets."""
     with tempfile.TemporaryDirectory(prefix="k", dir="/tmp") as name:
         monkeypatch.setenv("TMPDIR", name)
         yield Path(name)
@@ -70,7 +70,7 @@ def wait_for(storage: Path, kind: str, process: subprocess.Popen[str]) -> None:
 
 
 def wait_for_handler(process: subprocess.Popen[str]) -> None:
-    """Until the launch catches SIGTERM."""
+    """Wait until the launch catches SIGTERM."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -108,7 +108,7 @@ def test_signal_at_any_moment_is_an_interruption(
 
 
 @pytest.mark.timeout(200)
-def test_sigterm_while_ray_starts_is_an_interruption_and_leaves_no_scratch(
+def test_sigterm_while_ray_starts_is_an_interruption_and_leaves_no_temporary_files(
     write_space: WriteSpace, tmp_path: Path, scratch: Path
 ) -> None:
     process = start(write_space(*FEW), tmp_path)
@@ -130,7 +130,7 @@ def test_sigterm_while_ray_starts_is_an_interruption_and_leaves_no_scratch(
 
 
 def test_ray_does_not_take_sigterm_when_it_is_joined() -> None:
-    """Fails where another version of Ray sets its handler by another function."""
+    """Fails if a new version of Ray sets its handler by another function."""
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Exception, match="nobody"):  # said after the handler is set
         join_ray("nobody://at-home", ResourceConfig())
@@ -144,7 +144,7 @@ def handler_of_the_system() -> bytes:
     return found.raw[:8]
 
 
-def test_sigterm_is_ours_again_after_ray_has_started_and_ended(
+def test_sigterm_handler_is_restored_after_ray_has_started_and_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import ray
@@ -170,7 +170,7 @@ def test_sigterm_is_ours_again_after_ray_has_started_and_ended(
         signal.signal(signal.SIGTERM, before)
 
 
-def test_node_that_is_not_up_in_time_is_an_error_that_another_start_may_mend(
+def test_node_that_is_not_up_in_time_is_an_error_that_a_retry_may_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import ray
@@ -183,7 +183,7 @@ def test_node_that_is_not_up_in_time_is_an_error_that_another_start_may_mend(
         local_ray._init()
 
 
-def test_engine_that_does_not_start_leaves_no_scratch(
+def test_engine_that_does_not_start_leaves_no_temporary_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -212,7 +212,7 @@ def test_signal_while_the_program_is_still_loading_is_an_interruption(
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_running_trials_write_a_checkpoint_within_the_epoch_and_go_on_from_there(
+def test_running_trials_write_a_checkpoint_within_the_epoch_and_resume_from_it(
     write_space: WriteSpace, tmp_path: Path, number: signal.Signals
 ) -> None:
     space = write_space(*LONG_EPOCHS)
@@ -234,7 +234,7 @@ def test_running_trials_write_a_checkpoint_within_the_epoch_and_go_on_from_there
 
 
 @pytest.mark.timeout(200)
-def test_second_signal_ends_at_once_and_loses_nothing(
+def test_second_signal_exits_at_once_and_loses_nothing(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     space = write_space(*LONG_EPOCHS)

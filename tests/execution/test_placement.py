@@ -1,4 +1,4 @@
-"""What a study makes of predictions: its trials' part of a GPU, its journal and its report."""
+"""Use of predictions in a study: a trial's share of a GPU, the journal and the report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,9 @@ def a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "gpu_bytes", lambda: 80 * GB)
 
 
-def test_each_trial_gets_the_share_that_holds_it(packed_space: Space, tmp_path: Path) -> None:
+def test_each_trial_gets_a_share_of_the_gpu_that_fits_it(
+    packed_space: Space, tmp_path: Path
+) -> None:
     study, journal = open_study(packed_space, tmp_path / "s")
     with journal:
         resources = place(study, Console(quiet=True))
@@ -56,9 +58,7 @@ def test_each_trial_gets_the_share_that_holds_it(packed_space: Space, tmp_path: 
     assert found == {"softmax": 1 / 8, "fourier": 1 / 2}
 
 
-def test_report_shows_what_was_predicted_beside_what_was_taken(
-    packed_space: Space, tmp_path: Path
-) -> None:
+def test_report_shows_predicted_beside_measured_memory(packed_space: Space, tmp_path: Path) -> None:
     study, journal = open_study(packed_space, tmp_path / "s")
     study.estimate = lambda _: Estimate(memory_bytes=11 * GB, epoch_s=3.0, gpus=None)
     with journal:

@@ -1,4 +1,4 @@
-"""What Ray Tune is told, and what it is kept from doing."""
+"""The callbacks of Ray Tune: what they pass on, and which behaviour of Tune they prevent."""
 
 import json
 from dataclasses import dataclass
@@ -46,12 +46,12 @@ def test_study_is_told_when_a_segment_that_may_have_waited_has_its_worker(
 
 
 def actor_manager() -> RayActorManager:
-    """Tune's own, with no resources to manage: Ray's managers of resources start a Ray."""
+    """Return Tune's actor manager without a resource manager, which would start Ray."""
     resources: Any = SimpleNamespace(free_resources=lambda acquired_resource: None)
     return RayActorManager(resources)
 
 
-def test_tune_forgets_trials_that_have_ended() -> None:
+def test_ended_trials_are_removed_from_tune() -> None:
     done, failed, runs = map(StandInTrial, ("TERMINATED", "ERROR", "RUNNING"))
     trials = [done, runs, failed]
     groups = {
@@ -80,7 +80,9 @@ class StandInSwitch:
         pass
 
 
-def test_run_is_ended_when_no_checkpoint_can_be_written(small_space: Space, tmp_path: Path) -> None:
+def test_run_is_stopped_when_no_checkpoint_can_be_written(
+    small_space: Space, tmp_path: Path
+) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         switch = StandInSwitch()
@@ -99,7 +101,7 @@ def test_run_is_ended_when_no_checkpoint_can_be_written(small_space: Space, tmp_
     ("error", "cause"),
     [(OutOfMemoryError("top 10 memory users: ..."), "memory"), (ActorDiedError(), "lost")],
 )
-def test_worker_that_rays_memory_monitor_ends_is_out_of_memory_and_no_other_is(
+def test_only_a_worker_killed_by_rays_memory_monitor_is_out_of_memory(
     small_space: Space, tmp_path: Path, error: Exception, cause: str
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "s")

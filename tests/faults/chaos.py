@@ -1,11 +1,11 @@
-"""`make chaos`: a real study, and something of it killed at random, again and again.
+"""`make chaos`: kills random processes of a real study, again and again.
 
     python -m tests.faults.chaos --kills 20 --seed 0
 
-Driver, worker, view or raylet get SIGKILL, or the driver a signal; then the same command goes on.
-After each kill the journal must be whole and nothing that had ended may have changed; at the end
-the audit and the replay must find nothing, and no process may be left. A study that is done too
-early is extended.
+The driver, a worker, the view or the raylet gets SIGKILL, or the driver SIGINT or SIGTERM; then the
+same command resumes. After each kill the journal must be intact and nothing that had ended may have
+changed; at the end audit and replay must find nothing, and no process may be left. A study that
+finishes too early is extended.
 """
 
 import argparse
@@ -38,7 +38,7 @@ LONGEST_WAIT_S = 30.0
 
 
 class Broken(Exception):
-    """A promise that was not kept."""
+    """A guarantee was violated."""
 
 
 class Chaos:
@@ -61,7 +61,7 @@ class Chaos:
         self.ended: dict[int, tuple[str, list[float]]] = {}
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The same command as always; one that asks for more once the study is done."""
+        """Start the same command again; with `--extend` once the study is finished."""
         self.launched_before = self.launched()
         words = [sys.executable, "launch.py", "--space", str(self.space)]
         words += ["--storage", str(self.study.parent)]
@@ -81,13 +81,13 @@ class Chaos:
         return StudyState.of(read_events(path)) if path.exists() else StudyState()
 
     def launched(self) -> int:
-        """How many launches came so far as to have their Ray."""
+        """Return the number of launches that got as far as starting Ray."""
         path = self.study / JOURNAL
         events = read_events(path) if path.exists() else iter(())
         return sum(event.kind == "launched" for event in events)
 
     def attack(self) -> str:
-        """Wait for a while, then kill one of the processes; says which."""
+        """Wait for a while, then kill one of the processes; return which."""
         if self.process is None or self.process.poll() is not None:
             self.process = self.start()
         deadline = time.monotonic() + self.draw.uniform(0.5, LONGEST_WAIT_S)
@@ -136,7 +136,7 @@ class Chaos:
         return f"{len(self.ended)} of {len(state.trials)} trials have ended, {state.status}"
 
     def finish(self) -> None:
-        """To the end, which must be a good one."""
+        """Run the study to its end, which must be a success."""
         if self.process is None or self.process.poll() is not None:
             self.process = self.start()
         if (status := self.process.wait(1200)) not in (0, 75):
@@ -155,7 +155,7 @@ class Chaos:
             raise Broken(f"processes are left: {left}")
 
     def ours(self) -> Iterator[psutil.Process]:
-        """Whatever this study started, however indirectly."""
+        """Return all processes that this study started, directly or indirectly."""
         for process in psutil.process_iter():
             try:
                 if process.environ().get("OF_TEST") == str(self.folder):
@@ -172,7 +172,7 @@ class Chaos:
 
 
 def _catches_signals(pid: int) -> bool:
-    """Whether a driver has its handlers in place; until then a signal ends it, and nothing is lost."""
+    """Whether a driver has installed its handlers; before that a signal kills it, without loss."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
@@ -196,7 +196,7 @@ def _outcome(state: StudyState, number: int) -> tuple[str, list[float]]:
 
 
 def run(kills: int, seed: int) -> int:
-    """Exit status: 0 if every promise was kept."""
+    """Run the study with kills; return 0 if every guarantee held."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         chaos = Chaos(Path(name), seed)
         try:

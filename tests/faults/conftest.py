@@ -1,4 +1,4 @@
-"""What a study of the small space comes to when nothing happens."""
+"""The result of a study of the small space without any fault."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.faults.test_kills import SHORT, outcome
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """All trials, reports and the end of the shortened small space."""
+    """All trials, reports and the end of a study of the shortened small space."""
     folder = tmp_path_factory.mktemp("whole")
     text = SMALL
     for old, new in SHORT:

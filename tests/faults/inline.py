@@ -1,6 +1,6 @@
 """A study in one process: the real study, journal, trainer and checkpoints, without Ray and MLflow.
 
-Made to be killed: it starts in a fraction of a second from a server that has imported it.
+Tests kill it often, so it starts in a fraction of a second, from a fork server that has imported it.
 """
 
 import multiprocessing
@@ -36,11 +36,11 @@ def launch(
     """Run or resume the study of a space in a new process; returns its exit status.
 
     Args:
-        path: of the space.
-        folder: of the study.
-        fault: as `KARAT_FAULT` has it.
-        extend: as `--extend` has it.
-        reports: after so many, the study is told to stop, and its worker pauses.
+        path: file of the search space.
+        folder: folder of the study.
+        fault: value of `KARAT_FAULT`.
+        extend: values of `--extend`.
+        reports: the number of reports after which the study is stopped and its worker pauses.
     """
     process = _CONTEXT.Process(target=_main, args=(path, folder, fault, extend, reports))
     process.start()
@@ -53,7 +53,7 @@ def launch(
 
 def _main(path: Path, folder: Path, fault: str, extend: Sequence[str], reports: int | None) -> None:
     fault_injection.use(fault)
-    multiprocessing.set_start_method("fork", force=True)  # as in a worker of Ray's
+    multiprocessing.set_start_method("fork", force=True)  # as in a worker process of Ray
     space = load_space(path)
     with Journal.open(folder) as journal:
         study = Study(space, journal, folder)
@@ -64,7 +64,7 @@ def _main(path: Path, folder: Path, fault: str, extend: Sequence[str], reports: 
 
 
 def run(study: Study, space: Space, reports: int | None = None) -> None:
-    """Every segment to its end, one after the other; with `reports` until there were so many."""
+    """Run the segments one after the other; with `reports` only until that number of reports."""
     if not study.state.created:
         study.record("study_created", **driver.description(space, "fingerprint"))
     if not study.finished:

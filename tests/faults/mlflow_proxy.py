@@ -1,4 +1,4 @@
-"""A proxy in front of an MLflow server that can be told to behave badly."""
+"""A proxy in front of an MLflow server that can be made to misbehave."""
 
 import contextlib
 import http.client
@@ -29,10 +29,10 @@ SLOW_S = 2.5
 
 
 class MlflowProxy:
-    """Listens on a port of its own and hands requests to `upstream`, or does what `mode` says.
+    """Listens on its port and forwards requests to `upstream`, or misbehaves as `mode` says.
 
-    A request that hangs is handed on when the mode changes: its answer comes after the client has
-    gone, and its effect comes all the same. `authorizations` holds what requests bore.
+    A hanging request is forwarded when the mode changes: it takes effect, though the client has
+    disconnected and gets no answer. `authorizations` collects the Authorization headers.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -59,7 +59,7 @@ class MlflowProxy:
             self._open()
 
     def hold(self) -> None:
-        """Until the mode changes, or for a minute."""
+        """Wait until the mode changes, at most a minute."""
         self._changed.wait(LONGEST_HANG_S)
 
     def _open(self) -> None:
@@ -73,13 +73,13 @@ class MlflowProxy:
     def close(self) -> None:
         if self._server is not None:
             self._server.shutdown()
-            self._server.socket.close()  # `server_close` would wait for what hangs
+            self._server.socket.close()  # `server_close` would wait for hanging requests
             self._server = None
 
 
 @contextlib.contextmanager
 def mlflow_proxy(upstream: int) -> Iterator[MlflowProxy]:
-    """A proxy, closed with the block."""
+    """Yield a proxy that is closed at the end of the block."""
     proxy = MlflowProxy(upstream)
     try:
         yield proxy
@@ -133,7 +133,7 @@ def _handler(proxy: MlflowProxy) -> type[BaseHTTPRequestHandler]:
             *,
             half: bool = False,
         ) -> None:
-            with contextlib.suppress(OSError):  # nobody waits for it any more
+            with contextlib.suppress(OSError):  # the client has disconnected
                 self.send_response(status)
                 for name, value in {"Content-Type": kind, **(more or {})}.items():
                     self.send_header(name, value)

@@ -1,4 +1,4 @@
-"""A real MLflow server as a process, which can be killed and started again in the same place."""
+"""A real MLflow server in a process that can be killed and restarted with the same data and port."""
 
 import contextlib
 import http.client
@@ -21,7 +21,7 @@ def free_port() -> int:
 
 
 class MlflowServer:
-    """The server of one folder: its database, its artifacts and its port stay the same."""
+    """MLflow server of one folder; database, artifacts and port stay the same over restarts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -30,7 +30,7 @@ class MlflowServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it; with `wait`, until it answers."""
+        """Start the server; with `wait`, return when it answers."""
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
@@ -56,7 +56,7 @@ class MlflowServer:
             time.sleep(0.1)
 
     def answers(self) -> bool:
-        """Whether it answers a question that needs its database."""
+        """Whether the server answers a request that needs its database."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")
@@ -67,7 +67,7 @@ class MlflowServer:
             connection.close()
 
     def kill(self) -> None:
-        """End it and all its processes with SIGKILL."""
+        """Kill the server and all its processes with SIGKILL."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -77,7 +77,7 @@ class MlflowServer:
 
 @contextlib.contextmanager
 def mlflow_server(folder: Path) -> Iterator[MlflowServer]:
-    """A running server, ended with the block."""
+    """Yield a running server that is killed at the end of the block."""
     server = MlflowServer(folder)
     try:
         server.start()

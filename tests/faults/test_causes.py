@@ -1,4 +1,4 @@
-"""What ends a segment, and whether the trial is tried again: by cause."""
+"""What ends a segment, and whether the trial is retried: by cause."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def segments_of(folder: Path, number: int) -> list[dict[str, object]]:
     ]
 
 
-def test_trial_out_of_memory_goes_on_in_micro_batches(
+def test_trial_out_of_memory_continues_in_micro_batches(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     folder = tmp_path / "s"
@@ -100,7 +100,7 @@ def optuna_trials(study: Study, trial: Trial) -> optuna.trial.FrozenTrial:
     return of_arm[trial.seed_index]
 
 
-def test_trial_out_of_memory_twice_is_told_as_a_constraint(
+def test_trial_out_of_memory_twice_is_reported_as_a_constraint(
     small_space: Space, tmp_path: Path
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
@@ -121,7 +121,7 @@ def test_trial_out_of_memory_twice_is_told_as_a_constraint(
         assert optuna_trials(again, again.state.trials[0]).constraints == {"memory": 1.0}
 
 
-def test_sampler_leaves_the_region_that_needs_too_much_memory() -> None:
+def test_sampler_avoids_the_region_that_needs_too_much_memory() -> None:
     from karat.samplers.tpe import TPE
 
     def share_in_region(told: bool) -> float:
@@ -131,7 +131,7 @@ def test_sampler_leaves_the_region_that_needs_too_much_memory() -> None:
         for number in range(60):
             study.sampler = TPE.make(number, 60)
             trial = study.ask(distribution)
-            if trial.params["x"] > 0.4:  # the best lies beyond, and does not fit
+            if trial.params["x"] > 0.4:  # the optimum is there, but out of memory
                 hits += number >= 20
                 if told:
                     trial.set_constraint("memory", 1.0)
@@ -146,7 +146,7 @@ def test_sampler_leaves_the_region_that_needs_too_much_memory() -> None:
 
 
 @pytest.mark.parametrize("cause", ["non-finite", "checkpoint", "error", "hung"])
-def test_what_another_attempt_would_not_change_is_not_tried_again(
+def test_cause_that_a_retry_would_repeat_is_not_retried(
     small_space: Space, tmp_path: Path, cause: str
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
@@ -157,7 +157,7 @@ def test_what_another_attempt_would_not_change_is_not_tried_again(
         assert study.state.trials[0].cause == cause
 
 
-def test_trial_that_is_lost_too_often_says_how(small_space: Space, tmp_path: Path) -> None:
+def test_trial_that_is_lost_too_often_reports_the_cause(small_space: Space, tmp_path: Path) -> None:
     now = [1000.0]
     with Journal.open(tmp_path / "s", clock=lambda: now[0]) as journal:
         study = Study(small_space, journal, tmp_path / "s", clock=lambda: now[0])
@@ -171,7 +171,9 @@ def test_trial_that_is_lost_too_often_says_how(small_space: Space, tmp_path: Pat
     assert trial_text(trial) == "its worker was lost 4 times; the last time: epoch 2 is not there"
 
 
-def test_lost_worker_is_waited_for_longer_each_time(small_space: Space, tmp_path: Path) -> None:
+def test_retry_after_a_lost_worker_waits_longer_each_time(
+    small_space: Space, tmp_path: Path
+) -> None:
     now = [1000.0]
     with Journal.open(tmp_path / "s", clock=lambda: now[0]) as journal:
         study = Study(small_space, journal, tmp_path / "s", clock=lambda: now[0])
@@ -191,7 +193,7 @@ def test_lost_worker_is_waited_for_longer_each_time(small_space: Space, tmp_path
         assert study.next_segment() is not None
 
 
-def test_same_error_in_a_row_ends_the_study_with_it(small_space: Space, tmp_path: Path) -> None:
+def test_same_error_in_a_row_fails_the_study_with_it(small_space: Space, tmp_path: Path) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         ended = 0

@@ -1,4 +1,4 @@
-"""Checkpoints are harmed between a kill and the next launch; so is the journal. What is left is enough."""
+"""Checkpoints or the journal are damaged between a kill and the next launch; the study recovers."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ def lose_manifest(folder: Path) -> None:
 
 
 def swap(folder: Path) -> None:
-    """The files of another trial, with their manifest, under this one's names."""
+    """Replace a trial's files by those of another trial, manifest included."""
     mine, other = newest(folder / "trials/0001"), folder / "trials/0000"
     source = max(other.glob("best-*.pt"))
     for suffix in (".pt", ".json"):
@@ -84,7 +84,7 @@ HARMS: Sequence[tuple[Harm, int, list[str]]] = (
 
 
 @pytest.mark.parametrize(("harm", "from_epoch", "why"), HARMS, ids=[h.__name__ for h, *_ in HARMS])
-def test_harmed_checkpoint_costs_at_most_what_it_held(
+def test_damaged_checkpoint_costs_at_most_its_epochs(
     harm: Harm,
     from_epoch: int,
     why: list[str],
@@ -151,7 +151,7 @@ def test_checkpoint_that_verifies_and_cannot_be_read_costs_one_epoch(
 
 
 @pytest.mark.parametrize("line", [3, 12, 30])
-def test_study_with_a_damaged_journal_is_repaired_and_comes_to_the_same(
+def test_study_with_a_repaired_journal_gives_the_same_result(
     line: int, write_space: WriteSpace, tmp_path: Path, whole: list[Any]
 ) -> None:
     space, folder = write_space(*SHORT), tmp_path / "s"

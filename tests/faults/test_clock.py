@@ -1,4 +1,4 @@
-"""The machine's clock is set back by a day while a study runs, and again while it rests."""
+"""The machine's clock is set back by a day while a study runs, and again between two launches."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ DAY = 86400.0
 
 
 def backwards(start: float) -> Callable[[], float]:
-    """A clock that is set back by a day at every tenth look."""
+    """A clock that is set back by a day at every tenth call."""
 
     def times() -> Iterator[float]:
         now = start

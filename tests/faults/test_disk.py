@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, or small by agreement (`resources.disk_gb`)."""
+"""Disks that are full, read-only, or limited by `resources.disk_gb`."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def mount(*words: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of a quarter of a megabyte."""
+    """A separate file system of a quarter of a megabyte."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder))
@@ -65,7 +65,7 @@ def test_disk_that_fills_up_fails_trials_with_the_reason_and_loses_nothing(
     assert sum(t.status == "failed" for t in state_of(folder).trials.values()) <= MAX_UNWRITTEN
 
 
-def test_study_goes_on_when_a_read_only_disk_can_be_written_again(
+def test_study_resumes_when_a_read_only_disk_is_writable_again(
     write_space: WriteSpace, small_disk: Path, whole: list[Any], tmp_path: Path
 ) -> None:
     space, folder = write_space(*SHORT), small_disk / "s"
@@ -118,7 +118,9 @@ def test_budget_drops_weights_that_cannot_be_confirmed(
     assert audit(folder, tracking=False) == []
 
 
-def test_trial_beyond_the_budget_fails_and_says_so(write_space: WriteSpace, tmp_path: Path) -> None:
+def test_trial_beyond_the_disk_budget_fails_with_that_reason(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
     folder = tmp_path / "s"
     text = "confirm: {by: attention.grid_size, seeds: 2}"
     assert launch(write_space((text, f"{text}\nresources: {{disk_gb: 2.0e-5}}")), folder) == 75
@@ -128,7 +130,7 @@ def test_trial_beyond_the_budget_fails_and_says_so(write_space: WriteSpace, tmp_
     assert audit(folder, tracking=False) == []
 
 
-def test_study_whose_disk_is_full_leaves_off_and_goes_on_when_there_is_room(
+def test_study_with_a_full_disk_stops_and_resumes_when_there_is_space(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     folder, text = tmp_path / "s", "confirm: {by: attention.grid_size, seeds: 2}"
@@ -149,7 +151,7 @@ def test_study_whose_disk_is_full_leaves_off_and_goes_on_when_there_is_room(
     assert list(replay(load_space(full), list(read_events(folder / JOURNAL)))) == []
 
 
-def test_trials_that_run_beside_those_that_fail_go_on_when_there_is_room(
+def test_trials_running_beside_failing_ones_resume_when_there_is_space(
     small_space: Space, tmp_path: Path
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
@@ -168,9 +170,7 @@ def test_trials_that_run_beside_those_that_fail_go_on_when_there_is_room(
         assert again.state.status == "completed"
 
 
-def test_trials_that_fail_now_and_then_do_not_make_the_study_leave_off(
-    small_space: Space, tmp_path: Path
-) -> None:
+def test_occasional_failures_do_not_stop_the_study(small_space: Space, tmp_path: Path) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
         for cause in ("checkpoint", "error", "checkpoint", "non-finite", "checkpoint"):

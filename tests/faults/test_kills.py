@@ -1,7 +1,7 @@
-"""The process is killed at every point of the program at which it could matter, and run again.
+"""The process is killed at every point of the program where it could matter, and run again.
 
-Each case ends with the audit, with all decisions taken again, and with the trials, reports and
-end of a study that nothing happened to: training is repeatable, so even the numbers are the same.
+After each case the audit and the replay find nothing, and trials, reports and the end are those of
+a study that was never killed: training is deterministic, so even the numbers are the same.
 """
 
 import random
@@ -35,7 +35,7 @@ WriteSpace = Callable[..., Path]
 
 
 def outcome(folder: Path) -> list[tuple[Any, ...]]:
-    """All that a study came to, but for times."""
+    """Return the result of a study without times."""
     state = StudyState.of(read_events(folder / JOURNAL))
     trials = [
         (t.number, t.phase, t.arm, dict(t.tuned), t.seed, t.status,
@@ -57,7 +57,7 @@ def space(write_space: WriteSpace) -> Path:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_study_killed_at_a_point_comes_to_the_same(
+def test_study_killed_at_a_point_gives_the_same_result(
     place: str, space: Path, tmp_path: Path, whole: list[Any]
 ) -> None:
     folder = tmp_path / "s"
@@ -68,7 +68,7 @@ def test_study_killed_at_a_point_comes_to_the_same(
 
 @pytest.mark.parametrize("when", ["before", "written", "after"])
 @pytest.mark.parametrize("kind", ["segment_ended", "interrupted"])
-def test_study_killed_while_it_leaves_off_comes_to_the_same(
+def test_study_killed_while_it_stops_gives_the_same_result(
     kind: str, when: str, space: Path, tmp_path: Path, whole: list[Any]
 ) -> None:
     folder = tmp_path / "s"
@@ -77,7 +77,7 @@ def test_study_killed_while_it_leaves_off_comes_to_the_same(
     check(space, folder, whole)
 
 
-def test_study_that_left_off_within_an_epoch_comes_to_the_same(
+def test_study_that_stopped_within_an_epoch_gives_the_same_result(
     space: Path, tmp_path: Path, whole: list[Any]
 ) -> None:
     folder = tmp_path / "s"
@@ -91,7 +91,7 @@ def test_study_that_left_off_within_an_epoch_comes_to_the_same(
 
 @pytest.mark.parametrize("extend", ["trials=+2", "epochs=+1"])
 @pytest.mark.parametrize("when", ["before", "written", "after"])
-def test_study_killed_while_it_is_extended_comes_to_the_same(
+def test_study_killed_while_it_is_extended_gives_the_same_result(
     when: str, extend: str, space: Path, tmp_path: Path
 ) -> None:
     for name in ("whole", "killed"):

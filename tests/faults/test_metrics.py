@@ -1,4 +1,4 @@
-"""Metrics that are not numbers, or not there, at the first, a middle and the last report."""
+"""Metrics that are not numbers, or missing, in the first, a middle and the last report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ NO_STOPPING = ("scheduler: asha, grace_epochs: 1, reduction_factor: 3", "schedul
     ],
 )
 @pytest.mark.parametrize("report", [1, 2, 4])
-def test_spoiled_metric_fails_its_trial_and_the_search_is_told_so(
+def test_corrupt_metric_fails_its_trial_and_the_sampler_is_told(
     write_space: WriteSpace, tmp_path: Path, spoiled: str, cause: str, reason: str, report: int
 ) -> None:
     folder = tmp_path / "s"
@@ -48,7 +48,7 @@ def test_spoiled_metric_fails_its_trial_and_the_search_is_told_so(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
-def test_report_that_is_no_number_never_reaches_the_journal(
+def test_report_that_is_not_a_number_never_reaches_the_journal(
     write_space: WriteSpace, tmp_path: Path, value: float | None
 ) -> None:
     from karat.space.reader import load_space

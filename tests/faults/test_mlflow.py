@@ -1,4 +1,4 @@
-"""A real MLflow server that fails in every way: the view catches up by itself, training goes on."""
+"""A real MLflow server that fails in many ways: the view catches up by itself, training continues."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ def proxy(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlf
 
 
 class Study:
-    """A journal that grows, while a view in a thread follows it."""
+    """A growing journal that a view in a thread follows."""
 
     def __init__(self, folder: Path, server: MlflowServer, **follow: Any) -> None:
         self.folder, self.write = folder, Writer(folder, name=folder.name)
@@ -59,17 +59,17 @@ class Study:
         )
 
     def end(self) -> None:
-        """The last words of the driver."""
+        """Write the last event of the driver."""
         self.write("study_ended", status="failed", cause="nothing_completed")
         self.leave()
 
     def leave(self) -> None:
-        """The driver is gone."""
+        """Close the journal, as a driver that exits does."""
         self.write.close()
         self._ended.set()
 
     def shown(self) -> dict[str, set[int]]:
-        """Epochs of every trial that the server has, asked for behind the proxy's back."""
+        """Return the epochs of every trial that the server has, bypassing the proxy."""
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -163,7 +163,7 @@ def test_view_catches_up_after_an_outage(
 def test_view_comes_back_within_seconds_of_a_long_outage(
     mode: Mode, proxy: MlflowProxy, server: MlflowServer, tmp_path: Path
 ) -> None:
-    """With the patience of real life, and a `Retry-After` of an hour."""
+    """With the production timeouts, and a `Retry-After` of an hour."""
     with followed(tmp_path / f"back-{mode}", server) as study:
         proxy.mode = mode
         study.write.begin()
@@ -209,7 +209,7 @@ def test_damaged_journal_ends_the_view_at_once(
 
 @contextlib.contextmanager
 def locked(database: Path, seconds: float) -> Iterator[None]:
-    """Held by another connection, from the beginning of the block for so long."""
+    """Lock the database from another connection for that many seconds after the block begins."""
     begun, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -266,7 +266,7 @@ def test_locked_database_delays_the_view_and_loses_nothing(
 
 
 def runs_at(folder: Path) -> list[Any]:
-    """Runs of the study, wherever MLflow is; none while nobody can tell."""
+    """Return the runs of the study in MLflow; none while MLflow does not answer."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri(folder))
@@ -275,7 +275,7 @@ def runs_at(folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_killed_view_makes_no_run_twice(
+def test_killed_view_creates_no_run_twice(
     place: str, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
@@ -305,7 +305,7 @@ def test_killed_view_makes_no_run_twice(
 
 
 def overheads(folder: Path) -> list[tuple[float, float]]:
-    """For each report but a segment's first: when it came, and the seconds that were not training."""
+    """Return time and seconds without training of each report, except the first of a segment."""
     last: dict[int, float] = {}
     found = []
     for event in read_events(folder / JOURNAL):

@@ -1,4 +1,4 @@
-"""A node is lost from a real Ray cluster of two, both on this machine, or comes late."""
+"""A real Ray cluster of two nodes, both on this machine, loses one, or gets the second one late."""
 
 import multiprocessing
 import os
@@ -23,9 +23,9 @@ SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"), ("trials: 6", "
 
 
 def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
-    """In a process of its own: a cluster of two nodes, of which one is killed while trials run.
+    """Run in a separate process: a cluster of two nodes, of which one is killed while trials run.
 
-    Or comes only then, to a study that was told of it, and that is stopped when it has used both.
+    Or the second node joins only then; the study expects it and is stopped once it has used both.
     """
     os.setsid()  # so that Ctrl-C in a terminal does not come here
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -59,7 +59,7 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
                 cluster.remove_node(other, allow_graceful=False)
 
             def grow(event: Event, state: StudyState) -> None:
-                """In the main thread: a node takes signals for itself when it is started."""
+                """Called in the main thread, since starting a node installs signal handlers."""
                 if event.kind == "reported" and len(cluster.list_all_nodes()) == 1:
                     cluster.add_node(num_cpus=1)
                 elif state.launches and state.launches[-1].slots == 2:
@@ -76,7 +76,7 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_trial_that_waits_for_room_gets_it_from_a_node_that_comes_late(
+def test_waiting_trial_runs_on_a_node_that_joins_late(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     folder, longer = tmp_path / "small", ("epochs: 12", "epochs: 300")  # than a process starts
@@ -101,7 +101,7 @@ def test_trial_that_waits_for_room_gets_it_from_a_node_that_comes_late(
 
 
 @pytest.mark.timeout(300)
-def test_lost_node_costs_a_segment_and_the_study_goes_on_on_the_other(
+def test_lost_node_costs_a_segment_and_the_study_continues_on_the_other(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     folder = tmp_path / "small"

@@ -1,4 +1,4 @@
-"""Real Ray, real MLflow: what dies is a worker, or the driver with everything that it started."""
+"""Real Ray, real MLflow: a worker is killed, or the driver with all processes that it started."""
 
 import itertools
 import os
@@ -62,7 +62,7 @@ def wait_for_reports(storage: Path, count: int, process: subprocess.Popen[str]) 
 
 
 def ours(folder: Path) -> Iterator[str]:
-    """Processes that were started for the test with this folder, directly or not."""
+    """Return the processes that the test with this folder started, directly or indirectly."""
     for process in psutil.process_iter():
         try:
             if process.environ().get("OF_TEST") == str(folder):
@@ -128,7 +128,7 @@ def test_trial_whose_worker_is_killed_too_often_fails_alone(
 
 
 @pytest.mark.timeout(300)
-def test_hanging_trial_is_ended_and_says_where_it_hung(
+def test_hanging_trial_is_killed_and_reports_where_it_hung(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     storage = tmp_path / "studies"
@@ -144,7 +144,7 @@ def test_hanging_trial_is_ended_and_says_where_it_hung(
 
 
 @pytest.mark.timeout(300)
-def test_killed_driver_leaves_nothing_behind_and_the_same_command_goes_on(
+def test_killed_driver_leaves_nothing_behind_and_the_same_command_resumes(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     storage, space = tmp_path / "studies", write_space(*SLOWER, ("trials: 6", "trials: 3"))

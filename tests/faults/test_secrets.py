@@ -1,4 +1,4 @@
-"""Passwords and tokens for MLflow come out nowhere: not on the screen, on disk or in a process list."""
+"""Passwords and tokens for MLflow never appear on the terminal, on disk or in a process list."""
 
 import os
 import shutil
@@ -34,14 +34,14 @@ FEW = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A folder whose path leaves room for Ray's sockets."""
+    """A folder whose path is short enough for Ray's sockets."""
     folder = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def leaks_in(folder: Path) -> Iterator[str]:
-    """Files with a secret in them; those that vanish meanwhile have none."""
+    """Return the files that contain a secret; files that vanish during the search have none."""
     for path in (Path(parent, name) for parent, _, names in os.walk(folder) for name in names):
         try:
             if stat.S_ISREG(path.lstat().st_mode):
@@ -61,7 +61,7 @@ def leaks_in_command_lines(folder: Path) -> Iterator[str]:
 
 
 def view_has_credentials(folder: Path) -> bool:
-    """Whether the view's process runs, and was given what it may need to store artifacts."""
+    """Whether the view's process runs and has the credentials that it may need for artifacts."""
     for line in ours(folder):
         try:
             environment = psutil.Process(int(line.split()[0])).environ()

@@ -1,6 +1,6 @@
-"""The same faults with a protection switched off: the audit sees what came of it.
+"""The same faults with one protection switched off: the audit finds the damage.
 
-So the audit is no witness that finds everything right; and each protection is there for a reason.
+This shows that the audit detects errors, and that each protection is needed.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ WriteSpace = Callable[..., Path]
 
 
 class Killed(BaseException):
-    """The end of a process, as far as a test needs one: nothing catches it."""
+    """Simulates the death of a process: an exception that no code catches."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def space(write_space: WriteSpace) -> Space:
 
 
 def launch(space: Space, folder: Path, *, reports: float = math.inf) -> None:
-    """Run or resume the study in this process; killed after so many reports."""
+    """Run or resume the study in this process; it is killed after that number of reports."""
     opened = Journal.open(folder)
     try:
         own = Study(space, opened, folder)
@@ -115,7 +115,7 @@ def test_without_waiting_for_the_journal_training_runs_ahead_of_it(
     launch(space, tmp_path / "s", reports=4)
     whole = (tmp_path / "s" / JOURNAL).read_bytes()
     launch(space, tmp_path / "s", reports=2)
-    # Lines that had an effect and were not on disk when the power went.
+    # Lines that had taken effect but were not on disk at a power failure.
     (tmp_path / "s" / JOURNAL).write_bytes(whole[: whole.rindex(b'{"v":1', 0, -2)])
     assert "a checkpoint after epoch 3, and reports up to 0" in found(tmp_path / "s")
 
@@ -144,7 +144,7 @@ def test_without_the_lock_two_writers_number_their_lines_alike(
 
 
 @pytest.mark.parametrize("harm", [flip, swap])
-def test_without_verification_a_harmed_checkpoint_is_gone_on_from(
+def test_without_verification_a_damaged_checkpoint_is_resumed_from(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "s"
@@ -183,7 +183,7 @@ def test_without_the_rule_for_non_finite_numbers_the_journal_refuses_them(
             )
 
 
-def test_without_looking_for_its_runs_the_view_makes_them_twice(
+def test_without_looking_for_its_runs_the_view_creates_them_twice(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -217,7 +217,7 @@ def test_without_closing_what_a_dead_driver_left_runs_stay_running(
     assert "MLflow shows trial 1 as RUNNING, and no driver is running" in "\n".join(audit(folder))
 
 
-def test_lines_of_the_journal_that_were_changed_are_seen(space: Space, tmp_path: Path) -> None:
+def test_changed_lines_of_the_journal_are_found(space: Space, tmp_path: Path) -> None:
     launch(space, tmp_path / "s", reports=3)
     path = tmp_path / "s" / JOURNAL
     lines = path.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Trials on a virtual clock, counted by hand; and a plan's length under early stopping."""
+"""Trials on a virtual clock against times computed by hand; length of a plan with early stopping."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from karat.space.space import Space
 
 @dataclass
 class Trials:
-    """Trials of equal length; writes down what is asked for and reported."""
+    """Workload of trials of equal length that records its calls."""
 
     count: int
     epochs: int = 1
@@ -53,14 +53,14 @@ def test_driver_takes_one_report_after_the_other() -> None:
     assert loop.busy_s == 30.0
 
 
-def test_clock_goes_on_with_the_next_workload() -> None:
+def test_clock_continues_with_the_next_workload() -> None:
     loop = EventLoop(1, now=100.0)
     loop.run(Trials(2))
     loop.run(Trials(1))
     assert loop.time() == loop.now == 130.0
 
 
-def test_workload_that_is_over_is_left_with_what_runs() -> None:
+def test_workload_that_is_over_stops_with_trials_running() -> None:
     trials, loop = Trials(5, last=2), EventLoop(2)
     loop.run(trials)
     assert trials.ends == [(0, 1), (1, 1)]

@@ -1,4 +1,4 @@
-"""Memory and time of trials, predicted before and measured after, in processes of their own."""
+"""Memory and time of trials, predicted and then measured in separate processes."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tests.training.test_trainer import SECTIONS
 GPU = 80 * 2**30
 
 
-def test_memory_is_as_predicted_and_time_of_its_size(tmp_path: Path) -> None:
+def test_memory_is_as_predicted_and_time_of_the_same_order(tmp_path: Path) -> None:
     for each in compared(tmp_path):
         assert abs(each.off["memory"]) < MOST, each
         assert abs(each.off["memory by the others"]) < MOST, each
@@ -39,7 +39,7 @@ def test_shape_is_probed_once_and_tuned_values_that_cost_nothing_are_no_other_sh
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"version": 1, "probes": {"a": 3}}'])
-def test_spoiled_file_of_probes_is_no_file(tmp_path: Path, text: str) -> None:
+def test_corrupt_file_of_probes_counts_as_empty(tmp_path: Path, text: str) -> None:
     (tmp_path / "probes.json").write_text(text)
     found = Predictions(tmp_path / "probes.json").of(SHAPES["softmax"])
     assert found.epoch_s is None
@@ -92,7 +92,7 @@ def test_needs_are_those_that_autograd_keeps() -> None:
     assert 1 <= needs_of(config).activations / sum(kept.values()) < 1.4
 
 
-def test_probe_that_fails_says_why() -> None:
+def test_failing_probe_reports_its_reason() -> None:
     shape = sections(FOURIER, 64, embed_dim=13)
     with pytest.raises(TrialError, match=r"probe of a configuration failed: .*embed_dim"):
         probe(shape)
@@ -101,7 +101,7 @@ def test_probe_that_fails_says_why() -> None:
 @pytest.mark.parametrize(
     ("gigabytes", "share"), [(1, 1 / 8), (8, 1 / 8), (9, 1 / 4), (30, 1 / 2), (60, 1), (100, 1)]
 )
-def test_placement_takes_the_smallest_share_that_holds_the_trial(
+def test_placement_takes_the_smallest_share_that_fits_the_trial(
     gigabytes: float, share: float
 ) -> None:
     assert share_of(gigabytes * 2**30, GPU) == share

@@ -1,4 +1,4 @@
-"""The simulator runs the real plan, early stopping and journal, on a clock of its own."""
+"""The simulator runs the real plan, early stopping and journal on a virtual clock."""
 
 import io
 import json
@@ -177,7 +177,7 @@ def test_dry_run_costs_no_more_for_each_of_many_arms(
         path = write_space(*exchanges[::-1])
 
         def plan(path: Path = path) -> None:
-            print_plan(load_space(path), Console(file=io.StringIO()), tmp_path)
+            print_plan(load_space(path), Console(file=io.StringIO()), tmp_path, {})
 
         calls[len(load_space(path).arms)] = calls_of(plan)
     assert calls.keys() == {196, 980}
