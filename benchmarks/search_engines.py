@@ -26,7 +26,7 @@ from karat.space.reader import SpaceFile
 from karat.space.yaml_reader import Document
 from karat.study.description import description
 from karat.study.study import Study
-from karat.tracking.supervisor import Dashboard
+from karat.tracking.supervisor import Supervisor
 
 RAY_TUNE_S = 100  # a busy machine takes minutes for its trials; those that ended count
 SEEDS = 2  # of the confirmation, for each of the two arms
@@ -54,9 +54,9 @@ def karat_ready(folder: Path, source: dict[str, Any]) -> Iterator[tuple[Study, E
     with Journal.open(folder / space.name) as journal:
         study = Study(space, journal, folder / space.name)
         study.record("study_created", **description(space, "made up"))
-        dashboard = Dashboard(study.folder, Console(quiet=True))
-        study.listeners.append(dashboard.on_event)
-        with dashboard, Engine(space.resources) as engine:
+        supervisor = Supervisor(study.folder, Console(quiet=True))
+        study.listeners.append(supervisor.on_event)
+        with supervisor, Engine(space.resources) as engine:
             study.record("launched", slots=engine.slots, environment={}, terms=asdict(space.terms))
             yield study, engine
 

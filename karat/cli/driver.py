@@ -26,7 +26,7 @@ from karat.study.folder import put_aside, refuse_symlinks
 from karat.study.study import Study
 from karat.system.environment import describe_environment
 from karat.system.signals import Interruption
-from karat.tracking.supervisor import Dashboard
+from karat.tracking.supervisor import Supervisor
 
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
 _INSTEAD = "choose another --name, or rename the older study with --fresh"
@@ -123,9 +123,9 @@ def _run(
     address: str | None,
 ) -> int:
     console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
-    dashboard = Dashboard(study.folder, console)
-    study.listeners.append(dashboard.on_event)
-    with dashboard:
+    supervisor = Supervisor(study.folder, console)
+    study.listeners.append(supervisor.on_event)
+    with supervisor:
         # A driver that was killed after its last trial has nothing left to run: do not start Ray.
         if not study.finished and interruption.signal is None and study.spent() is None:
             _run_segments(study, terms, interruption, console, address)

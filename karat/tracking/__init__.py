@@ -1,4 +1,4 @@
-"""The view of a study in MLflow, written from the journal by a process of its own."""
+"""A study in MLflow, written from its journal by a separate process."""
 
 from karat.system.lazy_import import exports
 

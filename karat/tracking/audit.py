@@ -1,4 +1,4 @@
-"""What must hold of a study's runs in MLflow."""
+"""Invariants of a study's runs in MLflow."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ def audit_runs(
     running: bool,
     deleted_runs: DeletedRuns | None,
 ) -> Iterator[str]:
-    """MLflow against the journal; what a living driver has not told it yet is no fault."""
+    """Check MLflow against the journal; runs that lag behind a running driver are no violation."""
     if not state.created:
         return
     by_trial: dict[int, list[TrackedRun]] = {}
@@ -52,7 +52,7 @@ def audit_runs(
         if number >= 0 and number not in state.trials:
             yield f"MLflow has a run of trial {number}, which the journal does not know"
         if not running and any(run.status == "RUNNING" for run in own):
-            yield f"MLflow shows {name} as RUNNING, and no driver is running"
+            yield f"MLflow shows {name} as RUNNING, but no driver is running"
     if not running and -1 not in {*by_trial, *deleted}:
         yield "MLflow has no run of the study"
     latest = _latest(events, state.created["metric"])
@@ -65,26 +65,26 @@ def audit_runs(
         if found[0].status != _STATUS[trial.status]:
             yield f"MLflow shows trial {trial.number} as {found[0].status}; it is {trial.status}"
         if missing := {report.epoch for report in trial.reports} - found[0].epochs:
-            yield f"MLflow misses epochs {sorted(missing)} of trial {trial.number}"
+            yield f"MLflow lacks epochs {sorted(missing)} of trial {trial.number}"
         yield from _last_value(found[0], state.created["metric"], latest.get(trial.number))
 
 
 def _last_value(run: TrackedRun, metric: str, value: float | None) -> Iterator[str]:
-    """The metric of a trial's run against the journal's last value."""
+    """Check the metric of a trial's run against the last value in the journal."""
     if value is None:
         return
     shown = run.latest.get(metric)
     if shown is None or not math.isclose(shown, value, rel_tol=1e-9):
         yield (
             f"MLflow shows {metric} {shown} for trial {run.trial}; the journal has {value} "
-            "(delete the run in MLflow, and `karat sync` makes it anew)"
+            "(delete the run in MLflow, and `karat sync` creates it again)"
         )
 
 
 def _latest(events: Sequence[Event], metric: str) -> dict[int, float]:
-    """Each trial's value as MLflow is to show it: the newest one of the highest epoch ever reported.
+    """The value of each trial that MLflow must show: the newest one of the highest epoch ever reported.
 
-    `Trial.last` is another where a segment began at an earlier epoch and did not come as far.
+    `Trial.last` differs if a segment resumed at an earlier epoch and ended before that epoch.
     """
     best: dict[int, tuple[int, int, float]] = {}
     for event in events:

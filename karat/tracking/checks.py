@@ -1,4 +1,4 @@
-"""Whether an MLflow server takes runs."""
+"""Checks that an MLflow server accepts runs."""
 
 from karat.system.checks import CheckFailed
 from karat.system.redact import shown_address, without_secrets
@@ -8,7 +8,10 @@ _MLFLOW_S = 20.0
 
 
 def tracking(uri: str | None) -> str:
-    """A run can really be written to the MLflow server, and is taken away again."""
+    """Write a run to the MLflow server and delete it again; returns what was found.
+
+    Raises:
+        CheckFailed: the server did not accept the run."""
     if uri is None:
         return "no MLFLOW_TRACKING_URI: a SQLite file in the storage"
     try:
@@ -22,7 +25,7 @@ def tracking(uri: str | None) -> str:
     except Exception as error:
         said = " ".join(without_secrets(str(error)).split())[:200]
         raise CheckFailed(
-            f"{shown_address(uri)} takes no run ({said}): check address, user and password "
+            f"{shown_address(uri)} accepts no run ({said}): check address, user and password "
             "(MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
         ) from error
-    return f"{shown_address(uri)} takes runs"
+    return f"{shown_address(uri)} accepts runs"

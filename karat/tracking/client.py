@@ -1,4 +1,4 @@
-"""MLflow's client, made quiet and impatient: who tries again, and when, is `karat.tracking.sync`'s to say."""
+"""MLflow's client without output and retries, since `karat.tracking.sync` decides when to retry."""
 
 import contextlib
 import logging
@@ -17,25 +17,24 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 class TrackingError(StudyError):
-    """MLflow could not be brought up to date; the journal has everything for another attempt."""
+    """MLflow could not be updated; the journal has all data for another attempt."""
 
 
 def tracking_uri(study_folder: Path) -> str:
-    """`MLFLOW_TRACKING_URI`, or else the SQLite file that the studies of one storage share."""
+    """`MLFLOW_TRACKING_URI` or, by default, the SQLite file in the storage folder, shared by its studies."""
     database = study_folder.absolute().parent / MLFLOW_DATABASE
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
 
 
 def is_database(uri: str) -> bool:
-    """Whether the client opens a database itself, with no server in between."""
+    """Whether the client opens a database directly, without a server."""
     return uri.partition(":")[0].partition("+")[0] in DATABASES
 
 
 def prepare_mlflow() -> None:
-    """Import MLflow, after having told it to neither speak nor try again.
+    """Import MLflow with logging and retries turned off.
 
-    Its own second attempts would keep a server's `Retry-After`, however long, and could make a
-    run twice.
+    MLflow's retries would obey a server's `Retry-After`, however long, and could create a run twice.
     """
     go_offline()
     os.environ.update(
@@ -50,14 +49,14 @@ def prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401
 
-    # It writes a traceback for what it raises as well.
+    # Else it logs the traceback of every exception that it raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def open_client(uri: str) -> Any:
-    """A client whose database, if it has one of its own, answers now.
+    """Open a client; if it opens a database directly, test the connection first.
 
-    MLflow would try for minutes to open a database that is down or locked.
+    MLflow itself would retry for minutes if the database is down or locked.
     """
     from mlflow import MlflowClient
 
@@ -73,13 +72,13 @@ def open_client(uri: str) -> Any:
 
 
 def time_limit(otherwise: float) -> float:
-    """Seconds to wait for an answer of a server, unless the user has set them."""
+    """Seconds to wait for a server's answer: `MLFLOW_HTTP_REQUEST_TIMEOUT` if set, else `otherwise`."""
     return float(os.environ.get(_TIMEOUT) or otherwise)
 
 
 @contextlib.contextmanager
 def patience(seconds: float) -> Iterator[None]:
-    """Wait so long for each answer of a server; MLflow asks the environment at every request."""
+    """Limit the wait for each answer of a server; MLflow reads the variable at every request."""
     before = os.environ.get(_TIMEOUT)
     os.environ[_TIMEOUT] = str(math.ceil(seconds))
     try:

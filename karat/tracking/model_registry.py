@@ -1,10 +1,9 @@
 """The best model of a study, in MLflow's model registry.
 
-The model is stored in the format `pt2` (torch.export), MLflow's own choice: it is loaded by
-`mlflow.pytorch.load_model` without pickle, and without karat or timm. Two things make it take
-batches of any size: an example with more than one picture, since the exporter holds a dimension
-of size 1 for a constant, and the signature that MLflow infers from an array, whose first
-dimension is open.
+The model is stored in the format `pt2` (torch.export), MLflow's default: `mlflow.pytorch.load_model`
+loads it without pickle, karat or timm. Two things allow batches of any size: an example with more
+than one image, since the exporter treats a dimension of size 1 as a constant, and the signature
+that MLflow infers from an array, whose first dimension is dynamic.
 """
 
 import contextlib
@@ -54,14 +53,14 @@ def register_best(
 ) -> None:
     """Register the best confirmed model under the study's name, once for each best trial.
 
-    A model that cannot be rebuilt or exported is an error in the log, not the end of the view.
+    A model that cannot be built or exported is logged as an error; the sync continues.
 
     Args:
         client: an `MlflowClient`.
         uri: of the tracking server.
-        state: a completed study.
-        folder: the study's.
-        runs: trial number to MLflow run, without deleted ones.
+        state: of a completed study.
+        folder: of the study.
+        runs: trial number to id of the MLflow run, without deleted runs.
 
     Raises:
         MlflowException, SQLAlchemyError, OSError: MLflow failed; the call may be repeated.
@@ -83,21 +82,21 @@ def register_best(
         model_id = _logged_model(client, runs[trial.number]) or _log_model(
             client, uri, trial, folder, runs[trial.number]
         )
-    except (KaratError, RuntimeError) as error:  # torch's export errors are RuntimeErrors
+    except (KaratError, RuntimeError) as error:  # torch.export raises RuntimeError
         log.error("the best model (trial %d) is not registered: %s", trial.number, error)
         return
-    with _fluent(uri):  # an SQL registry looks the model up there, whatever the client's address
+    with _fluent(uri):  # an SQL registry ignores the client's URI here
         _create_version(client, state, trial, values, runs[trial.number], model_id)
 
 
 def _is_of(trial: Trial, tags: Mapping[str, str]) -> bool:
-    """Whether a version bears the tags of this trial; those of older versions of karat lack one."""
+    """Whether a model version has the tags of this trial; karat did not always write the fingerprint."""
     ours = trial.fingerprint
     return tags.get(TRIAL_TAG) == str(trial.number) and tags.get(FINGERPRINT_TAG, ours) == ours
 
 
 def _logged_model(client: Any, run_id: str) -> str | None:
-    """A whole model that an earlier, unfinished attempt left in the run."""
+    """Id of a complete model that an earlier, unfinished attempt logged in the run; None if none."""
     outputs = client.get_run(run_id).outputs
     for output in outputs.model_outputs if outputs else ():
         model = client.get_logged_model(output.model_id)
@@ -109,13 +108,13 @@ def _logged_model(client: Any, run_id: str) -> str | None:
 def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -> str:
     """Log the model of a trial's best epoch in its run; returns MLflow's id of the model.
 
-    `Model.log` is what `mlflow.pytorch.log_model` calls. That one has no `run_id`, and to open
-    the run with `start_run` would set it running again and change its end. The model is made
-    first, since `Model.log` would put it into MLflow's default experiment.
+    `mlflow.pytorch.log_model` calls `Model.log` but has no `run_id`, and opening the run with
+    `start_run` would set it to RUNNING and change its end time. The model is created first, since
+    `Model.log` would create it in MLflow's default experiment.
 
     Raises:
-        CheckpointError: the trial has no whole checkpoint of its best epoch.
-        InputError: the data set, which says how many classes there are, is gone.
+        CheckpointError: the trial has no valid checkpoint of its best epoch.
+        InputError: the data set, which defines the number of classes, is missing.
     """
     import numpy as np
     from mlflow import pytorch
@@ -131,7 +130,7 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
     model = build_model(config.model, config.attention, seed=trial.seed, **config.data_shape())
     model.load_state_dict(load_checkpoint(paths[0])["model"])
     info = config.data.info()
-    # Zeros, since MLflow keeps the example twice, as text.
+    # Zeros are short: MLflow stores the example twice, as text.
     example = np.zeros((2, info.channels, info.image_size, info.image_size), dtype=np.float32)
     run = client.get_run(run_id)
     made = client.create_logged_model(
@@ -184,13 +183,13 @@ def _create_version(
 
 
 def _version(package: str) -> str:
-    """Without the local part (`+cu130`), which no package index knows."""
+    """The version without its local part (`+cu130`), which package indexes do not have."""
     return version(package).partition("+")[0]
 
 
 @contextlib.contextmanager
 def _fluent(uri: str) -> Iterator[None]:
-    """MLflow's global address, for the one call that takes no other; undone in the environment too."""
+    """Set MLflow's global tracking URI for a call that takes none; restored afterwards."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")

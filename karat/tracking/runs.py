@@ -1,4 +1,4 @@
-"""The runs of one study in MLflow, found again by their tags."""
+"""Finds the runs of a study in MLflow by their tags."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,20 +11,20 @@ STATUS_TAG, UID_TAG, TRIAL_TAG = "karat.status", "karat.study_uid", "karat.trial
 FINGERPRINT_TAG = "karat.fingerprint"  # `karat.journal.state.Trial.fingerprint`
 KERNELS_PARAM = "attention.kernel_used"
 PARENT_TAG = "mlflow.parentRunId"
-STUDY = -1  # in place of a trial's number
+STUDY = -1  # used as the trial number of the study's run
 
 
 @dataclass(slots=True)
 class Known:
-    """What is known of one run in MLflow.
+    """What the view knows about a run in MLflow.
 
     Args:
-        id: MLflow's.
-        status: the tag `karat.status` that it bears.
-        parent: the run that it is shown below.
-        deleted: it was deleted by somebody and is to be left alone.
+        id: of MLflow.
+        status: value of its tag `karat.status`.
+        parent: id of its parent run.
+        deleted: the run was deleted by a user and must not be changed.
         new: this view has not written to it.
-        points: how many points this view has sent.
+        points: number of points that this view has sent.
         has_kernels: whether this view has sent the kernels.
     """
 
@@ -39,14 +39,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is there of a study: one run for the study and each trial, and runs too many of them."""
+    """Runs of a study: one for the study and each trial, and ids of surplus runs, to be deleted."""
 
     runs: dict[int, Known] = field(default_factory=dict)
     surplus: list[str] = field(default_factory=list)
 
 
 def all_runs(client: Any, experiment: str, uid: str) -> Iterator[Any]:
-    """Every run that bears the study's tag, deleted ones too."""
+    """All runs with the study's tag, including deleted ones."""
     from mlflow.entities import ViewType
 
     token: str | None = None
@@ -68,16 +68,16 @@ def trial_of(run: Any) -> int:
 
 
 def is_deleted(run: Any) -> bool:
-    """Whether somebody has deleted the run, and it has not been purged yet."""
+    """Whether a user has deleted the run (it is not purged yet)."""
     return str(run.info.lifecycle_stage) == "deleted"
 
 
 def is_of_another(run: Any, trial: Trial | None) -> bool:
-    """Whether the run shows another configuration, seed or kernel than the trial of its number has.
+    """Whether the run shows another configuration, seed or kernel than the trial with its number.
 
-    A journal that was cut may ask for other trials by the numbers that it had given, and MLflow
-    takes no second value of a parameter. Runs of older versions of karat bear no fingerprint, and
-    are taken for the journal's.
+    After a journal was cut (`karat repair`), a number may be given to another trial, and MLflow
+    refuses to change a parameter. Runs of older versions of karat have no fingerprint and are
+    accepted.
     """
     if trial is None:
         return False
@@ -88,16 +88,15 @@ def is_of_another(run: Any, trial: Trial | None) -> bool:
 
 
 def kernels_text(trial: Trial) -> str:
-    """The parameter `attention.kernel_used` of a trial that has reported."""
+    """Value of the parameter `attention.kernel_used`."""
     return ", ".join(trial.kernels or ())
 
 
 def find_runs(client: Any, experiment: str, state: StudyState, *, leave_deleted: bool) -> Found:
-    """Settle which run stands for the study and for each trial.
+    """Choose one run for the study and one for each trial.
 
-    A server that is slow to answer may make a run that nobody waits for any more, after the view
-    has made another one: those are surplus, and so are runs that show another trial. One that is
-    whole goes first.
+    A slow server may create a run after the request timed out and the view created another one.
+    Such runs are surplus, and so are runs that show another trial. A finished run is preferred.
     """
     found, by_trial = Found(), defaultdict(list)
     for run in all_runs(client, experiment, state.created["uid"]):

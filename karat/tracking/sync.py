@@ -1,9 +1,8 @@
-"""MLflow as a view of the journal, kept by a process of its own.
+"""MLflow as a view of the journal, kept up to date by a separate process.
 
-A slow or absent server therefore never touches training: the driver starts this process, and it
-reads the journal at its own pace. What it writes to MLflow can be repeated (`karat.tracking.view`),
-so an outage of any kind is answered by starting over, and syncing twice, or from nothing, ends in
-the same place.
+The driver starts this process, which reads the journal at its own pace, so a slow or missing server
+never delays training. Writing to MLflow is idempotent (`karat.tracking.view`): after an outage the
+view starts again from scratch, and a second sync changes nothing.
 """
 
 import contextlib
@@ -39,9 +38,9 @@ log = logging.getLogger(__name__)
 def run_sync(study_folder: Path, *, follow: bool, deleted_runs: DeletedRuns | None = None) -> int:
     """`python -m karat sync`: returns exit status 0.
 
-    With `follow`, the driver holds the other end of stdin, and its end, however it came about,
-    is the end of the file. Signals are ignored then: a cluster sends them to the whole job, and
-    what the driver still has to say comes after.
+    With `follow`, the driver holds the other end of stdin, which closes when the driver exits for
+    any reason. Signals are then ignored: a cluster sends them to the whole job, and the driver
+    writes its last events after them.
 
     Raises:
         TrackingError: see `sync`.
@@ -58,10 +57,10 @@ def run_sync(study_folder: Path, *, follow: bool, deleted_runs: DeletedRuns | No
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """A run as MLflow has it: its trial (-1 for the study's own), status, and epochs reported.
+    """A run in MLflow: its trial (-1 for the study's run), status, and reported epochs.
 
     `latest` has the value of each metric at its highest step. `of_another` marks a run that shows
-    another trial than the journal has by that number.
+    another trial than the one with its number in the journal.
     """
 
     trial: int
@@ -73,10 +72,10 @@ class TrackedRun:
 
 
 def runs_of_study(study_folder: Path, state: StudyState) -> list[TrackedRun] | None:
-    """The runs of a study in MLflow, for `karat.study.audit`; None if its whole experiment was deleted.
+    """The runs of a study in MLflow, for `karat.study.audit`; None if its experiment was deleted.
 
     Raises:
-        TrackingError: MLflow does not answer, or not as MLflow does.
+        TrackingError: MLflow does not answer, or the answer is not MLflow's.
     """
     uri = tracking_uri(study_folder)
     prepare_mlflow()
@@ -106,16 +105,16 @@ def runs_of_study(study_folder: Path, state: StudyState) -> list[TrackedRun] | N
             ]
     except Exception as error:  # as in `_loop`
         raise TrackingError(
-            f"MLflow at {shown_address(uri)} could not be asked: {_first_line(error)}"
+            f"MLflow at {shown_address(uri)} could not be read: {_first_line(error)}"
         ) from error
 
 
 def watch_stdin() -> Callable[[], bool]:
-    """A function that tells whether somebody still holds the other end of stdin."""
+    """Watch stdin in a thread; returns a function that tells whether the other end is still open."""
     ended = threading.Event()
 
     def wait() -> None:
-        with contextlib.suppress(OSError):  # a closed stdin is nobody at the other end
+        with contextlib.suppress(OSError):  # stdin itself is closed
             while os.read(0, 4096):
                 pass
         ended.set()
@@ -137,13 +136,13 @@ def sync(
 
     Args:
         study_folder: holds the journal.
-        follow: go on until the owner is gone. The journal's own end does not end it: a resumed
-            study's journal says "interrupted" until the driver has started its engine, and the
-            report is written after the last event.
-        owner_alive: whether the study's driver lives; left out, the study's lock is asked.
-        poll_s: seconds between two looks at the journal.
-        give_up_s: seconds for which MLflow may fail once the owner is gone.
-        deleted_runs: what becomes of runs deleted in MLflow, in place of what the space says.
+        follow: continue until the driver exits. The last event is no sign of that: the journal of
+            a resumed study ends with "interrupted" until the driver has started its engine, and
+            the report is written after the last event.
+        owner_alive: whether the study's driver runs; by default the study's lock is checked.
+        poll_s: seconds between two reads of the journal.
+        give_up_s: seconds for which MLflow may fail after the driver exited.
+        deleted_runs: overrides the space's `tracking.deleted_runs`.
 
     Raises:
         TrackingError: MLflow failed for `give_up_s`, or another process syncs this study.
@@ -165,28 +164,28 @@ def _loop(
     deleted_runs: DeletedRuns | None,
 ) -> None:
     record, view = Record(folder / JOURNAL), None
-    deadline: float | None = None  # set when the owner is gone
+    deadline: float | None = None  # set when the driver has exited
     while True:
         begun = time.monotonic()
-        alive = owner_alive()  # before reading: all that a dead driver wrote is then there
+        alive = owner_alive()  # before reading, so that nothing the driver wrote is missed
         if not (follow and alive):
             deadline = deadline or begun + give_up_s
-            view = None  # the last look is a fresh one: who knows what was deleted or lost
+            view = None  # the last update looks runs up again, since any may have been deleted
         try:
             record.read()
             view = view or View(folder, outage.uri, deleted_runs)
             _push(view, record, outage, alive=alive, last=deadline is not None)
         except JournalError:
             raise
-        # An answer that is none of MLflow's can lead to anything in its client, and storage may be
-        # away for a while too.
+        # MLflow's client may raise anything for an answer that is not MLflow's, and the storage may
+        # be unavailable for a while too.
         except Exception as error:
-            outage.goes_on(error, answered=view is not None and bool(view.experiment))
-            view = None  # what arrived is not known; the next view looks it up
+            outage.on_failure(error, answered=view is not None and bool(view.experiment))
+            view = None  # unknown what was written; the next view looks it up
             if deadline is not None and time.monotonic() >= deadline:
                 raise TrackingError(_gave_up(folder, outage.uri, error)) from error
         else:
-            outage.is_over()
+            outage.on_success()
             if deadline is not None:
                 return
         time.sleep(max(outage.poll_s, begun + outage.pause_s - time.monotonic()))
@@ -204,10 +203,10 @@ def _push(view: View, record: Record, outage: "_Outage", *, alive: bool, last: b
 
 
 class _Outage:
-    """Whether MLflow fails, what is said about it, and how long to wait: for an answer, and between.
+    """Tracks failures of MLflow, logs them once, and sets the timeout and the pause between attempts.
 
-    Whether a server is there is asked with little patience, so that its return is noticed soon.
-    One that is there and slow is given more time with each attempt.
+    The first request of an attempt has a short timeout, so that the return of a server is noticed
+    soon. A server that answers but is slow gets a longer timeout with each attempt.
     """
 
     def __init__(self, uri: str, poll_s: float) -> None:
@@ -217,17 +216,17 @@ class _Outage:
         self._failing = False
         self.pause_s, self.answer_s = poll_s, self._usual_answer_s
 
-    def goes_on(self, error: Exception, *, answered: bool) -> None:
-        """Note a failure; `answered` if it was not the first question that failed."""
+    def on_failure(self, error: Exception, *, answered: bool) -> None:
+        """Note a failure; `answered` if the first request of the attempt succeeded."""
         if not self._failing:
             shown = shown_address(self.uri)
-            log.warning("MLflow at %s fails, trying on: %s", shown, _first_line(error))
+            log.warning("MLflow at %s fails, retrying: %s", shown, _first_line(error))
         self._failing = True
         self.pause_s = min(2 * self.pause_s, _LONGEST_PAUSE_S)
         if answered:
             self.answer_s = max(self.answer_s, min(2 * self.answer_s, _LONGEST_ANSWER_S))
 
-    def is_over(self) -> None:
+    def on_success(self) -> None:
         """Note a success."""
         if self._failing:
             log.warning("MLflow at %s works again", shown_address(self.uri))
@@ -237,22 +236,22 @@ class _Outage:
 
 def _gave_up(folder: Path, uri: str, error: Exception) -> str:
     return (
-        f"MLflow at {shown_address(uri)} could not be brought up to date: {_first_line(error)}. "
+        f"MLflow at {shown_address(uri)} could not be updated: {_first_line(error)}. "
         f"Nothing is lost; `python -m karat sync {folder}` catches up when it works again"
     )
 
 
 def _first_line(error: Exception) -> str:
-    """What went wrong, with the kind of error where it is none that MLflow, or we, raise to be read."""
+    """First line of an error's message, with its type if the type suggests an invalid answer."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, LookupError | TypeError | AttributeError | ValueError):
-        first = f"an answer that is none of MLflow's? ({type(error).__name__}: {first})"
+        first = f"not an answer of MLflow? ({type(error).__name__}: {first})"
     return without_secrets(first)[:300]
 
 
 @contextlib.contextmanager
 def _alone(folder: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the view's lock: two processes would each make the runs that are missing."""
+    """Hold the view's lock, since two processes would create missing runs twice."""
     lock = os.open(folder / SYNC_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

@@ -1,9 +1,9 @@
-"""What one study looks like in MLflow, and how to bring it there from the journal.
+"""Writes a study to MLflow from its journal.
 
-One experiment per study name, one run per study, one run below it per trial. Whatever is
-written follows from the journal alone: runs are found again by their tags (`karat.tracking.runs`),
-a metric's time is the event's, and the tag `karat.status` is written last, so that a run which
-bears the status of an ended trial is whole.
+One experiment per study name, one run per study, one child run per trial. Everything written
+follows from the journal alone: runs are found by their tags (`karat.tracking.runs`), a metric has
+the time of its event, and the tag `karat.status` is written last, so that a run with the status
+of an ended trial is complete.
 """
 
 import logging
@@ -57,11 +57,11 @@ class Point:
 
 
 class Record:
-    """A journal as the view needs it: the state, and every point of every curve.
+    """The journal as the view needs it: the state, and every point of every metric.
 
-    The points are not the state's: a segment that starts again from an earlier checkpoint takes
-    reports out of the state, but MLflow keeps what it was told. All are kept, since a view that
-    failed starts over. A journal that is not the one read so far gives a new `state`.
+    The points are not those of the state: a segment that resumes from an earlier checkpoint removes
+    reports from the state, but not from MLflow. All points are kept, since a view that failed
+    starts again. If the journal file was replaced, `state` is a new object.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,9 +76,9 @@ class Record:
         self.time = 0.0
 
     def read(self) -> None:
-        """Take in what the journal says since the last call."""
+        """Read the events since the last call."""
         if self._follower.is_replaced():
-            log.warning("%s: is another journal than before, and is read anew", self.path)
+            log.warning("%s: was replaced, and is read again from the beginning", self.path)
             self._begin()
         for event in self._follower.read():
             self.state.apply(event)
@@ -91,11 +91,11 @@ class Record:
                 self._count(event)
 
     def count(self, trial: int) -> int:
-        """How many points a trial has."""
+        """The number of points of a trial."""
         return len(self._reports[trial])
 
     def points(self, trial: int, start: int) -> list[Point]:
-        """A trial's points from the one numbered `start` on."""
+        """A trial's points from index `start`."""
         return [
             Point(report.time, report.epoch, {**report.metrics, "epoch_seconds": report.seconds})
             for report in self._reports[trial][start:]
@@ -114,14 +114,14 @@ class Record:
 
 
 class View:
-    """The MLflow side of one study; an object's knowledge ends with the first failure.
+    """One study in MLflow. After an exception, use a new object: it is unknown what was written.
 
-    Every method raises whatever a server's answer leads to in MLflow's client.
+    Every method may raise any exception of MLflow's client.
 
     Args:
-        folder: the study's.
-        uri: MLflow's address.
-        deleted_runs: `recreate` or `leave`, in place of what the space says.
+        folder: of the study.
+        uri: of MLflow.
+        deleted_runs: `recreate` or `leave`; overrides the space's `tracking.deleted_runs`.
     """
 
     def __init__(self, folder: Path, uri: str, deleted_runs: DeletedRuns | None = None) -> None:
@@ -129,12 +129,12 @@ class View:
         self.client = open_client(uri)
         self.experiment = ""
         self._deleted_runs = deleted_runs
-        self._left_alone = False  # the whole experiment was deleted
+        self._left_alone = False  # the experiment was deleted
         self._runs: dict[int, Known] | None = None
-        self._state: StudyState | None = None  # another one after the journal was replaced
+        self._state: StudyState | None = None  # a new object after the journal was replaced
 
     def find_experiment(self, record: Record) -> None:
-        """Ask MLflow for the study's experiment, once; it is made or restored where it is missing."""
+        """Find the study's experiment, once; create it if it is missing, restore it if it was deleted."""
         state = record.state
         if not state.created or self.experiment:
             return
@@ -151,7 +151,7 @@ class View:
         self.experiment = _real(found.experiment_id)
 
     def update(self, record: Record, *, alive: bool) -> None:
-        """Write what the journal says and MLflow does not; close the study if its driver is gone."""
+        """Write what MLflow lacks; end the study's run if its driver is not alive."""
         state = record.state
         if not self.experiment or self._left_alone:
             return
@@ -167,11 +167,11 @@ class View:
             self._update_study(study, record, alive)
 
     def check(self, record: Record) -> None:
-        """See that MLflow shows what it was told, and nothing twice.
+        """Check that MLflow shows all runs as written, and none twice.
 
         Raises:
-            TrackingError: it does not: whoever answered did not keep it, or a request that was
-                given up was answered after all.
+            TrackingError: it does not: the server lost data, or a request that timed out was
+                executed after all.
         """
         if self._runs is None:
             return
@@ -179,19 +179,21 @@ class View:
         there = {number: (known.id, known.status) for number, known in found.runs.items()}
         wanted = {number: (known.id, known.status) for number, known in self._runs.items()}
         if found.surplus or there != wanted:
-            raise TrackingError("MLflow does not show what it was told")
+            raise TrackingError("MLflow does not show what was written")
 
     def _leaves_deleted(self, state: StudyState) -> bool:
         return deleted_runs_of(state, self._deleted_runs) == "leave"
 
     def _create_experiment(self, name: str) -> str:
-        # A server knows its own place; of a database MLflow would use the working directory.
+        # A server has its own artifact location; for a database MLflow would use the working directory.
         place = mlflow_files(self.folder.absolute().with_name(name)).as_uri()
         return _real(
             self.client.create_experiment(
                 name,
                 artifact_location=place if is_database(self.uri) else None,
-                tags={"mlflow.experimentKind": "custom_model_development"},  # or the interface asks
+                tags={
+                    "mlflow.experimentKind": "custom_model_development"
+                },  # else the web interface asks for it
             )
         )
 
@@ -203,7 +205,7 @@ class View:
         found = self._look_up(state)
         for surplus in found.surplus:
             log.warning(
-                "the MLflow run %s is deleted: its trial has another one, or is another one in the "
+                "the MLflow run %s is deleted: its trial has another run, or differs in the "
                 "journal",
                 surplus,
             )
@@ -250,7 +252,7 @@ class View:
             self._runs[trial.number] = known
         elif known.deleted:
             return
-        elif known.parent != study.id:  # which was made anew
+        elif known.parent != study.id:  # the study's run was created again
             self.client.set_tag(known.id, PARENT_TAG, study.id)
             known.parent = study.id
         if known.status == status and (trial.ended or self._has(known, count)):
@@ -275,7 +277,7 @@ class View:
 
     def _update_study(self, study: Known, record: Record, alive: bool) -> None:
         state = record.state
-        # As the study began: MLflow takes no second value of a parameter.
+        # From before any extension, since MLflow refuses to change a parameter.
         began = {key: state.original[key] for key in ("seed", "metric", "mode")}
         began["reference"] = ", ".join(state.reference_arms)
         began |= {key: state.original[key] for key in ("search", "confirm")}
@@ -293,7 +295,7 @@ class View:
         if state.status == "completed":
             assert self._runs is not None
             runs = {number: known.id for number, known in self._runs.items() if not known.deleted}
-            from karat.tracking.model_registry import register_best  # brings torch
+            from karat.tracking.model_registry import register_best  # imports torch
 
             register_best(self.client, self.uri, state, self.folder, runs)
         killed = state.status == "running"
@@ -302,7 +304,7 @@ class View:
         self._set_status(study, status, reason, state.ended_at or record.time)
 
     def _log(self, known: Known, points: list[Point], params: Mapping[str, str]) -> None:
-        """Send points that this view has not sent; the client cuts them into legal batches."""
+        """Send new points and parameters; MLflow's client splits them into allowed batches."""
         from mlflow.entities import Metric, Param
 
         metrics = [
@@ -316,19 +318,19 @@ class View:
         known.points, known.new = known.points + len(points), False
 
     def _check_points(self, known: Known, points: list[Point], *names: str) -> None:
-        """Before a run is called whole, for nobody looks at its points after that."""
+        """Check that MLflow has all points. Called before a run ends, since ended runs are not read again."""
         for name in names:
             sent = {point.step for point in points if name in point.metrics}
             if sent:
                 history = self.client.get_metric_history(known.id, name)
                 if not sent <= {point.step for point in history}:
-                    raise TrackingError("MLflow does not show metrics that it was told")
+                    raise TrackingError("MLflow does not show metrics that were written")
 
     def _has(self, known: Known, count: int) -> bool:
         return not known.new and known.points == count
 
     def _log_checkpoint(self, trial: Trial, known: Known) -> None:
-        from karat.training.checkpoint import newest_first  # brings torch
+        from karat.training.checkpoint import newest_first  # imports torch
 
         for path in newest_first(trial_folder(self.folder, trial.number), "best")[:1]:
             for file in (path, path.with_suffix(".json")):
@@ -350,38 +352,41 @@ class View:
 
 
 def deleted_runs_of(state: StudyState, given: DeletedRuns | None = None) -> DeletedRuns:
-    """What becomes of deleted runs: what is given, or else what the study's space says."""
+    """The policy for deleted runs: `given` if set, else that of the study's space."""
     return given or TrackingConfig(**state.created["space"].get("tracking", {})).deleted_runs
 
 
 def _real(id_: object) -> str:
-    """MLflow's id of something; an answer that is none of MLflow's has an empty one."""
+    """An id returned by MLflow.
+
+    Raises:
+        TrackingError: it is empty, as in the answer of another server."""
     if not id_:
-        raise TrackingError("the answer has no id in it; is this MLflow?")
+        raise TrackingError("the answer has no id; is this MLflow?")
     return str(id_)
 
 
 def status_of(trial: Trial, over: bool) -> str:
-    """The tag `karat.status` of a trial; `over` when nothing of the study runs any more."""
+    """Value of a trial's tag `karat.status`; `over` if no trial of the study can be running."""
     if trial.ended:
         return "stopped early" if trial.status == "stopped" else trial.status
     return "interrupted" if over else "running"
 
 
 def run_name(trial: Trial) -> str:
-    """`0007 fourier grid_size=3 blockwise`, or `confirm 0040 fourier grid_size=3 seed 2`."""
+    """Name of a run: `0007 fourier grid_size=3 blockwise`, `confirm 0040 fourier grid_size=3 seed 2`."""
     name = f"{trial.number:04d} {trial.arm}"
     return name if trial.phase == "search" else f"confirm {name} seed {trial.seed_index}"
 
 
 def trial_params(trial: Trial) -> dict[str, str]:
-    """Configuration by dotted names (`training.learning_rate`), with seed, arm and phase."""
+    """The configuration with dotted names (`training.learning_rate`), and seed, arm, phase, epochs."""
     own = {"seed": trial.seed, "arm": trial.arm, "phase": trial.phase, "epochs": trial.epochs}
     return flatten({**own, **trial.config})
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted names to text, cut at MLflow's length of a parameter."""
+    """Flatten nested mappings to dotted names and text, cut to MLflow's maximum length."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

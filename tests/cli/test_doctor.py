@@ -73,7 +73,7 @@ def test_server_that_refuses_runs_fails_without_its_password(
 
 
 def test_database_that_takes_runs_is_written_to(tmp_path: Path) -> None:
-    assert "takes runs" in doctor.tracking(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert "accepts runs" in doctor.tracking(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
 def test_other_version_than_the_pinned_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_view_catches_up_after_an_outage(
     name = f"{mode}-{when}".replace(" ", "-")
 
     def outage() -> None:
-        wait_until(lambda: "fails, trying on" in caplog.text)
+        wait_until(lambda: "fails, retrying" in caplog.text)
         proxy.mode = "healthy"
 
     with followed(tmp_path / name, server, poll_s=0.02, give_up_s=30) as study:

@@ -101,7 +101,7 @@ def test_no_secret_in_any_output(
             given = given or view_has_credentials(tmp_path)
             seen = seen or any(temporary.glob("karat-*/r/session_latest/logs/*"))
             found |= {*leaks_in(temporary), *leaks_in_command_lines(tmp_path)}
-            if log.is_file() and "fails, trying on" in log.read_text():
+            if log.is_file() and "fails, retrying" in log.read_text():
                 proxy.mode = "healthy"
             time.sleep(0.3)
         assert process.returncode == 0, (tmp_path / "screen").read_text()

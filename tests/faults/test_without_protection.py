@@ -194,7 +194,7 @@ def test_without_looking_for_its_runs_the_view_creates_them_twice(
     with monkeypatch.context() as off:
         off.setattr(view.View, "_find_runs", lambda *_: {})
         # The view itself looks again at the end, and says so.
-        with pytest.raises(TrackingError, match="does not show what it was told"):
+        with pytest.raises(TrackingError, match="does not show what was written"):
             sync(folder, give_up_s=0)
     lines = "\n".join(audit(folder))
     assert "MLflow has 2 runs of trial 0" in lines

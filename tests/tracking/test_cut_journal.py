@@ -1,4 +1,4 @@
-"""After a journal was cut, MLflow shows the trials that it has now, not those by the same numbers."""
+"""After a journal was cut, MLflow shows its present trials, not earlier ones with the same numbers."""
 
 import os
 from types import SimpleNamespace
@@ -24,12 +24,12 @@ from tests.tracking.test_sync import (
 )
 
 __all__ = ["empty_database", "writer"]  # fixtures
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
 LEAVE = {"tracking": {"deleted_runs": "leave"}}
 
 
 def cut(write: Writer, kind: str) -> Writer:
-    """Cut the journal off before its first event of this kind, as a repair may; it is open again."""
+    """Cut the journal before its first event of this kind, as a repair may, and open it again."""
     write.close()
     path = write.folder / JOURNAL
     kept = next(event.seq for event in read_events(path) if event.kind == kind)
@@ -43,7 +43,7 @@ def catch_up(write: Writer) -> None:
 
 @pytest.mark.parametrize("space", [{}, LEAVE], ids=["recreate", "leave"])
 @pytest.mark.parametrize("ended", [False, True], ids=["unfinished", "ended"])
-def test_another_trial_by_the_same_number_has_a_run_of_its_own(
+def test_another_trial_with_the_same_number_has_a_separate_run(
     ended: bool, space: dict[str, Any], writer: Writer
 ) -> None:
     writer.begin(space=space)
@@ -70,7 +70,7 @@ def test_another_trial_by_the_same_number_has_a_run_of_its_own(
     assert trial_run(writer.folder).info.run_id == run.info.run_id
 
 
-def test_same_trial_computed_by_another_kernel_has_a_run_of_its_own(writer: Writer) -> None:
+def test_same_trial_computed_by_another_kernel_has_a_separate_run(writer: Writer) -> None:
     writer.begin()
     writer.ask(0)
     writer.segment(0)
@@ -98,7 +98,7 @@ def test_same_trial_again_keeps_its_run(writer: Writer) -> None:
     assert trial_run(writer.folder).info.run_id == before
 
 
-def test_run_of_an_older_version_that_bears_no_fingerprint_is_accepted(writer: Writer) -> None:
+def test_run_of_an_older_version_without_fingerprint_is_accepted(writer: Writer) -> None:
     writer.begin()
     writer.whole(0, 0.5, ends="stopped")
     writer.interrupt()
@@ -114,7 +114,7 @@ def test_run_of_an_older_version_that_bears_no_fingerprint_is_accepted(writer: W
 @pytest.mark.parametrize(
     ("fingerprint", "made"), [("ours", []), (None, []), ("of another", ["a new version"])]
 )
-def test_model_of_another_trial_by_that_number_does_not_stand_for_the_best(
+def test_model_of_another_trial_with_that_number_is_not_the_best_model(
     fingerprint: str | None, made: list[str], writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer.begin()

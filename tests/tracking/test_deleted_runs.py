@@ -1,4 +1,4 @@
-"""Runs deleted in MLflow are made anew or left alone, as asked, and never end the view."""
+"""Runs deleted in MLflow are created again or left alone, as configured, and never stop the view."""
 
 import itertools
 from collections.abc import Callable
@@ -23,14 +23,14 @@ from tests.tracking.test_sync import (
 )
 
 __all__ = ["empty_database", "writer"]  # fixtures
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
 WriteSpace = Callable[..., Path]
 LEAVE = {"tracking": {"deleted_runs": "leave"}}
 WHAT = ["trial", "study", "experiment"]
 
 
 def begin(write: Writer, space: dict[str, Any]) -> None:
-    """One trial that has ended, and one that runs."""
+    """One trial that has ended, and one that is running."""
     write.begin(space=space)
     write.whole(0, 0.5, ends="stopped")
     write.ask(1)
@@ -39,7 +39,7 @@ def begin(write: Writer, space: dict[str, Any]) -> None:
 
 
 def end(write: Writer) -> None:
-    """The running trial and the study go on to their ends."""
+    """The running trial and the study end."""
     write.report(1, 2, 0.6)
     write.end(1, "stopped")
     write.whole(2, 0.5, ends="stopped")
@@ -47,7 +47,7 @@ def end(write: Writer) -> None:
 
 
 def delete(what: str, folder: Path) -> list[str]:
-    """Delete it as the dashboard does; the runs that are then gone."""
+    """Delete a trial, study or experiment as MLflow's web interface does; returns ids of deleted runs."""
     client, runs = client_of(folder), runs_of(folder)
     if what == "experiment":
         client.delete_experiment(runs[NAME].info.experiment_id)
@@ -58,7 +58,7 @@ def delete(what: str, folder: Path) -> list[str]:
 
 
 def follow(write: Writer, *steps: Callable[[], Any], **more: Any) -> None:
-    """Follow the journal; between two looks the next step is taken."""
+    """Follow the journal; between two reads, call the next step."""
     rest = list(steps)
 
     def next_step() -> bool:
@@ -70,14 +70,16 @@ def follow(write: Writer, *steps: Callable[[], Any], **more: Any) -> None:
 
 
 def content_of(folder: Path, runs: list[str]) -> list[Any]:
-    """All of some runs, deleted or not."""
+    """The whole content of runs, deleted or not."""
     found = [client_of(folder).get_run(run) for run in runs]
     return [(run.info.lifecycle_stage, run.info.status, run.data.to_dictionary()) for run in found]
 
 
 @pytest.mark.parametrize("what", WHAT)
 @pytest.mark.parametrize("when", ["before", "while following"])
-def test_deleted_run_is_made_anew_with_all_it_had(what: str, when: str, writer: Writer) -> None:
+def test_deleted_run_is_created_again_with_all_its_data(
+    what: str, when: str, writer: Writer
+) -> None:
     begin(writer, {})
     sync(writer.folder, owner_alive=lambda: True)
     if when == "before":
@@ -128,7 +130,7 @@ def test_deleted_run_is_left_alone_where_the_space_says_so(
     assert audit(writer.folder) == []
 
 
-def test_command_line_says_it_in_place_of_the_space(writer: Writer) -> None:
+def test_command_line_overrides_the_space(writer: Writer) -> None:
     begin(writer, {})
     sync(writer.folder, owner_alive=lambda: True)
     delete("trial", writer.folder)
@@ -142,7 +144,7 @@ def test_command_line_says_it_in_place_of_the_space(writer: Writer) -> None:
     assert main(["audit", study]) == 0
 
 
-def test_run_deleted_and_restored_beside_the_one_made_anew_is_one_again(writer: Writer) -> None:
+def test_run_deleted_and_restored_beside_its_replacement_is_one_again(writer: Writer) -> None:
     begin(writer, {})
     sync(writer.folder, owner_alive=lambda: True)
     [gone] = delete("trial", writer.folder)
@@ -154,7 +156,7 @@ def test_run_deleted_and_restored_beside_the_one_made_anew_is_one_again(writer: 
     assert audit(writer.folder) == []
 
 
-def test_request_answered_after_it_was_given_up_leaves_one_run(
+def test_request_executed_after_its_timeout_leaves_one_run(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
@@ -177,7 +179,7 @@ def test_request_answered_after_it_was_given_up_leaves_one_run(
     assert audit(writer.folder) == []
 
 
-def test_what_becomes_of_deleted_runs_is_no_part_of_the_question(write_space: WriteSpace) -> None:
+def test_policy_for_deleted_runs_is_not_part_of_the_question(write_space: WriteSpace) -> None:
     plain = load_space(write_space())
     added = ("confirm:", "tracking: {deleted_runs: leave}\nconfirm:")
     asked = load_space(write_space(added))
@@ -186,7 +188,7 @@ def test_what_becomes_of_deleted_runs_is_no_part_of_the_question(write_space: Wr
     assert asked.source["tracking"] == {"deleted_runs": "leave"}
 
 
-def test_unknown_wish_for_deleted_runs_is_refused(write_space: WriteSpace) -> None:
+def test_unknown_policy_for_deleted_runs_is_refused(write_space: WriteSpace) -> None:
     path = write_space(("confirm:", "tracking: {deleted_runs: leve}\nconfirm:"))
     with pytest.raises(InputError, match=r"tracking.deleted_runs = 'leve': .*leave"):
         load_space(path)

@@ -1,4 +1,4 @@
-"""What the MLflow view reads of a journal that does not only grow."""
+"""The MLflow view reads a journal that is cut or replaced."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from karat.journal.layout import JOURNAL
 from karat.tracking.view import Point, Record, View
 from tests import journals
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
 
 
 def write(folder: Path, events: list[Event]) -> None:
@@ -19,26 +19,26 @@ def write(folder: Path, events: list[Event]) -> None:
             journal.append(event.kind, **event.data)
 
 
-def told(record: Record) -> tuple[object, ...]:
+def content_of(record: Record) -> tuple[object, ...]:
     trials = record.state.trials
     points = [record.points(number, 0) for number in trials]
     return len(trials), record.state.status, points, record.study_points, record.time
 
 
-def anew(path: Path) -> Record:
+def read_again(path: Path) -> Record:
     record = Record(path)
     record.read()
     return record
 
 
-def test_record_read_on_is_the_record_read_anew(tmp_path: Path) -> None:
+def test_record_read_in_steps_is_the_record_read_at_once(tmp_path: Path) -> None:
     events, path = journals.study().events, tmp_path / JOURNAL
     path.touch()
     record = Record(path)
     for start in range(0, len(events), 100):
         write(tmp_path, events[start : start + 100])
         record.read()
-    assert told(record) == told(anew(path))
+    assert content_of(record) == content_of(read_again(path))
 
 
 def test_points_stay_where_a_segment_starts_again_from_an_earlier_epoch(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_points_stay_where_a_segment_starts_again_from_an_earlier_epoch(tmp_path
     trial = events[first].data["trial"]
     again = {"trial": trial, "segment": 1, "from_epoch": 0}
     write(tmp_path, [*events[: first + 2], Event(0, 0.0, "segment_started", again)])
-    record = anew(tmp_path / JOURNAL)
+    record = read_again(tmp_path / JOURNAL)
     assert len(record.state.trials[trial].reports) == 0
     assert record.count(trial) == 2
     data = events[first + 1].data
@@ -55,20 +55,20 @@ def test_points_stay_where_a_segment_starts_again_from_an_earlier_epoch(tmp_path
     assert record.points(trial, 1) == [Point(5.0, 2, metrics)]
 
 
-def test_journal_cut_by_a_line_or_put_in_place_of_another_is_read_anew(tmp_path: Path) -> None:
+def test_journal_cut_by_a_line_or_replaced_is_read_again(tmp_path: Path) -> None:
     events, path = journals.study().events, tmp_path / JOURNAL
     write(tmp_path, events[:60])
-    record = anew(path)
+    record = read_again(path)
     before = record.state
     os.truncate(path, path.read_bytes()[:-1].rindex(b"\n") + 1)
     write(tmp_path, events[60:62])
     record.read()
     assert record.state is not before
-    assert told(record) == told(anew(path))
+    assert content_of(record) == content_of(read_again(path))
     path.unlink()
     write(tmp_path, events[:30])
     record.read()
-    assert told(record) == told(anew(path))
+    assert content_of(record) == content_of(read_again(path))
 
 
 def runs_of(view: View) -> dict[int, str]:
@@ -76,10 +76,10 @@ def runs_of(view: View) -> dict[int, str]:
     return {number: known.id for number, known in view._runs.items()}
 
 
-def test_view_of_a_journal_read_anew_sends_what_is_there_now(tmp_path: Path) -> None:
+def test_view_of_a_replaced_journal_sends_its_present_content(tmp_path: Path) -> None:
     events, path = journals.study().events, tmp_path / JOURNAL
     write(tmp_path, events[:60])
-    record, view = anew(path), View(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    record, view = read_again(path), View(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
     view.find_experiment(record)
     view.update(record, alive=True)
     before = runs_of(view)

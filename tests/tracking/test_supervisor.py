@@ -1,4 +1,4 @@
-"""The view's process is there when there is something to see, comes back, and never ends training."""
+"""The view process starts when there is something to show, is restarted, and never stops training."""
 
 import io
 import sys
@@ -12,14 +12,14 @@ from rich.console import Console
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
 from karat.tracking import supervisor
-from karat.tracking.supervisor import Dashboard
+from karat.tracking.supervisor import Supervisor
 
-FOLLOW = "open('started', 'a').write('x'); import sys; sys.stdin.read()"  # to the end of stdin
+FOLLOW = "open('started', 'a').write('x'); import sys; sys.stdin.read()"  # until stdin closes
 FAIL_ONCE = "import os, sys; os.path.exists('once') or (open('once', 'w'), sys.exit(3)); "
 
 
 def use_view(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Let Python code, run in the study's folder, stand for the view."""
+    """Replace the view by Python code, run in the study's folder."""
 
     def command(folder: Path) -> list[str]:
         return [sys.executable, "-S", "-c", f"import os; os.chdir({str(folder)!r}); {code}"]
@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     use_view(monkeypatch, FOLLOW)
 
 
-def tell(own: Dashboard, kind: str) -> None:
+def send(own: Supervisor, kind: str) -> None:
     own.on_event(Event(0, 0.0, kind, {}), StudyState())
 
 
@@ -51,20 +51,20 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def opened(folder: Path) -> tuple[Dashboard, io.StringIO]:
+def make(folder: Path) -> tuple[Supervisor, io.StringIO]:
     said = io.StringIO()
-    return Dashboard(folder, Console(file=said, width=300)), said
+    return Supervisor(folder, Console(file=said, width=300)), said
 
 
 @pytest.mark.parametrize("kind", ["reported", "trial_ended"])
 def test_view_starts_with_the_first_report_or_end_of_a_trial(kind: str, tmp_path: Path) -> None:
-    own, said = opened(tmp_path)
+    own, said = make(tmp_path)
     with own:
-        tell(own, "launched")
-        tell(own, "segment_started")
+        send(own, "launched")
+        send(own, "segment_started")
         time.sleep(0.2)
         assert starts(tmp_path) == 0
-        tell(own, kind)
+        send(own, kind)
         wait_until(lambda: starts(tmp_path) == 1)
     assert (starts(tmp_path), said.getvalue()) == (1, "")
 
@@ -73,39 +73,39 @@ def test_view_starts_a_while_after_the_first_segment_though_nothing_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "START_AFTER_S", 0.05)
-    own, _ = opened(tmp_path)
+    own, _ = make(tmp_path)
     with own:
-        tell(own, "launched")
+        send(own, "launched")
         time.sleep(0.2)
         assert starts(tmp_path) == 0
-        tell(own, "segment_started")
+        send(own, "segment_started")
         wait_until(lambda: starts(tmp_path) == 1)
 
 
-def test_view_that_was_never_due_starts_when_the_study_leaves_off(tmp_path: Path) -> None:
-    own, said = opened(tmp_path)
+def test_view_that_was_never_due_starts_when_the_launch_ends(tmp_path: Path) -> None:
+    own, said = make(tmp_path)
     with own:
         pass
     assert (starts(tmp_path), said.getvalue()) == (1, "")
 
 
-def test_view_that_ends_is_started_anew_and_both_are_told(
+def test_view_that_exits_is_logged_and_restarted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_view(monkeypatch, FAIL_ONCE + FOLLOW)
-    own, said = opened(tmp_path)
+    own, said = make(tmp_path)
     with own:
-        tell(own, "reported")
+        send(own, "reported")
         wait_until(lambda: starts(tmp_path) == 1)
     assert said.getvalue() == ""
-    assert f"ended with status 3 (see {tmp_path / 'sync.log'})" in caplog.text
+    assert f"exited with status 3 (see {tmp_path / 'sync.log'})" in caplog.text
 
 
 def test_pause_before_each_new_start_is_twice_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "_LONGEST_PAUSE_S", 0.04)
-    own, pauses = Dashboard(tmp_path, Console(quiet=True)), []
+    own, pauses = Supervisor(tmp_path, Console(quiet=True)), []
     monkeypatch.setattr(own, "_start", lambda: False)
 
     def wait(seconds: float) -> None:
@@ -114,7 +114,7 @@ def test_pause_before_each_new_start_is_twice_the_one_before(
             own._closing.set()
 
     monkeypatch.setattr(own._closing, "wait", wait)
-    tell(own, "reported")
+    send(own, "reported")
     own._keep()
     assert pauses == [0.01, 0.02, 0.04, 0.04]
 
@@ -124,34 +124,34 @@ def test_view_that_had_failed_is_started_once_more_at_the_end(
 ) -> None:
     monkeypatch.setattr(supervisor, "_PAUSE_S", 3600.0)
     use_view(monkeypatch, FAIL_ONCE + FOLLOW)
-    own, said = opened(tmp_path)
+    own, said = make(tmp_path)
     with own:
-        tell(own, "reported")
-        wait_until(lambda: "ended with status 3" in caplog.text)
+        send(own, "reported")
+        wait_until(lambda: "exited with status 3" in caplog.text)
     assert (starts(tmp_path), said.getvalue()) == (1, "")
 
 
-def test_dashboard_that_stays_behind_is_told_with_the_way_to_catch_up(
+def test_supervisor_reports_that_mlflow_is_behind_and_how_to_catch_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_view(monkeypatch, "import sys; sys.exit(1)")
-    own, said = opened(tmp_path)
+    own, said = make(tmp_path)
     with own:
-        tell(own, "reported")
-    assert "the dashboard is behind" in said.getvalue()
+        send(own, "reported")
+    assert "MLflow is behind" in said.getvalue()
     assert f"python -m karat sync {tmp_path}" in said.getvalue()
 
 
 @pytest.mark.parametrize("what", ["no program", "no log"])
-def test_view_that_cannot_be_started_ends_no_training(
+def test_view_that_cannot_be_started_does_not_stop_training(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if what == "no program":
         monkeypatch.setattr(supervisor, "view_command", lambda folder: [str(folder / "nothing")])
     else:
         (tmp_path / "sync.log").mkdir()
-    own, said = opened(tmp_path)
+    own, said = make(tmp_path)
     with own:
-        tell(own, "reported")
+        send(own, "reported")
         wait_until(lambda: caplog.text.count("cannot be started") > 1)
-    assert "the dashboard is behind" in said.getvalue()
+    assert "MLflow is behind" in said.getvalue()

@@ -1,4 +1,4 @@
-"""MLflow is a view: whatever happens to it, or to the driver, the journal decides what it shows."""
+"""MLflow shows what the journal says, even if MLflow or the driver fails."""
 
 import errno
 import fcntl
@@ -32,7 +32,7 @@ NAME, UID = "tiny-grid", "0123456789abcdef"
 LABELS = {"softmax": "softmax", "fourier": "fourier grid_size=3 blockwise"}
 TRAINING = {"recipe": "quick", "epochs": 1, "warmup_epochs": 0, "learning_rate": 0.004}
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
 
 
 def config_of(arm: str) -> dict[str, dict[str, Any]]:
@@ -46,7 +46,7 @@ def config_of(arm: str) -> dict[str, dict[str, Any]]:
 
 
 class Writer:
-    """Writes a journal as a driver would; each event is a second after the one before."""
+    """Writes a journal like a driver; the events are one second apart."""
 
     def __init__(self, folder: Path, *, start: float = 1_750_000_000.0, name: str = NAME) -> None:
         self.folder, self.name, self.closed = folder, name, False
@@ -140,7 +140,7 @@ class Writer:
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow needs seconds to make its tables; it makes them once."""
+    """A database with MLflow's tables, which take seconds to create."""
     folder = tmp_path_factory.mktemp("template") / "study"
     Writer(folder).close()
     sync(folder)
@@ -167,7 +167,7 @@ def writer(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a trial that was trained for one epoch, with the seed 101."""
+    """Folder of a trial that was trained for one epoch with seed 101."""
     folder = tmp_path_factory.mktemp("trained")
     Trainer(TrialConfig.from_sections(config_of("fourier")), 101, folder=folder).run_epoch()
     return folder
@@ -180,7 +180,7 @@ def client_of(folder: Path) -> Any:
 
 
 def runs_of(folder: Path) -> dict[str, Any]:
-    """All active runs of the study's experiment, by name, none twice."""
+    """All active runs of the study's experiment by name; names must be unique."""
     client = client_of(folder)
     experiment = client.get_experiment_by_name(NAME)
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
@@ -190,7 +190,7 @@ def runs_of(folder: Path) -> dict[str, Any]:
 
 
 def content_of(folder: Path) -> dict[str, Any]:
-    """All that the view shows, but for MLflow's own ids."""
+    """Everything that MLflow shows of the study, without MLflow's ids."""
     client, content = client_of(folder), {}
     for name, run in runs_of(folder).items():
         curves = {
@@ -213,7 +213,7 @@ def trial_run(folder: Path, number: int = 0) -> Any:
 
 
 def complete_study(write: Writer, trained: Path) -> None:
-    """Three trials of a search, two cells with two seeds; trial 6 is the best cell's best."""
+    """Three search trials, then two cells with two seeds; trial 6 is the best trial of the best cell."""
     write.begin()
     write.whole(0, 0.5)
     write.ask(1)
@@ -403,7 +403,7 @@ def test_a_trial_that_lost_its_worker_runs_on(writer: Writer) -> None:
     writer.ask(0)
     writer.segment(0)
     writer("segment_ended", trial=0, segment=0, cause="lost", details={"what": "worker"})
-    sync(writer.folder)  # the journal is open, so its driver lives
+    sync(writer.folder)  # the journal is open, so the driver counts as alive
     assert trial_run(writer.folder).info.status == "RUNNING"
 
 
@@ -521,7 +521,7 @@ def test_an_outage_delays_the_view_and_loses_nothing(
     sync(writer.folder, follow=True, owner_alive=lambda: next(calls) < 9, poll_s=0.01)
     assert trial_run(writer.folder).data.metrics["val_accuracy"] == 0.5
     assert [record.getMessage().rpartition("mlflow.db")[2] for record in caplog.records] == [
-        " fails, trying on: 503 Service Unavailable",
+        " fails, retrying: 503 Service Unavailable",
         " works again",
     ]
 
@@ -561,7 +561,7 @@ def test_a_deleted_experiment_is_restored_and_a_deleted_run_made_anew(writer: Wr
 def test_success_that_was_none_does_not_pass_for_one(
     swallowed: set[int], writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody who is not MLflow says that all is well, and keeps nothing."""
+    """A server that is not MLflow answers every request with success and stores nothing."""
     from mlflow import MlflowClient
 
     writer.begin()
@@ -617,7 +617,7 @@ def test_follower_outlives_signals_and_ends_with_its_driver(writer: Writer) -> N
         text=True,
         cwd=ROOT,
     )
-    while "sync.lock" not in os.listdir(writer.folder):  # signals are set before
+    while "sync.lock" not in os.listdir(writer.folder):  # the signal handlers are set before
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     writer.segment(0)
