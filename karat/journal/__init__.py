@@ -1,4 +1,4 @@
-"""The record of a study: one line for each event, and what a study's state is, folded from them."""
+"""The record of a study: one line per event, and the study's state, folded from the events."""
 
 from karat.system.lazy_import import exports
 

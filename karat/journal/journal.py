@@ -1,10 +1,10 @@
-"""The append-only record of a study: one JSON line per event, on disk before it has any effect.
+"""The append-only record of a study: one JSON line per event, on disk before the event is applied.
 
-One process writes (`Journal.open` takes the study's lock, `karat.journal.lock`); anybody may read
-(`read_events`, or a `Follower` where it goes on). A line is
+One process writes (`Journal.open` takes the study's lock, `karat.journal.lock`); any process may
+read (`read_events`, or a `Follower` while the journal grows). A line is
 `{"v": 2, "seq": 3, "time": 1700000000.0, "kind": "reported",
-"data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. A torn last
-line, which a kill in the middle of a write leaves, is cut off when the journal is opened.
+"data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. An
+incomplete last line, left by a kill during a write, is cut off when the journal is opened.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a journal: its place (from 0), time (seconds since the epoch), kind and data."""
+    """One line of a journal: its number (from 0), time (seconds since the epoch), kind and data."""
 
     seq: int
     time: float
@@ -44,9 +44,9 @@ class Event:
 
 
 class Past(Collection[Event]):
-    """The first `count` events of a journal, read from its file each time that they are gone through.
+    """The first `count` events of a journal, read from its file at every iteration.
 
-    Kept as objects they would fill a resumed driver's memory for as long as it lives.
+    As objects they would take memory as long as a resumed driver runs.
     """
 
     def __init__(self, path: Path, count: int) -> None:
@@ -63,13 +63,13 @@ class Past(Collection[Event]):
 
 
 class Journal:
-    """The writer's side; use `Journal.open`, as a context manager.
+    """The writer of a journal; use `Journal.open` as a context manager.
 
     Args:
-        path: the journal's file.
-        past: what it held when it was opened.
+        path: of the journal.
+        past: its events when it was opened.
         lock: of the study.
-        clock: seconds since the epoch.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> "Journal":
-        """Take the study's lock and open its journal, creating both where they are missing.
+        """Take the study's lock and open its journal; both are created if missing.
 
         Raises:
             StudyLockedError: another process holds the lock; the message names it.
@@ -101,9 +101,13 @@ class Journal:
             raise
 
     def append(self, kind: str, **data: Any) -> Event:
-        """Write one event and wait until it is on disk."""
+        """Write one event and wait until it is on disk.
+
+        Raises:
+            JournalError: this write failed, or an earlier one.
+        """
         if self._broken:
-            raise JournalError(f"{self.path}: is not written any more, since a write failed")
+            raise JournalError(f"{self.path}: takes no more events, since a write failed")
         event = Event(self._next, self._clock(), kind, data)
         line = _encode(event)
         if fault_injection.is_due("journal.torn"):
@@ -114,8 +118,8 @@ class Journal:
         except OSError as error:
             self._broken = True
             raise JournalError(
-                f"{self.path}: could not be written ({error.strerror}). What was written before is "
-                "whole; make room and run the same command again"
+                f"{self.path}: could not be written ({error.strerror}). Earlier events are "
+                "intact; free disk space and run the same command again"
             ) from error
         self._next += 1
         return event
@@ -127,7 +131,7 @@ class Journal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._file)
         except OSError:
-            # Half a line would stay. Where it does, it is the last, which the next driver cuts off.
+            # Remove a partial line. If that fails too, it is the last line, and the next `open` cuts it.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, size)
             raise
@@ -150,11 +154,11 @@ class Journal:
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
-    """The events of a journal in order, without a lock; a torn last line is left out.
+    """The events of a journal in order, without a lock; an incomplete last line is skipped.
 
     Args:
-        path: the journal's file.
-        offset: number of events to pass over.
+        path: of the journal.
+        offset: number of events to skip.
 
     Raises:
         JournalError: a line other than the last is damaged, or a line is missing.
@@ -168,10 +172,10 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
 
 
 class Follower:
-    """Reads a journal on while it is written, each line once; what `read` gives is new.
+    """Reads a journal while it is written; each call of `read` returns the new events.
 
     Args:
-        path: the journal's file.
+        path: of the journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,16 +184,16 @@ class Follower:
         self._last = b""
 
     def is_replaced(self) -> bool:
-        """Whether the file does not hold what was read: it is to be read anew, by a new follower.
+        """Whether the file differs from what was read, so that a new follower must read it again.
 
-        Another study may have taken its place, and a write that fails takes its line back.
+        Another study may have replaced the file, and a failed write removes its line.
         """
         with self._path.open("rb") as file:
             file.seek(self._offset - len(self._last))
             return file.read(len(self._last)) != self._last
 
     def read(self) -> Iterator[Event]:
-        """The events since those that were read; a last line that is not whole comes when it is.
+        """The events since the last call; an incomplete last line is returned once it is complete.
 
         Raises:
             JournalError: as `read_events` does.
@@ -206,18 +210,18 @@ class Follower:
 
 
 def repair(folder: Path) -> tuple[int, Path] | None:
-    """Cut a journal off before its first damaged line; a copy keeps what it was.
+    """Copy a journal and cut it before its first damaged line.
 
-    The study then goes on from there: what the lines after it told is done again.
+    The study then resumes from there: what the removed events recorded is done again.
 
     Args:
-        folder: the study's.
+        folder: of the study.
 
     Returns:
-        How many events are left, and the path of the copy; None if no line is damaged.
+        The number of events left and the path of the copy; None if no line is damaged.
 
     Raises:
-        StudyLockedError: the study is being run.
+        StudyLockedError: the study is running.
     """
     path = folder / JOURNAL
     lock = StudyLock.take(folder)
@@ -251,22 +255,22 @@ def _encode(event: Event) -> bytes:
 
 
 def _count(path: Path) -> int:
-    """How many events a journal without a torn tail has, each of them whole and in its place."""
+    """The number of events in a journal without an incomplete last line; checks each line."""
     count = 0
     with path.open("rb") as file:
         for line in file:
             _check(line, count, path)
             if not line.startswith(tuple(b'{"v":%d,"seq":%d,' % (v, count) for v in _READ)):
-                _decode(line, count, path)  # says what is wrong
+                _decode(line, count, path)  # raises with the reason
             count += 1
     return count
 
 
 def _check(line: bytes, number: int, path: Path) -> bytes:
-    """The line without its checksum and what follows.
+    """The line without its checksum and what follows it.
 
     Raises:
-        JournalError: they do not match.
+        JournalError: the checksum does not match.
     """
     text, _, tail = line.rstrip(b"\n").rpartition(b',"crc":"')
     if f"{zlib.crc32(text + b'}'):08x}".encode() != tail.removesuffix(b'"}'):
@@ -296,7 +300,7 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
             data = old_events.modern(body["kind"], data)
         except KeyError as error:
             raise JournalError(
-                f"{path}:{number + 1}: {error} is missing of {body['kind']}"
+                f"{path}:{number + 1}: {error} is missing in {body['kind']}"
             ) from error
     return Event(body["seq"], body["time"], body["kind"], data)
 
@@ -305,5 +309,5 @@ def _cut_torn_tail(path: Path) -> None:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        log.warning("%s: cut off a torn last line of %d bytes", path, len(content) - whole)
+        log.warning("%s: cut off an incomplete last line of %d bytes", path, len(content) - whole)
         os.truncate(path, whole)

@@ -1,15 +1,15 @@
-"""Where the files of a study lie, in its folder and beside it: each name here, and nowhere else.
+"""Names of the files of a study, in its folder and beside it; no other module spells them.
 
 STORAGE/               the folder of all studies
   NAME/                one study
-    journal.jsonl      what happened, the only truth
-    lock               who runs the study (`karat.journal.lock`)
-    orders             the pause file: what the driver tells its workers (`karat.training.pause`)
-    trials/0001/       checkpoints of a trial, and hang.txt: where its process hung
+    journal.jsonl      all events; everything else follows from them
+    lock               names the process that runs the study (`karat.journal.lock`)
+    orders             the pause file: asks the workers to pause (`karat.training.pause`)
+    trials/0001/       checkpoints of a trial, and hang.txt: stack traces of a hung process
     report.html, report.md, report/
     sync.log, sync.lock
-  mlflow.db, mlruns/   MLflow's, where there is no server
-  probes.json          what probes have measured (`karat.forecast.predictions`)
+  mlflow.db, mlruns/   of MLflow, if no server is used
+  probes.json          measurements of probes (`karat.forecast.predictions`)
 """
 
 from pathlib import Path
@@ -27,21 +27,21 @@ PROBES = "probes.json"
 
 
 def trial_folder(study: Path, number: int) -> Path:
-    """The folder of a trial's checkpoints, there or not.
+    """The folder of a trial's checkpoints; may not exist.
 
     Args:
-        study: the study's folder.
-        number: the trial's.
+        study: folder of the study.
+        number: of the trial.
     """
     return study / TRIALS / f"{number:04d}"
 
 
 def mlflow_files(study: Path) -> Path:
-    """Where MLflow keeps what the runs of a study have logged, if no server does."""
+    """Folder of MLflow's artifacts of a study, if no server stores them."""
     return study.parent / MLFLOW_FILES / study.name
 
 
 def beside(study: Path) -> list[Path]:
-    """What stands beside a study's folder and is written for it too: MLflow's, as far as it is there."""
+    """Existing files and the folder of MLflow beside a study's folder, which the study writes too."""
     databases = study.parent.glob(f"{MLFLOW_DATABASE}*")  # SQLite's journal has a suffix
     return [*databases, study.parent / MLFLOW_FILES]

@@ -1,11 +1,12 @@
-"""One writer for each study: a lock that tells a living owner from a dead one.
+"""One writer per study: a lock that distinguishes a living owner from a dead one.
 
-The file `lock` is locked by `flock` for as long as its owner lives, and names the owner: host,
-process and start. Where the file system honours `flock`, that is all. Where it does not (some
-network file systems take it on each machine alone, or not at all), the name decides: an owner
-on this machine is looked up; one on another machine gives a sign of life every few seconds, in
-the file's modification time, which is watched. No two clocks are compared. Two who come at once
-see by whose name stays that only one of them is the owner.
+The owner holds `flock` on the file `lock` while it lives, and writes its host, process id and start
+time into the file. Where the file system supports `flock`, that is enough. Some network file
+systems support it within one machine only, or not at all. There the identity in the file decides:
+an owner on this machine is looked up among the processes; an owner on another machine sends a
+heartbeat every few seconds, the file's modification time, which is watched for a change (clocks of
+two machines are never compared). Of two processes that start at once, only the one whose identity
+stays in the file is the owner.
 """
 
 import dataclasses
@@ -23,10 +24,10 @@ from karat.errors import StudyError, StudyLockedError
 from karat.journal.layout import LOCK
 from karat.system.processes import ProcessIdentity
 
-SIGN_OF_LIFE_S = 5.0
-WATCH_S = 20.0  # file systems of other machines show a new time up to some seconds late
-SETTLE_S = 0.5  # for a name to be seen by who came at the same moment
-# What a file system says that has no locks: Lustre without `-o flock`, NFS without a lock daemon.
+HEARTBEAT_S = 5.0
+WATCH_S = 20.0  # network file systems show a new time some seconds late
+SETTLE_S = 0.5  # until a process that started at the same moment sees our identity
+# Errors of file systems without locks: Lustre without `-o flock`, NFS without a lock daemon.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class StudyLock:
     def __init__(self, file: int) -> None:
         self._file = file
         self._released, self._guard = threading.Event(), threading.Lock()
-        threading.Thread(target=self._show_life, name="study-lock", daemon=True).start()
+        threading.Thread(target=self._send_heartbeats, name="study-lock", daemon=True).start()
 
     @classmethod
     def take(
@@ -46,13 +47,13 @@ class StudyLock:
         """Take the lock.
 
         Args:
-            folder: the study's.
-            watch_s: how long an owner on another machine is watched for a sign of life.
-            sleep: waits for so many seconds.
+            folder: of the study.
+            watch_s: seconds to wait for a heartbeat of an owner on another machine.
+            sleep: as `time.sleep`.
 
         Raises:
-            StudyLockedError: a living process holds it, whom the message names, or has put the
-                folder aside meanwhile.
+            StudyLockedError: a living process holds it, which the message names, or another
+                launcher has renamed the folder meanwhile.
             StudyError: the folder cannot be written to.
         """
         try:
@@ -64,14 +65,14 @@ class StudyLock:
                 raise StudyLockedError(_refusal(folder, _owner(file)))
             if not _is_at(folder / LOCK, file):
                 raise StudyLockedError(
-                    f"{folder}: another launcher has put this study aside at this moment. "
-                    "Run the command again, if that one is not to go on"
+                    f"{folder}: another launcher has just put this study aside (--fresh). "
+                    "Run the command again to continue with the new one"
                 )
             owner = _owner(file)
             if owner is not None:
                 if _lives(owner, file, watch_s, sleep):
                     raise StudyLockedError(_refusal(folder, owner))
-                log.warning("%s: %s ended without a word; going on", folder, owner)
+                log.warning("%s: %s exited unexpectedly; resuming the study", folder, owner)
             _claim(folder, file, sleep)
             return cls(file)
         except BaseException:
@@ -79,24 +80,24 @@ class StudyLock:
             raise
 
     def release(self) -> None:
-        """Give the lock back: the next owner sees that this one left in good order."""
+        """Release the lock and empty the file, so that the next owner sees a graceful shutdown."""
         with self._guard:
             self._released.set()
             try:
                 _write(self._file, "")
-            except OSError as error:  # the next owner sees a dead one then
+            except OSError as error:  # the next owner will find a dead one
                 log.warning("the lock could not be emptied (%s)", error.strerror)
             os.close(self._file)
 
-    def _show_life(self) -> None:
-        while not self._released.wait(SIGN_OF_LIFE_S):
+    def _send_heartbeats(self) -> None:
+        while not self._released.wait(HEARTBEAT_S):
             with self._guard:
                 if not self._released.is_set():
                     _touch(self._file)
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a living process is running the study in `folder`; its owner on this machine is looked up."""
+    """Whether a living process runs the study in `folder`; no heartbeat is awaited."""
     path = folder / LOCK
     if not path.exists():
         return False
@@ -112,7 +113,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def flock(file: int, how: int) -> bool:
-    """Lock a file; False where the file system has no locks, and so gives them to everybody.
+    """Lock a file; returns False if the file system has no locks, so that any process may go ahead.
 
     Args:
         file: its descriptor.
@@ -131,11 +132,11 @@ def flock(file: int, how: int) -> bool:
 
 
 def _locked(file: int) -> bool:
-    """Take `flock`; tried again, since somebody may only be looking (`is_locked`)."""
+    """Take `flock`, with retries, since `is_locked` of another process holds it for a moment."""
     for attempt in range(3):
         try:
             if not flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                log.warning("this file system has no locks; the name in %r decides", LOCK)
+                log.warning("this file system has no locks; the owner named in %r decides", LOCK)
             return True
         except BlockingIOError:
             time.sleep(0.05 * (attempt + 1))
@@ -143,7 +144,7 @@ def _locked(file: int) -> bool:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Whether an open file is still the one at `path`: its folder may have been renamed."""
+    """Whether an open file is still the one at `path`; its folder may have been renamed."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:
@@ -151,16 +152,16 @@ def _is_at(path: Path, file: int) -> bool:
 
 
 def _claim(folder: Path, file: int, sleep: Callable[[float], None]) -> None:
-    """Write our name, and see whether it stays.
+    """Write our identity, and check after `SETTLE_S` that it is still in the file.
 
     Raises:
-        StudyLockedError: another process came at the same moment, and wrote its own.
+        StudyLockedError: another process wrote its identity at the same moment.
     """
     own = json.dumps(dataclasses.asdict(ProcessIdentity.own()))
     _write(file, own)
     sleep(SETTLE_S)
     path = folder / LOCK
-    # Opened anew, since network file systems promise a fresh answer for that alone.
+    # Opened again: network file systems guarantee fresh content only for a new open.
     if not _is_at(path, file) or path.read_text(errors="replace") != own:
         raise StudyLockedError(_refusal(folder, _owner(file)))
 
@@ -168,8 +169,8 @@ def _claim(folder: Path, file: int, sleep: Callable[[float], None]) -> None:
 def _touch(file: int) -> None:
     try:
         os.utime(file)
-    except OSError as error:  # the storage is away for now
-        log.debug("no sign of life could be given: %s", error)
+    except OSError as error:  # the storage is unavailable for now
+        log.debug("the heartbeat could not be written: %s", error)
 
 
 def _owner(file: int) -> ProcessIdentity | None:
@@ -185,7 +186,7 @@ def _lives(
 ) -> bool:
     if owner.is_here:
         return owner.is_alive and owner != ProcessIdentity.own()
-    log.warning("watching for a sign of life of %s, which has not given the study back", owner)
+    log.warning("waiting for a heartbeat of %s, which has not released the study", owner)
     before = os.fstat(file).st_mtime_ns
     waited = 0.0
     while waited < watch_s:
@@ -198,7 +199,7 @@ def _lives(
 
 def _refusal(folder: Path, owner: ProcessIdentity | None) -> str:
     return (
-        f"{folder}: this study is being run already ({owner or 'owner unknown'}). "
+        f"{folder}: this study is already running ({owner or 'owner unknown'}). "
         "Wait for it, or choose another --name"
     )
 

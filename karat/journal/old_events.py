@@ -1,7 +1,7 @@
-"""Events of version 1, which say in a sentence what codes say now, in today's form.
+"""Converts events of version 1, which had sentences instead of cause codes.
 
-Journals of such studies are read on, and written on in the present version. Nothing else knows of
-these sentences. One that is not known stays whole, as `text` of the details.
+Old journals stay readable, and new events are appended in the present version. No other module
+knows these sentences. An unknown sentence is kept in the details as `text`.
 """
 
 import re
@@ -35,7 +35,7 @@ _NOTHING_COMPLETED = "no trial was completed"
 
 
 def modern(kind: str, data: Data) -> Data:
-    """The data of an event of version 1, as the present version writes it."""
+    """Convert the data of an event of version 1 to the present version."""
     change = _CHANGES.get(kind)
     return data if change is None else change(data)
 
@@ -48,7 +48,7 @@ def _segment_ended(data: Data) -> Data:
         return _with(kept, SegmentEnd.DRIVER_GONE)
     if found := _PAUSED.fullmatch(text):
         epoch, step = int(found["epoch"]), int(found["step"] or 0)
-        # It spoke of the epoch in which it paused, the first of which is 1.
+        # The sentence counts the unfinished epoch; `epoch` is the number of finished ones.
         return _with(kept, SegmentEnd.PAUSED, {"epoch": epoch - bool(step), "step": step})
     if text in (Interrupt.BUDGET, Interrupt.DISK):
         return _with(kept, SegmentEnd.INTERRUPTED, {"by": text})
@@ -72,7 +72,7 @@ def _trial_ended(data: Data) -> Data:
 
 
 def _failure(cause: str, text: str) -> Data:
-    """Details of a failure. What only is shown stays a sentence; what decides something does not."""
+    """Details of a failure. A sentence that is only shown stays a sentence."""
     if cause == Failure.ERROR and (found := _RAISED.fullmatch(text)):
         return found.groupdict()
     if cause == Failure.ERROR and (found := _MISSING.fullmatch(text)):
@@ -128,7 +128,7 @@ def _study_ended(data: Data) -> Data:
 
 
 def _study_extended(data: Data) -> Data:
-    """Who asked was told in words: the space file, or `--extend trials=+20 --extend seeds=5`."""
+    """`by` was text: the space file, or `--extend trials=+20 --extend seeds=5`."""
     options = [each.strip() for each in data["by"].split("--extend ")[1:]]
     return {**_without(data, "by"), "extend": options}
 

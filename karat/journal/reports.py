@@ -1,7 +1,7 @@
-"""A trial's epochs as they were reported, kept as columns of numbers.
+"""The reported epochs of a trial, stored as columns of numbers.
 
-A study of 500 trials has 50,000 reports with a million values: as objects they fill hundreds of
-megabytes of a driver that lives for days, as columns eight bytes a value.
+A study of 500 trials has 50,000 reports with a million values. As objects they take hundreds of
+megabytes in a driver that runs for days; as columns, 8 bytes per value.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import overload
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One epoch of a trial: epochs done (from 1), metrics, seconds that it took, and when."""
+    """One epoch of a trial: epochs done (from 1), metrics, its seconds, and the time of the report."""
 
     epoch: int
     metrics: Mapping[str, float]
@@ -24,9 +24,9 @@ class Report:
 
 
 class Reports(Sequence[Report]):
-    """Reports in the order in which they came; each `Report` is made when it is asked for.
+    """Reports in the order of arrival; a `Report` object is created at each access.
 
-    A metric that a report does not have is NaN in its column, which no report can hold: the
+    A metric that a report lacks is NaN in its column. No report has NaN as a value, since the
     journal refuses it.
     """
 
@@ -39,10 +39,10 @@ class Reports(Sequence[Report]):
         self.total_seconds = 0.0
 
     def add(self, epoch: int, metrics: Mapping[str, float], seconds: float, time: float) -> None:
-        """Take one more report in."""
+        """Append a report."""
         for name in metrics:
             if name not in self._columns:
-                # Each line of a journal brings its names anew; all trials share one text.
+                # Each decoded line has new name strings; interned, all trials share one.
                 column = array("d", [math.nan]) * len(self)
                 self._columns[sys.intern(name)] = column
         for name, column in self._columns.items():
@@ -53,7 +53,7 @@ class Reports(Sequence[Report]):
         self.total_seconds += seconds
 
     def up_to(self, epoch: int) -> "Reports":
-        """Those of no later epoch."""
+        """The reports up to and including an epoch."""
         kept = [each <= epoch for each in self._epochs]
         if all(kept):
             return self

@@ -1,7 +1,7 @@
-"""What a journal says: the study's state as a fold over its events.
+"""The state of a study, folded from the events of its journal.
 
-The driver, the MLflow view and the report all see a study through this class, live or
-afterwards, so they cannot disagree.
+The driver, the MLflow view and the report all use this class, live or afterwards, so they cannot
+disagree.
 """
 
 import hashlib
@@ -24,17 +24,17 @@ BACK_OFF_S = (1.0, 5.0, 25.0)  # after the first, second, third lost worker of a
 
 @dataclass(slots=True)
 class Trial:
-    """One configuration with one seed, and what became of it.
+    """One configuration with one seed, its progress and its result.
 
-    `waiting` is a trial that runs in no segment now: it was just asked for, its worker was lost, it
-    is to be tried with less memory, or the study was interrupted. `kernels` are those that
-    computed attention in its first segment, None before that has reported. `cause` and `details`
-    say why it was stopped or failed (`karat.causes`), and `lost_details` how its worker was lost the
-    last time. A waiting trial is not to run before `ready_at`. `set_aside` marks a trial that an
-    extension of the study has made void: shorter than trials are now, or of a cell that is not
-    confirmed any more. `weights_dropped`: for want of room, its best weights are not kept.
-    `estimate` is what it was to take (`karat.training.segment.Estimate`), and `peak_bytes` the highest memory of its process after
-    the first epoch of its first segment.
+    Status `waiting`: no segment of the trial runs now, since it is new, its worker was lost, it
+    will be retried with less memory, or the study was interrupted. Such a trial must not run before
+    `ready_at`. `kernels` computed attention in the first segment (None before its first report).
+    `cause` and `details` tell why the trial was stopped or failed (`karat.causes`), `lost_details`
+    how its last worker was lost. `set_aside`: an extension of the study made the trial invalid,
+    since it is shorter than trials are now or of a cell that is no longer confirmed.
+    `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
+    resources (`karat.training.segment.Estimate`). `peak_bytes`: peak memory of the process after the
+    first epoch of the first segment.
     """
 
     number: int
@@ -69,7 +69,7 @@ class Trial:
 
     @property
     def fingerprint(self) -> str:
-        """Whose a checkpoint is: a hash of the configuration and the seed."""
+        """Hash of configuration and seed, stored in checkpoints to identify their trial."""
         text = json.dumps([self.config, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -85,9 +85,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One start of the driver: when, on how many slots (trials at a time), in which environment.
+    """One start of the driver: its time, number of slots (concurrent trials), and environment.
 
-    A cluster may grow: `slots` are those at the start, or as many as had their place at once since.
+    A cluster may grow: `slots` is the number at the start, or the most segments placed at once since.
     """
 
     time: float
@@ -97,9 +97,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """The question was made larger: when, in which settings, and whether it had an answer.
+    """One extension of the study: its time, the changed settings, and whether the study was completed.
 
-    `extend` is what `--extend` said; it is empty where the space file asked for it.
+    `extend` has the values of `--extend`; it is empty if the space file was changed.
     """
 
     time: float
@@ -109,15 +109,15 @@ class Extension:
 
 
 class StudyState:
-    """The fold. `apply` each event once, in order.
+    """The state after the events applied so far. Call `apply` once per event, in order.
 
-    Levels of factors are tuples here where the journal has lists (see `karat.parameters`), but for
-    `created["space"]`, which is the question as it was asked.
+    Levels of factors that are lists in the journal are tuples here (see `karat.parameters`), except
+    in `created["space"]`, which is the space as the user wrote it.
 
-    `created` describes the study as it is now, `original` as it began, before any extension;
-    `asked` is the source of the space file that the last launch knew. `cause` and `details` say why
-    the study was interrupted or failed (`karat.causes`); `search_cut` has the details where the
-    search ended before all its trials were asked for, and is None where it did not.
+    `created` describes the study now, `original` before any extension; `asked` is the source of the
+    space file at the last launch. `cause` and `details` tell why the study was interrupted or
+    failed (`karat.causes`). `search_cut` has details if the search ended before all its trials were
+    asked for, else it is None.
     """
 
     def __init__(self) -> None:
@@ -129,7 +129,9 @@ class StudyState:
         self.created_at = 0.0
         self.launches: list[Launch] = []
         self.trials: dict[int, Trial] = {}
-        self.ended: list[int] = []  # in order, since the study began or was extended
+        self.ended: list[
+            int
+        ] = []  # trial numbers in order of their ends, since the start or the last extension
         self.confirmation: Mapping[str, Any] | None = None
         self.search_ended_at: float | None = None
         self.search_cut: Mapping[str, Any] | None = None
@@ -224,7 +226,7 @@ class StudyState:
         trial.status = "running"
         trial.segments += 1
         trial.estimate = trial.estimate or event.data.get("estimate")
-        # A segment may start before the last epoch reported, when the newest checkpoint was bad.
+        # A segment may resume before the last reported epoch if the newest checkpoint was damaged.
         trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
     def _on_segment_placed(self, event: Event) -> None:
@@ -281,15 +283,15 @@ class StudyState:
 
 
 def _cause(event: Event) -> tuple[str, Mapping[str, Any]]:
-    """The code of an event that may have one, and its details."""
+    """Cause code and details of an event; empty if it has none."""
     return event.data.get("cause", ""), event.data.get("details", {})
 
 
 def _references(created: Mapping[str, Any]) -> dict[Level, str]:
-    """`Space.references`, from the first event of a study."""
+    """`Space.references`, from the data of `study_created`."""
     if "references" in created:
         return {level_of(each["level"]): each["arm"] for each in created["references"]}
-    # Studies of the first version have one reference, for all levels.
+    # Studies of the first version have one reference for all levels.
     by, label = created["confirm"]["by"], created["reference"]
     others = [arm["factors"] for arm in created["arms"] if arm["label"] != label]
     return {factors[by]: label for factors in others if by in factors}

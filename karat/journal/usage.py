@@ -1,9 +1,9 @@
-"""What a study has used, as a fold over its events: hours of trials on what they take, wall time, money.
+"""The usage of a study, folded from its events: CPU and GPU hours, wall-clock hours, US dollars.
 
-A segment is paid for from when its worker has its place to its end, with what trials took and what
-that cost when it was launched; or with its own part of a GPU, where it has one. A launch counts from
-`launched` to its last sign of life, so the time between launches is free, and so is what a driver
-that was killed did not live to write down.
+A segment counts from the start of its worker to its end, with the resources and prices of its
+launch, or with its share of a GPU if the event has one. A launch counts from `launched` to its last
+event. Not counted are the time between launches and the time of a killed driver after its last
+event.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ from karat.space.rates import Spent, Terms
 
 
 class Usage:
-    """The fold. `apply` each event once, in order; `terms` are those of the last launch."""
+    """Sums the usage. Call `apply` once per event, in order; `terms` are those of the last launch."""
 
     def __init__(self) -> None:
         self.terms = Terms()
-        self._spent = Spent()  # by segments and launches that have ended
+        self._spent = Spent()  # of segments and launches that have ended
         self._slot_s = 0.0
         self._began: float | None = None
         self._last = 0.0
         self._running: dict[int, float] = {}
-        self._waiting: set[int] = set()  # trials with a segment that has no place yet
-        self._gpus: dict[int, float] = {}  # of each trial's last segment, if it has its own part
+        self._waiting: set[int] = set()  # trials whose segment has no worker yet
+        self._gpus: dict[int, float] = {}  # of each trial's last segment, if its event has them
 
     def apply(self, event: Event) -> None:
-        """Take one event in."""
+        """Add an event."""
         data, trial = event.data, event.data.get("trial", -1)
         if event.kind == "launched":
             self.end_launch()
@@ -57,7 +57,7 @@ class Usage:
             self._end(trial)
 
     def until(self, now: float | None = None) -> Spent:
-        """What is spent up to a moment, or to the last sign of life of the study."""
+        """The usage up to the time `now` (seconds since the epoch), by default up to the last event."""
         if self._began is None:
             return self._spent
         at = self._last if now is None else max(now, self._last)
@@ -66,16 +66,16 @@ class Usage:
         return self._spent + self.terms.price(sum(held.values()), at - self._began, gpu_s)
 
     def gpus_of(self, trial: int) -> float:
-        """What a trial's last segment took, or what trials take."""
+        """GPUs of a trial's last segment, by default those of every trial."""
         return self._gpus.get(trial, self.terms.gpus)
 
     @property
     def running(self) -> int:
-        """How many segments have their place now."""
+        """The number of segments with a worker now."""
         return len(self._running)
 
     def slot_seconds(self, now: float) -> float:
-        """Seconds of all segments."""
+        """Seconds of all segments together, up to the time `now`."""
         return self._slot_s + sum(max(0.0, now - start) for start in self._running.values())
 
     def _see(self, event: Event) -> None:
@@ -93,7 +93,7 @@ class Usage:
         self._spent += self.terms.price(seconds, gpu_s=self.gpus_of(trial) * seconds)
 
     def end_launch(self) -> None:
-        """The launch has ended, with its last sign of life; one that has ended stays as it is."""
+        """End the launch at its last event; does nothing between launches."""
         if self._began is None:
             return
         for trial in list(self._running):
@@ -104,10 +104,10 @@ class Usage:
 
 
 def _is_written_later(event: Event) -> bool:
-    """Whether the next driver may have written it, so that its time is not when it happened.
+    """Whether the next driver may have written the event, so that its time is too late.
 
-    So it is with a segment whose driver was killed, and with a trial whose verdict had been written
-    with its last report.
+    This holds for a segment whose driver was killed, and for a trial whose last report was written
+    but not its end.
     """
     if event.kind == "segment_ended":
         return bool(event.data["cause"] == SegmentEnd.DRIVER_GONE)

@@ -95,7 +95,7 @@ def test_study_that_another_driver_still_holds_is_retried(
 
     with Journal.open(tmp_path / "held"):
         assert ended(locked) == os.EX_UNAVAILABLE
-    assert "is being run already" in capsys.readouterr().err
+    assert "is already running" in capsys.readouterr().err
 
 
 def test_wrong_input_of_a_real_job_exits_with_zero_and_the_reason(tmp_path: Path) -> None:

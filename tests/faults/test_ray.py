@@ -153,7 +153,7 @@ def test_killed_driver_leaves_nothing_behind_and_the_same_command_resumes(
     second = start(space, storage)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 1
-    assert "this study is being run already" in output
+    assert "this study is already running" in output
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=60)
     before = state_of(storage)

@@ -27,7 +27,7 @@ def test_events_come_back_in_order(tmp_path: Path) -> None:
     assert [event.seq for event in read_events(path, offset=2)] == [2]
 
 
-def test_reopened_journal_goes_on_after_its_past(tmp_path: Path) -> None:
+def test_reopened_journal_continues_after_its_past(tmp_path: Path) -> None:
     path = write(tmp_path / "s")
     with Journal.open(tmp_path / "s") as journal:
         assert len(journal.past) == 3
@@ -70,12 +70,12 @@ def test_missing_line_is_refused_before_anything_is_written(tmp_path: Path) -> N
         Journal.open(tmp_path / "s")
 
 
-def test_past_is_what_the_journal_held_when_it_was_opened(tmp_path: Path) -> None:
+def test_past_is_the_content_of_the_journal_when_it_was_opened(tmp_path: Path) -> None:
     write(tmp_path / "s")
     with Journal.open(tmp_path / "s") as journal:
         journal.append("interrupted", signal="SIGINT")
         assert [event.seq for event in journal.past] == [0, 1, 2]
-        assert [event.seq for event in journal.past] == [0, 1, 2]  # as often as one likes
+        assert [event.seq for event in journal.past] == [0, 1, 2]  # repeated iteration
 
 
 def test_follower_gives_each_event_once(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_follower_gives_each_event_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 5, 40])
-def test_follower_takes_a_torn_line_when_it_is_written_anew(tmp_path: Path, lost: int) -> None:
+def test_follower_returns_a_torn_line_once_it_is_written_again(tmp_path: Path, lost: int) -> None:
     path = write(tmp_path / "s")
     os.truncate(path, path.stat().st_size - lost)
     follower = Follower(path)
@@ -101,7 +101,7 @@ def test_follower_takes_a_torn_line_when_it_is_written_anew(tmp_path: Path, lost
     assert [(e.seq, e.kind) for e in follower.read()] == [(2, "interrupted")]
 
 
-def test_follower_tells_when_a_line_was_taken_back_or_the_file_is_another_one(
+def test_follower_detects_a_removed_line_and_a_replaced_file(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path / "s")

@@ -1,6 +1,6 @@
-"""What a long study costs, in calls and bytes, at a part of its length: 30 trials x 100 epochs.
+"""Function calls and bytes of a long study, measured on a shorter one: 30 trials x 100 epochs.
 
-`python -m benchmarks.journal` tells the milliseconds.
+`python -m benchmarks.journal` measures milliseconds.
 """
 
 import os
@@ -28,11 +28,11 @@ VALUES = REPORTS * (SIZE.metrics + 3)  # also epoch, seconds and time
 
 @dataclass
 class Driven:
-    """A study that ran to its end: where it lies, and what it took.
+    """A completed study: its folder and its costs.
 
     Args:
-        calls: functions that were called for each report, in order.
-        syncs: how often something was brought to the disk.
+        calls: number of function calls for each report, in order.
+        syncs: number of calls of `os.fsync`.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class Driven:
 
 
 def driven(folder: Path, size: Size) -> Driven:
-    """Drive a study and count."""
+    """Run a study and count its calls."""
     found = Driven(folder)
     on_report, fsync = Study.on_report, os.fsync
 
@@ -76,19 +76,19 @@ def test_report_is_a_few_hundred_calls(long_study: Driven) -> None:
     assert statistics.fmean(long_study.calls) < 2 * 190  # with those that ask for the next trial
 
 
-def test_event_goes_to_the_disk_once(long_study: Driven) -> None:
+def test_event_is_synced_to_disk_once(long_study: Driven) -> None:
     events = sum(1 for _ in read_events(long_study.journal))
     assert events <= long_study.syncs <= events + 5  # with the files beside the journal
 
 
-def test_late_reports_take_no_more_than_early_ones(long_study: Driven) -> None:
+def test_late_reports_cost_no_more_than_early_ones(long_study: Driven) -> None:
     fifth = len(long_study.calls) // 5
     early, late = long_study.calls[:fifth], long_study.calls[-fifth:]
     assert statistics.median(late) < 1.1 * statistics.median(early)
     assert statistics.fmean(late) < 1.5 * statistics.fmean(early)  # TPE looks at all trials told
 
 
-def test_fold_takes_the_same_for_every_event(long_study: Driven) -> None:
+def test_fold_costs_the_same_for_every_event(long_study: Driven) -> None:
     events = list(read_events(long_study.journal))
     half, whole = (
         calls_of(lambda part=part: StudyState.of(part)) / len(part)  # type: ignore[misc]

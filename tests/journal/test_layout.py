@@ -1,4 +1,4 @@
-"""Names of a study's files are in one place."""
+"""Names of a study's files are defined in one module."""
 
 import re
 from pathlib import Path

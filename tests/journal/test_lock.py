@@ -1,4 +1,4 @@
-"""A study has one writer; a dead one is told from a living one, on this machine and on another."""
+"""A study has one writer; a dead owner is distinguished from a living one, also on another machine."""
 
 import dataclasses
 import errno
@@ -23,13 +23,13 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system on which everybody gets every lock."""
+    """A file system that grants every lock."""
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
 
 
 @pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """A file system that has none, such as Lustre without `-o flock`."""
+    """A file system without locks, such as Lustre without `-o flock`."""
 
     def refuse(*_: object) -> None:
         raise OSError(request.param, os.strerror(request.param))
@@ -37,7 +37,7 @@ def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     monkeypatch.setattr(fcntl, "flock", refuse)
 
 
-def leave(folder: Path, owner: ProcessIdentity) -> None:
+def write_owner(folder: Path, owner: ProcessIdentity) -> None:
     (folder / LOCK).write_text(json.dumps(dataclasses.asdict(owner)))
 
 
@@ -50,13 +50,13 @@ def dead_process() -> ProcessIdentity:
 
 
 def living_process() -> ProcessIdentity:
-    """Of the process that started this one."""
+    """Identity of the parent process."""
     return dataclasses.replace(
         ProcessIdentity.own(), pid=os.getppid(), started=processes._started(os.getppid())
     )
 
 
-def test_lock_given_back_is_empty_and_free(tmp_path: Path) -> None:
+def test_released_lock_is_empty_and_free(tmp_path: Path) -> None:
     lock = StudyLock.take(tmp_path)
     assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
     assert is_locked(tmp_path)
@@ -65,22 +65,22 @@ def test_lock_given_back_is_empty_and_free(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
 
 
-def test_dead_owner_is_named_and_passed_over(
+def test_dead_owner_is_logged_and_replaced(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    leave(tmp_path, dead_process())
+    write_owner(tmp_path, dead_process())
     assert not is_locked(tmp_path)
     StudyLock.take(tmp_path).release()
-    assert "ended without a word; going on" in caplog.text
+    assert "exited unexpectedly; resuming the study" in caplog.text
 
 
-def test_another_process_with_the_number_of_the_owner_is_not_the_owner(tmp_path: Path) -> None:
-    leave(tmp_path, dataclasses.replace(dead_process(), pid=os.getppid()))
+def test_another_process_with_the_id_of_the_owner_is_not_the_owner(tmp_path: Path) -> None:
+    write_owner(tmp_path, dataclasses.replace(dead_process(), pid=os.getppid()))
     StudyLock.take(tmp_path).release()
 
 
 @pytest.mark.usefixtures("no_flock")
-def test_living_owner_is_seen_where_locks_do_not_work(tmp_path: Path) -> None:
+def test_living_owner_is_found_where_locks_do_not_work(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys, time; from pathlib import Path; from karat.journal.lock import StudyLock; "
          "StudyLock.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)", str(tmp_path)],
@@ -97,14 +97,14 @@ def test_living_owner_is_seen_where_locks_do_not_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_where_a_file_system_has_no_locks_the_owners_name_decides(tmp_path: Path) -> None:
+def test_identity_of_the_owner_decides_on_a_file_system_without_locks(tmp_path: Path) -> None:
     lock = StudyLock.take(tmp_path)
     assert is_locked(tmp_path)
     lock.release()
     assert not is_locked(tmp_path)
-    leave(tmp_path, dataclasses.replace(ProcessIdentity.own(), pid=os.getppid(), started=""))
+    write_owner(tmp_path, dataclasses.replace(ProcessIdentity.own(), pid=os.getppid(), started=""))
     StudyLock.take(tmp_path).release()
-    leave(tmp_path, living_process())
+    write_owner(tmp_path, living_process())
     assert is_locked(tmp_path)
     with pytest.raises(StudyLockedError, match=f"process {os.getppid()} on "):
         StudyLock.take(tmp_path)
@@ -122,7 +122,7 @@ def test_a_lock_refused_for_any_other_reason_is_not_taken(
     assert (tmp_path / LOCK).read_text() == ""
 
 
-def test_who_waited_for_a_study_that_is_put_aside_has_no_lock_of_the_new_one(
+def test_lock_of_a_study_that_was_put_aside_is_no_lock_of_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, aside = tmp_path / "s", tmp_path / "s.aside"
@@ -130,7 +130,7 @@ def test_who_waited_for_a_study_that_is_put_aside_has_no_lock_of_the_new_one(
     first = StudyLock.take(study)
     real = studylock._locked
 
-    def put_aside_meanwhile(file: int) -> bool:  # the file is open already
+    def put_aside_meanwhile(file: int) -> bool:  # the file is already open
         study.rename(aside)
         first.release()
         study.mkdir()
@@ -138,24 +138,24 @@ def test_who_waited_for_a_study_that_is_put_aside_has_no_lock_of_the_new_one(
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(studylock, "_locked", put_aside_meanwhile)
-        with pytest.raises(StudyLockedError, match="put this study aside at this moment"):
+        with pytest.raises(StudyLockedError, match="has just put this study aside"):
             StudyLock.take(study)
     assert (aside / LOCK).read_text() == ""
     StudyLock.take(study).release()
 
 
 @pytest.mark.usefixtures("no_flock")
-def test_of_two_that_find_no_owner_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
+def test_one_of_two_processes_that_start_at_once_is_refused(tmp_path: Path) -> None:
     other = ProcessIdentity("node7", 123, "x")
     with pytest.raises(StudyLockedError, match="process 123 on node7"):
-        StudyLock.take(tmp_path, sleep=lambda _: leave(tmp_path, other))
+        StudyLock.take(tmp_path, sleep=lambda _: write_owner(tmp_path, other))
     assert json.loads((tmp_path / LOCK).read_text())["pid"] == 123
 
 
 @pytest.mark.usefixtures("no_flock")
-def test_owner_on_another_machine_is_watched_for_a_sign_of_life(tmp_path: Path) -> None:
+def test_owner_on_another_machine_is_watched_for_a_heartbeat(tmp_path: Path) -> None:
     other = ProcessIdentity("node7", 123, "x")
-    leave(tmp_path, other)
+    write_owner(tmp_path, other)
     file = tmp_path / LOCK
     seconds = iter(range(10))
 
@@ -168,8 +168,8 @@ def test_owner_on_another_machine_is_watched_for_a_sign_of_life(tmp_path: Path) 
     StudyLock.take(tmp_path, watch_s=8, sleep=lambda _: None).release()
 
 
-def test_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studylock, "SIGN_OF_LIFE_S", 0.05)
+def test_owner_sends_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studylock, "HEARTBEAT_S", 0.05)
     lock = StudyLock.take(tmp_path)
     os.utime(tmp_path / LOCK, (0, 0))
     deadline = time.monotonic() + 10
@@ -180,6 +180,6 @@ def test_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("text", ["", "process 1 on host", "{}", '{"pid": "x"}', "[1]", "\x00\xff"])
-def test_lock_that_names_nobody_is_taken(tmp_path: Path, text: str) -> None:
+def test_lock_without_a_valid_owner_is_taken(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK).write_bytes(text.encode("latin-1"))
     StudyLock.take(tmp_path).release()

@@ -1,10 +1,10 @@
-"""Studies of before `karat.causes`, when events told in sentences what codes tell now, still open.
+"""Journals of version 1, which had sentences instead of the codes of `karat.causes`, still open.
 
-`old/` holds three that the code of that time has written, with what it made of them: its state, its
-report, what MLflow was told, its audit and its replay. `everything` has been interrupted by a
-signal, a full disk and a spent budget, killed and extended; its trials were paused, lost, out of
-memory, hung, stopped and failed in every way. `hopeless` has failed of one error again and again, and
-of `nothing` no trial was completed.
+`old/` holds three studies written by the code of that time, with its results: state, report, texts
+for MLflow, audit and replay. `everything` was interrupted by a signal, a full disk and a spent
+budget, killed and extended; its trials were paused, lost, out of memory, hung, stopped and failed in
+every way. `hopeless` failed with the same error in several trials, and in `nothing` no trial was
+completed.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The study where it lay: the report names its folder."""
+    """The study at its original relative path, which the report contains."""
     monkeypatch.chdir(tmp_path)
     path = Path("studies") / name
     path.mkdir(parents=True)
@@ -113,8 +113,8 @@ def test_audit_and_replay_find_what_they_found(folder: Path, expected: Any) -> N
     assert audit(folder, tracking=False) == expected["audit"]
 
 
-def test_study_is_gone_on_with_in_one_journal_of_both_versions(folder: Path) -> None:
-    """From where the driver was killed, or before its last event, if it never was."""
+def test_study_resumes_in_one_journal_of_both_versions(folder: Path) -> None:
+    """It resumes where the driver was killed, or else before its last event."""
     lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
     kinds = [event.kind for event in read_events(folder / JOURNAL)]
     launches = [place for place, kind in enumerate(kinds) if kind == "launched"]
@@ -184,5 +184,5 @@ def test_old_event_that_lacks_something_is_a_damaged_journal(tmp_path: Path) -> 
     body = '{"v":1,"seq":0,"time":1.0,"kind":"study_ended","data":{"status":"failed"}'
     crc = zlib.crc32(f"{body}}}".encode())
     path.write_text(f'{body},"crc":"{crc:08x}"}}\n')
-    with pytest.raises(JournalError, match=r"journal.jsonl:1: 'reason' is missing of study_ended"):
+    with pytest.raises(JournalError, match=r"journal.jsonl:1: 'reason' is missing in study_ended"):
         list(read_events(path))

@@ -1,4 +1,4 @@
-"""A trial's reports behave as a list of them would."""
+"""`Reports` behaves like a list of reports."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_metric_that_a_report_lacks_is_not_in_it() -> None:
 
 
 @pytest.mark.parametrize("epoch", range(5))
-def test_reports_up_to_an_epoch_are_those_that_a_segment_goes_on_from(epoch: int) -> None:
+def test_reports_up_to_an_epoch_drop_later_ones(epoch: int) -> None:
     kept = [report for report in FEW if report.epoch <= epoch]
     made = filled(FEW).up_to(epoch)
     assert made == kept

@@ -71,7 +71,7 @@ def test_journal_reports_a_failed_write_that_cannot_be_undone(
                 away.setattr(journal.os, name, fail(errno.ESTALE))
             with pytest.raises(JournalError, match=r"could not be written \(Stale file handle\)"):
                 written.append("launched", number=1)
-        with pytest.raises(JournalError, match="is not written any more"):
+        with pytest.raises(JournalError, match="takes no more events"):
             written.append("launched", number=2)
     with Journal.open(tmp_path) as again:
         again.append("launched", number=3)

@@ -281,7 +281,7 @@ def test_short_job_of_an_array_leaves_a_study_that_runs_to_its_runner(
         assert launch(words) not in (OK, INTERRUPTED)
         monkeypatch.setenv("KARAT_IF_LOCKED", "leave")
         assert launch(words) == OK
-    assert capsys.readouterr().err.count("this study is being run already") == 2
+    assert capsys.readouterr().err.count("this study is already running") == 2
 
 
 def test_example_of_a_site_is_right() -> None:
