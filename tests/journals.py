@@ -224,7 +224,7 @@ def search(
 
 
 def confirmation(script: Script, plan: Plan, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Plan the confirmation: each reference, then the best arm of each level compared with it."""
+    """Plan the confirmation: each reference, then the best arm of each of its levels."""
     cells, skipped = [], []
     references = references_of(plan)
     contests: list[tuple[Any, list[str]]] = []
@@ -328,7 +328,7 @@ def end(script: Script, trial: int, status: str, reason: str = "") -> None:
 
 
 def why(status: str, reason: str) -> dict[str, Any]:
-    """Cause and details of a trial's end, of a kind that is shown as it is."""
+    """Cause and details of a trial's end; the report shows `reason` as it is."""
     if status == "failed":
         return {"cause": "checkpoint", "details": {"message": reason}}
     return {"cause": "early_stopping", "details": {"epoch": 1}} if status == "stopped" else {}

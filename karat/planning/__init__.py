@@ -1,4 +1,4 @@
-"""What a study does next: pure decisions, the same live and in a replay."""
+"""What a study does next, as pure functions of its events: the same live and in a replay."""
 
 from karat.system.lazy_import import exports
 

@@ -1,4 +1,4 @@
-"""When a study has spent its budget, and when its search is to leave the rest to the confirmation."""
+"""When a study has used its budget, and when its search must end to leave enough for the confirmation."""
 
 import dataclasses
 from collections import defaultdict
@@ -12,7 +12,7 @@ from karat.space.space import Space
 
 
 def first_spent(space: Space, state: StudyState, now: float) -> Details | None:
-    """The first limit of the budget that is reached, as `Interrupt.BUDGET` has it; None if none is."""
+    """Details of `Interrupt.BUDGET` for the first limit of the budget that is reached; None if none is."""
     spent = dataclasses.asdict(state.usage.until(now))
     for key, limit in space.budget.limits.items():
         if spent[key] >= limit:
@@ -21,13 +21,13 @@ def first_spent(space: Space, state: StudyState, now: float) -> Details | None:
 
 
 def too_little_left(space: Space, state: StudyState, now: float) -> Details | None:
-    """Whether the search is to end now, so that the rest does for the confirmation.
+    """Whether the search must end now, so that the rest of the budget suffices for the confirmation.
 
-    Never before each contest has a trial that it could confirm. What is still to come is estimated
-    from the seconds an epoch took so far, with all trials at full length, and so from above.
+    The search never ends before each contest has a trial that can be confirmed. The usage to come
+    is an upper estimate: seconds per epoch so far, with all trials at full length.
 
     Returns:
-        What `karat.causes.SearchCut.BUDGET` has; None if the search is to go on.
+        Details of `karat.causes.SearchCut.BUDGET`; None if the search continues.
     """
     limits = space.budget.limits
     if not limits or state.confirmation is not None or not state.launches:
@@ -37,7 +37,7 @@ def too_little_left(space: Space, state: StudyState, now: float) -> Details | No
     terms, slots = state.usage.terms, state.launches[-1].slots
     to_come = _to_come(space, state, now)
     seconds = [each.seconds for each in to_come]
-    # Tasks in any order on m machines end within their sum / m and the longest (Graham 1966).
+    # Tasks in any order on m machines take at most their sum / m plus the longest (Graham 1966).
     wall_s = sum(seconds) / slots + max(seconds)
     needed = terms.price(sum(seconds), wall_s, sum(each.seconds * each.gpus for each in to_come))
     spent = state.usage.until(now)
@@ -60,20 +60,20 @@ def _all_have_winners(space: Space, state: StudyState) -> bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Coming:
-    """A trial, or what is left of it: seconds, and how many GPUs for so long."""
+    """A trial to come, or the rest of one: its seconds, and its GPUs during them."""
 
     seconds: float
     gpus: float
 
 
 def _most(found: Iterable[_Coming]) -> _Coming:
-    """The longest of some, on the most that one of them takes."""
+    """Upper bound for any of several trials: the most seconds and the most GPUs."""
     each = list(found)
     return _Coming(max(one.seconds for one in each), max(one.gpus for one in each))
 
 
 def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
-    """What runs or waits, one more search trial, and each run of the confirmation."""
+    """All unfinished trials, one more search trial, and each trial of the confirmation."""
     trained: dict[str, float] = defaultdict(float)
     epochs: dict[str, int] = defaultdict(int)
     lengths: dict[str, int] = {}
@@ -83,7 +83,7 @@ def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
         gpus[trial.arm] = max(gpus[trial.arm], state.usage.gpus_of(trial.number))
         trained[trial.arm] += trial.seconds
         epochs[trial.arm] += len(trial.reports)
-    # Starting, loading, checkpoints and what was lost: seconds of segments for one of training.
+    # Seconds of segments per second of training: start, data loading, checkpoints, lost epochs.
     factor = max(1.0, state.usage.slot_seconds(now) / max(sum(trained.values()), 1e-9))
     mean = factor * sum(trained.values()) / sum(epochs.values())
     each = {arm: factor * trained[arm] / n if (n := epochs[arm]) else mean for arm in lengths}

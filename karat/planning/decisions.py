@@ -1,4 +1,4 @@
-"""What a study decides, as a pure function of the events so far: the same live and in a replay."""
+"""The decisions of a study as pure functions of its events so far: the same live and in a replay."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,11 +19,11 @@ SAME_ERRORS = 5
 
 
 class Decisions:
-    """A study's state, plan and early stopping, all folds over its events.
+    """State, plan and early stopping of a study, all folded from its events.
 
     Args:
-        space: the question as it was when the study began; extensions follow from the events.
-        place: where the study is, for messages.
+        space: as the study was created; extensions follow from the events.
+        place: folder of the study, for messages.
     """
 
     def __init__(self, space: Space, place: str) -> None:
@@ -34,7 +34,7 @@ class Decisions:
         self._verdicts: dict[int, str] = {}
 
     def observe(self, event: Event) -> None:
-        """Let an event take effect, live or when the journal is folded."""
+        """Apply an event, live or when the journal is folded."""
         self.state.apply(event)
         if event.kind == "study_extended":
             self._grow(event.data["description"])
@@ -67,12 +67,12 @@ class Decisions:
 
     @property
     def search_is_over(self) -> bool:
-        """Whether the search asks for no more trials."""
+        """Whether all trials of the search have been asked for, or the search was cut."""
         return self.search.all_asked or self.state.search_cut is not None
 
     @property
     def total_trials(self) -> dict[Phase, int]:
-        """How many trials each phase has in all."""
+        """The planned number of trials of each phase."""
         cells = len(contests_of(self.space))
         if self.state.confirmation is not None:
             cells = len(self.state.confirmation["cells"])
@@ -82,7 +82,7 @@ class Decisions:
         return {"search": total, "confirm": cells * self.space.confirm.seeds}
 
     def totals_of(self, larger: Space) -> dict[str, int]:
-        """How many trials each phase will have once the study is extended, before it is planned."""
+        """The number of trials of each phase if the study were extended to `larger`."""
         searched = [trial for trial in self.state.trials.values() if trial.phase == "search"]
         is_longer = longer(self.space, larger)
         void = sum(is_longer or trial.set_aside for trial in searched)
@@ -92,18 +92,18 @@ class Decisions:
         }
 
     def verdict(self, number: int) -> str | None:
-        """`completed` or `stopped` where a trial's reports have settled it, and it has not ended."""
+        """`completed` or `stopped` if a trial's reports decide so and its end is not recorded yet."""
         return self._verdicts.get(number)
 
     def is_tried_again(self, number: int, cause: str) -> bool:
-        """Whether a trial that cannot go on for this cause has another attempt."""
+        """Whether a trial whose segment failed with this cause is retried."""
         trial = self.state.trials[number]
         if cause == Failure.LOST:
             return trial.lost_segments <= MAX_LOST_SEGMENTS
         return cause == Failure.MEMORY and trial.micro_batches == 1
 
     def proposal(self) -> dict[str, Any] | None:
-        """The next trial, as the journal will hold it; None where there is none to ask for now."""
+        """The next trial, as data of `trial_asked`; None if there is none now."""
         if self.finished or self._hopeless() is not None:
             return None
         asked = len(self.state.trials)
@@ -131,7 +131,7 @@ class Decisions:
         }
 
     def turn(self) -> tuple[str, dict[str, Any]] | None:
-        """The end of a phase, as the event that says so, once all of its trials have ended."""
+        """The event that ends the phase, as kind and data, once all its trials have ended; else None."""
         if self.finished or not all(trial.ended for trial in self.state.trials.values()):
             return None
         if (error := self._hopeless()) is not None:
@@ -149,7 +149,7 @@ class Decisions:
         return "study_ended", {"status": "completed"}
 
     def _hopeless(self) -> Mapping[str, Any] | None:
-        """The error that the last trials to end all failed with, as the last one has it."""
+        """Details of the error if the last `SAME_ERRORS` trials failed with the same one; else None."""
         last = [self.state.trials[number] for number in self.state.ended[-SAME_ERRORS:]]
         if len(last) < SAME_ERRORS or any(trial.cause != Failure.ERROR for trial in last):
             return None
@@ -157,7 +157,7 @@ class Decisions:
         return last[-1].details if len(errors) == 1 else None
 
     def _grow(self, description: Mapping[str, Any]) -> None:
-        """Take the larger question in; the same live and when the journal is folded."""
+        """Apply an extension, live or when the journal is folded."""
         before = self.space
         self.space = space_of(description["space"], before.name, self._place)
         searched = [t for t in self.state.trials.values() if t.phase == "search"]
@@ -174,7 +174,7 @@ def _failed(cause: StudyFailure, **more: Any) -> dict[str, Any]:
 
 
 def _kind_of(error: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes two errors the same: type and place, since the message may tell of the trial."""
+    """Key by which errors are the same: type and place, since messages may depend on the trial."""
     if "place" in error:
         return error["type"], error["place"]
     return tuple(sorted(error.items()))

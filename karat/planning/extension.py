@@ -1,8 +1,8 @@
-"""A study that goes on with a larger question: more trials, more seeds, longer trials, wider ranges.
+"""Extending a study: more trials, more seeds, longer trials or wider ranges.
 
-Whatever else would change what the trials so far mean, and is refused: factors, metric, data,
-model, training, how the search and the confirmation decide. Resources, budget, tracking and the
-wording of the question may change at any time.
+All other changes would change the meaning of the trials so far and are refused: factors, metric,
+data, model, training, and the rules of search and confirmation. Resources, budget, tracking and the
+text of the question may change at any time.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ SHORT = {"trials": "search.trials", "seeds": "confirm.seeds", "epochs": "trainin
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between two questions, and whether the trials so far keep their meaning."""
+    """One difference between two spaces, and whether the trials so far stay valid."""
 
     key: str
     before: object
@@ -31,7 +31,7 @@ class Change:
 
     @property
     def asks_more(self) -> bool:
-        """Whether there is more to run than before, or something else than how and where."""
+        """Whether the change affects which trials run, not only how and where they run."""
         return self.key.partition(".")[0] in ("search", "confirm", "training", "tuned")
 
     def __str__(self) -> str:
@@ -41,9 +41,9 @@ class Change:
 def merged(
     base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `theirs` has changed since `base`, put into `ours`: the sources of spaces.
+    """Apply the changes from `base` to `theirs` to `ours` (a three-way merge); all are sources of spaces.
 
-    A study that was extended from the command line goes on with an unchanged, smaller file.
+    A study extended with `--extend` therefore resumes with the unchanged, smaller space file.
     """
     found: dict[str, Any] = {}
     for key in {**ours, **theirs}:
@@ -60,10 +60,10 @@ def merged(
 
 
 def extended_source(space: Space, assignments: Sequence[str]) -> dict[str, Any]:
-    """The source of a space with `--extend` put in: `trials=+20`, `seeds=10`, `epochs=+5`.
+    """The source of a space with `--extend` applied: `trials=+20`, `seeds=10`, `epochs=+5`.
 
     Raises:
-        InputError: written wrongly, or nothing that can be extended.
+        InputError: invalid syntax, or a setting that cannot be extended.
     """
     source: dict[str, Any] = {**space.source}
     now = {
@@ -81,10 +81,10 @@ def extended_source(space: Space, assignments: Sequence[str]) -> dict[str, Any]:
         before = now[short]
         if before is None:
             raise InputError(
-                f"{place}: sampler grid runs its whole grid; widen a tuned list instead"
+                f"{place}: the sampler grid always runs its whole grid; add values to a tuned list instead"
             )
         if not text.removeprefix("+").isdecimal() or len(text) > 9:
-            raise InputError(f"{place}: must be a whole number, or + and how many more")
+            raise InputError(f"{place}: must be a whole number, or + and a number to add")
         number = int(text)
         section, _, key = SHORT[short].partition(".")
         total = before + number if text.startswith("+") else number
@@ -93,7 +93,7 @@ def extended_source(space: Space, assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def changes_between(old: Space, new: Space) -> list[Change]:
-    """Every difference in what two questions ask for, whether it may be or not."""
+    """All differences between two spaces, allowed or not."""
     return [
         *_of_section("search", old.search, new.search, grows="trials"),
         *_of_section("confirm", old.confirm, new.confirm, grows="seeds"),
@@ -105,7 +105,7 @@ def changes_between(old: Space, new: Space) -> list[Change]:
 
 
 def longer(old: Space, new: Space) -> bool:
-    """Whether trials have another full length in the larger question."""
+    """Whether the full length of trials differs in the larger space."""
     return any(
         full_length(old, old.arms[label]) != full_length(new, arm)
         for label, arm in new.arms.items()
@@ -113,21 +113,21 @@ def longer(old: Space, new: Space) -> bool:
 
 
 def full_length(space: Space, arm: Arm) -> int:
-    """Epochs of a trial of an arm that is not stopped."""
+    """Epochs of a trial of an arm without early stopping."""
     lows = {key: ends(space.tuned[key])[0] for key in arm.tuned}
     return TrialConfig.from_sections(arm.config(lows)).training.epochs
 
 
 def larger_space(old: Space, source: Mapping[str, Any], place: str) -> tuple[Space, list[Change]]:
-    """The space of a source that may only be larger than `old`, and in what it is.
+    """The space of a source, which may only extend `old`, and the changes.
 
     Args:
-        old: the question as it is now.
-        source: of the new one.
-        place: what messages begin with.
+        old: the present space of the study.
+        source: of the new space.
+        place: prefix of error messages.
 
     Raises:
-        InputError: it is no space, or changes what the trials so far mean.
+        InputError: the source is not a valid space, or has changes that are not allowed.
     """
     new = space_of(source, old.name, place)
     changes = changes_between(old, new)
@@ -135,7 +135,7 @@ def larger_space(old: Space, source: Mapping[str, Any], place: str) -> tuple[Spa
     if refused:
         raise InputError(
             f"{place}: holds a study of this name with another question ({'; '.join(refused)}). "
-            "It goes on with more trials or seeds, longer trials or wider tuned ranges only; for "
+            "Only more trials or seeds, longer trials or wider tuned ranges can continue it; for "
             "anything else choose another --name, or put the older study aside with --fresh"
         )
     return new, changes

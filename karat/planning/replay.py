@@ -1,8 +1,8 @@
-"""Every decision of a study once more, from its reports alone and without training.
+"""Repeats every decision of a study from its journal, without training.
 
-A decision is what the study itself chose: which trial comes next, which is stopped or complete,
-which is tried again, which cells are confirmed, how the study ended. What happened to it (reports,
-lost workers, signals, failures) is taken from the journal.
+A decision is what the study chose: the next trial, which trials are stopped, complete or retried,
+which cells are confirmed, how the study ends. What happened to the study (reports, lost workers,
+signals, failures) is taken from the journal.
 """
 
 import json
@@ -16,13 +16,13 @@ from karat.planning.budget import too_little_left
 from karat.planning.decisions import Decisions
 from karat.space.space import Space
 
-# What a trial itself fails of, so that only a second attempt ends its segment alone.
+# Failures caused by the trial: such a segment ends without its trial only if the trial is retried.
 _OF_THE_TRIAL = (Failure.MEMORY, Failure.ERROR, Failure.NON_FINITE)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A decision that came out differently: the event's number, and both as text."""
+    """A decision that differs: number of the event, recorded decision and repeated decision as text."""
 
     seq: int
     recorded: str
@@ -33,10 +33,10 @@ class Difference:
 
 
 def replay(space: Space, events: Sequence[Event]) -> Iterator[Difference]:
-    """The decisions that come out differently; none for a journal of this version of karat.
+    """Yield the decisions that differ; none for a journal of this version of karat.
 
-    Each is compared in the state that the journal tells of. A proposal that differs stays with the
-    sampler, so that those after it may differ too: the first is the one to look at.
+    Each decision is compared in the state recorded so far. After a proposal that differs, later ones
+    may differ too, since the sampler keeps it: look at the first difference.
     """
     decisions = Decisions(space, "replay")
     for event in events:
@@ -86,5 +86,5 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
 
 
 def _plain(value: Any) -> str:
-    """As the journal writes it: a tuple and a list are the same there."""
+    """As JSON, as in the journal, where tuples and lists are the same."""
     return json.dumps(value, sort_keys=True)

@@ -113,7 +113,7 @@ class Supervisor:
                     env=self._environment,
                     start_new_session=True,  # Ctrl-C must not stop the view before it has read the whole journal
                 )
-        except OSError as error:  # out of memory or processes; tracking must not stop training
+        except OSError as error:  # tracking must not stop training
             log.warning("the MLflow sync process cannot be started: %s", error)
         return self._view is not None
 

@@ -1,4 +1,4 @@
-"""A budget: what is spent follows from the journal, and a spent one ends a launch in good order."""
+"""A budget: usage follows from the journal, and a used-up budget shuts the launch down gracefully."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ WriteSpace = Callable[..., Path]
 
 
 class Clock:
-    """Stands still unless it is told."""
+    """A clock that only tests advance."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -53,7 +53,7 @@ def budgeted(write_space: WriteSpace) -> Callable[..., Space]:
 
 
 def launch(space: Space, folder: Path, clock: Clock, *, epochs: int | None = None) -> StudyState:
-    """One slot, an epoch every six minutes, until nothing is to be run; or killed after `epochs`."""
+    """Run in one slot, six minutes per epoch, until no segment is left; or kill it after `epochs`."""
     with Journal.open(folder, clock) as journal:
         study = Study(space, journal, folder, clock)
         if not study.state.created:
@@ -128,7 +128,7 @@ def test_what_is_spent_is_the_same_from_the_journal_and_after_a_kill(
     space, clock, folder = budgeted("{usd: 100}"), Clock(), tmp_path / "s"
     live = launch(space, folder, clock, epochs=5).usage.until()
     assert live.cpu_hours == pytest.approx(0.5)
-    clock.now += 48 * 3600  # dead for two days, which cost nothing
+    clock.now += 48 * 3600  # not running for two days, which is no usage
     with Journal.open(folder, clock) as journal:
         study = Study(space, journal, folder, clock)
         assert study.state.usage.until(clock.now) == live
@@ -160,7 +160,7 @@ def test_budget_too_small_for_a_winner_of_each_level_is_searched_to_its_end(
     assert (state.status, state.search_cut, state.confirmation) == ("interrupted", None, None)
 
 
-def test_segment_cut_by_a_kill_is_paid_for_up_to_its_last_report() -> None:
+def test_usage_of_a_killed_segment_ends_at_its_last_report() -> None:
     usage = Usage()
     events = [
         (0.0, "launched", {"terms": {"cpus": 2, "gpus": 0.5, "usd_per_gpu_hour": 4.0}}),
@@ -189,7 +189,7 @@ def usage_of(*events: tuple[float, str, dict[str, object]]) -> Usage:
     return usage
 
 
-def test_trials_that_share_a_gpu_are_paid_for_with_their_parts_of_it() -> None:
+def test_usage_of_trials_that_share_a_gpu_is_their_share_of_it() -> None:
     eight = [(0.0, "segment_started", {"trial": n, "gpus": 1 / 8}) for n in range(8)]
     usage = usage_of((0.0, "launched", GPU), *eight)
     assert usage.until(3600.0).gpu_hours == pytest.approx(1.0)
@@ -200,12 +200,12 @@ def test_trials_that_share_a_gpu_are_paid_for_with_their_parts_of_it() -> None:
     assert (spent.gpu_hours, spent.usd) == (pytest.approx(1.0), pytest.approx(3.0))
 
 
-def test_journal_that_does_not_say_the_part_is_folded_as_it_was() -> None:
+def test_usage_of_a_journal_without_gpu_shares_is_as_before() -> None:
     old = (0.0, "segment_started", {"trial": 0, "estimate": {"gpus": 1 / 8}})
     assert usage_of((0.0, "launched", GPU), old).until(3600.0).gpu_hours == pytest.approx(1.0)
 
 
-def test_segment_that_waits_for_a_place_is_not_paid_for() -> None:
+def test_segment_that_waits_for_a_worker_uses_nothing() -> None:
     begun = [(0.0, "launched", GPU), (0.0, "segment_started", {"trial": 0, "placed": False})]
     assert usage_of(*begun).until(7200.0).cpu_hours == 0
     assert usage_of(*begun).until(7200.0).wall_hours == 2
@@ -329,7 +329,7 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     assert {event.data["cause"] for event in ends} <= {SegmentEnd.PAUSED, SegmentEnd.INTERRUPTED}
     assert not any(trial.status == "running" for trial in state.trials.values())
     assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
-    assert state.usage.until().wall_hours < 0.05  # with the time to pause in
+    assert state.usage.until().wall_hours < 0.05  # includes the time to pause
     same = run([*command, "--set", "budget.wall_hours=0.005"], environment)
     assert (same.returncode, same.stdout.count("is spent")) == (75, 1)
 

@@ -1,4 +1,4 @@
-"""A study goes on with a larger question, and with no other; what it has is kept."""
+"""A study can be extended, but not changed; its trials are kept."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,16 +29,16 @@ steps_to_run = [10**6]
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver as it is, but for the engine: made-up numbers, for so many steps."""
+    """The driver with a fake engine: synthetic numbers, for `steps_to_run` epochs."""
 
-    def stand_in(study: Study, *_: object) -> int:
+    def fake_run(study: Study, *_: object) -> int:
         study.record("launched", slots=1, environment={})
         run(study, steps=steps_to_run[0], slots=1)
         if not study.finished:
             study.on_interrupted("SIGTERM")
         return 0 if study.finished else 75
 
-    monkeypatch.setattr(driver, "_run", stand_in)
+    monkeypatch.setattr(driver, "_run", fake_run)
     steps_to_run[0] = 10**6
 
 
@@ -61,7 +61,7 @@ def state_of(storage: Path) -> StudyState:
 
 
 def check(storage: Path) -> StudyState:
-    """Every invariant but for checkpoints, which made-up numbers have not; decisions again."""
+    """Check all invariants except checkpoints, which the fake engine does not write, and the replay."""
     folder = storage / "small"
     assert [line for line in audit(folder, tracking=False) if "checkpoint" not in line] == []
     state = state_of(storage)
@@ -89,16 +89,14 @@ def test_finished_study_takes_more_trials_and_keeps_what_it_has(
     confirmed = after.of_phase("confirm")
     assert len(confirmed) == 2 * len(cells)
     assert all(trial.tuned == cells[trial.arm] for trial in confirmed)
-    # Runs of a cell that won again are not made again.
+    # Trials of a cell that won again are not repeated.
     again = [t for t in before.of_phase("confirm") if cells[t.arm] == t.tuned]
     assert {t.number for t in again} == {
         t.number for t in confirmed if t.number < len(before.trials)
     }
 
 
-def test_plain_command_goes_on_with_an_extended_study(
-    write_space: WriteSpace, tmp_path: Path
-) -> None:
+def test_plain_command_resumes_an_extended_study(write_space: WriteSpace, tmp_path: Path) -> None:
     space = write_space()
     go(space, tmp_path)
     assert go(space, tmp_path, "trials=+6", steps=3) == 75
@@ -106,7 +104,7 @@ def test_plain_command_goes_on_with_an_extended_study(
     assert len(check(tmp_path).of_phase("search")) == 12
 
 
-def test_same_extending_command_resumes_and_extends_anew_only_when_finished(
+def test_same_extending_command_resumes_and_extends_again_only_when_finished(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     space = write_space()
@@ -128,7 +126,7 @@ def test_more_seeds_run_only_what_is_missing(write_space: WriteSpace, tmp_path: 
     assert {t.seed_index for t in state.of_phase("confirm")} == set(range(5))
 
 
-def test_longer_trials_start_the_search_anew_with_what_it_has_learned(
+def test_longer_trials_restart_the_search_with_what_it_has_learned(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     space = write_space()
@@ -195,7 +193,7 @@ def test_wrong_extension_is_refused(write_space: WriteSpace, tmp_path: Path, ext
         go(write_space(), tmp_path, extend)
 
 
-def test_nothing_to_extend_is_said(write_space: WriteSpace, tmp_path: Path) -> None:
+def test_missing_study_cannot_be_extended(write_space: WriteSpace, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no study in .* yet"):
         go(write_space(), tmp_path, "trials=+3")
 
@@ -218,7 +216,7 @@ def test_extended_study_killed_at_any_step_takes_the_same_decisions(
     for storage, pieces in (("whole", 10**6), ("pieces", 7)):
         go(space, tmp_path / storage, steps=18)
         while go(space, tmp_path / storage, extend, steps=pieces):
-            # A kill, after which only the journal is left.
+            # A kill leaves only the journal.
             with Journal.open(tmp_path / storage / "small"):
                 pass
     whole, pieces_of_it = (check(tmp_path / storage) for storage in ("whole", "pieces"))

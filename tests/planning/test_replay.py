@@ -1,4 +1,4 @@
-"""Decisions taken again from a journal are the same, and a decision that is not is named."""
+"""Repeated decisions are those of the journal; a decision that differs is reported."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from tests.study.test_study import open_study, run
 
 
 def events_of(space: Space, folder: Path, *stops: int) -> list[Event]:
-    """A study's journal, made by the stand-in engine and broken off after each of `stops` steps."""
+    """Events of a study, run by the fake engine and interrupted after each of `stops` epochs."""
     for steps in (*stops, 10**6):
         study, journal = open_study(space, folder)
         with journal:
@@ -83,10 +83,10 @@ def test_command_says_that_all_is_the_same_or_what_is_not(
     assert main(["replay", str(tmp_path)]) == 2
 
 
-def test_second_attempts_are_decided_again(small_space: Space, tmp_path: Path) -> None:
+def test_decisions_on_retries_are_repeated(small_space: Space, tmp_path: Path) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
-        study._clock = lambda: 2e9  # long after any back-off
+        study._clock = lambda: 2e9  # long after every back-off
         for cause in ("memory", "memory", "lost", "lost", "lost", "lost", "error"):
             segment = study.next_segment()
             assert segment is not None

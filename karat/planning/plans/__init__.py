@@ -1,4 +1,4 @@
-"""Which trials to run: the search, then the confirmation of what it found."""
+"""Which trials to run: the search, then the confirmation of its best cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["Proposal"]
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A cell to be tried: an arm, its tuned parameters, and the index of the seed."""
+    """A proposed trial: an arm, its tuned parameters, and the index of the seed."""
 
     arm: Arm
     tuned: Mapping[str, Any]

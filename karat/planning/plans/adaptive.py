@@ -1,4 +1,4 @@
-"""The search: Optuna proposes, arm by arm or over all arms, from what the journal holds."""
+"""The search: Optuna proposes trials, for each arm or over all arms, from the trials in the journal."""
 
 import itertools
 import random
@@ -30,19 +30,19 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Search:
-    """Proposes the search's trials one by one, and learns from their ends.
+    """Proposes the trials of the search one by one, and learns from their results.
 
     Every group of arms has an Optuna study in memory, which is rebuilt by calling `asked`,
-    `reported` and `ended` for what the journal holds. With `allocation: equal` each arm is a
-    group of its own, so that all arms are tuned with the same budget; with `free` there is one
-    group for all arms, from which the sampler chooses, and each reference arm has its share of
-    trials apart, so that it is tuned in any case. To the sampler a factor's level is its place
-    in the file, since Optuna takes no lists.
+    `reported` and `ended` for the events in the journal. With `allocation: equal` each arm is a
+    separate group, so that all arms are tuned with the same budget. With `free` one group has all
+    arms, among which the sampler chooses, and each reference arm has a reserved share of trials, so
+    that it is always tuned. The sampler gets a level as its index in the space file, since Optuna
+    takes no lists.
 
     Args:
-        space: the question.
-        before: the search of the question before it was extended.
-        void: how many of the trials asked for there do not count any more.
+        space: of the study.
+        before: the search before the study was extended.
+        void: number of trials asked for by `before` that no longer count.
     """
 
     def __init__(self, space: Space, before: "Search | None" = None, void: int = 0) -> None:
@@ -69,7 +69,7 @@ class Search:
 
     @property
     def total(self) -> int:
-        """How many trials that count the search has in all."""
+        """The planned number of trials that count."""
         return len(self.schedule) - self._void
 
     @property
@@ -78,12 +78,12 @@ class Search:
         return self._asked == len(self.schedule)
 
     def extended(self, space: Space, trials: Iterable[Trial]) -> "Search":
-        """The search of a larger question, which has learned from all trials so far.
+        """The search of an extended study; it has learned from all trials so far.
 
         Args:
-            space: the larger question.
-            trials: of the search, in the order in which they were asked for; those set aside
-                are known to the sampler, but others take their place.
+            space: the larger space.
+            trials: of the search, in the order in which they were asked for. The sampler learns
+                from trials that are set aside too, but new ones replace them.
         """
         known = list(trials)
         void = sum(trial.set_aside for trial in known)
@@ -98,14 +98,16 @@ class Search:
         return search
 
     def propose(self) -> Proposal:
-        """The cell of the next trial; the same trials told before give the same proposal."""
+        """Propose the next trial; deterministic given the trials so far."""
         group, index = self.schedule[self._asked]
         study = self._studies[group]
         if group != JOINT:
             arm = self.space.arms[group]
             if self._grids:
                 grid = self._grids[group]
-                tuned = grid[index % len(grid)]  # once more in a study that was made longer
+                tuned = grid[
+                    index % len(grid)
+                ]  # again from the start, if an extension made trials longer
             else:
                 study.sampler = self._sampler(group, index)
                 trial = study.ask({key: distribution(self.space.tuned[key]) for key in arm.tuned})
@@ -115,7 +117,7 @@ class Search:
         return self._propose_jointly(study, index)
 
     def asked(self, trial: Trial) -> None:
-        """The next trial stands in the journal; one that `propose` has not made is put in."""
+        """Add the next trial of the journal; in a replay without `propose` it is enqueued in Optuna."""
         group, _ = self.schedule[self._asked]
         self._asked += 1
         if self._grids:
@@ -137,7 +139,7 @@ class Search:
         self._running[trial.number] = study.ask(distributions)
 
     def reported(self, number: int, epoch: int, value: float) -> None:
-        """A trial reported the search's metric; a second report of an epoch changes nothing."""
+        """A trial reported the metric; a second report of the same epoch is ignored."""
         running = self._running.get(number)
         if running is None:
             return
@@ -146,10 +148,10 @@ class Search:
             running.report(value, epoch)
 
     def ended(self, trial: Trial) -> None:
-        """A trial ended: completed, stopped early (told as pruned) or failed (told as failed).
+        """A trial ended: completed, stopped early (pruned for Optuna) or failed.
 
-        Out of memory is told as a violated constraint: a sampler does not see failed trials, and
-        would go there again and again.
+        Out of memory is a violated constraint for Optuna: samplers ignore failed trials, and would
+        propose the same region again and again.
         """
         running = self._running.pop(trial.number, None)
         if running is None:
@@ -181,13 +183,13 @@ class Search:
         raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
 
     def _sampler(self, group: str, index: int, attempt: int = 0) -> optuna.samplers.BaseSampler:
-        # The seed leaves out the arm: all arms are tuned with the same random draws.
+        # The seed does not depend on the arm: all arms are tuned with the same random draws.
         seed = derive(self.space.name, self.space.seed, "sampler", index, attempt)
         return SAMPLERS[self.space.search.sampler].make(seed, self._sizes[group])
 
 
 def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
-    """Every combination of the tuned values of an arm; parameters given as ranges are refused before."""
+    """Every combination of the tuned values of an arm; the reader has refused ranges before."""
     values = [tuned[key].values or () for key in arm.tuned]
     return [dict(zip(arm.tuned, each, strict=True)) for each in itertools.product(*values)]
 
@@ -208,9 +210,9 @@ def distribution(
 def schedule_of(
     space: Space, begun: Sequence[tuple[str, int]] = (), void: int = 0
 ) -> list[tuple[str, int]]:
-    """For each trial of the search its group, and its index within the group.
+    """Group, and index within the group, of each trial of the search.
 
-    What was begun stands at the start, followed by what is missing to the space's numbers.
+    The schedule starts with `begun` and continues with the trials that are missing.
     """
     wanted = _counts(space)
     counted = Counter(group for group, _ in begun[void:])
@@ -221,7 +223,7 @@ def schedule_of(
 
 
 def _counts(space: Space) -> dict[str, int]:
-    """How many trials each group has."""
+    """The number of trials of each group."""
     counts = dict.fromkeys(space.arms, 0)
     search = space.search
     if search.sampler == "grid":
@@ -245,12 +247,12 @@ def _counts(space: Space) -> dict[str, int]:
 def _interleave(
     counts: Mapping[str, int], seed: int, used: Mapping[str, int]
 ) -> Iterator[tuple[str, int]]:
-    """Round by round, in an order drawn anew for each, so that no arm always goes first.
+    """One trial per group in each round, in a new random order, so that no arm is always first.
 
     Args:
-        counts: trials of each group.
+        counts: number of trials of each group.
         seed: of the order.
-        used: how many of each group there were before, which its indices go on from.
+        used: number of earlier trials of each group; its indices continue from there.
     """
     draw = random.Random(seed)
     for index in range(max(counts.values())):

@@ -1,4 +1,4 @@
-"""The confirmation: the best cell of each level in question, and its reference, with fresh seeds."""
+"""The confirmation: the best cell of each level of `confirm.by`, and its reference, with new seeds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,13 @@ from karat.space.space import Arm, Space
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Arms of which the best found is confirmed: a reference, or all others of one level.
+    """Arms of which the best is confirmed: one reference, or all other arms of one level.
 
     Args:
         label: short and unique, for tables.
-        level: of the factor in question; None where a reference does not have it.
-        arms: among which the best is found.
-        reference: label of the arm that the best is compared with; None for a reference.
+        level: of the factor `confirm.by`; None for a reference without this factor.
+        arms: candidates.
+        reference: label of the arm to compare the best one with; None for a reference.
     """
 
     label: str
@@ -45,11 +45,11 @@ def contests_of(space: Space) -> list[Contest]:
 
 
 def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
-    """The cells to confirm, and what was skipped and why, as the journal keeps them.
+    """The cells to confirm, and the skipped contests with causes, as data of `confirmation_planned`.
 
-    An extended study is planned once more: runs of a cell that is confirmed again count, those
-    of other cells are set aside. The best trial is the one with the best metric at full length; on a tie the one with the
-    lower validation loss. Trials that were stopped early never win.
+    The best trial of a contest has the best metric at full length; ties go to the lower validation
+    loss. Trials that were stopped early never win. An extended study is planned again: trials of a
+    cell that is confirmed again count, those of other cells are set aside.
     """
     cells, skipped = [], []
     for contest in contests_of(space):
@@ -79,7 +79,7 @@ def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
 
 
 def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
-    """The confirmation's next trial: seed by seed, all cells; None after the last."""
+    """The next trial of the confirmation: all cells with one seed, then the next seed; None at the end."""
     assert state.confirmation is not None
     asked = {(trial.arm, trial.seed_index) for trial in state.of_phase("confirm")}
     for seed_index in range(space.confirm.seeds):
@@ -91,7 +91,7 @@ def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
 
 
 def rank(trial: Trial, space: Space) -> tuple[float, float, int]:
-    """The place of a completed search trial; the lowest is the best."""
+    """Sort key of a completed search trial; the lowest is the best."""
     value = trial.last(space.search.metric)
     assert value is not None
     loss = trial.last("val_loss")
