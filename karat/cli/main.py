@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(lambda: found.run(options))
 
 
-def _load(place: str) -> Command:
-    module, _, name = place.partition(":")
+def _load(target: str) -> Command:
+    module, _, name = target.partition(":")
     command: Command = getattr(importlib.import_module(f"karat.cli.{module}"), name)
     return command

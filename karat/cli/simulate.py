@@ -52,9 +52,9 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
             options.seed, dict.fromkeys(space.arms, options.epoch_s), space.search.mode
         )
     )
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         found = simulate(
-            space, Path(place) / space.name, options.workers, curves, options.driver_ms / 1e3
+            space, Path(folder) / space.name, options.workers, curves, options.driver_ms / 1e3
         )
     data = data_of(space, found)
     print(json.dumps(data, indent=1) if options.json else text_of(data))

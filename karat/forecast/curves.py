@@ -16,7 +16,7 @@ _NORMALS = 16_411  # prime, so that the strides through the table visit every en
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class TrialInfo:
     """What a learning curve depends on: a trial's arm, tuned values, number, seed and full length."""
 
     arm: str
@@ -29,10 +29,10 @@ class Asked:
 class Curves(Protocol):
     """Metric values and durations of a trial's epochs; deterministic for each trial."""
 
-    def value(self, trial: Asked, epoch: int) -> float:
+    def value(self, trial: TrialInfo, epoch: int) -> float:
         """Return the search's metric after `epoch` epochs, counted from 1."""
 
-    def seconds(self, trial: Asked, epoch: int) -> float:
+    def seconds(self, trial: TrialInfo, epoch: int) -> float:
         """Return the duration of that epoch, in seconds."""
 
 
@@ -58,7 +58,7 @@ class ModelledCurves:
         self._normals = [draw.gauss(0, 1) for _ in range(_NORMALS)]
         self._plateaus = {arm: derive(seed, "arm", arm) / 2**32 for arm in epoch_s}
 
-    def value(self, trial: Asked, epoch: int) -> float:
+    def value(self, trial: TrialInfo, epoch: int) -> float:
         plateau = 0.6 + 0.3 * self._plateaus[trial.arm] - 0.08 * abs(self._normal(trial, 0))
         decay = math.exp(-0.2 + 0.3 * self._normal(trial, 1))
         risen = (plateau - START) * math.pow(epoch, -decay)
@@ -66,10 +66,10 @@ class ModelledCurves:
         value = min(1.0, max(0.0, value))
         return value if self._mode == "max" else 1 - value
 
-    def seconds(self, trial: Asked, epoch: int) -> float:
+    def seconds(self, trial: TrialInfo, epoch: int) -> float:
         return self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))
 
-    def _normal(self, trial: Asked, place: int) -> float:
+    def _normal(self, trial: TrialInfo, place: int) -> float:
         # From a table: creating a generator for each trial would take most of a forecast's time.
         return self._normals[(7919 * trial.number + 104_729 * place) % _NORMALS]
 
@@ -102,14 +102,14 @@ class RecordedCurves:
             self._values[trial.number] = [each.metrics[self._metric] for each in trial.reports]
             self._seconds[trial.number] = [each.seconds for each in trial.reports]
 
-    def value(self, trial: Asked, epoch: int) -> float:
+    def value(self, trial: TrialInfo, epoch: int) -> float:
         values = self._values[self._of(trial)]
         return values[min(epoch, len(values)) - 1]
 
-    def seconds(self, trial: Asked, epoch: int) -> float:
+    def seconds(self, trial: TrialInfo, epoch: int) -> float:
         seconds = self._seconds[self._of(trial)]
         return seconds[min(epoch, len(seconds)) - 1]
 
-    def _of(self, trial: Asked) -> int:
+    def _of(self, trial: TrialInfo) -> int:
         known = self._of_arm.get(trial.arm) or self._all
         return known[derive("curve", trial.number) % len(known)].number

@@ -6,7 +6,7 @@ There is no sampler and no journal, so a forecast of a thousand arms takes a fra
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from karat.forecast.curves import Asked, Curves
+from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
 from karat.planning.plans.adaptive import JOINT, schedule_of
 from karat.planning.plans.confirmation import contests_of
@@ -53,7 +53,7 @@ class _Phase:
         epochs: the number of epochs that each trial has trained.
     """
 
-    trials: Sequence[Asked]
+    trials: Sequence[TrialInfo]
     curves: Curves
     rule: Scheduler | None
     epochs: list[int]
@@ -70,11 +70,11 @@ class _Phase:
         return self.curves.seconds(self.trials[trial], epoch)
 
     def report(self, trial: int, epoch: int) -> bool:
-        asked, self.epochs[trial] = self.trials[trial], epoch
+        info, self.epochs[trial] = self.trials[trial], epoch
         is_stopped = self.rule is not None and self.rule.on_report(
-            asked.arm, asked.number, epoch, self.curves.value(asked, epoch)
+            info.arm, info.number, epoch, self.curves.value(info, epoch)
         )
-        return is_stopped or epoch == asked.epochs
+        return is_stopped or epoch == info.epochs
 
 
 def times_for(reports: int) -> int:
@@ -102,13 +102,13 @@ def run_plan(
     """
     rule = make_scheduler(space.early_stopping, space.search.mode)
     loop = EventLoop(slots, driver_s)
-    trials = [_asked(number, arm, lengths) for number, arm in enumerate(schedule)]
+    trials = [_info(number, arm, lengths) for number, arm in enumerate(schedule)]
     done = _run(loop, trials, curves, rule)
     cells = [
         max(each.arms, key=lambda arm: lengths[arm.label]).label for each in contests_of(space)
     ]
     confirmed = [
-        _asked(len(trials) + number, arm, lengths)
+        _info(len(trials) + number, arm, lengths)
         for number, arm in enumerate(cells * space.confirm.seeds)
     ]
     epochs = _run(loop, confirmed, curves, None)
@@ -123,7 +123,7 @@ def run_plan(
 
 
 def _run(
-    loop: EventLoop, trials: Sequence[Asked], curves: Curves, rule: Scheduler | None
+    loop: EventLoop, trials: Sequence[TrialInfo], curves: Curves, rule: Scheduler | None
 ) -> list[int]:
     """Run one phase; return the epochs of each trial."""
     phase = _Phase(trials, curves, rule, [0] * len(trials))
@@ -135,10 +135,10 @@ def arms_in_order(space: Space, seed: int) -> list[str]:
     """Return the arms of the search trials in order; drawn at random if the sampler chooses them."""
     arms = list(space.arms)
     return [
-        arms[derive(seed, "joint", place) % len(arms)] if group == JOINT else group
-        for place, (group, _) in enumerate(schedule_of(space))
+        arms[derive(seed, "joint", index) % len(arms)] if group == JOINT else group
+        for index, (group, _) in enumerate(schedule_of(space))
     ]
 
 
-def _asked(number: int, arm: str, lengths: dict[str, int]) -> Asked:
-    return Asked(arm=arm, tuned={}, number=number, seed=number, epochs=lengths[arm])
+def _info(number: int, arm: str, lengths: dict[str, int]) -> TrialInfo:
+    return TrialInfo(arm=arm, tuned={}, number=number, seed=number, epochs=lengths[arm])

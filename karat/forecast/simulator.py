@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from karat.forecast.curves import Asked, Curves
+from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
 from karat.journal.journal import Journal
 from karat.journal.state import StudyState, Trial
@@ -108,25 +108,25 @@ class _SimulatedStudy:
         return None if segment is None else segment.trial
 
     def seconds(self, trial: int, epoch: int) -> float:
-        return self.curves.seconds(_asked(self.study.state.trials[trial]), epoch)
+        return self.curves.seconds(_info(self.study.state.trials[trial]), epoch)
 
     def report(self, trial: int, epoch: int) -> bool:
         reporting = self.study.state.trials[trial]
-        asked = _asked(reporting)
-        value = self.curves.value(asked, epoch)
+        info = _info(reporting)
+        value = self.curves.value(info, epoch)
         loss = value if self.study.space.search.metric == "val_loss" else 1 - value
         metrics = {"val_accuracy": 1 - loss, "val_loss": loss}
         if reporting.phase == "confirm" and epoch == reporting.epochs:
             metrics |= {key.replace("val_", "test_"): each for key, each in metrics.items()}
-        seconds = self.curves.seconds(asked, epoch)
+        seconds = self.curves.seconds(info, epoch)
         started = time.perf_counter()
         is_done = self.study.on_report(trial, epoch, metrics, seconds)
         self.report_s.append(time.perf_counter() - started)
         return is_done
 
 
-def _asked(trial: Trial) -> Asked:
-    return Asked(
+def _info(trial: Trial) -> TrialInfo:
+    return TrialInfo(
         arm=trial.arm,
         tuned=trial.tuned,
         number=trial.number,

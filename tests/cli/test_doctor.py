@@ -120,7 +120,7 @@ def test_token_mounted_into_a_container_is_safe_if_nobody_inside_can_change_it(
     tmp_path.chmod(0o755)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
     monkeypatch.setattr(checks, "_CONTAINER_SECRETS", tmp_path)
-    monkeypatch.setattr(checks.os, "access", lambda *_: False)  # root may write everything
+    monkeypatch.setattr(checks.os, "access", lambda *_: False)  # root can write to every folder
     assert "mounted into this container" in checks.token()
     monkeypatch.setattr(checks.os, "access", lambda *_: True)
     with pytest.raises(CheckFailed, match="chmod 600"):

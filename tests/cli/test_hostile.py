@@ -17,7 +17,7 @@ from tests.costs import finished, peak_bytes, times_of
 WriteSpace = Callable[..., Path]
 Refusal = Callable[[Callable[[], object]], str]
 MOST_MB = 50
-# Of the time that the largest file takes which is read to its end: 1.1 was the most measured.
+# Relative to reading the largest valid file to its end; the largest measured ratio was 1.1.
 MOST_TIMES = 2.0
 
 BOMB = "\n".join(

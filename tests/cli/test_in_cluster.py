@@ -24,7 +24,7 @@ Ended = Callable[[Callable[[Interruption], int]], int]
 def ended(write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ended:
     """Return the exit status of a job whose study is replaced by the given function."""
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setenv("KARAT_IF_LOCKED", "")  # so that it is put back
+    monkeypatch.setenv("KARAT_IF_LOCKED", "")  # so that monkeypatch restores it
     words = ["--space", str(write_space()), "--storage", str(tmp_path / "studies")]
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
@@ -82,7 +82,7 @@ def test_crash_is_retried(ended: Ended) -> None:
     def crash(_: Interruption) -> int:
         raise RuntimeError("the head is gone")
 
-    with pytest.raises(RuntimeError):  # of which Python makes status 1
+    with pytest.raises(RuntimeError):  # Python exits with status 1
         ended(crash)
 
 

@@ -45,7 +45,7 @@ ADDRESS = re.compile(
 pytestmark = [
     pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed"),
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("closed"),  # they look at one launch
+    pytest.mark.xdist_group("closed"),  # all tests look at the same launch
 ]
 
 
@@ -162,7 +162,7 @@ def test_study_is_whole(launched: Launched) -> None:
 
 
 def test_no_process_contacts_another_machine(launched: Launched) -> None:
-    assert "127.0.0.1" in launched.trace.read_text(errors="replace")  # it does see connections
+    assert "127.0.0.1" in launched.trace.read_text(errors="replace")  # it records connections
     assert outside(launched.trace) == []
 
 

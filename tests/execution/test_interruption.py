@@ -132,7 +132,7 @@ def test_sigterm_while_ray_starts_is_an_interruption_and_leaves_no_temporary_fil
 def test_ray_does_not_take_sigterm_when_it_is_joined() -> None:
     """Fails if a new version of Ray sets its handler by another function."""
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Exception, match="nobody"):  # said after the handler is set
+    with pytest.raises(Exception, match="nobody"):  # logged after the handler is installed
         join_ray("nobody://at-home", ResourceConfig())
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -246,7 +246,7 @@ def test_second_signal_exits_at_once_and_loses_nothing(
     process.send_signal(signal.SIGTERM)
     asked = time.monotonic()
     process.communicate(timeout=100)
-    assert time.monotonic() - asked < GRACE_S  # which the first one had given the trials
+    assert time.monotonic() - asked < GRACE_S  # the first signal had given this time to the trials
     assert process.returncode == -signal.SIGTERM
     state = StudyState.of(events_of(tmp_path))
     assert state.status == "running"

@@ -57,7 +57,7 @@ class Chaos:
             text = text.replace(old, new)
         self.space.write_text(text)
         self.process: subprocess.Popen[bytes] | None = None
-        self.launched_before = 0  # launches that had their Ray, before `process`
+        self.launched_before = 0  # launches before `process` that started Ray
         self.ended: dict[int, tuple[str, list[float]]] = {}
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -104,7 +104,7 @@ class Chaos:
             return f"no {victim} to kill"
         target = self.draw.choice(found)
         target.kill()
-        if victim == "raylet":  # without which the driver cannot go on
+        if victim == "raylet":  # the driver cannot continue without it
             return f"SIGKILL to the raylet: status {self._wait_for_driver()}"
         return f"SIGKILL to a {victim}"
 

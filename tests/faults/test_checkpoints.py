@@ -71,7 +71,7 @@ def lose_all(folder: Path) -> None:
     shutil.rmtree(folder / "trials/0001")
 
 
-# What is done, the epoch gone on from, and why not from a later one.
+# The damage, the epoch resumed from, and why not a later one.
 HARMS: Sequence[tuple[Harm, int, list[str]]] = (
     (cut, 1, ["damaged"]),
     (flip, 1, ["damaged"]),

@@ -75,7 +75,7 @@ class Study:
 
         try:
             return self._ask(MlflowClient(self._server.uri))
-        except MlflowException:  # the limit of a second is for the view; ask again
+        except MlflowException:  # the one-second limit is meant for the view; retry
             return {}
 
     def _ask(self, client: Any) -> dict[str, set[int]]:
@@ -345,5 +345,5 @@ def test_training_does_not_notice_that_the_server_is_killed_for_half_a_minute(
     during = [seconds for at, seconds in found if down <= at < up]
     assert ended > up, "the study was over before the server came back"
     assert len(during) > 10
-    # One slow report is the machine; training that waits for a server has many.
+    # One slow report may be the machine; training that waits for a server has many.
     assert statistics.median(during) < 0.2 + statistics.median(before)

@@ -27,7 +27,7 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
 
     Or the second node joins only then; the study expects it and is stopped once it has used both.
     """
-    os.setsid()  # so that Ctrl-C in a terminal does not come here
+    os.setsid()  # so that Ctrl-C in a terminal does not reach this process
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     from karat.execution.local_ray import close_environment
 
@@ -96,7 +96,7 @@ def test_waiting_trial_runs_on_a_node_that_joins_late(
     assert causes <= {
         SegmentEnd.PAUSED,
         SegmentEnd.INTERRUPTED,
-    }  # by us: while it waited it was not lost, and did not hang
+    }  # stopped by this test: a waiting trial counts neither as lost nor as hanging
     assert audit(folder, tracking=False) == []
 
 

@@ -17,7 +17,7 @@ class Trials:
     count: int
     epochs: int = 1
     epoch_s: float = 10.0
-    last: int = 10_000  # reports, after which it is over
+    last: int = 10_000  # the number of reports after which it is over
     begun: list[int] = field(default_factory=list)
     ends: list[tuple[int, int]] = field(default_factory=list)
 

@@ -23,7 +23,7 @@ def test_memory_is_as_predicted_and_time_of_the_same_order(tmp_path: Path) -> No
     for each in compared(tmp_path):
         assert abs(each.off["memory"]) < MOST, each
         assert abs(each.off["memory by the others"]) < MOST, each
-        # Programs beside it change the time by half; `benchmarks.predictions` tells how near it is.
+        # Other programs change the time by half; `benchmarks.predictions` measures the accuracy.
         assert 1 / 4 < 1 + each.off["time"] < 4, each
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from karat.cli.dry_run import print_plan
 from karat.cli.main import main
 from karat.errors import InputError
-from karat.forecast.curves import Asked, ModelledCurves, RecordedCurves
+from karat.forecast.curves import ModelledCurves, RecordedCurves, TrialInfo
 from karat.forecast.simulator import Simulated, simulate
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
@@ -104,21 +104,21 @@ def test_recorded_curves_are_those_of_the_study(small_space: Space, tmp_path: Pa
         for t in state.trials.values()
         if t.arm == trial.arm and t.status == "completed"
     }
-    asked = Asked(arm=trial.arm, tuned={}, number=7, seed=0, epochs=trial.epochs)
-    assert tuple(curves.value(asked, epoch) for epoch in range(1, trial.epochs + 1)) in known
-    assert curves.value(asked, 100) == curves.value(asked, trial.epochs)
+    info = TrialInfo(arm=trial.arm, tuned={}, number=7, seed=0, epochs=trial.epochs)
+    assert tuple(curves.value(info, epoch) for epoch in range(1, trial.epochs + 1)) in known
+    assert curves.value(info, 100) == curves.value(info, trial.epochs)
     assert simulate(small_space, tmp_path / "again", 2, curves).state.status == "completed"
     with pytest.raises(InputError, match="no trial of this study was completed"):
         RecordedCurves(StudyState())
 
 
 def test_modelled_curves_rise_towards_a_plateau_in_either_mode() -> None:
-    asked = Asked(arm="a", tuned={}, number=3, seed=0, epochs=50)
+    info = TrialInfo(arm="a", tuned={}, number=3, seed=0, epochs=50)
     up, down = (ModelledCurves(0, {"a": 1.0}, mode, noise=0.0) for mode in ("max", "min"))
-    values = [up.value(asked, epoch) for epoch in range(1, 51)]
+    values = [up.value(info, epoch) for epoch in range(1, 51)]
     assert values == sorted(values)
     assert values[-1] - values[-2] < values[1] - values[0]
-    assert down.value(asked, 5) == pytest.approx(1 - up.value(asked, 5))
+    assert down.value(info, 5) == pytest.approx(1 - up.value(info, 5))
 
 
 def test_simulation_ends_with_its_budget(write_space: WriteSpace, tmp_path: Path) -> None:
