@@ -63,7 +63,7 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
             data["status"],
         ):
             what = f"trial {data['trial']} {data['status']}"
-            yield Difference(event.seq, what, verdict or "to go on")
+            yield Difference(event.seq, what, verdict or "to continue")
         elif data["status"] == "failed" and decisions.is_tried_again(
             data["trial"], data.get("cause", "")
         ):
@@ -75,7 +75,7 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
             yield Difference(event.seq, what, "failed")
     elif event.kind == "search_cut":
         if too_little_left(decisions.space, decisions.state, event.time) is None:
-            yield Difference(event.seq, "the search ended early", "to go on")
+            yield Difference(event.seq, "the search ended early", "to continue")
     elif event.kind in ("confirmation_planned", "study_ended"):
         turn = decisions.turn()
         if _plain(turn) != _plain((event.kind, data)):

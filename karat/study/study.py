@@ -177,10 +177,8 @@ class Study:
         Args:
             number: of the trial.
             epoch: epochs done, from 1.
-            metrics: of the epoch.
-            seconds: that the epoch took.
-            kernels: that compute attention; in the first report of a segment only.
-            peak_bytes: peak memory of the process; in the first report of a segment only.
+            metrics, seconds: of the epoch.
+            kernels, peak_bytes: attention kernels and peak memory; in a segment's first report only.
         """
         trial = self.state.trials[number]
         metric = self.space.search.metric

@@ -111,7 +111,7 @@ class Supervisor:
                     stdout=out,
                     stderr=out,
                     env=self._environment,
-                    start_new_session=True,  # Ctrl-C must not stop the view before it has read the whole journal
+                    start_new_session=True,  # no Ctrl-C before it has read the whole journal
                 )
         except OSError as error:  # tracking must not stop training
             log.warning("the MLflow sync process cannot be started: %s", error)

@@ -170,8 +170,7 @@ class View:
         """Check that MLflow shows all runs as written, and none twice.
 
         Raises:
-            TrackingError: it does not: the server lost data, or a request that timed out was
-                executed after all.
+            TrackingError: the server lost data, or executed a request after its timeout.
         """
         if self._runs is None:
             return

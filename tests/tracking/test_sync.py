@@ -449,9 +449,9 @@ def test_registered_model_predicts_for_any_batch_size(writer: Writer, trained: P
     expected.load_state_dict(load_checkpoint(newest_first(trained, "best")[0])["model"])
     loaded = load_registered(writer.folder, f"models:/{NAME}/1")
     for size in (1, 2, 3, 300):
-        pictures = torch.rand(size, 1, 8, 8)
+        images = torch.rand(size, 1, 8, 8)
         with torch.no_grad():
-            torch.testing.assert_close(loaded(pictures), expected.eval()(pictures))
+            torch.testing.assert_close(loaded(images), expected.eval()(images))
 
 
 def load_registered(folder: Path, uri: str) -> Any:
