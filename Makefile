@@ -21,11 +21,13 @@ test: $(STAMP)
 test-quick: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not quiet and not cluster" $(QUICK:%=tests/%)
 
-# The same on another version of Python, where the machine has one; in an environment of its own.
+# The same on another version of Python, where the machine has one; in an environment of its own, of which
+# only what is imported is compiled to bytecode.
 test-other-python: $(STAMP)
 	@version=$$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	other=$$(.ci/find-python $$version); \
-	if [ -n "$$other" ]; then $(MAKE) VENV=.venv-not-$$version PYTHON=$$other COMPILE= test-quick; \
+	if [ -n "$$other" ]; then $(MAKE) VENV=.venv-not-$$version PYTHON=$$other COMPILE= \
+		PYTHONDONTWRITEBYTECODE= test-quick; \
 	else echo "skipped: beside $$version there is no Python from 3.11 to 3.13 here"; fi
 
 # Only the cluster tests, in ten minutes, then the tests that measure and need an idle machine.
