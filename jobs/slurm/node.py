@@ -26,6 +26,7 @@ import psutil
 from jobs.slurm import ray_hook
 from karat.execution.engine import prepare_environment
 from karat.execution.local_ray import LOOPBACK, no_api_server
+from karat.execution.ray_internals import CURRENT_CLUSTER, RAY_PROGRAM
 from karat.system.signals import IGNORES_SIGTERM
 from karat.system.tempdir import make_tempdir
 
@@ -57,7 +58,7 @@ def main() -> int:
     end_earlier_starts(os.environ)
     address = LOOPBACK if options.alone else own_address()
     prepare_environment(address)
-    os.environ["RAY_START_HOOK"] = ray_hook.NAME
+    os.environ[ray_hook.VARIABLE] = ray_hook.NAME
     os.environ[IGNORES_SIGTERM] = "1"  # for workers: Ray unblocks it in them
     folder = make_tempdir()
     try:
@@ -98,7 +99,7 @@ def own_address() -> str:
 
 def ray_command(options: argparse.Namespace, address: str, folder: Path) -> list[str]:
     """The words of `ray start`."""
-    words = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start"]
+    words = [sys.executable, "-c", RAY_PROGRAM, "start"]
     if address != LOOPBACK:  # Ray takes it by itself, and replaces it where it is given
         words.append(f"--node-ip-address={address}")
     if options.head:
@@ -118,7 +119,7 @@ def ray_command(options: argparse.Namespace, address: str, folder: Path) -> list
 
 
 def _serve(name: str, folder: Path, command: Sequence[str], head: str | None) -> int:
-    log, known = folder / "ray.log", folder / "r" / "ray_current_cluster"
+    log, known = folder / "ray.log", folder / "r" / CURRENT_CLUSTER
     with log.open("wb") as output, no_api_server() as port:
         extra = [f"--dashboard-port={port}"] if "--head" in command else []
         ray = subprocess.Popen(

@@ -1,7 +1,8 @@
-"""Called by `ray start` (`RAY_START_HOOK`) before it starts anything."""
+"""Called by `ray start`, which finds it by an environment variable, before it starts anything."""
 
 from typing import Any
 
+VARIABLE = "RAY_START_HOOK"
 NAME = f"{__name__}.without_client_server"
 
 

@@ -157,6 +157,9 @@ def _run_segments(
 ) -> None:
     resources = place(study, console, lambda: interruption.signal is not None)
     with Engine(resources, address=address, most_slots=_most_slots()) as engine:
+        # Imports Ray, which is closed to others only now.
+        from karat.execution.trainable import SegmentTrainable
+
         interruption.stop = engine.stop
         study.record(
             "launched",
@@ -166,7 +169,7 @@ def _run_segments(
         )
         with Progress(study, engine.slots, console):
             if interruption.signal is None:
-                engine.run(study)
+                engine.run(study, SegmentTrainable)
 
 
 def _most_slots() -> int:

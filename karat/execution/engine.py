@@ -25,7 +25,7 @@ from karat.system.tempdir import make_tempdir
 from karat.training import pause
 
 if TYPE_CHECKING:
-    from karat.execution.trainable import SegmentTrainable
+    from ray.tune import Trainable
 
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -144,31 +144,28 @@ class Engine:
                 self.stop()
                 return
 
-    def run(self, study: Study, trainable: "type[SegmentTrainable] | None" = None) -> None:
+    def run(self, study: Study, trainable: "type[Trainable]") -> None:
         """Run segments until the study is finished, its budget is used up or `stop` is called.
 
         Args:
             study: provides the segments, and receives reports and losses of workers.
-            trainable: used instead of `SegmentTrainable`, for benchmarks.
+            trainable: runs one segment, and knows what Ray has to reserve for it.
 
         Raises:
             KaratError: the study failed to process a result.
         """
         from ray import tune
 
-        from karat.execution.trainable import SegmentTrainable
         from karat.execution.tune_adapters import (
             NoProgress,
             Placed,
             StudyScheduler,
             StudySearcher,
-            placement_of,
         )
 
         searcher = StudySearcher(study, self)
-        prepared = tune.with_resources(trainable or SegmentTrainable, placement_of)
         tuner = tune.Tuner(
-            prepared,
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=StudyScheduler(searcher),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.errors import InputError, StudyError
+from karat.execution import ray_internals
 from karat.space.settings import ResourceConfig
 from karat.system.offline import go_offline
 
@@ -48,12 +49,12 @@ def start_ray(folder: Path, cpus: int) -> None:
     import ray
 
     with no_api_server() as port:
-        _init(
+        init_ray(
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
             dashboard_port=port,
-            _temp_dir=str(folder / "r"),  # a subfolder, since Ray makes it world-writable
+            temp_dir=folder / "r",  # a subfolder, since Ray makes it world-writable
         )
     address = ray.util.get_node_ip_address()
     if address != LOOPBACK:
@@ -79,7 +80,7 @@ def join_ray(address: str, resources: ResourceConfig, most_slots: int = 0) -> in
     """
     import ray
 
-    _init(address=address)
+    init_ray(address=address)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     slots = resources.trials_on((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
     if not max(slots, most_slots):
@@ -100,29 +101,26 @@ def end_ray() -> None:
     _catch_sigterm_again()
 
 
-def _init(**settings: Any) -> None:
+def init_ray(**settings: Any) -> None:
     """Call `ray.init` and keep the present SIGTERM handler.
 
-    Ray replaces the handler twice: at once, by `utils.set_sigterm_handler`, to exit with status 15;
-    seconds later in C++, which Python does not see, to log a stack trace. Only between the second
-    time and the return, a fraction of a second, does SIGTERM still kill the process.
+    Ray replaces the handler twice: at once, in Python, to exit with status 15; seconds later in C++,
+    which Python does not see, to log a stack trace. Only between the second time and the return, a
+    fraction of a second, does SIGTERM still kill the process.
+
+    Args:
+        settings: arguments of `karat.execution.ray_internals.init`.
 
     Raises:
         RuntimeError, TimeoutError, ConnectionError: Ray did not start, or does not answer.
     """
-    import ray
-    from ray._private import utils
-
-    takes_sigterm = utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda _: None
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+        ray_internals.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:
         if type(error) is Exception:  # a node was not up after 30 s, as on a busy machine
             raise ConnectionError(str(error)) from error
         raise
     finally:
-        utils.set_sigterm_handler = takes_sigterm
         _catch_sigterm_again()
 
 
@@ -140,12 +138,6 @@ def no_api_server() -> Iterator[int]:
     With the dashboard off, the API server only collects usage statistics. Even with those off, it
     queries the metadata addresses of cloud providers to find out where it runs.
     """
-    quiet = logging.getLogger("ray._private.services")
-    level = quiet.level
-    with socket.socket() as taken:
+    with socket.socket() as taken, ray_internals.no_errors_of_services():
         taken.bind((LOOPBACK, 0))  # bound, but never listening
-        quiet.setLevel(logging.CRITICAL)
-        try:
-            yield taken.getsockname()[1]
-        finally:
-            quiet.setLevel(level)
+        yield taken.getsockname()[1]

@@ -1,17 +1,15 @@
 """The `Trainable` that Ray Tune runs in a worker. Imports little, since the first trials wait for it."""
 
-import json
 from typing import Any, Protocol
 
-from ray.tune import Trainable
+from ray.tune import PlacementGroupFactory, Trainable
 
-from karat.execution.actor_rank import rendezvous_host, start_actor
+from karat.execution.actor_rank import bundles_of, rendezvous_host, start_actor
+from karat.execution.messages import result_of, segment_of
 from karat.system.signals import ignore_sigterm_if_set
 from karat.training.distributed_worker import DistributedWorker
 from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
-
-REPORT = "karat_report"
 
 
 class Worker(Protocol):
@@ -26,9 +24,14 @@ class Worker(Protocol):
 class SegmentTrainable(Trainable):
     """Runs one segment epoch by epoch; Tune reuses the process for the next segment."""
 
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
+        """Return what Ray reserves for a segment: one bundle per process, packed on few nodes."""
+        return PlacementGroupFactory(bundles_of(segment_of(config)), strategy="PACK")
+
     def setup(self, config: dict[str, Any]) -> None:
         ignore_sigterm_if_set()
-        self._worker = self.worker(Segment(**json.loads(config["segment"])))
+        self._worker = self.worker(segment_of(config))
 
     def worker(self, segment: Segment) -> Worker:
         """Return the worker that trains the segment; benchmarks override this."""
@@ -46,4 +49,4 @@ class SegmentTrainable(Trainable):
             self._worker.close()
 
     def step(self) -> dict[str, Any]:
-        return {REPORT: json.dumps({"trial": self._worker.segment.trial, **self._worker.step()})}
+        return result_of(self._worker.segment.trial, self._worker.step())

@@ -1,26 +1,19 @@
 """The searcher, scheduler and callbacks that Ray Tune calls in the driver; they forward to the study."""
 
-import dataclasses
-import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ray import tune
-from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.causes import KILLED_BY_RAY, Failure
 from karat.errors import KaratError
-from karat.execution.actor_rank import bundles_of
-from karat.execution.trainable import REPORT
+from karat.execution.messages import config_of, report_of
+from karat.execution.ray_internals import forget_ended_trials, treat_memory_kills_as_deaths
 from karat.study.study import Study
-from karat.training.segment import Segment
-
-# Attributes of Tune's controller that hold ended trials, besides the list of all trials.
-_ENDED_TRIALS = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
 
 
 class Switch(Protocol):
@@ -33,12 +26,6 @@ class Switch(Protocol):
 
     def begun(self) -> None:
         """Called in the main thread while Tune runs: Tune's signal handlers are installed."""
-
-
-def placement_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """Return what Ray reserves for a segment: one bundle per process, packed on few nodes."""
-    segment = Segment(**json.loads(config["segment"]))
-    return tune.PlacementGroupFactory(bundles_of(segment), strategy="PACK")
 
 
 class StudySearcher(Searcher):
@@ -73,7 +60,7 @@ class StudySearcher(Searcher):
         if segment is None:
             return Searcher.FINISHED if self._study.finished else None
         self._trials[trial_id] = segment.trial
-        return {"segment": json.dumps(dataclasses.asdict(segment))}
+        return config_of(segment)
 
     def on_placed(self, trial_id: str) -> None:
         """Tell the study that a segment has a worker; on a full cluster the segment may have waited."""
@@ -82,8 +69,7 @@ class StudySearcher(Searcher):
 
     def on_result(self, result: dict[str, Any]) -> bool:
         """Forward a report to the study; return True if the trial is to stop."""
-        report = json.loads(result[REPORT])
-        number = report.pop("trial")
+        number, report = report_of(result)
         done = self.guard(lambda: self._study.on_worker_report(number, report))
         if self._study.full_disk() is not None and not self._switch.stopped:
             self._switch.stop()
@@ -132,8 +118,8 @@ class StudyScheduler(FIFOScheduler):
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
         self._searcher = searcher
-        self._takes_memory_kills = False
-        self._is_for_memory = False
+        self._is_prepared = False
+        self._is_memory_kill = False
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Remove ended trials from Tune's lists, then choose as the base class does.
@@ -141,15 +127,10 @@ class StudyScheduler(FIFOScheduler):
         Tune would keep each ended trial with its metrics and iterate over all of them in every
         step. Nothing needs them: their results are in the journal.
         """
-        if not self._takes_memory_kills:
-            self._takes_memory_kills = True
-            self._take_memory_kills(tune_controller._actor_manager)
-        trials = tune_controller.get_trials()
-        ended = [trial for trial in trials if trial.is_finished()]
-        for trial in ended:
-            trials.remove(trial)
-            for group in _ENDED_TRIALS:
-                getattr(tune_controller, group).discard(trial)
+        if not self._is_prepared:
+            self._is_prepared = True
+            treat_memory_kills_as_deaths(tune_controller, self._set_memory_kill)
+        forget_ended_trials(tune_controller)
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -158,25 +139,11 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Pass an out-of-memory kill to the searcher: Tune tells it no cause."""
-        if self._is_for_memory:
+        if self._is_memory_kill:
             self._searcher.on_killed_for_memory(trial.trial_id)
 
-    def _take_memory_kills(self, manager: Any) -> None:
-        """Make Tune's actor manager treat a kill by Ray's memory monitor as the death of an actor.
-
-        It arrives as an `OutOfMemoryError`, which is not a `RayActorError`; Tune does not expect
-        it and would abort the run with all its trials.
-        """
-        take = manager._actor_task_failed
-
-        def taken(tracked_actor_task: Any, exception: Exception) -> None:
-            self._is_for_memory = isinstance(exception, OutOfMemoryError)
-            if self._is_for_memory:
-                exception = RayActorError(error_msg=str(exception))
-            take(tracked_actor_task=tracked_actor_task, exception=exception)
-            self._is_for_memory = False
-
-        manager._actor_task_failed = taken
+    def _set_memory_kill(self, is_memory_kill: bool) -> None:
+        self._is_memory_kill = is_memory_kill
 
 
 class Placed(tune.Callback):

@@ -160,7 +160,7 @@ def test_sigterm_handler_is_restored_after_ray_has_started_and_stopped(
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         ours = handler_of_the_system()
-        local_ray._init()
+        local_ray.init_ray()
         assert handler_of_the_system() == ours
         local_ray.end_ray()
         assert handler_of_the_system() == ours
@@ -180,7 +180,7 @@ def test_node_that_is_not_up_in_time_is_an_error_that_a_retry_may_fix(
 
     monkeypatch.setattr(ray, "init", is_late)
     with pytest.raises(ConnectionError, match="timed out during startup"):
-        local_ray._init()
+        local_ray.init_ray()
 
 
 def test_engine_that_does_not_start_leaves_no_temporary_files(

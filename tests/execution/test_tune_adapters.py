@@ -1,6 +1,5 @@
 """The callbacks of Ray Tune: what they pass on, and which behaviour of Tune they prevent."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
-from karat.execution.trainable import REPORT
+from karat.execution.messages import result_of, segment_of
 from karat.execution.tune_adapters import Placed, StudyScheduler, StudySearcher
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
@@ -89,10 +88,9 @@ def test_run_is_stopped_when_no_checkpoint_can_be_written(
         searcher = StudySearcher(study, switch)
         for number in range(2):
             assert not switch.stopped
-            segment = json.loads(searcher.suggest(f"tune-{number}")["segment"])
+            segment = segment_of(searcher.suggest(f"tune-{number}"))
             failure = {"failed": "checkpoint", "details": {"message": "no room"}}
-            report = {"trial": segment["trial"], **failure}
-            assert searcher.on_result({REPORT: json.dumps(report)})
+            assert searcher.on_result(result_of(segment.trial, failure))
         assert switch.stopped
         assert searcher.suggest("tune-2") == Searcher.FINISHED
 

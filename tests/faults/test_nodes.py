@@ -35,6 +35,7 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
     from ray.cluster_utils import Cluster
 
     from karat.execution.engine import Engine
+    from karat.execution.trainable import SegmentTrainable
     from karat.journal.journal import Journal
     from karat.space.reader import load_space
     from karat.study.description import description
@@ -69,7 +70,7 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
                 study.listeners.append(grow)
             else:
                 threading.Thread(target=lose, daemon=True).start()
-            engine.run(study)
+            engine.run(study, SegmentTrainable)
         if not study.finished:
             study.on_interrupted("SIGTERM")
     cluster.shutdown()

@@ -1,0 +1,100 @@
+"""Every private name of Ray that karat uses, and every other one that Ray does not document.
+
+Why each is needed, with which versions of Ray it was seen to work and which test fails without it:
+docs/decisions/0020-private-names-of-ray.md. To be read before another version of Ray is pinned.
+
+Ray is imported inside the functions, since the environment must be closed first (decision 0010).
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# The logger that reports an API server which did not start.
+SERVICES_LOGGER = "ray._private.services"
+# `ray start` writes the address of its head into this file in its temporary folder once it is up.
+CURRENT_CLUSTER = "ray_current_cluster"
+# The program `ray`, for the Python that runs, which may have no such program beside it.
+RAY_PROGRAM = "from ray.scripts.scripts import main; main()"
+
+# Where Tune's controller keeps trials that have ended, in addition to its list of all trials.
+_ENDED_TRIALS = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
+
+
+def init(temp_dir: Path | None = None, **settings: Any) -> None:
+    """`ray.init` without Ray's Python handler of SIGTERM, which would exit with status 15.
+
+    Args:
+        temp_dir: folder for Ray's files; None where a cluster is joined.
+        settings: further arguments of `ray.init`.
+    """
+    import ray
+
+    if temp_dir is not None:
+        settings["_temp_dir"] = str(temp_dir)
+    with _no_sigterm_handler():
+        ray.init(**settings)
+
+
+@contextlib.contextmanager
+def _no_sigterm_handler() -> Iterator[None]:
+    from ray._private import utils
+
+    set_handler = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
+
+
+@contextlib.contextmanager
+def no_errors_of_services() -> Iterator[None]:
+    """Silence what Ray reports about its own processes."""
+    logger = logging.getLogger(SERVICES_LOGGER)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def forget_ended_trials(controller: Any) -> None:
+    """Remove ended trials from Tune's controller, which would keep them all (decision 0019).
+
+    Args:
+        controller: as Tune passes it to a scheduler.
+    """
+    trials = controller.get_trials()
+    for trial in [trial for trial in trials if trial.is_finished()]:
+        trials.remove(trial)
+        for group in _ENDED_TRIALS:
+            getattr(controller, group).discard(trial)
+
+
+def treat_memory_kills_as_deaths(controller: Any, tell: Callable[[bool], None]) -> None:
+    """Make Tune treat a kill by Ray's memory monitor as the death of an actor.
+
+    It arrives as an `OutOfMemoryError`, which is not a `RayActorError`: Tune does not expect it, and
+    ends the run with all its trials.
+
+    Args:
+        controller: as Tune passes it to a scheduler.
+        tell: called with True before such a death is handled, with False after any.
+    """
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    manager = controller._actor_manager
+    handle = manager._actor_task_failed
+
+    def handle_also_memory(tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            tell(True)
+            exception = RayActorError(error_msg=str(exception))
+        handle(tracked_actor_task=tracked_actor_task, exception=exception)
+        tell(False)
+
+    manager._actor_task_failed = handle_also_memory

@@ -1,0 +1,122 @@
+"""What karat uses of Ray's inside is still there, in Ray's own objects; none of this starts Ray.
+
+Each test fails when a name in docs/decisions/0020-private-names-of-ray.md is renamed.
+"""
+
+import importlib.metadata
+import inspect
+import logging
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray._common.utils import get_ray_address_file
+from ray._private import ray_constants, services, utils, worker
+from ray.dashboard.modules.job import job_supervisor
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
+from ray.tune.execution.tune_controller import TuneController
+
+from jobs.slurm import ray_hook
+from karat.execution import local_ray, ray_internals
+
+
+class Trial:
+    """What Tune's controller keeps of one."""
+
+    def __init__(self, has_ended: bool) -> None:
+        self.is_finished = lambda: has_ended
+
+
+@pytest.fixture
+def controller(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Tune's own, with no resources to manage: Ray's managers of resources start a Ray."""
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "1")  # else it asks the Ray that runs
+    resources: Any = SimpleNamespace(free_resources=lambda acquired_resource: None)
+    return TuneController(resource_manager_factory=lambda: resources)
+
+
+def test_tunes_controller_forgets_trials_that_have_ended(controller: Any) -> None:
+    completed, failed, runs = Trial(True), Trial(True), Trial(False)
+    controller.get_trials().extend([completed, runs, failed])
+    controller._stopped_trials.add(completed)
+    controller._failed_trials.add(failed)
+    controller._trials_to_cache.update([completed, failed, runs])
+    ray_internals.forget_ended_trials(controller)
+    assert controller.get_trials() == [runs]
+    assert controller._trials == [runs]
+    assert controller._stopped_trials == controller._failed_trials == set()
+    assert controller._trials_to_cache == {runs}
+
+
+@pytest.mark.parametrize("kind", [OutOfMemoryError, ActorDiedError])
+def test_tunes_manager_of_actors_takes_a_kill_for_memory_as_a_death(
+    controller: Any, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, told, handled = controller._actor_manager, [], []
+    parameters = inspect.signature(manager._actor_task_failed).parameters
+    assert list(parameters) == ["tracked_actor_task", "exception"]
+
+    def handle(tracked_actor_task: object, exception: Exception) -> None:
+        handled.append((tracked_actor_task, isinstance(exception, RayActorError), list(told)))
+
+    monkeypatch.setattr(manager, "_actor_task_failed", handle)
+    ray_internals.treat_memory_kills_as_deaths(controller, told.append)
+    error = OutOfMemoryError("7 GiB") if kind is OutOfMemoryError else ActorDiedError()
+    manager._actor_task_failed("task", error)
+    is_memory_kill = kind is OutOfMemoryError
+    assert handled == [("task", True, [True] * is_memory_kill)]
+    assert told == [True, False][not is_memory_kill :]
+
+
+def test_ray_sets_its_handler_of_sigterm_by_a_function_that_can_be_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "ray._private.utils.set_sigterm_handler(" in inspect.getsource(worker.init)
+    theirs, settings = utils.set_sigterm_handler, {}
+
+    def init(**given: object) -> None:  # as Ray does
+        settings.update(given)
+        utils.set_sigterm_handler(lambda *_: None)
+
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    ray_internals.init(Path("/tmp/r"), num_cpus=1)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert utils.set_sigterm_handler is theirs
+    assert settings == {"_temp_dir": "/tmp/r", "num_cpus": 1}
+
+
+def test_ray_init_takes_a_folder_for_its_files() -> None:
+    assert '"_temp_dir"' in inspect.getsource(worker.init)
+
+
+def test_what_ray_logs_about_its_processes_can_be_silenced() -> None:
+    assert services.logger.name == ray_internals.SERVICES_LOGGER
+    level = services.logger.level
+    with local_ray.no_api_server():
+        assert not services.logger.isEnabledFor(logging.ERROR)
+    assert services.logger.level == level
+
+
+def test_address_of_a_head_is_in_the_file_that_ray_names(tmp_path: Path) -> None:
+    assert Path(get_ray_address_file(str(tmp_path))) == tmp_path / ray_internals.CURRENT_CLUSTER
+
+
+def test_program_is_the_one_that_ray_installs() -> None:
+    (found,) = importlib.metadata.entry_points(group="console_scripts", name="ray")
+    module, _, function = found.value.partition(":")
+    assert f"from {module} import {function}; {function}()" == ray_internals.RAY_PROGRAM
+
+
+def test_variables_that_ray_does_not_document_are_read_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    local_ray.close_environment()
+    assert os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] == "0"
+    assert ray_hook.VARIABLE == ray_constants.RAY_START_HOOK
+    assert '"RAY_JOB_STOP_WAIT_TIME_S"' in inspect.getsource(job_supervisor)
