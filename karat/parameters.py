@@ -34,16 +34,6 @@ def level_text(level: Level) -> str:
     return ",".join(map(str, level)) if isinstance(level, tuple) else str(level)
 
 
-def short_name(key: str) -> str:
-    """A parameter's name without its section: `grid_size`."""
-    return key.rpartition(".")[2]
-
-
-def is_number(level: object) -> bool:
-    """Whether a level is a number, which has an order; truth values are not."""
-    return isinstance(level, int | float) and not isinstance(level, bool)
-
-
 def label_of(levels: Mapping[str, Level], spelled: Set[str] = frozenset()) -> str:
     """A short label of a combination of levels.
 
@@ -52,7 +42,7 @@ def label_of(levels: Mapping[str, Level], spelled: Set[str] = frozenset()) -> st
     return " ".join(
         value
         if isinstance(value, str) and key not in spelled
-        else f"{short_name(key)}={level_text(value)}"
+        else f"{key.rpartition('.')[2]}={level_text(value)}"
         for key, value in levels.items()
     )
 

@@ -30,9 +30,6 @@ LAYERS = (
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The operators, models and trials must be usable without loading these heavy packages.
 LIGHT, HEAVY = ("karat.attention", "karat.models", "karat.training"), ("ray", "optuna", "mlflow")
-# Numbers, names and codes of a study, and whatever puts them into words and figures.
-FACTS = ("metric", "search_summary", "statistics", "summary")
-WORDS = ("figures", "formatting", "narrative", "plots", "rules", "sections", "writer")
 MOST_FILES, MOST_LEVELS, MOST_LINES = 15, 15, 400
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -160,14 +157,6 @@ def test_operators_models_and_training_load_without_the_engine(package: str) -> 
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("name", FACTS)
-def test_facts_of_a_study_import_no_words(name: str) -> None:
-    modules = {f"karat.report.{each}" for each in WORDS} | {"karat.journal.wording"}
-    assert not IMPORTED[f"karat.report.{name}"] & modules
-    text = FILES[f"karat.report.{name}"].read_text()
-    assert not any(f"import {each}" in text for each in ("rich", "jinja2", "matplotlib"))
 
 
 def test_launch_only_wires() -> None:

@@ -1,18 +1,17 @@
-"""The figures of a report, with their captions."""
+"""The pictures of a report, with their captions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from karat.parameters import is_number
-from karat.report.formatting import file_name, in_unit, scaled, text_of, unit_of
-from karat.report.metric import Metric
+from karat.report.formatting import file_name, in_unit
+from karat.report.metric import is_number, text_of
 from karat.report.plots import Level
 from karat.report.statistics import describe
-from karat.report.summary import ConfirmedArm, Curve, Summary
+from karat.report.summary import ConfirmedArm, Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Picture:
     """A plot: its file's name, what it shows, and the PNG file."""
 
     file: str
@@ -20,7 +19,7 @@ class Figure:
     png: bytes
 
 
-def epoch_figure(summary: Summary) -> Iterable[Figure]:
+def epoch_picture(summary: Summary) -> Iterable[Picture]:
     from karat.report import plots
 
     if summary.curves:
@@ -30,25 +29,25 @@ def epoch_figure(summary: Summary) -> Iterable[Figure]:
             else ""
         )
         noun = summary.metric.noun
-        axis = f"validation {noun}{in_unit(unit_of(summary.metric))}"
-        yield Figure(
+        axis = f"validation {noun}{in_unit(summary.metric.unit)}"
+        yield Picture(
             file=f"{noun}_by_epoch.png",
             caption=(
                 f"Validation {noun} of the confirmed arms by epoch: mean over seeds, and a band "
                 f"of one standard deviation{dashes}."
             ),
-            png=plots.by_epoch([_shown(curve, summary.metric) for curve in summary.curves], axis),
+            png=plots.by_epoch(summary.curves, axis),
         )
 
 
-def level_figure(summary: Summary) -> Iterable[Figure]:
+def level_picture(summary: Summary) -> Iterable[Picture]:
     from karat.report import plots
 
     levels = _levels(summary)
     if not any(level.values for level in levels):
         return
     metric, share = summary.metric, 100 * (1 - summary.rule.alpha)
-    axis = f"test {metric.noun}{in_unit(unit_of(metric))}"
+    axis = f"test {metric.noun}{in_unit(metric.unit)}"
     line, label = None, plots.MEAN
     told = "the dashed line is the reference with the same interval"
     if summary.is_matched:
@@ -56,7 +55,7 @@ def level_figure(summary: Summary) -> Iterable[Figure]:
         told = f"black is {summary.reference_in_words}, in the same way"
     elif summary.references and summary.references[0].runs:
         line = _level(summary.references[0], summary)
-    yield Figure(
+    yield Picture(
         file=f"{metric.noun}_by_{file_name(summary.key)}.png",
         caption=(
             f"Test {metric.noun} by {summary.key}: a dot for each seed, the mean with its "
@@ -81,16 +80,10 @@ def _levels(summary: Summary) -> list[Level]:
 
 
 def _level(arm: ConfirmedArm, summary: Summary) -> Level:
-    values = [scaled(summary.metric, value) for _, value in sorted(arm.runs.items())]
+    values = [summary.metric.scaled(value) for _, value in sorted(arm.runs.items())]
     return Level(
         name=summary.reference if arm.is_reference else text_of(arm.level),
         at=float(arm.level) if is_number(arm.level) else None,
         values=tuple(values),
         sample=describe(values, summary.rule.alpha),
     )
-
-
-def _shown(curve: Curve, metric: Metric) -> Curve:
-    """The curve in the unit shown."""
-    mean = tuple(scaled(metric, value) for value in curve.mean)
-    return replace(curve, mean=mean, sd=tuple(scaled(metric, value) for value in curve.sd))

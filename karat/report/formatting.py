@@ -6,8 +6,7 @@ from typing import Any
 
 from karat.causes import Interrupt
 from karat.journal.wording import interrupt_text
-from karat.parameters import short_name
-from karat.report.metric import Metric
+from karat.report.metric import Metric, short, text_of
 from karat.report.statistics import Comparison, Sample
 
 
@@ -30,66 +29,19 @@ def way_on(cause: str, details: Mapping[str, Any]) -> str:
     return "the same command goes on"
 
 
-def scaled(metric: Metric, value: float) -> float:
-    """A value in the unit shown: accuracies in percent, losses as they are."""
-    return 100 * value if metric.is_share else value
-
-
-def number(metric: Metric, value: float | None, sign: str = "") -> str:
-    """A value in the unit shown, without the unit; `sign="+"` for differences."""
-    if value is None:
-        return "-"
-    text = f"{scaled(metric, value):{sign}.{2 if metric.is_share else 4}f}"
-    return text if float(text) != 0 else text.replace("-", "+" if sign else "")
-
-
-def unit_of(metric: Metric) -> str:
-    """The unit of a value."""
-    return " %" if metric.is_share else ""
-
-
-def step_of(metric: Metric) -> str:
-    """The unit of a difference."""
-    return " points" if metric.is_share else ""
-
-
-def text_of(value: Any) -> str:
-    """A level or a tuned value, numbers with four digits, a list as `0,1,3`."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return ",".join(map(text_of, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def flat_text(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested mapping as dotted keys and text."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flat_text(value, f"{prefix}{key}.")
-        elif isinstance(value, list | tuple):
-            flat[prefix + key] = ", ".join(map(str, value)) or "none"
-        else:
-            flat[prefix + key] = text_of(value)
-    return flat
-
-
 def in_unit(unit: str) -> str:
     return f" ({unit.strip()})" if unit else ""
 
 
 def tuned_text(tuned: Mapping[str, Any]) -> str:
-    return ", ".join(f"{short_name(name)} {text_of(value)}" for name, value in tuned.items()) or "-"
+    return ", ".join(f"{short(name)} {text_of(value)}" for name, value in tuned.items()) or "-"
 
 
 def spread_text(sample: Sample, metric: Metric) -> str:
     """Mean and standard deviation."""
     if sample.sd is None:
-        return number(metric, sample.mean)
-    return f"{number(metric, sample.mean)} ± {number(metric, sample.sd)}"
+        return metric.number(sample.mean)
+    return f"{metric.number(sample.mean)} ± {metric.number(sample.sd)}"
 
 
 def interval_text(found: Comparison | None, metric: Metric) -> str:
@@ -97,9 +49,9 @@ def interval_text(found: Comparison | None, metric: Metric) -> str:
     if found is None:
         return ""
     if found.low is None or found.high is None:
-        return number(metric, found.difference, "+")
-    ends = f"{number(metric, found.low, '+')} to {number(metric, found.high, '+')}"
-    return f"{number(metric, found.difference, '+')} ({ends})"
+        return metric.number(found.difference, "+")
+    ends = f"{metric.number(found.low, '+')} to {metric.number(found.high, '+')}"
+    return f"{metric.number(found.difference, '+')} ({ends})"
 
 
 def p_text(found: Comparison | None) -> str:

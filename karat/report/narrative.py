@@ -3,18 +3,9 @@
 from collections.abc import Iterable
 
 from karat.journal.wording import search_cut_text, study_failure_text
-from karat.parameters import short_name
-from karat.report.formatting import (
-    interrupted_text,
-    listed,
-    moment_text,
-    number,
-    step_of,
-    text_of,
-    unit_of,
-    way_on,
-)
-from karat.report.search_summary import EDGE, Edge, budget
+from karat.report.formatting import interrupted_text, listed, moment_text, way_on
+from karat.report.metric import text_of
+from karat.report.search_summary import EDGE, budget
 from karat.report.statistics import Comparison, Verdict, turned
 from karat.report.summary import ConfirmedArm, Summary
 
@@ -89,17 +80,15 @@ def _about_levels(summary: Summary) -> Iterable[str]:
 
 def _differences(summary: Summary) -> Iterable[str]:
     """`+2.36 points at 24 (95 % interval +1.41 to +3.31)`, the units only in the first."""
-    metric, unit = summary.metric, step_of(summary.metric)
+    metric, unit = summary.metric, summary.metric.step
     share = f"{100 * (1 - summary.rule.alpha):g} % interval "
     for arm in summary.others:
         found = arm.comparison
         if found is None or found.difference is None:
             continue
-        text = f"{number(metric, found.difference, '+')}{unit} at {text_of(arm.level)}"
+        text = f"{metric.number(found.difference, '+')}{unit} at {text_of(arm.level)}"
         if found.low is not None and found.high is not None:
-            text += (
-                f" ({share}{number(metric, found.low, '+')} to {number(metric, found.high, '+')})"
-            )
+            text += f" ({share}{metric.number(found.low, '+')} to {metric.number(found.high, '+')})"
             share = ""
         unit = ""
         yield text
@@ -109,7 +98,7 @@ def _about_best(summary: Summary) -> str:
     metric = summary.metric
     best = _best_of((arm for arm in summary.arms if arm.test.mean is not None), summary)
     most = "highest" if metric.mode == "max" else "lowest"
-    mean = f"{number(metric, best.test.mean)}{unit_of(metric)}"
+    mean = f"{metric.number(best.test.mean)}{metric.unit}"
     return f"The {most} mean test {metric.noun}, {mean}, is that of {best.name}."
 
 
@@ -126,30 +115,30 @@ def _answer_of_search(summary: Summary) -> str:
     best = max(known, key=lambda arm: sign * (arm.best or 0))
     return (
         f"{begin}. Best so far on the validation split: {best.label} with "
-        f"{number(metric, best.best)}{unit_of(metric)}; nothing has been confirmed."
+        f"{metric.number(best.best)}{metric.unit}; nothing has been confirmed."
     )
 
 
 def _about(arm: ConfirmedArm, summary: Summary) -> str:
     metric, found = summary.metric, arm.comparison
     assert found is not None
-    begin = f"{arm.name} reaches {number(metric, arm.test.mean)}{unit_of(metric)} on the test split"
+    begin = f"{arm.name} reaches {metric.number(arm.test.mean)}{metric.unit} on the test split"
     if metric.noun == "loss":
-        begin = f"{arm.name} reaches a loss of {number(metric, arm.test.mean)} on the test split"
+        begin = f"{arm.name} reaches a loss of {metric.number(arm.test.mean)} on the test split"
     if found.difference is None:
         return f"{begin}; there is nothing to compare it with ({found.reason})."
     side = "above" if found.difference >= 0 else "below"
-    size = f"{number(metric, abs(found.difference))}{step_of(metric)} {side} {summary.reference}"
+    size = f"{metric.number(abs(found.difference))}{metric.step} {side} {summary.reference}"
     if found.low is None or found.high is None:
         return f"{begin}, {size}: {found.verdict} ({found.reason})."
     ends = (found.low, found.high) if found.difference >= 0 else (-found.high, -found.low)
-    interval = f"{number(metric, ends[0])} to {number(metric, ends[1])}"
+    interval = f"{metric.number(ends[0])} to {metric.number(ends[1])}"
     share = f"{100 * (1 - summary.rule.alpha):g} % interval"
     return f"{begin}, {size} ({share} {interval}): {_meaning(found, summary)}."
 
 
 def _meaning(found: Comparison, summary: Summary) -> str:
-    least = f"{number(summary.metric, summary.rule.smallest_difference)}{step_of(summary.metric)}"
+    least = f"{summary.metric.number(summary.rule.smallest_difference)}{summary.metric.step}"
     if found.verdict == "equivalent":
         return f"equivalent, as {least} is the smallest difference that matters here"
     if found.verdict == "inconclusive":
@@ -184,7 +173,7 @@ def _about_price(best: ConfirmedArm, summary: Summary) -> str:
         prices.append(f"{best.parameters:,} parameters ({base.parameters:,})")
     if best.flops and base.flops:
         flops = (f"{arm.flops / 1e6:,.1f}" for arm in (best, base) if arm.flops)
-        prices.append("{} million operations a figure ({})".format(*flops))
+        prices.append("{} million operations a picture ({})".format(*flops))
     if best.seconds and base.seconds:
         prices.append(f"{best.seconds:.1f} s of training a run ({base.seconds:.1f})")
     if not prices:
@@ -281,9 +270,7 @@ def search_notes(summary: Summary) -> Iterable[str]:
         yield f"Tuning was equal: {most} trials in every arm."
     else:
         yield f"Tuning was not equal: from {least} to {most} trials in an arm."
-    edges = [
-        f"{arm.label} ({', '.join(map(_edge_text, arm.edges))})" for arm in facts.arms if arm.edges
-    ]
+    edges = [f"{arm.label} ({', '.join(arm.edges)})" for arm in facts.arms if arm.edges]
     if edges:
         yield (
             f"Best value within {100 * EDGE:g} % of an end of its range, so a better one may lie "
@@ -320,8 +307,3 @@ def status_text(summary: Summary) -> str:
         why = (summary.cause, summary.details)
         return f"{interrupted_text(*why)}; {way_on(*why)}"
     return f"failed: {_why_failed(summary)}" if summary.status == "failed" else summary.status
-
-
-def _edge_text(edge: Edge) -> str:
-    value = f"{short_name(edge.name)} {text_of(edge.value)}"
-    return f"{value} at the {edge.end} end of {edge.low:g} to {edge.high:g}"

@@ -4,23 +4,12 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from karat.journal.state import StudyState, Trial
-from karat.report.metric import Metric
+from karat.report.metric import Metric, short, text_of
 
 EDGE = 0.02  # of a range: a best value this close to an end may lie outside
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """A tuned value close to an end of its range, `low` to `high`."""
-
-    name: str
-    value: float
-    end: Literal["lower", "upper"]
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +24,7 @@ class SearchedArm:
     epochs: int
     best: float | None
     best_tuned: Mapping[str, Any]
-    edges: tuple[Edge, ...]
+    edges: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +143,8 @@ def _searched_arm(state: StudyState, arm: Mapping[str, Any], metric: Metric) -> 
     )
 
 
-def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterable[Edge]:
-    """The tuned values that lie within `EDGE` of an end of their range."""
+def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterable[str]:
+    """A phrase for each tuned value that lies within `EDGE` of an end of its range."""
     for name, value in tuned.items():
         given = ranges.get(name, {})
         low, high = given.get("low"), given.get("high")
@@ -165,8 +154,8 @@ def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterable[Ed
         at, start, stop = map(math.log, ends) if given.get("log") else ends
         place = (at - start) / (stop - start)
         if not EDGE < place < 1 - EDGE:
-            end: Literal["lower", "upper"] = "lower" if place < 0.5 else "upper"
-            yield Edge(name=name, value=value, end=end, low=low, high=high)
+            end = "lower" if place < 0.5 else "upper"
+            yield f"{short(name)} {text_of(value)} at the {end} end of {low:g} to {high:g}"
 
 
 def _slot_seconds(state: StudyState) -> float:

@@ -1,4 +1,4 @@
-"""A report's sections, in the order in which they are read: tables, with notes and figures."""
+"""A report's sections, in the order in which they are read: tables, with notes and pictures."""
 
 import os
 import shlex
@@ -17,26 +17,20 @@ from karat.journal.layout import (
     TRIALS,
 )
 from karat.journal.wording import skip_text, trial_text
-from karat.parameters import is_number
-from karat.report.figures import Figure, epoch_figure, level_figure
+from karat.report.figures import Picture, epoch_picture, level_picture
 from karat.report.formatting import (
-    flat_text,
     in_unit,
     interval_text,
     memory_text,
     moment_text,
-    number,
     off_text,
     p_text,
     seconds_text,
     spread_text,
-    step_of,
-    text_of,
     tuned_text,
-    unit_of,
 )
+from karat.report.metric import is_number, text_of
 from karat.report.narrative import result_notes, search_notes, verdict_text
-from karat.report.rules import fixed_rules
 from karat.report.summary import ConfirmedArm, Summary
 
 T = TypeVar("T")
@@ -46,7 +40,7 @@ FOLDER_CONTENT = {
     JOURNAL: "every decision, report and end, in order; the only truth",
     REPORT_HTML: "this report, one file that needs nothing else",
     REPORT_MARKDOWN: "this report as Markdown",
-    FIGURES: "the figures",
+    FIGURES: "the pictures",
     TRIALS: "checkpoints, one folder for each trial",
     SYNC_LOG: "what was said while the dashboard was brought up to date",
 }
@@ -96,11 +90,11 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
-    figures: tuple[Figure, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 def sections(summary: Summary) -> tuple[Section, ...]:
-    """The report after question and answer, in words, tables and figures."""
+    """The report after question and answer, in words, tables and pictures."""
     parts = [
         result_section(summary),
         _picture_section(summary),
@@ -127,14 +121,10 @@ def result_section(summary: Summary) -> Section | None:
         ("tuned", "text", lambda arm: tuned_text(arm.tuned)),
         ("parameters", "number", lambda arm: f"{arm.parameters:,}" if arm.parameters else "-"),
         ("MFLOPs", "number", lambda arm: f"{arm.flops / 1e6:,.1f}" if arm.flops else "-"),
+        (f"validation{in_unit(metric.unit)}", "number", lambda arm: metric.number(arm.validation)),
+        (f"test{in_unit(metric.unit)}", "number", lambda arm: spread_text(arm.test, metric)),
         (
-            f"validation{in_unit(unit_of(metric))}",
-            "number",
-            lambda arm: number(metric, arm.validation),
-        ),
-        (f"test{in_unit(unit_of(metric))}", "number", lambda arm: spread_text(arm.test, metric)),
-        (
-            f"difference{in_unit(step_of(metric))}, {share}",
+            f"difference{in_unit(metric.step)}, {share}",
             "range",
             lambda arm: interval_text(arm.comparison, metric),
         ),
@@ -151,8 +141,8 @@ def _labels_name_levels(summary: Summary) -> bool:
 
 
 def _picture_section(summary: Summary) -> Section | None:
-    figures = [*epoch_figure(summary), *level_figure(summary)]
-    return Section(title="Figures", figures=tuple(figures)) if figures else None
+    pictures = [*epoch_picture(summary), *level_picture(summary)]
+    return Section(title="Pictures", pictures=tuple(pictures)) if pictures else None
 
 
 def _pair_section(summary: Summary) -> Section | None:
@@ -165,7 +155,7 @@ def _pair_section(summary: Summary) -> Section | None:
         (summary.key, "text", lambda pair: levels[pair.arm]),
         ("against", "text", lambda pair: levels[pair.against]),
         (
-            f"difference{in_unit(step_of(metric))} and interval",
+            f"difference{in_unit(metric.step)} and interval",
             "range",
             lambda pair: interval_text(pair, metric),
         ),
@@ -191,11 +181,7 @@ def _search_section(summary: Summary) -> Section:
         ("stopped", "number", lambda arm: str(arm.stopped)),
         ("failed", "number", lambda arm: str(arm.failed)),
         ("epochs", "number", lambda arm: str(arm.epochs)),
-        (
-            f"best validation{in_unit(unit_of(metric))}",
-            "number",
-            lambda arm: number(metric, arm.best),
-        ),
+        (f"best validation{in_unit(metric.unit)}", "number", lambda arm: metric.number(arm.best)),
         ("tuned to", "text", lambda arm: tuned_text(arm.best_tuned)),
         ("at an end of its range", "text", lambda arm: "yes" if arm.edges else ""),
     )
@@ -252,7 +238,7 @@ def _decision_section(summary: Summary) -> Section:
         f"Holm over the arms, is below {summary.rule.alpha:g}. Inconclusive: neither. Each "
         "interval holds for itself, not for all together."
     )
-    table = _pairs_table(fixed_rules(summary), "", "setting")
+    table = _pairs_table(summary.settings, "", "setting")
     return Section(title="How it was decided", paragraphs=(note,), tables=(table,))
 
 
@@ -261,7 +247,7 @@ def _environment_section(summary: Summary) -> Section:
     ended = "no end yet" if summary.ended_at is None else f"ended {moment_text(summary.ended_at)}"
     launches = f"{summary.launches} launch{'es' * (summary.launches != 1)}"
     note = f"Began {began}, {ended}; {launches}, {summary.slots} trials at a time in the last."
-    table = _pairs_table(flat_text(summary.environment), "", "in the last launch")
+    table = _pairs_table(summary.environment, "", "in the last launch")
     return Section(title="Where it ran", paragraphs=(note,), tables=(table,) if table.rows else ())
 
 

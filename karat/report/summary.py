@@ -11,8 +11,8 @@ from typing import Any
 
 from karat.errors import JournalError
 from karat.journal.state import Extension, StudyState, Trial
-from karat.parameters import Level, is_number, label_of, level_text, short_name
-from karat.report.metric import Metric
+from karat.parameters import Level, label_of
+from karat.report.metric import Metric, is_number, short, text_of
 from karat.report.search_summary import SearchFacts, search_facts
 from karat.report.statistics import (
     Comparison,
@@ -37,7 +37,7 @@ class ConfirmedArm:
         against: label of the reference arm that it is compared with; None for a reference.
         tuned: the tuned parameters' values.
         parameters: of the model; None where the journal does not say.
-        flops: multiply-adds of one figure, forward; None where the journal does not say.
+        flops: multiply-adds of one picture, forward; None where the journal does not say.
         completed, ended: number of confirmation runs.
         validation: mean of the search metric after the last epoch; None without runs.
         test: over completed runs.
@@ -136,8 +136,8 @@ class Summary:
     failed: tuple[Trial, ...]
     excluded: tuple[Mapping[str, str], ...]
     skipped: tuple[Mapping[str, str], ...]
-    settings: Mapping[str, Any]
-    environment: Mapping[str, Any]
+    settings: Mapping[str, str]
+    environment: Mapping[str, str]
     launches: int
     slots: int
     began_at: float
@@ -165,7 +165,7 @@ class Summary:
     @property
     def key(self) -> str:
         """Short name of the factor in question."""
-        return short_name(self.by)
+        return short(self.by)
 
 
 def summarise(state: StudyState) -> Summary:
@@ -218,8 +218,8 @@ def summarise(state: StudyState) -> Summary:
         failed=tuple(trial for trial in state.trials.values() if trial.status == "failed"),
         excluded=tuple(created["excluded"]),
         skipped=tuple(state.confirmation["skipped"]) if state.confirmation else (),
-        settings=_settings(created),
-        environment=last.environment if last else {},
+        settings=_settings(state),
+        environment=_flat(last.environment) if last else {},
         launches=len(state.launches),
         slots=last.slots if last else 0,
         began_at=state.created_at,
@@ -330,7 +330,7 @@ def _spoken_name(state: StudyState, label: str) -> str:
         return label
     by, factors = state.created["confirm"]["by"], dict(_factors(state, label))
     level = factors.pop(by)
-    return f"{label_of(factors)} at {short_name(by)}={level_text(level)}"
+    return f"{label_of(factors)} at {short(by)}={text_of(level)}"
 
 
 def _runs_of(state: StudyState, label: str) -> list[Trial]:
@@ -344,9 +344,7 @@ def _also_different(state: StudyState, arms: Sequence[ConfirmedArm]) -> tuple[st
     factors = [arm["factors"] for arm in state.created["arms"] if arm["label"] in labels]
     keys = dict.fromkeys(key for each in factors for key in each)
     keys.pop(state.created["confirm"]["by"], None)
-    return tuple(
-        short_name(key) for key in keys if len({repr(each.get(key)) for each in factors}) > 1
-    )
+    return tuple(short(key) for key in keys if len({repr(each.get(key)) for each in factors}) > 1)
 
 
 def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> Iterable[Curve]:
@@ -358,7 +356,7 @@ def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> 
             if trial.arm == arm.label and trial.status != "failed" and trial.reports
         ]
         series = [
-            [r.metrics[metric.name] for r in run.reports if metric.name in r.metrics]
+            [metric.scaled(r.metrics[metric.name]) for r in run.reports if metric.name in r.metrics]
             for run in runs
         ]
         reached = min(map(len, series), default=0)
@@ -374,11 +372,44 @@ def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> 
             )
 
 
-def _settings(created: Mapping[str, Any]) -> dict[str, Any]:
-    """What was fixed before the launch: the sections of `study_created` that decide."""
-    keys = ("metric", "mode", "confirm", "search", "early_stopping", "totals", "seed")
+def _settings(state: StudyState) -> dict[str, str]:
+    created = state.created
+    search, confirm = created["search"], created["confirm"]
+    stopping = dict(created["early_stopping"])
+    scheduler = stopping.pop("scheduler", "none")
+    details = ", ".join(f"{key} {text_of(value)}" for key, value in stopping.items())
+    metric = Metric(name=created["metric"], mode=created["mode"])
+    best = "highest" if created["mode"] == "max" else "lowest"
+    references = "the reference of each" if _is_matched(state) else "the reference"
     return {
-        **{key: created[key] for key in keys},
-        "space_hash": created["space_hash"],
-        "fingerprint": created["data"]["fingerprint"],
+        "primary metric": f"{metric.test}, measured once for each run, after its last epoch",
+        "smallest difference of interest": (
+            f"{metric.number(confirm['smallest_difference'])}{metric.step}"
+        ),
+        "alpha": f"{confirm['alpha']:g}",
+        "correction": "Holm, over the confirmed arms",
+        "seeds": f"{confirm['seeds']} for each confirmed arm, none of them used in the search",
+        "confirmed": f"the best arm of each level of {confirm['by']}, and {references}",
+        "chosen by": f"{best} {metric.name} of the search, among trials at full length",
+        "search": (
+            f"{search['sampler']}, {created['totals']['search']} trials, "
+            f"{search.get('allocation', 'equal')} allocation"
+        ),
+        "early stopping": f"{scheduler}{f' ({details})' if details else ''}",
+        "study seed": str(created["seed"]),
+        "hash of the question": created["space_hash"],
+        "fingerprint of the data": created["data"]["fingerprint"],
     }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A nested mapping as dotted keys and text."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            flat[prefix + key] = ", ".join(map(str, value)) or "none"
+        else:
+            flat[prefix + key] = text_of(value)
+    return flat
