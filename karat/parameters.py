@@ -29,6 +29,11 @@ def plain(level: Level) -> Any:
     return list(level) if isinstance(level, tuple) else level
 
 
+def is_number(value: Any) -> bool:
+    """Whether a level is a number, so that levels have an order; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def level_text(level: Level) -> str:
     """A level as text for a label: `5`, `early`, `0,1,3`."""
     return ",".join(map(str, level)) if isinstance(level, tuple) else str(level)

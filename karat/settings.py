@@ -140,3 +140,14 @@ def below(key: str, value: float | None, bound: float) -> None:
     """Refuse a value that is not below `bound` (None passes)."""
     if value is not None and not value < bound:
         raise SettingError(key, f"must be less than {bound:g}", value)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -31,6 +31,12 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The operators, models and trials must be usable without loading these heavy packages.
 LIGHT, HEAVY = ("karat.attention", "karat.models", "karat.training"), ("ray", "optuna", "mlflow")
 MOST_FILES, MOST_LEVELS, MOST_LINES = 15, 15, 400
+# Modules with a study's facts (numbers, names and codes), and modules that show them.
+FACTS = [f"karat.report.{name}" for name in ("metric", "statistics", "summary", "search_summary")]
+WORDS = {
+    *(f"karat.report.{name}" for name in ("formatting", "narrative", "sections", "figures")),
+    *("karat.report.plots", "karat.report.writer", "karat.journal.wording"),
+}
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for top in ("karat", "jobs")
@@ -96,6 +102,27 @@ def test_imports_point_one_way(module: str) -> None:
 
 def test_imports_have_no_cycle() -> None:
     graphlib.TopologicalSorter(IMPORTED).prepare()
+
+
+@pytest.mark.parametrize("module", FACTS)
+def test_facts_import_no_words_and_no_figures(module: str) -> None:
+    """The facts of a study do not depend on how they are shown."""
+    tree = ast.parse(FILES[module].read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name.split(".")[0] for node in imports for alias in node.names}
+    names |= {
+        str(node.module).split(".")[0] for node in imports if isinstance(node, ast.ImportFrom)
+    }
+    assert not names & {"rich", "jinja2", "matplotlib"}
+    assert not IMPORTED[module] & WORDS
+
+
+def test_words_for_codes_are_made_only_where_they_are_shown() -> None:
+    """No module that decides sees the sentence for a code, and only the reader sees old sentences."""
+    shown = {package_of(name) for name in FILES if "karat.journal.wording" in IMPORTED[name]}
+    assert shown <= {"report", "tracking", "cli"}
+    read = {name for name in FILES if "karat.journal.old_events" in IMPORTED[name]}
+    assert read == {"karat.journal.journal"}
 
 
 def test_import_chains_are_short() -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from karat.report.formatting import file_name, in_unit
-from karat.report.metric import is_number, text_of
+from karat.parameters import is_number
+from karat.report.formatting import Units, file_name, in_unit, short, text_of
+from karat.report.narrative import contender_text, reference_text
 from karat.report.plots import Level
 from karat.report.statistics import describe
-from karat.report.summary import ConfirmedArm, Summary
+from karat.report.summary import ConfirmedArm, Curve, Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +30,14 @@ def epoch_picture(summary: Summary) -> Iterable[Picture]:
             else ""
         )
         noun = summary.metric.noun
-        axis = f"validation {noun}{in_unit(summary.metric.unit)}"
+        axis = f"validation {noun}{in_unit(Units(summary.metric).unit)}"
         yield Picture(
             file=f"{noun}_by_epoch.png",
             caption=(
                 f"Validation {noun} of the confirmed arms by epoch: mean over seeds, and a band "
                 f"of one standard deviation{dashes}."
             ),
-            png=plots.by_epoch(summary.curves, axis),
+            png=plots.by_epoch([_scaled(curve, summary) for curve in summary.curves], axis),
         )
 
 
@@ -47,24 +48,30 @@ def level_picture(summary: Summary) -> Iterable[Picture]:
     if not any(level.values for level in levels):
         return
     metric, share = summary.metric, 100 * (1 - summary.rule.alpha)
-    axis = f"test {metric.noun}{in_unit(metric.unit)}"
+    axis, key = f"test {metric.noun}{in_unit(Units(metric).unit)}", short(summary.by)
     line, label = None, plots.MEAN
     told = "the dashed line is the reference with the same interval"
     if summary.is_matched:
-        label = f"{summary.contender}: {plots.MEAN}"
-        told = f"black is {summary.reference_in_words}, in the same way"
+        label = f"{contender_text(summary)}: {plots.MEAN}"
+        told = f"black is {reference_text(summary)}, in the same way"
     elif summary.references and summary.references[0].runs:
         line = _level(summary.references[0], summary)
     yield Picture(
-        file=f"{metric.noun}_by_{file_name(summary.key)}.png",
+        file=f"{metric.noun}_by_{file_name(key)}.png",
         caption=(
-            f"Test {metric.noun} by {summary.key}: a dot for each seed, the mean with its "
+            f"Test {metric.noun} by {key}: a dot for each seed, the mean with its "
             f"{share:g} % interval; {told}. "
             "These intervals are of single means; differences are paired, and the table's "
             "intervals hold for them."
         ),
-        png=plots.by_level(levels, line, axis, summary.key, label),
+        png=plots.by_level(levels, line, axis, key, label),
     )
+
+
+def _scaled(curve: Curve, summary: Summary) -> Curve:
+    """In the unit shown."""
+    scaled = Units(summary.metric).scaled
+    return replace(curve, mean=tuple(map(scaled, curve.mean)), sd=tuple(map(scaled, curve.sd)))
 
 
 def _levels(summary: Summary) -> list[Level]:
@@ -80,7 +87,7 @@ def _levels(summary: Summary) -> list[Level]:
 
 
 def _level(arm: ConfirmedArm, summary: Summary) -> Level:
-    values = [summary.metric.scaled(value) for _, value in sorted(arm.runs.items())]
+    values = [Units(summary.metric).scaled(value) for _, value in sorted(arm.runs.items())]
     return Level(
         name=summary.reference if arm.is_reference else text_of(arm.level),
         at=float(arm.level) if is_number(arm.level) else None,

@@ -1,13 +1,58 @@
 """Numbers, names and moments as the report shows them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from karat.causes import Interrupt
 from karat.journal.wording import interrupt_text
-from karat.report.metric import Metric, short, text_of
+from karat.report.metric import Metric
 from karat.report.statistics import Comparison, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """How a metric is shown: accuracies in percent and percentage points, losses as they are."""
+
+    metric: Metric
+
+    @property
+    def unit(self) -> str:
+        """What follows a value."""
+        return " %" if self.metric.is_share else ""
+
+    @property
+    def step(self) -> str:
+        """What follows a difference."""
+        return " points" if self.metric.is_share else ""
+
+    def scaled(self, value: float) -> float:
+        """In the unit shown."""
+        return 100 * value if self.metric.is_share else value
+
+    def number(self, value: float | None, sign: str = "") -> str:
+        """In the unit shown, without naming it; `sign="+"` for differences."""
+        if value is None:
+            return "-"
+        text = f"{self.scaled(value):{sign}.{2 if self.metric.is_share else 4}f}"
+        return text if float(text) != 0 else text.replace("-", "+" if sign else "")
+
+
+def short(key: str) -> str:
+    """A parameter's name without its section."""
+    return key.rpartition(".")[2]
+
+
+def text_of(value: Any) -> str:
+    """A level or a tuned value, numbers with four digits, a list as `0,1,3`."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(map(text_of, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def interrupted_text(cause: str, details: Mapping[str, Any]) -> str:
@@ -30,31 +75,34 @@ def way_on(cause: str, details: Mapping[str, Any]) -> str:
 
 
 def in_unit(unit: str) -> str:
+    """A unit behind a column's name."""
     return f" ({unit.strip()})" if unit else ""
 
 
 def tuned_text(tuned: Mapping[str, Any]) -> str:
+    """Tuned parameters and their values."""
     return ", ".join(f"{short(name)} {text_of(value)}" for name, value in tuned.items()) or "-"
 
 
-def spread_text(sample: Sample, metric: Metric) -> str:
+def spread_text(sample: Sample, units: Units) -> str:
     """Mean and standard deviation."""
     if sample.sd is None:
-        return metric.number(sample.mean)
-    return f"{metric.number(sample.mean)} ± {metric.number(sample.sd)}"
+        return units.number(sample.mean)
+    return f"{units.number(sample.mean)} ± {units.number(sample.sd)}"
 
 
-def interval_text(found: Comparison | None, metric: Metric) -> str:
+def interval_text(found: Comparison | None, units: Units) -> str:
     """A difference and its interval; nothing for the reference."""
     if found is None:
         return ""
     if found.low is None or found.high is None:
-        return metric.number(found.difference, "+")
-    ends = f"{metric.number(found.low, '+')} to {metric.number(found.high, '+')}"
-    return f"{metric.number(found.difference, '+')} ({ends})"
+        return units.number(found.difference, "+")
+    ends = f"{units.number(found.low, '+')} to {units.number(found.high, '+')}"
+    return f"{units.number(found.difference, '+')} ({ends})"
 
 
 def p_text(found: Comparison | None) -> str:
+    """A p value after the correction; nothing for the reference."""
     if found is None:
         return ""
     if found.p_holm is None:
@@ -63,14 +111,17 @@ def p_text(found: Comparison | None) -> str:
 
 
 def moment_text(time: float) -> str:
+    """Seconds since the epoch as date and time of day, in UTC."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def file_name(text: str) -> str:
+    """Text as a part of a file's name."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in text)
 
 
 def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; at least one."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 

@@ -3,10 +3,18 @@
 from collections.abc import Iterable
 
 from karat.journal.wording import search_cut_text, study_failure_text
-from karat.report.formatting import interrupted_text, listed, moment_text, way_on
-from karat.report.metric import text_of
-from karat.report.search_summary import EDGE, budget
-from karat.report.statistics import Comparison, Verdict, turned
+from karat.parameters import label_of
+from karat.report.formatting import (
+    Units,
+    interrupted_text,
+    listed,
+    moment_text,
+    short,
+    text_of,
+    way_on,
+)
+from karat.report.search_summary import EDGE, Edge
+from karat.report.statistics import Comparison, Verdict, Why, turned
 from karat.report.summary import ConfirmedArm, Summary
 
 _UNITS = {
@@ -55,8 +63,40 @@ def _why_failed(summary: Summary) -> str:
 
 
 def _best_of(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
-    sign = 1 if summary.metric.mode == "max" else -1
-    return max(arms, key=lambda arm: sign * (arm.test.mean or 0))
+    return max(arms, key=lambda arm: summary.metric.goodness(arm.test.mean or 0))
+
+
+def name_of(arm: ConfirmedArm, summary: Summary) -> str:
+    """How sentences speak of an arm: `fourier`, or `softmax at embed_dim=48` among matched levels."""
+    if not summary.is_matched:
+        return arm.label
+    others = {key: level for key, level in arm.factors.items() if key != summary.by}
+    return f"{label_of(others)} at {short(summary.by)}={text_of(arm.factors[summary.by])}"
+
+
+def reference_text(summary: Summary) -> str:
+    """What a difference is a difference to: `softmax`, or `softmax at the same embed_dim`."""
+    return summary.reference + (f" at the same {short(summary.by)}" if summary.is_matched else "")
+
+
+def contender_text(summary: Summary) -> str:
+    """What the confirmed arms but the references are called together."""
+    return summary.contender or "the best other arm"
+
+
+def why_text(found: Comparison, alpha: float) -> str:
+    """Why a verdict is what it is, in a phrase."""
+    if found.why == Why.TOO_FEW_SEEDS:
+        return f"{found.n} seed{'s' * (found.n != 1)} completed in both arms; at least 2 are needed"
+    if found.why == Why.SAME_DIFFERENCE:
+        return "the difference is the same for every seed: no t test"
+    if found.why == Why.WITHIN_SMALLEST_DIFFERENCE:
+        return "the whole interval is within the smallest difference of interest"
+    if found.why == Why.P_BELOW_ALPHA:
+        return f"adjusted p is below {alpha:g}"
+    text = f"adjusted p is not below {alpha:g}, and the interval is too wide for equivalence"
+    alone = "; p alone would be below it"
+    return text + alone * (found.why == Why.ONLY_UNADJUSTED_P_BELOW_ALPHA)
 
 
 def _about_levels(summary: Summary) -> Iterable[str]:
@@ -67,43 +107,44 @@ def _about_levels(summary: Summary) -> Iterable[str]:
         known = arm.comparison.difference is not None
         levels[arm.comparison.verdict if known else "not compared"].append(text_of(arm.level))
     told = "; ".join(f"{word} at {listed(at)}" for word, at in levels.items() if at)
-    yield f"Against {summary.reference_in_words}, {summary.contender} is {told}."
+    yield f"Against {reference_text(summary)}, {contender_text(summary)} is {told}."
     differences = list(_differences(summary))
     if differences:
         yield (
-            f"By {summary.key}, the difference in test {summary.metric.noun} is "
+            f"By {short(summary.by)}, the difference in test {summary.metric.noun} is "
             f"{listed(differences)}."
         )
     if len(differences) > 1:
-        yield f"Whether the difference changes with {summary.key} was not tested."
+        yield f"Whether the difference changes with {short(summary.by)} was not tested."
 
 
 def _differences(summary: Summary) -> Iterable[str]:
     """`+2.36 points at 24 (95 % interval +1.41 to +3.31)`, the units only in the first."""
-    metric, unit = summary.metric, summary.metric.step
+    units = Units(summary.metric)
+    unit = units.step
     share = f"{100 * (1 - summary.rule.alpha):g} % interval "
     for arm in summary.others:
         found = arm.comparison
         if found is None or found.difference is None:
             continue
-        text = f"{metric.number(found.difference, '+')}{unit} at {text_of(arm.level)}"
+        text = f"{units.number(found.difference, '+')}{unit} at {text_of(arm.level)}"
         if found.low is not None and found.high is not None:
-            text += f" ({share}{metric.number(found.low, '+')} to {metric.number(found.high, '+')})"
+            text += f" ({share}{units.number(found.low, '+')} to {units.number(found.high, '+')})"
             share = ""
         unit = ""
         yield text
 
 
 def _about_best(summary: Summary) -> str:
-    metric = summary.metric
+    metric, units = summary.metric, Units(summary.metric)
     best = _best_of((arm for arm in summary.arms if arm.test.mean is not None), summary)
     most = "highest" if metric.mode == "max" else "lowest"
-    mean = f"{metric.number(best.test.mean)}{metric.unit}"
-    return f"The {most} mean test {metric.noun}, {mean}, is that of {best.name}."
+    mean = f"{units.number(best.test.mean)}{units.unit}"
+    return f"The {most} mean test {metric.noun}, {mean}, is that of {name_of(best, summary)}."
 
 
 def _answer_of_search(summary: Summary) -> str:
-    facts, metric = summary.search, summary.metric
+    facts, units = summary.search, Units(summary.metric)
     ended = facts.completed + facts.stopped + facts.failed
     if ended and facts.failed == ended:
         return f"There is no answer: all {ended} trials that have ended failed."
@@ -111,34 +152,35 @@ def _answer_of_search(summary: Summary) -> str:
     known = [arm for arm in facts.arms if arm.best is not None]
     if not known:
         return begin + "."
-    sign = 1 if metric.mode == "max" else -1
-    best = max(known, key=lambda arm: sign * (arm.best or 0))
+    best = max(known, key=lambda arm: summary.metric.goodness(arm.best or 0))
     return (
         f"{begin}. Best so far on the validation split: {best.label} with "
-        f"{metric.number(best.best)}{metric.unit}; nothing has been confirmed."
+        f"{units.number(best.best)}{units.unit}; nothing has been confirmed."
     )
 
 
 def _about(arm: ConfirmedArm, summary: Summary) -> str:
-    metric, found = summary.metric, arm.comparison
+    units, found = Units(summary.metric), arm.comparison
     assert found is not None
-    begin = f"{arm.name} reaches {metric.number(arm.test.mean)}{metric.unit} on the test split"
-    if metric.noun == "loss":
-        begin = f"{arm.name} reaches a loss of {metric.number(arm.test.mean)} on the test split"
+    what = "a loss of " if summary.metric.noun == "loss" else ""
+    mean = f"{what}{units.number(arm.test.mean)}{units.unit}"
+    begin = f"{name_of(arm, summary)} reaches {mean} on the test split"
+    why = why_text(found, summary.rule.alpha)
     if found.difference is None:
-        return f"{begin}; there is nothing to compare it with ({found.reason})."
+        return f"{begin}; there is nothing to compare it with ({why})."
     side = "above" if found.difference >= 0 else "below"
-    size = f"{metric.number(abs(found.difference))}{metric.step} {side} {summary.reference}"
+    size = f"{units.number(abs(found.difference))}{units.step} {side} {summary.reference}"
     if found.low is None or found.high is None:
-        return f"{begin}, {size}: {found.verdict} ({found.reason})."
+        return f"{begin}, {size}: {found.verdict} ({why})."
     ends = (found.low, found.high) if found.difference >= 0 else (-found.high, -found.low)
-    interval = f"{metric.number(ends[0])} to {metric.number(ends[1])}"
+    interval = f"{units.number(ends[0])} to {units.number(ends[1])}"
     share = f"{100 * (1 - summary.rule.alpha):g} % interval"
     return f"{begin}, {size} ({share} {interval}): {_meaning(found, summary)}."
 
 
 def _meaning(found: Comparison, summary: Summary) -> str:
-    least = f"{summary.metric.number(summary.rule.smallest_difference)}{summary.metric.step}"
+    units = Units(summary.metric)
+    least = f"{units.number(summary.rule.smallest_difference)}{units.step}"
     if found.verdict == "equivalent":
         return f"equivalent, as {least} is the smallest difference that matters here"
     if found.verdict == "inconclusive":
@@ -178,7 +220,7 @@ def _about_price(best: ConfirmedArm, summary: Summary) -> str:
         prices.append(f"{best.seconds:.1f} s of training a run ({base.seconds:.1f})")
     if not prices:
         return ""
-    return f"Its price, and in brackets that of {base.name}: {listed(prices)}."
+    return f"Its price, and in brackets that of {name_of(base, summary)}: {listed(prices)}."
 
 
 def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:
@@ -195,16 +237,16 @@ def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:
     same = [by_label[pair.against] for pair in seen if pair.verdict == "equivalent"]
     open_ = [by_label[pair.against] for pair in seen if pair.verdict in ("inconclusive", "worse")]
     if len(beaten) == len(seen):
-        return f"It is better than every other level of {summary.key} confirmed, too."
+        return f"It is better than every other level of {short(summary.by)} confirmed, too."
     if not any(pair.verdict in ("better", "worse") for pair in summary.pairs) and not same:
-        return f"Between the levels of {summary.key} no difference is settled."
+        return f"Between the levels of {short(summary.by)} no difference is settled."
     parts = [
         f"better than {listed(beaten)}" if beaten else "",
         f"equivalent to {listed(same)}" if same else "",
         f"not settled against {listed(open_)}" if open_ else "",
     ]
     told = "; ".join(part for part in parts if part)
-    return f"Between the levels of {summary.key}, {text_of(best.level)} is {told}."
+    return f"Between the levels of {short(summary.by)}, {text_of(best.level)} is {told}."
 
 
 def result_notes(summary: Summary) -> Iterable[str]:
@@ -212,7 +254,7 @@ def result_notes(summary: Summary) -> Iterable[str]:
     seeds = f"{summary.seeds} fresh seeds" if summary.is_final else "the seeds completed so far"
     yield (
         f"Validation and test are means over {seeds}, at full length, ± one "
-        f"standard deviation. Differences are to {summary.reference_in_words}, paired by seed."
+        f"standard deviation. Differences are to {reference_text(summary)}, paired by seed."
     )
     if summary.variance_cut is not None:
         cut = 100 * summary.variance_cut
@@ -224,15 +266,16 @@ def result_notes(summary: Summary) -> Iterable[str]:
         yield f"Pairing {did}, against independent runs."
     if summary.also_different:
         yield (
-            f"Each level of {summary.key} is represented by the arm that did best in the search; these arms "
-            f"differ in {listed(summary.also_different)} as well."
+            f"Each level of {short(summary.by)} is represented by the arm that did best in the search; these arms "
+            f"differ in {listed([*map(short, summary.also_different)])} as well."
         )
     yield from _about_extensions(summary)
     for arm in summary.arms:
         if summary.is_final and len(arm.runs) < summary.seeds:
-            yield f"{arm.name}: {len(arm.runs)} of {summary.seeds} seeds gave a {metric.test}."
+            yield f"{name_of(arm, summary)}: {len(arm.runs)} of {summary.seeds} seeds gave a {metric.test}."
         if arm.comparison and summary.is_final and arm.comparison.verdict == "inconclusive":
-            yield f"{arm.name}: inconclusive, since {arm.comparison.reason}."
+            why = why_text(arm.comparison, summary.rule.alpha)
+            yield f"{name_of(arm, summary)}: inconclusive, since {why}."
 
 
 def _about_extensions(summary: Summary) -> Iterable[str]:
@@ -263,19 +306,26 @@ def search_notes(summary: Summary) -> Iterable[str]:
             "idle at the end)."
         )
     yield from _about_budget(summary)
-    least, most = budget(facts)
+    least, most = facts.asked_in_an_arm
     if not most:
         return
     if least == most:
         yield f"Tuning was equal: {most} trials in every arm."
     else:
         yield f"Tuning was not equal: from {least} to {most} trials in an arm."
-    edges = [f"{arm.label} ({', '.join(arm.edges)})" for arm in facts.arms if arm.edges]
+    edges = [
+        f"{arm.label} ({', '.join(map(_edge_text, arm.edges))})" for arm in facts.arms if arm.edges
+    ]
     if edges:
         yield (
             f"Best value within {100 * EDGE:g} % of an end of its range, so a better one may lie "
             f"outside: {'; '.join(edges)}."
         )
+
+
+def _edge_text(edge: Edge) -> str:
+    value, span = text_of(edge.value), f"{edge.low:g} to {edge.high:g}"
+    return f"{short(edge.name)} {value} at the {edge.end} end of {span}"
 
 
 def _about_budget(summary: Summary) -> Iterable[str]:

@@ -4,17 +4,35 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from karat.journal.state import StudyState, Trial
-from karat.report.metric import Metric, short, text_of
+from karat.report.metric import Metric
 
 EDGE = 0.02  # of a range: a best value this close to an end may lie outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A tuned value close to an end of its range: a better one may lie outside.
+
+    Args:
+        name: of the parameter, in full.
+        value: the best one found.
+        end: the one that is close.
+        low, high: the range.
+    """
+
+    name: str
+    value: float
+    end: Literal["lower", "upper"]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchedArm:
-    """What the search did in one arm; `best` is over trials at full length, `edges` are warnings."""
+    """What the search did in one arm; `best` is over trials at full length, `edges` those of it."""
 
     label: str
     asked: int
@@ -24,7 +42,7 @@ class SearchedArm:
     epochs: int
     best: float | None
     best_tuned: Mapping[str, Any]
-    edges: tuple[str, ...]
+    edges: tuple[Edge, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +91,15 @@ class SearchFacts:
         """Share of the epochs that early stopping saved; None without epochs."""
         return 1 - self.epochs_run / self.epochs_full if self.epochs_full else None
 
+    @property
+    def asked_in_an_arm(self) -> tuple[int, int]:
+        """The least and the most trials that an arm has had."""
+        asked = [arm.asked for arm in self.arms]
+        return min(asked, default=0), max(asked, default=0)
+
 
 def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
+    """What the search did, whether it has ended or not."""
     trials = state.of_phase("search")
     counted = [trial for trial in trials if trial.status in ("completed", "stopped")]
     training = sum(trial.seconds for trial in trials)
@@ -124,8 +149,7 @@ def _searched_arm(state: StudyState, arm: Mapping[str, Any], metric: Metric) -> 
         for trial in trials
         if trial.status == "completed" and (value := trial.last(metric.name)) is not None
     }
-    sign = 1 if metric.mode == "max" else -1
-    best = max(values, key=lambda number: sign * values[number], default=None)
+    best = max(values, key=lambda number: metric.goodness(values[number]), default=None)
     for cell in state.confirmation["cells"] if state.confirmation else ():
         if cell["arm"] == arm["label"]:
             best = cell["trial"]
@@ -143,8 +167,13 @@ def _searched_arm(state: StudyState, arm: Mapping[str, Any], metric: Metric) -> 
     )
 
 
-def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterable[str]:
-    """A phrase for each tuned value that lies within `EDGE` of an end of its range."""
+def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterator[Edge]:
+    """Each tuned value that lies within `EDGE` of an end of its range.
+
+    Args:
+        tuned: full name to value.
+        ranges: full name to range, as the source of a space has them.
+    """
     for name, value in tuned.items():
         given = ranges.get(name, {})
         low, high = given.get("low"), given.get("high")
@@ -154,8 +183,8 @@ def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterable[st
         at, start, stop = map(math.log, ends) if given.get("log") else ends
         place = (at - start) / (stop - start)
         if not EDGE < place < 1 - EDGE:
-            end = "lower" if place < 0.5 else "upper"
-            yield f"{short(name)} {text_of(value)} at the {end} end of {low:g} to {high:g}"
+            end: Literal["lower", "upper"] = "lower" if place < 0.5 else "upper"
+            yield Edge(name=name, value=value, end=end, low=low, high=high)
 
 
 def _slot_seconds(state: StudyState) -> float:
@@ -187,8 +216,3 @@ def _moments(trial: Trial) -> Iterable[float]:
 
 def _count(trials: Sequence[Trial], status: str) -> int:
     return sum(trial.status == status for trial in trials)
-
-
-def budget(facts: SearchFacts) -> tuple[int, int]:
-    asked = [arm.asked for arm in facts.arms]
-    return min(asked, default=0), max(asked, default=0)

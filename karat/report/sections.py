@@ -17,8 +17,10 @@ from karat.journal.layout import (
     TRIALS,
 )
 from karat.journal.wording import skip_text, trial_text
+from karat.parameters import is_number
 from karat.report.figures import Picture, epoch_picture, level_picture
 from karat.report.formatting import (
+    Units,
     in_unit,
     interval_text,
     memory_text,
@@ -26,12 +28,14 @@ from karat.report.formatting import (
     off_text,
     p_text,
     seconds_text,
+    short,
     spread_text,
+    text_of,
     tuned_text,
 )
-from karat.report.metric import is_number, text_of
 from karat.report.narrative import result_notes, search_notes, verdict_text
 from karat.report.summary import ConfirmedArm, Summary
+from karat.settings import flat
 
 T = TypeVar("T")
 Kind = Literal["text", "number", "range"]
@@ -110,10 +114,10 @@ def sections(summary: Summary) -> tuple[Section, ...]:
 def result_section(summary: Summary) -> Section | None:
     if not summary.arms:
         return None
-    metric = summary.metric
+    units = Units(summary.metric)
     share = f"{100 * (1 - summary.rule.alpha):g} % interval"
     level_kind: Kind = "number" if all(is_number(a.level) for a in summary.others) else "text"
-    of_level: ArmColumn = (summary.key, level_kind, lambda arm: text_of(arm.level))
+    of_level: ArmColumn = (short(summary.by), level_kind, lambda arm: text_of(arm.level))
     table = table_of(
         summary.arms,
         ("arm", "text", lambda arm: arm.label + " (reference)" * arm.is_reference),
@@ -121,12 +125,12 @@ def result_section(summary: Summary) -> Section | None:
         ("tuned", "text", lambda arm: tuned_text(arm.tuned)),
         ("parameters", "number", lambda arm: f"{arm.parameters:,}" if arm.parameters else "-"),
         ("MFLOPs", "number", lambda arm: f"{arm.flops / 1e6:,.1f}" if arm.flops else "-"),
-        (f"validation{in_unit(metric.unit)}", "number", lambda arm: metric.number(arm.validation)),
-        (f"test{in_unit(metric.unit)}", "number", lambda arm: spread_text(arm.test, metric)),
+        (f"validation{in_unit(units.unit)}", "number", lambda arm: units.number(arm.validation)),
+        (f"test{in_unit(units.unit)}", "number", lambda arm: spread_text(arm.test, units)),
         (
-            f"difference{in_unit(metric.step)}, {share}",
+            f"difference{in_unit(units.step)}, {share}",
             "range",
-            lambda arm: interval_text(arm.comparison, metric),
+            lambda arm: interval_text(arm.comparison, units),
         ),
         ("p (Holm)", "number", lambda arm: p_text(arm.comparison if summary.is_final else None)),
         ("verdict", "text", lambda arm: verdict_text(arm, summary)),
@@ -148,16 +152,16 @@ def _picture_section(summary: Summary) -> Section | None:
 def _pair_section(summary: Summary) -> Section | None:
     if not summary.pairs or not summary.is_final:
         return None
-    metric = summary.metric
+    units = Units(summary.metric)
     levels = {arm.label: text_of(arm.level) for arm in summary.others}
     table = table_of(
         summary.pairs,
-        (summary.key, "text", lambda pair: levels[pair.arm]),
+        (short(summary.by), "text", lambda pair: levels[pair.arm]),
         ("against", "text", lambda pair: levels[pair.against]),
         (
-            f"difference{in_unit(metric.step)} and interval",
+            f"difference{in_unit(units.step)} and interval",
             "range",
-            lambda pair: interval_text(pair, metric),
+            lambda pair: interval_text(pair, units),
         ),
         ("p (Holm)", "number", p_text),
         ("verdict", "text", lambda pair: pair.verdict),
@@ -167,12 +171,12 @@ def _pair_section(summary: Summary) -> Section | None:
         f"A second look: the confirmed arms against each other, {pairs}, corrected by Holm. "
         "The verdict is on the first against the second."
     )
-    title = f"Between the levels of {summary.key}"
+    title = f"Between the levels of {short(summary.by)}"
     return Section(title=title, paragraphs=(note,), tables=(table,))
 
 
 def _search_section(summary: Summary) -> Section:
-    metric = summary.metric
+    units = Units(summary.metric)
     table = table_of(
         summary.search.arms,
         ("arm", "text", lambda arm: arm.label),
@@ -181,7 +185,7 @@ def _search_section(summary: Summary) -> Section:
         ("stopped", "number", lambda arm: str(arm.stopped)),
         ("failed", "number", lambda arm: str(arm.failed)),
         ("epochs", "number", lambda arm: str(arm.epochs)),
-        (f"best validation{in_unit(metric.unit)}", "number", lambda arm: metric.number(arm.best)),
+        (f"best validation{in_unit(units.unit)}", "number", lambda arm: units.number(arm.best)),
         ("tuned to", "text", lambda arm: tuned_text(arm.best_tuned)),
         ("at an end of its range", "text", lambda arm: "yes" if arm.edges else ""),
     )
@@ -238,8 +242,45 @@ def _decision_section(summary: Summary) -> Section:
         f"Holm over the arms, is below {summary.rule.alpha:g}. Inconclusive: neither. Each "
         "interval holds for itself, not for all together."
     )
-    table = _pairs_table(summary.settings, "", "setting")
+    table = _pairs_table(_settings(summary), "", "setting")
     return Section(title="How it was decided", paragraphs=(note,), tables=(table,))
+
+
+def _settings(summary: Summary) -> dict[str, str]:
+    """What was fixed before the launch, name to text."""
+    metric, units, design, rule = (
+        summary.metric,
+        Units(summary.metric),
+        summary.design,
+        summary.rule,
+    )
+    stopping = dict(design.early_stopping)
+    scheduler = stopping.pop("scheduler", "none")
+    details = ", ".join(f"{key} {text_of(value)}" for key, value in stopping.items())
+    best = "highest" if metric.mode == "max" else "lowest"
+    references = "the reference of each" if summary.is_matched else "the reference"
+    return {
+        "primary metric": f"{metric.test}, measured once for each run, after its last epoch",
+        "smallest difference of interest": f"{units.number(rule.smallest_difference)}{units.step}",
+        "alpha": f"{rule.alpha:g}",
+        "correction": "Holm, over the confirmed arms",
+        "seeds": f"{summary.seeds} for each confirmed arm, none of them used in the search",
+        "confirmed": f"the best arm of each level of {summary.by}, and {references}",
+        "chosen by": f"{best} {metric.name} of the search, among trials at full length",
+        "search": (
+            f"{design.sampler}, {summary.search.planned} trials, {design.allocation} allocation"
+        ),
+        "early stopping": f"{scheduler}{f' ({details})' if details else ''}",
+        "study seed": str(design.seed),
+        "hash of the question": design.space_hash,
+        "fingerprint of the data": design.data_fingerprint,
+    }
+
+
+def _environment_text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return text_of(value)
 
 
 def _environment_section(summary: Summary) -> Section:
@@ -247,7 +288,8 @@ def _environment_section(summary: Summary) -> Section:
     ended = "no end yet" if summary.ended_at is None else f"ended {moment_text(summary.ended_at)}"
     launches = f"{summary.launches} launch{'es' * (summary.launches != 1)}"
     note = f"Began {began}, {ended}; {launches}, {summary.slots} trials at a time in the last."
-    table = _pairs_table(summary.environment, "", "in the last launch")
+    told = {name: _environment_text(value) for name, value in flat(summary.environment).items()}
+    table = _pairs_table(told, "", "in the last launch")
     return Section(title="Where it ran", paragraphs=(note,), tables=(table,) if table.rows else ())
 
 

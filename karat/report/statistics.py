@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Literal
 
 import numpy as np
@@ -50,6 +51,17 @@ class Sample:
     high: float | None = None
 
 
+class Why(StrEnum):
+    """Why a verdict is what it is; `compare` says it at length."""
+
+    TOO_FEW_SEEDS = "too_few_seeds"
+    SAME_DIFFERENCE = "same_difference"  # for every seed, so that there is no t test
+    WITHIN_SMALLEST_DIFFERENCE = "within_smallest_difference"
+    P_BELOW_ALPHA = "p_below_alpha"
+    P_NOT_BELOW_ALPHA = "p_not_below_alpha"
+    ONLY_UNADJUSTED_P_BELOW_ALPHA = "only_unadjusted_p_below_alpha"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One arm against another, over the seeds that both have completed.
@@ -66,7 +78,7 @@ class Comparison:
             runs would give, 1 perfect pairing, below 0 means that pairing did harm; None where
             neither arm varies or n < 2.
         verdict: see `compare`.
-        reason: why, in one phrase.
+        why: the verdict is this one; None before there is one.
     """
 
     arm: str
@@ -81,7 +93,7 @@ class Comparison:
     p_holm: float | None = None
     variance_cut: float | None = None
     verdict: Verdict = "inconclusive"
-    reason: str = ""
+    why: Why | None = None
 
 
 def describe(values: Sequence[float], alpha: float) -> Sample:
@@ -192,13 +204,11 @@ def _pair(arm: str, runs: Runs, against: str, base: Runs, rule: Rule) -> Compari
     ours, theirs = _shared(runs, base)
     n = len(ours)
     if n < 2:
-        reason = f"{n} seed{'s' * (n != 1)} completed in both arms; at least 2 are needed"
+        too_few = Comparison(arm=arm, against=against, n=n, why=Why.TOO_FEW_SEEDS)
         if n == 0:
-            return Comparison(arm=arm, against=against, n=0, reason=reason)
+            return too_few
         mean, difference = float(ours[0]), float(ours[0] - theirs[0])
-        return Comparison(
-            arm=arm, against=against, n=1, mean=mean, difference=difference, reason=reason
-        )
+        return replace(too_few, mean=mean, difference=difference)
     found = Comparison(
         arm=arm,
         against=against,
@@ -209,7 +219,7 @@ def _pair(arm: str, runs: Runs, against: str, base: Runs, rule: Rule) -> Compari
         variance_cut=pooled_variance_cut([(runs, base)]),
     )
     if _all_same(ours - theirs, np.concatenate([ours, theirs])):
-        return replace(found, reason="the difference is the same for every seed: no t test")
+        return replace(found, why=Why.SAME_DIFFERENCE)
     test = stats.ttest_rel(ours, theirs)
     interval = test.confidence_interval(1 - rule.alpha)
     return replace(found, low=float(interval.low), high=float(interval.high), p=float(test.pvalue))
@@ -235,16 +245,14 @@ def _verdict(found: Comparison, rule: Rule) -> Comparison:
         return found
     assert found.p_holm is not None
     if -rule.smallest_difference < low and high < rule.smallest_difference:
-        reason = "the whole interval is within the smallest difference of interest"
-        return replace(found, verdict="equivalent", reason=reason)
+        return replace(found, verdict="equivalent", why=Why.WITHIN_SMALLEST_DIFFERENCE)
     if found.p_holm < rule.alpha:
         gain = difference if rule.mode == "max" else -difference
-        reason = f"adjusted p is below {rule.alpha:g}"
-        return replace(found, verdict="better" if gain > 0 else "worse", reason=reason)
-    reason = f"adjusted p is not below {rule.alpha:g}, and the interval is too wide for equivalence"
-    if found.p < rule.alpha:
-        reason += "; p alone would be below it"
-    return replace(found, verdict="inconclusive", reason=reason)
+        verdict: Verdict = "better" if gain > 0 else "worse"
+        return replace(found, verdict=verdict, why=Why.P_BELOW_ALPHA)
+    is_below_alone = found.p < rule.alpha
+    why = Why.ONLY_UNADJUSTED_P_BELOW_ALPHA if is_below_alone else Why.P_NOT_BELOW_ALPHA
+    return replace(found, verdict="inconclusive", why=why)
 
 
 def _shared(runs: Runs, base: Runs) -> tuple[Array, Array]:

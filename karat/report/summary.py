@@ -11,8 +11,8 @@ from typing import Any
 
 from karat.errors import JournalError
 from karat.journal.state import Extension, StudyState, Trial
-from karat.parameters import Level, label_of
-from karat.report.metric import Metric, is_number, short, text_of
+from karat.parameters import Level, is_number, label_of
+from karat.report.metric import Metric
 from karat.report.search_summary import SearchFacts, search_facts
 from karat.report.statistics import (
     Comparison,
@@ -31,9 +31,8 @@ class ConfirmedArm:
     """One confirmed cell.
 
     Args:
-        label, level: of the arm; the level of the factor in question, None without.
-        name: how sentences speak of it: the label, or `softmax at embed_dim=48` where each level
-            has a reference of its own.
+        label, factors: of the arm.
+        level: of the factor in question; None where the arm does not have it.
         against: label of the reference arm that it is compared with; None for a reference.
         tuned: the tuned parameters' values.
         parameters: of the model; None where the journal does not say.
@@ -47,7 +46,7 @@ class ConfirmedArm:
     """
 
     label: str
-    name: str
+    factors: Mapping[str, Level]
     level: Any
     against: str | None
     tuned: Mapping[str, Any]
@@ -69,12 +68,12 @@ class ConfirmedArm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One arm's metric by epoch, over its seeds, in the unit shown.
+    """One arm's metric by epoch, over its seeds.
 
     Args:
         label: of the arm.
         epochs, mean, sd: of equal length; sd is 0 for a single seed.
-        is_reference: drawn dashed.
+        is_reference: whether others are compared with it.
         group: the same for a reference and the arms compared with it.
     """
 
@@ -87,25 +86,44 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """What was fixed before the launch, beside the rule of the comparison.
+
+    Args:
+        sampler, allocation: of the search.
+        early_stopping: its rule, `scheduler`, and what that one takes.
+        seed: of the study.
+        space_hash, data_fingerprint: of the question and of the data.
+    """
+
+    sampler: str
+    allocation: str
+    early_stopping: Mapping[str, Any]
+    seed: int
+    space_hash: str
+    data_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """Everything that the views show.
 
     Args:
         status: of the study; `cause` and `details` say why it is interrupted or has failed
             (`karat.causes`).
-        by: the factor in question.
+        by: full name of the factor in question.
         is_matched: whether each of its levels has a reference of its own.
-        reference, contender: what the reference arms have in common, as a name, and what the
-            others confirmed have.
+        reference, contender: label of the levels that the reference arms have in common, and the
+            others confirmed; empty where they have none.
         planned_runs: of the confirmation; None before it is planned.
         is_final: every planned confirmation run has ended, so verdicts are given.
         arms: confirmed arms by level, each reference before the arms compared with it.
         pairs: the confirmed arms but the references, each against each.
         variance_cut: see `karat.report.statistics.pooled_variance_cut`.
-        also_different: other factors in which the confirmed arms differ.
-        curves: validation metric by epoch, in the unit shown.
-        settings: what was fixed before the launch, name to text.
-        environment: of the last launch, flat.
+        also_different: full names of other factors in which the confirmed arms differ.
+        curves: validation metric by epoch.
+        design: what was fixed before the launch.
+        environment: of the last launch.
         launches, slots: number of launches; trials at a time in the last.
         began_at, ended_at: seconds since the epoch; None while the study has no end.
         extensions: how the question was made larger after the launch.
@@ -136,8 +154,8 @@ class Summary:
     failed: tuple[Trial, ...]
     excluded: tuple[Mapping[str, str], ...]
     skipped: tuple[Mapping[str, str], ...]
-    settings: Mapping[str, str]
-    environment: Mapping[str, str]
+    design: Design
+    environment: Mapping[str, Any]
     launches: int
     slots: int
     began_at: float
@@ -156,16 +174,6 @@ class Summary:
     def references(self) -> tuple[ConfirmedArm, ...]:
         """The reference arms that were confirmed."""
         return tuple(arm for arm in self.arms if arm.is_reference)
-
-    @property
-    def reference_in_words(self) -> str:
-        """What a difference is a difference to: `softmax`, `softmax at the same embed_dim`."""
-        return self.reference + (f" at the same {self.key}" if self.is_matched else "")
-
-    @property
-    def key(self) -> str:
-        """Short name of the factor in question."""
-        return short(self.by)
 
 
 def summarise(state: StudyState) -> Summary:
@@ -203,7 +211,7 @@ def summarise(state: StudyState) -> Summary:
         by=confirm["by"],
         is_matched=_is_matched(state),
         reference=_common_name(state, state.reference_arms),
-        contender=_common_name(state, tuple(others)) or "the best other arm",
+        contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
         planned_runs=planned,
         is_final=bool(arms) and all(arm.ended >= confirm["seeds"] for arm in arms),
@@ -218,8 +226,8 @@ def summarise(state: StudyState) -> Summary:
         failed=tuple(trial for trial in state.trials.values() if trial.status == "failed"),
         excluded=tuple(created["excluded"]),
         skipped=tuple(state.confirmation["skipped"]) if state.confirmation else (),
-        settings=_settings(state),
-        environment=_flat(last.environment) if last else {},
+        design=_design(created),
+        environment=last.environment if last else {},
         launches=len(state.launches),
         slots=last.slots if last else 0,
         began_at=state.created_at,
@@ -256,7 +264,7 @@ def _confirmed_arms(state: StudyState, metric: Metric, rule: Rule) -> tuple[Conf
         validation = [value for t in runs if (value := t.last(metric.name)) is not None]
         arm = ConfirmedArm(
             label=label,
-            name=_spoken_name(state, label),
+            factors=described[label]["factors"],
             level=cell["level"],
             against=against.get(label),
             tuned=cell["tuned"],
@@ -282,11 +290,10 @@ def _names_only(state: StudyState) -> bool:
 
 def _ranked(arms: Sequence[ConfirmedArm], metric: Metric) -> tuple[ConfirmedArm, ...]:
     """The reference, then the others by their mean, the best first; those without one last."""
-    sign = -1 if metric.mode == "max" else 1
 
     def place(arm: ConfirmedArm) -> tuple[bool, bool, float]:
         mean = arm.test.mean
-        return not arm.is_reference, mean is None, 0.0 if mean is None else sign * mean
+        return not arm.is_reference, mean is None, 0.0 if mean is None else -metric.goodness(mean)
 
     return tuple(sorted(arms, key=place))
 
@@ -325,14 +332,6 @@ def _common_name(state: StudyState, labels: Sequence[str]) -> str:
     return label_of({k: v for k, v in shared if all(each.get(k) == v for each in factors)})
 
 
-def _spoken_name(state: StudyState, label: str) -> str:
-    if not _is_matched(state):
-        return label
-    by, factors = state.created["confirm"]["by"], dict(_factors(state, label))
-    level = factors.pop(by)
-    return f"{label_of(factors)} at {short(by)}={text_of(level)}"
-
-
 def _runs_of(state: StudyState, label: str) -> list[Trial]:
     """The completed confirmation runs of an arm."""
     confirmed = state.of_phase("confirm")
@@ -344,7 +343,7 @@ def _also_different(state: StudyState, arms: Sequence[ConfirmedArm]) -> tuple[st
     factors = [arm["factors"] for arm in state.created["arms"] if arm["label"] in labels]
     keys = dict.fromkeys(key for each in factors for key in each)
     keys.pop(state.created["confirm"]["by"], None)
-    return tuple(short(key) for key in keys if len({repr(each.get(key)) for each in factors}) > 1)
+    return tuple(key for key in keys if len({repr(each.get(key)) for each in factors}) > 1)
 
 
 def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> Iterable[Curve]:
@@ -356,7 +355,7 @@ def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> 
             if trial.arm == arm.label and trial.status != "failed" and trial.reports
         ]
         series = [
-            [metric.scaled(r.metrics[metric.name]) for r in run.reports if metric.name in r.metrics]
+            [r.metrics[metric.name] for r in run.reports if metric.name in r.metrics]
             for run in runs
         ]
         reached = min(map(len, series), default=0)
@@ -372,44 +371,13 @@ def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> 
             )
 
 
-def _settings(state: StudyState) -> dict[str, str]:
-    created = state.created
-    search, confirm = created["search"], created["confirm"]
-    stopping = dict(created["early_stopping"])
-    scheduler = stopping.pop("scheduler", "none")
-    details = ", ".join(f"{key} {text_of(value)}" for key, value in stopping.items())
-    metric = Metric(name=created["metric"], mode=created["mode"])
-    best = "highest" if created["mode"] == "max" else "lowest"
-    references = "the reference of each" if _is_matched(state) else "the reference"
-    return {
-        "primary metric": f"{metric.test}, measured once for each run, after its last epoch",
-        "smallest difference of interest": (
-            f"{metric.number(confirm['smallest_difference'])}{metric.step}"
-        ),
-        "alpha": f"{confirm['alpha']:g}",
-        "correction": "Holm, over the confirmed arms",
-        "seeds": f"{confirm['seeds']} for each confirmed arm, none of them used in the search",
-        "confirmed": f"the best arm of each level of {confirm['by']}, and {references}",
-        "chosen by": f"{best} {metric.name} of the search, among trials at full length",
-        "search": (
-            f"{search['sampler']}, {created['totals']['search']} trials, "
-            f"{search.get('allocation', 'equal')} allocation"
-        ),
-        "early stopping": f"{scheduler}{f' ({details})' if details else ''}",
-        "study seed": str(created["seed"]),
-        "hash of the question": created["space_hash"],
-        "fingerprint of the data": created["data"]["fingerprint"],
-    }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested mapping as dotted keys and text."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list | tuple):
-            flat[prefix + key] = ", ".join(map(str, value)) or "none"
-        else:
-            flat[prefix + key] = text_of(value)
-    return flat
+def _design(created: Mapping[str, Any]) -> Design:
+    search = created["search"]
+    return Design(
+        sampler=search["sampler"],
+        allocation=search.get("allocation", "equal"),  # studies of the first version know no other
+        early_stopping=created["early_stopping"],
+        seed=created["seed"],
+        space_hash=created["space_hash"],
+        data_fingerprint=created["data"]["fingerprint"],
+    )

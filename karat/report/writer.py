@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN
 from karat.journal.state import StudyState
+from karat.report.formatting import short
 from karat.report.narrative import answer, search_notes, status_text
 from karat.report.sections import Section, Table, folder_section, result_section, sections
 from karat.report.summary import Summary, summarise
@@ -33,7 +34,7 @@ def render_terminal(summary: Summary, console: "Console") -> None:
     result = result_section(summary)
     if result is not None:
         table = result.tables[0]
-        shown = _columns_for(console.width, table, summary.key)
+        shown = _columns_for(console.width, table, short(summary.by))
         rich = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
         kinds = dict(zip(table.columns, table.kinds, strict=True))
         for name in shown:

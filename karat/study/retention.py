@@ -4,7 +4,7 @@ from pathlib import Path
 
 from karat.journal.layout import trial_folder
 from karat.journal.state import StudyState, Trial
-from karat.planning.plans.confirmation import rank
+from karat.planning.plans.confirmation import best_of
 from karat.space.space import Space
 from karat.system.disk_quota import GB, DiskBudget
 from karat.training.checkpoint import drop_half_written, keep_newest
@@ -48,5 +48,5 @@ def to_be_dropped(space: Space, state: StudyState, study: Path) -> list[Trial]:
     by_arm: dict[str, list[Trial]] = {}
     for trial in kept:
         by_arm.setdefault(trial.arm, []).append(trial)
-    best = {min(each, key=lambda t: rank(t, space)).number for each in by_arm.values()}
+    best = {best_of(each, space).number for each in by_arm.values()}
     return [trial for trial in kept if trial.number not in best]

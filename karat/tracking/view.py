@@ -20,6 +20,7 @@ from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, tri
 from karat.journal.reports import Reports
 from karat.journal.state import StudyState, Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
+from karat.settings import flat
 from karat.space.settings import DeletedRuns, TrackingConfig
 from karat.tracking.client import TrackingError, is_database, open_client
 from karat.tracking.runs import (
@@ -280,7 +281,7 @@ class View:
         began = {key: state.original[key] for key in ("seed", "metric", "mode")}
         began["reference"] = ", ".join(state.reference_arms)
         began |= {key: state.original[key] for key in ("search", "confirm")}
-        params = flatten(began)
+        params = _params(began)
         points = record.study_points[study.points :]
         self._log(study, points, params if study.new else {})
         if alive:
@@ -381,18 +382,12 @@ def run_name(trial: Trial) -> str:
 def trial_params(trial: Trial) -> dict[str, str]:
     """The configuration with dotted names (`training.learning_rate`), and seed, arm, phase, epochs."""
     own = {"seed": trial.seed, "arm": trial.arm, "phase": trial.phase, "epochs": trial.epochs}
-    return flatten({**own, **trial.config})
+    return _params({**own, **trial.config})
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten nested mappings to dotted names and text, cut to MLflow's maximum length."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = str(value)[:_PARAM_LENGTH]
-    return flat
+def _params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Nested mappings as MLflow parameters: dotted names to text, truncated to MLflow's limit."""
+    return {name: str(value)[:_PARAM_LENGTH] for name, value in flat(values).items()}
 
 
 def _ms(seconds: float) -> int:

@@ -15,8 +15,9 @@ from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.report import plots
+from karat.report.formatting import Units
 from karat.report.metric import Metric
-from karat.report.narrative import answer, verdict_text
+from karat.report.narrative import answer, search_notes, verdict_text
 from karat.report.search_summary import edges_of
 from karat.report.sections import sections
 from karat.report.statistics import describe
@@ -150,8 +151,16 @@ def test_saved_epochs_count_trials_that_did_not_fail(finished: Summary) -> None:
 
 def test_best_value_at_the_end_of_its_range_is_flagged(finished: Summary) -> None:
     edges = {arm.label: arm.edges for arm in finished.search.arms}
-    assert edges.pop("softmax") == ("learning_rate 0.00998 at the upper end of 0.001 to 0.01",)
+    (edge,) = edges.pop("softmax")
+    assert (edge.name, edge.end, edge.low, edge.high) == (
+        "training.learning_rate",
+        "upper",
+        0.001,
+        0.01,
+    )
     assert not any(edges.values())
+    told = "softmax (learning_rate 0.00998 at the upper end of 0.001 to 0.01)"
+    assert any(told in note for note in search_notes(finished))
 
 
 @pytest.mark.parametrize(
@@ -436,10 +445,10 @@ def test_terminal_table_fits_and_keeps_the_verdict(finished: Summary, width: int
 
 
 def test_negative_zero_is_not_shown() -> None:
-    metric = Metric(name="val_accuracy", mode="max")
-    assert metric.number(-0.000001, "+") == "+0.00"
-    assert metric.number(-0.000001) == "0.00"
-    assert metric.number(-0.0123, "+") == "-1.23"
+    units = Units(Metric(name="val_accuracy", mode="max"))
+    assert units.number(-0.000001, "+") == "+0.00"
+    assert units.number(-0.000001) == "0.00"
+    assert units.number(-0.0123, "+") == "-1.23"
 
 
 # -- pictures ---------------------------------------------------------------------------------

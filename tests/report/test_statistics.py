@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from karat.report.narrative import why_text
 from karat.report.statistics import (
     Comparison,
     Rule,
@@ -105,7 +106,7 @@ def test_holm_can_take_a_verdict_away_and_says_so() -> None:
     assert alone.verdict == "better"
     assert among.p == alone.p
     assert among.verdict == "inconclusive"
-    assert "p alone would be below it" in among.reason
+    assert "p alone would be below it" in why_text(among, RULE.alpha)
 
 
 def test_each_arm_is_compared_with_its_own_reference_and_all_are_one_family() -> None:
@@ -147,7 +148,7 @@ def test_degenerate_input_is_inconclusive_with_the_reason(
 ) -> None:
     found = one(runs)
     assert (found.n, found.verdict) == (n, "inconclusive")
-    assert reason in found.reason
+    assert reason in why_text(found, RULE.alpha)
     assert (found.low, found.high, found.p, found.p_holm) == (None, None, None, None)
     numbers = [found.mean, found.sd, found.difference, found.variance_cut]
     assert all(number is None or math.isfinite(number) for number in numbers)

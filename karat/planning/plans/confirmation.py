@@ -1,5 +1,6 @@
 """The confirmation: the best cell of each level of `confirm.by`, and its reference, with new seeds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
         if not finished:
             skipped.append({"label": contest.label, "cause": Skip.NONE_COMPLETED.value})
             continue
-        best = min(finished, key=lambda trial: rank(trial, space))
+        best = best_of(finished, space)
         cells.append(
             {
                 "arm": best.arm,
@@ -90,7 +91,12 @@ def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
     return None
 
 
-def rank(trial: Trial, space: Space) -> tuple[float, float, int]:
+def best_of(trials: Iterable[Trial], space: Space) -> Trial:
+    """The best of completed search trials, of which there is at least one."""
+    return min(trials, key=lambda trial: _rank(trial, space))
+
+
+def _rank(trial: Trial, space: Space) -> tuple[float, float, int]:
     """Sort key of a completed search trial; the lowest is the best."""
     value = trial.last(space.search.metric)
     assert value is not None
