@@ -1,4 +1,4 @@
-"""The pictures of a report, with their captions."""
+"""The figures of a report, with their captions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from karat.report.summary import ConfirmedArm, Curve, Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Figure:
     """A plot: its file's name, what it shows, and the PNG file."""
 
     file: str
@@ -20,7 +20,7 @@ class Picture:
     png: bytes
 
 
-def epoch_picture(summary: Summary) -> Iterable[Picture]:
+def epoch_figure(summary: Summary) -> Iterable[Figure]:
     from karat.report import plots
 
     if summary.curves:
@@ -31,7 +31,7 @@ def epoch_picture(summary: Summary) -> Iterable[Picture]:
         )
         noun = summary.metric.noun
         axis = f"validation {noun}{in_unit(Units(summary.metric).unit)}"
-        yield Picture(
+        yield Figure(
             file=f"{noun}_by_epoch.png",
             caption=(
                 f"Validation {noun} of the confirmed arms by epoch: mean over seeds, and a band "
@@ -41,7 +41,7 @@ def epoch_picture(summary: Summary) -> Iterable[Picture]:
         )
 
 
-def level_picture(summary: Summary) -> Iterable[Picture]:
+def level_figure(summary: Summary) -> Iterable[Figure]:
     from karat.report import plots
 
     levels = _levels(summary)
@@ -56,7 +56,7 @@ def level_picture(summary: Summary) -> Iterable[Picture]:
         told = f"black is {reference_text(summary)}, in the same way"
     elif summary.references and summary.references[0].runs:
         line = _level(summary.references[0], summary)
-    yield Picture(
+    yield Figure(
         file=f"{metric.noun}_by_{file_name(key)}.png",
         caption=(
             f"Test {metric.noun} by {key}: a dot for each seed, the mean with its "

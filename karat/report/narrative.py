@@ -215,7 +215,7 @@ def _about_price(best: ConfirmedArm, summary: Summary) -> str:
         prices.append(f"{best.parameters:,} parameters ({base.parameters:,})")
     if best.flops and base.flops:
         flops = (f"{arm.flops / 1e6:,.1f}" for arm in (best, base) if arm.flops)
-        prices.append("{} million operations a picture ({})".format(*flops))
+        prices.append("{} million operations an image ({})".format(*flops))
     if best.seconds and base.seconds:
         prices.append(f"{best.seconds:.1f} s of training a run ({base.seconds:.1f})")
     if not prices:

@@ -1,4 +1,4 @@
-"""Pictures of a study as PNG files in memory; matplotlib's object interface, no global state.
+"""Figures of a study as PNG files in memory; matplotlib's object interface, no global state.
 
 Colours are those of Okabe and Ito (2008), which colour-blind people can tell apart. References
 are dashed, and black but for curves by epoch where there are several: there each has the colour

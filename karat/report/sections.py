@@ -1,4 +1,4 @@
-"""A report's sections, in the order in which they are read: tables, with notes and pictures."""
+"""A report's sections, in the order in which they are read: tables, with notes and figures."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ from karat.journal.layout import (
 )
 from karat.journal.wording import skip_text, trial_text
 from karat.parameters import is_number
-from karat.report.figures import Picture, epoch_picture, level_picture
+from karat.report.figures import Figure, epoch_figure, level_figure
 from karat.report.formatting import (
     Units,
     in_unit,
@@ -44,7 +44,7 @@ FOLDER_CONTENT = {
     JOURNAL: "every decision, report and end, in order; the only truth",
     REPORT_HTML: "this report, one file that needs nothing else",
     REPORT_MARKDOWN: "this report as Markdown",
-    FIGURES: "the pictures",
+    FIGURES: "the figures",
     TRIALS: "checkpoints, one folder for each trial",
     SYNC_LOG: "what was said while the dashboard was brought up to date",
 }
@@ -94,14 +94,14 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
 
 def sections(summary: Summary) -> tuple[Section, ...]:
-    """The report after question and answer, in words, tables and pictures."""
+    """The report after question and answer, in words, tables and figures."""
     parts = [
         result_section(summary),
-        _picture_section(summary),
+        _figure_section(summary),
         _pair_section(summary),
         _search_section(summary),
         _trouble_section(summary),
@@ -144,9 +144,9 @@ def _labels_name_levels(summary: Summary) -> bool:
     return all(isinstance(arm.level, str) and arm.level in arm.label for arm in summary.others)
 
 
-def _picture_section(summary: Summary) -> Section | None:
-    pictures = [*epoch_picture(summary), *level_picture(summary)]
-    return Section(title="Pictures", pictures=tuple(pictures)) if pictures else None
+def _figure_section(summary: Summary) -> Section | None:
+    figures = [*epoch_figure(summary), *level_figure(summary)]
+    return Section(title="Figures", figures=tuple(figures)) if figures else None
 
 
 def _pair_section(summary: Summary) -> Section | None:
@@ -304,8 +304,11 @@ def folder_section(folder: Path) -> Section:
     known = {name: text for name, text in FOLDER_CONTENT.items() if name in names}
     store = shlex.quote(f"sqlite:///{_as_typed(folder.parent / MLFLOW_DATABASE)}")
     commands = (
-        ("Open the dashboard", f"mlflow ui --backend-store-uri {store}"),
-        ("Write this report anew", f"python -m karat report {shlex.quote(str(_as_typed(folder)))}"),
+        ("Open MLflow", f"mlflow ui --backend-store-uri {store}"),
+        (
+            "Write this report again",
+            f"python -m karat report {shlex.quote(str(_as_typed(folder)))}",
+        ),
     )
     table = _pairs_table(known, "in the study's folder", "")
     return Section(title="To look further", tables=(table,), commands=commands)

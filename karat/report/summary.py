@@ -36,7 +36,7 @@ class ConfirmedArm:
         against: label of the reference arm that it is compared with; None for a reference.
         tuned: the tuned parameters' values.
         parameters: of the model; None where the journal does not say.
-        flops: multiply-adds of one picture, forward; None where the journal does not say.
+        flops: multiply-adds of one image, forward; None where the journal does not say.
         completed, ended: number of confirmation runs.
         validation: mean of the search metric after the last epoch; None without runs.
         test: over completed runs.

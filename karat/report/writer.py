@@ -69,7 +69,7 @@ def _columns_for(width: int, table: Table, key: str) -> list[str]:
 
 
 def write_report(study_folder: Path, state: StudyState) -> None:
-    """Write `report.md`, `report.html` and the pictures in `report/`; each file whole or not at all.
+    """Write `report.md`, `report.html` and the figures in `report/`; each file whole or not at all.
 
     Raises:
         JournalError: the journal is empty.
@@ -79,8 +79,8 @@ def write_report(study_folder: Path, state: StudyState) -> None:
     (study_folder / FIGURES).mkdir(exist_ok=True)
     parts = (*sections(summary), folder_section(study_folder))
     for part in parts:
-        for picture in part.pictures:
-            replace_file(study_folder / FIGURES / picture.file, picture.png)
+        for figure in part.figures:
+            replace_file(study_folder / FIGURES / figure.file, figure.png)
     for name in (REPORT_MARKDOWN, REPORT_HTML):
         replace_file(study_folder / name, _render(f"{name}.j2", summary, parts).encode())
 

@@ -88,7 +88,7 @@ def test_answer_gives_the_price_beside_that_of_the_reference(finished: Summary) 
     arms = tuple(replace(arm, flops=2_400_000 + arm.is_reference) for arm in finished.arms)
     assert answer(replace(finished, arms=arms)).endswith(
         "Its price, and in brackets that of softmax: 51,000 parameters (41,802), 2.4 million "
-        "operations a picture (2.4) and 21.0 s of training a run (21.0)."
+        "operations an image (2.4) and 21.0 s of training a run (21.0)."
     )
 
 
@@ -261,7 +261,7 @@ def test_level_whose_reference_failed_is_not_compared() -> None:
     assert [arm.level for arm in found.arms] == [24, 24, 48, 96, 96]
     assert "fourier is better at 24; equivalent at 96; not compared at 48." in answer(found)
     assert "at 48 (" not in answer(found)
-    assert all(section.pictures is not None for section in sections(found))
+    assert all(section.figures is not None for section in sections(found))
 
 
 def test_matched_study_without_an_end_gives_no_verdict(tmp_path: Path) -> None:
@@ -387,10 +387,10 @@ def test_a_reference_that_could_not_be_confirmed_leaves_the_others_without_a_ver
 def test_report_is_written_from_the_journal_on_disk(tmp_path: Path) -> None:
     folder = journals.write(tmp_path / "fourier-grid", journals.study())
     write_report(folder, StudyState.of(read_events(folder / JOURNAL)))
-    pictures = {path.name for path in (folder / "report").iterdir()}
-    assert pictures == {"accuracy_by_epoch.png", "accuracy_by_grid_size.png"}
+    figures = {path.name for path in (folder / "report").iterdir()}
+    assert figures == {"accuracy_by_epoch.png", "accuracy_by_grid_size.png"}
     text = (folder / "report.md").read_text()
-    for name in pictures:
+    for name in figures:
         assert f"](report/{name})" in text
         assert (folder / "report" / name).read_bytes().startswith(b"\x89PNG")
     assert f"sqlite:///{tmp_path / 'mlflow.db'}" in text
@@ -451,7 +451,7 @@ def test_negative_zero_is_not_shown() -> None:
     assert units.number(-0.0123, "+") == "-1.23"
 
 
-# -- pictures ---------------------------------------------------------------------------------
+# -- figures ---------------------------------------------------------------------------------
 
 
 def level(name: str, at: float | None, *values: float) -> plots.Level:
@@ -475,7 +475,7 @@ def test_reference_that_is_far_off_gets_a_second_panel() -> None:
 
 
 @pytest.mark.parametrize("values", [(0.9,), (0.9, 0.9), (0.9, 0.91, 0.92)])
-def test_pictures_are_drawn_for_few_and_equal_runs(values: tuple[float, ...]) -> None:
+def test_figures_are_drawn_for_few_and_equal_runs(values: tuple[float, ...]) -> None:
     one = level("1", 1.0, *values)
     assert plots.by_level([one], one, "accuracy", "grid_size").startswith(b"\x89PNG")
     assert plots.by_level([one] * 12, None, "accuracy", "grid_size").startswith(b"\x89PNG")
@@ -494,8 +494,8 @@ def test_references_beside_their_levels_are_drawn_even_where_a_level_lacks_one()
         [replace(numbers[0], beside=base), replace(numbers[2], beside=base)],
         [replace(each, at=None, beside=base) for each in numbers],
     ):
-        picture = plots.by_level(levels, None, "accuracy", "embed_dim", "fourier")
-        assert picture.startswith(b"\x89PNG")
+        figure = plots.by_level(levels, None, "accuracy", "embed_dim", "fourier")
+        assert figure.startswith(b"\x89PNG")
 
 
 def test_importing_the_report_loads_nothing_heavy() -> None:
