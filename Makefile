@@ -2,24 +2,29 @@
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 STAMP := $(VENV)/.complete
+PYTEST = $(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rsfE
 COMPILE := --compile-bytecode
 # Tests in which a version of Python shows, and that start no Ray.
 QUICK := system space journal schedulers study datasets cli/test_main.py attention/test_operator.py test_wheel.py
 
-.PHONY: run test test-quick test-other-python test-cluster check bench chaos requirements clean
+.PHONY: run test test-all test-quick test-other-python test-cluster check bench chaos requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
-# Two tests at a time, except those that start Ray (group "ray"), which use all cores of the machine.
-# `make test CLUSTER=1` also runs tests on a real Slurm of two nodes and on a real Ray cluster with PostgreSQL
-# and MLflow. They need root, slurm-wlm, munge, iproute2 and postgresql, and fail without them.
+# Two at a time. Without the tests marked slow or cluster (pyproject.toml says which those are).
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rsfE -m "not quiet$(if $(CLUSTER),, and not cluster)"
+	$(PYTEST) -m "not slow and not cluster"
 
-# A part of the tests that takes two minutes.
+# All tests, as CI runs them. Those on a real Slurm of two nodes and on a real Ray cluster with PostgreSQL and
+# MLflow need root, slurm-wlm, munge, iproute2 and postgresql: without them they are skipped, and with
+# `make test-all CLUSTER=1` they fail.
+test-all: $(STAMP)
+	$(PYTEST)
+
+# A part of `make test` that takes two minutes.
 test-quick: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not quiet and not cluster" $(QUICK:%=tests/%)
+	$(PYTEST) -m "not slow and not cluster" $(QUICK:%=tests/%)
 
 # The same on another version of Python, where the machine has one; in an environment of its own, of which
 # only what is imported is compiled to bytecode.
@@ -30,10 +35,9 @@ test-other-python: $(STAMP)
 		PYTHONDONTWRITEBYTECODE= test-quick; \
 	else echo "skipped: beside $$version there is no Python from 3.11 to 3.13 here"; fi
 
-# Only the cluster tests, in ten minutes, then the tests that measure and need an idle machine.
+# Only the cluster tests, in ten minutes.
 test-cluster: $(STAMP)
 	$(VENV)/bin/python -m pytest -m cluster -rsfE
-	$(VENV)/bin/python -m pytest -m quiet
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -14,8 +14,9 @@ import pytest
 from karat.journal import lock
 from karat.space.reader import load_space
 from karat.space.space import Space
+from tests.launched import ROOT, launch
 
-ROOT = Path(__file__).parent.parent
+__all__ = ["ROOT", "launch"]  # which is a fixture
 
 SMALL = """\
 study: small
@@ -42,6 +43,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for item in session.items:
             grouped = item.get_closest_marker("xdist_group") is not None
             assert not grouped or "@" in item.nodeid, f"{item.nodeid} is in no group"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that of two processes none waits for the other's last one."""
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("cluster", "slow"))))
 
 
 @pytest.hookimpl(wrapper=True)

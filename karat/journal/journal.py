@@ -112,7 +112,7 @@ class Journal:
         line = _encode(event)
         if fault_injection.is_due("journal.torn"):
             os.write(self._file, line[: len(line) // 2])
-            fault_injection.trigger()
+            fault_injection.trigger("journal.torn")
         try:
             self._write(line)
         except OSError as error:

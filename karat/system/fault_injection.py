@@ -3,7 +3,7 @@
 `KARAT_FAULT="reported.before@3=kill:/tmp/once"` kills a process when it reaches the place
 `reported.before` for the third time. The process creates the file first, and a process that finds
 the file does nothing: the fault occurs once, in one process. `/tmp/once*4` allows four faults, in
-four processes.
+four processes. Several faults, each at a place of its own, are separated by spaces.
 
 Actions: `kill` (SIGKILL), `full` and `readonly` (OSError of a full or a read-only disk), `memory`
 (MemoryError), `hang`; for the place `metrics`: `nan`, `inf` or `missing` for the search metric.
@@ -34,39 +34,42 @@ _PATTERN = re.compile(
     r"(?P<place>[a-z0-9_.]+)@(?P<count>\d+)=(?P<action>[a-z]+):(?P<once>[^*]+)(\*(?P<times>\d+))?"
 )
 _times: Counter[str] = Counter()
-_fault: re.Match[str] | None = None
+_faults: dict[str, re.Match[str]] = {}
 
 
 def use(text: str) -> None:
-    """Replace the fault by one in the format of `KARAT_FAULT`; an empty text removes it.
+    """Replace the faults by those in the format of `KARAT_FAULT`; an empty text removes them.
 
     Raises:
         ValueError: the text does not have that format.
     """
-    global _fault
     _times.clear()
-    _fault = _PATTERN.fullmatch(text)
-    if text and _fault is None:
-        raise ValueError(f"KARAT_FAULT = {text!r}: must be PLACE@COUNT=ACTION:FILE")
+    _faults.clear()
+    for each in text.split():
+        fault = _PATTERN.fullmatch(each)
+        if fault is None:
+            raise ValueError(f"KARAT_FAULT = {each!r}: must be PLACE@COUNT=ACTION:FILE")
+        _faults[fault["place"]] = fault
 
 
 def at(place: str) -> None:
     """Trigger the fault if it is due at this place."""
     if is_due(place):
-        trigger()
+        trigger(place)
 
 
 def is_due(place: str) -> bool:
     """Whether the fault is due at this place; counts the visit."""
-    if _fault is None or _fault["place"] != place:
+    fault = _faults.get(place)
+    if fault is None:
         return False
     _times[place] += 1
-    if _times[place] != int(_fault["count"]):
+    if _times[place] != int(fault["count"]):
         return False
-    for number in range(int(_fault["times"] or 1)):
+    for number in range(int(fault["times"] or 1)):
         try:
             # An exclusive creation is atomic, so that of two processes only one gets the fault.
-            Path(_fault["once"] + (f".{number}" if number else "")).touch(exist_ok=False)
+            Path(fault["once"] + (f".{number}" if number else "")).touch(exist_ok=False)
             return True
         except FileExistsError:
             continue
@@ -77,17 +80,14 @@ def corrupt_metric(place: str, metrics: dict[str, float], metric: str) -> dict[s
     """The metrics of an epoch; if the fault is due, `metric` is missing, NaN or infinite."""
     if not is_due(place):
         return metrics
-    assert _fault is not None
     others = {name: value for name, value in metrics.items() if name != metric}
-    if _fault["action"] == "missing":
-        return others
-    return {**others, metric: float(_fault["action"])}
+    action = _faults[place]["action"]
+    return others if action == "missing" else {**others, metric: float(action)}
 
 
-def trigger() -> None:
-    """Perform the action of the fault."""
-    assert _fault is not None
-    action = _fault["action"]
+def trigger(place: str) -> None:
+    """Perform the action of the fault at this place."""
+    action = _faults[place]["action"]
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif action in ("full", "readonly"):

@@ -12,7 +12,7 @@ from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.training.worker import SegmentWorker
-from tests.conftest import ROOT
+from tests.launched import PATIENCE_S, ROOT
 from tests.training.test_process_group import segment
 
 SHORTER = [("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"), ("seeds: 2", "seeds: 2")]
@@ -21,8 +21,6 @@ ONE_TRIAL = [*SHORTER, ("confirm:", "resources: {processes: 2}\nconfirm:")]
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 @pytest.mark.cluster
-@pytest.mark.xdist_group("ray")
-@pytest.mark.timeout(300)
 def test_study_of_trials_in_two_processes_survives_the_loss_of_one(
     write_space: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -33,7 +31,7 @@ def test_study_of_trials_in_two_processes_survives_the_loss_of_one(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=2 * PATIENCE_S,
         env={**os.environ, "KARAT_FAULT": f"rank1.batch@12=kill:{tmp_path / 'once'}"},
     )
     assert done.returncode == 0, done.stdout + done.stderr

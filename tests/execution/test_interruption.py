@@ -2,8 +2,6 @@
 
 import ctypes
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,20 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from karat.cli.main import main
 from karat.errors import StudyError
 from karat.execution import engine, local_ray
-from karat.execution.engine import GRACE_S, Engine
+from karat.execution.engine import Engine
 from karat.execution.local_ray import join_ray
-from karat.journal.journal import Event, read_events
-from karat.journal.layout import JOURNAL, PAUSE_FILE
-from karat.journal.state import StudyState
+from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
 from karat.study.audit import audit
 from karat.training import pause
-from tests.conftest import ROOT
-
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+from tests.launched import Launch, LaunchedStudy, wait_until
 
 WriteSpace = Callable[..., Path]
 FEW = (("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"))
@@ -35,11 +28,6 @@ LONG_EPOCHS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
 @pytest.fixture
 def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for temporary files whose path is short enough for Ray's sockets."""
@@ -48,85 +36,53 @@ def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(name)
 
 
-def start(space: Path, storage: Path) -> subprocess.Popen[str]:
-    words = [sys.executable, "launch.py", "--space", str(space), "--storage", str(storage)]
-    return subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def wait_for_handler(study: LaunchedStudy, number: signal.Signals) -> None:
+    """Wait until the launch catches a signal."""
+
+    def caught() -> bool:
+        assert study.process.poll() is None
+        status = Path(f"/proc/{study.process.pid}/status").read_text()
+        (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
+        return bool(int(mask, 16) >> (number - 1) & 1)
+
+    wait_until(caught, f"a handler of {number.name}")
 
 
-def events_of(storage: Path) -> list[Event]:
-    journal = storage / "small" / JOURNAL
-    return list(read_events(journal)) if journal.exists() else []
-
-
-def wait_for(storage: Path, kind: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline and process.poll() is None:
-        if any(event.kind == kind for event in events_of(storage)):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{kind} did not come")
-
-
-def wait_for_handler(process: subprocess.Popen[str]) -> None:
-    """Wait until the launch catches SIGTERM."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
-        if int(caught, 16) >> (signal.SIGTERM - 1) & 1:
-            return
-        time.sleep(0.02)
-    raise AssertionError("no handler was installed")
-
-
-@pytest.mark.timeout(200)
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("moment", "name"),
+    ("moment", "number"),
     [
-        ("study_created", "SIGUSR1"),
-        ("launched", "SIGINT"),
-        ("segment_started", "SIGTERM"),
-        ("reported", "SIGUSR1"),
-        ("confirmation_planned", "SIGTERM"),
+        ("study_created", signal.SIGUSR1),
+        ("launched", signal.SIGINT),
+        ("segment_started", signal.SIGTERM),
+        ("confirmation_planned", signal.SIGTERM),
     ],
 )
 def test_signal_at_any_moment_is_an_interruption(
-    write_space: WriteSpace, tmp_path: Path, moment: str, name: str
+    launch: Launch, write_space: WriteSpace, tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
-    process = start(write_space(*FEW), tmp_path)
-    wait_for(tmp_path, moment, process)
-    if moment == "study_created":
-        time.sleep(0.5)  # until the handlers are in place, long before Ray is up
-    process.send_signal(getattr(signal, name))
-    output, _ = process.communicate(timeout=100)
-    assert process.returncode == 75, output
-    assert f"interrupted by {name}" in output
-    assert events_of(tmp_path)[-1].kind == "interrupted"
-    assert main(["audit", str(tmp_path / "small")]) == 0
+    study = launch(write_space(*FEW), tmp_path)
+    study.wait_for(moment)
+    wait_for_handler(study, number)  # at the first moment not all may be there, long before Ray is
+    study.interrupt(number)
+    assert audit(study.folder) == []
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.slow
 def test_sigterm_while_ray_starts_is_an_interruption_and_leaves_no_temporary_files(
-    write_space: WriteSpace, tmp_path: Path, scratch: Path
+    launch: Launch, write_space: WriteSpace, tmp_path: Path, scratch: Path
 ) -> None:
-    process = start(write_space(*FEW), tmp_path)
-    deadline = time.monotonic() + 100
-    while not list(scratch.glob("karat-*/r/session_*")):  # made within `ray.init`
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
-    seen = {event.kind for event in events_of(tmp_path)}
-    output, _ = process.communicate(timeout=100)
-    assert "study_created" in seen
-    assert "launched" not in seen
-    assert process.returncode == 75, output
-    assert "interrupted by SIGTERM" in output
-    assert events_of(tmp_path)[-1].kind == "interrupted"
+    study = launch(write_space(*FEW), tmp_path)
+
+    def starts() -> bool:
+        assert study.process.poll() is None
+        return bool(list(scratch.glob("karat-*/r/session_*")))  # made within `ray.init`
+
+    wait_until(starts, "a session of Ray")
+    study.interrupt(signal.SIGTERM)
+    assert (study.count("study_created"), study.count("launched")) == (1, 0)
     assert list(scratch.glob("karat-*")) == []
-    assert main(["audit", str(tmp_path / "small")]) == 0
+    assert audit(study.folder) == []
 
 
 def test_ray_does_not_take_sigterm_when_it_is_joined() -> None:
@@ -199,60 +155,51 @@ def test_engine_that_does_not_start_leaves_no_temporary_files(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_signal_while_the_program_is_still_loading_is_an_interruption(
-    write_space: WriteSpace, tmp_path: Path
+    launch: Launch, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    process = start(write_space(*FEW), tmp_path)
-    wait_for_handler(process)  # torch takes longer
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=100)
-    assert process.returncode == 75, output
-    assert [event.kind for event in events_of(tmp_path)][-1:] in (["interrupted"], [])
+    study = launch(write_space(*FEW), tmp_path)
+    wait_for_handler(study, signal.SIGTERM)  # torch takes longer
+    study.process.send_signal(signal.SIGTERM)
+    study.end(75)
+    assert [event.kind for event in study.events][-1:] in (["interrupted"], [])
 
 
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_running_trials_write_a_checkpoint_within_the_epoch_and_resume_from_it(
-    write_space: WriteSpace, tmp_path: Path, number: signal.Signals
-) -> None:
-    space = write_space(*LONG_EPOCHS)
-    process = start(space, tmp_path)
-    wait_for(tmp_path, "reported", process)  # the next epoch begins then
-    time.sleep(1)
-    process.send_signal(number)
-    asked = time.monotonic()
-    output, _ = process.communicate(timeout=100)
-    assert process.returncode == 75, output
-    assert time.monotonic() - asked < 60
-    ends = [event for event in events_of(tmp_path) if event.kind == "segment_ended"]
-    assert ends
+def pause_within_an_epoch(study: LaunchedStudy, number: signal.Signals) -> int:
+    """Send a signal in the middle of an epoch; return how many trials (at least one) paused there."""
+    study.wait_for("reported", study.count("reported") + 1)
+    (*_, report) = (event for event in study.events if event.kind == "reported")
+    time.sleep(report.data["seconds"] / 2)  # the next epoch takes as long
+    before = study.count("segment_ended")
+    study.interrupt(number)
+    ends = [event for event in study.events if event.kind == "segment_ended"][before:]
     within = [e for e in ends if e.data["cause"] == "paused" and e.data["details"]["step"]]
     assert within, ends
-    assert audit(tmp_path / "small", tracking=False) == []
-    kept = list((tmp_path / "small").glob("trials/*/within-*.pt"))
-    assert len(kept) == len(within)
+    assert audit(study.folder) == []
+    return len(within)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.slow
+def test_running_trials_write_a_checkpoint_within_the_epoch_and_resume_from_it(
+    launch: Launch, write_space: WriteSpace, tmp_path: Path
+) -> None:
+    study = launch(write_space(*LONG_EPOCHS), tmp_path)
+    paused = pause_within_an_epoch(study, signal.SIGUSR1)
+    assert len(list(study.folder.glob("trials/*/within-*.pt"))) == paused
+
+
+@pytest.mark.slow
 def test_second_signal_exits_at_once_and_loses_nothing(
-    write_space: WriteSpace, tmp_path: Path
+    launch: Launch, write_space: WriteSpace, tmp_path: Path
 ) -> None:
     space = write_space(*LONG_EPOCHS)
-    process = start(space, tmp_path)
-    wait_for(tmp_path, "segment_started", process)
-    process.send_signal(signal.SIGTERM)
-    while (tmp_path / "small" / PAUSE_FILE).read_text() != pause.PAUSE:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    asked = time.monotonic()
-    process.communicate(timeout=100)
-    assert time.monotonic() - asked < GRACE_S  # the first signal had given this time to the trials
-    assert process.returncode == -signal.SIGTERM
-    state = StudyState.of(events_of(tmp_path))
-    assert state.status == "running"
-    again = start(space, tmp_path)
-    wait_for(tmp_path, "segment_ended", again)
-    again.send_signal(signal.SIGTERM)
-    output, _ = again.communicate(timeout=100)
-    assert again.returncode == 75, output
-    assert audit(tmp_path / "small", tracking=False) == []
+    study = launch(space, tmp_path)
+    study.wait_for("segment_started")
+    study.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: (study.folder / PAUSE_FILE).read_text() == pause.PAUSE, "the pause")
+    study.process.send_signal(signal.SIGTERM)
+    # Not 75, with which it ends as soon as the trials have paused or their time for that is over.
+    study.end(-signal.SIGTERM)
+    assert study.state.status == "running"
+    pause_within_an_epoch(launch(space, tmp_path), signal.SIGTERM)

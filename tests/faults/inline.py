@@ -20,6 +20,7 @@ from karat.study.study import Study
 from karat.system import fault_injection
 from karat.training import pause
 from karat.training.worker import SegmentWorker
+from tests.launched import PATIENCE_S
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.faults.inline", "timm.optim", "timm.scheduler"])
@@ -44,7 +45,7 @@ def launch(
     """
     process = _CONTEXT.Process(target=_main, args=(path, folder, fault, extend, reports))
     process.start()
-    process.join(60)
+    process.join(PATIENCE_S)
     if process.exitcode is None:
         process.kill()
     assert process.exitcode is not None, "the study did not end"

@@ -25,7 +25,7 @@ NONSENSE = {
     "empty": ("application/json", b"{}"),
 }
 LONGEST_HANG_S = 60.0
-SLOW_S = 2.5
+SLOW_S = 3.0
 
 
 class MlflowProxy:

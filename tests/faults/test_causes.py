@@ -73,7 +73,7 @@ def test_full_disk_leaves_the_older_checkpoint_whole(
     content = {"model": {"w": torch.ones(3)}}
     save_series(tmp_path, "epoch", 1, content)
     for place in ("write", "rename", "manifest"):
-        monkeypatch.setattr(fault_injection, "_fault", None)
+        monkeypatch.setattr(fault_injection, "_faults", {})
         fault_injection.use(f"checkpoint.{place}.before@1=full:{tmp_path / place}")
         with pytest.raises(OSError, match="No space left on device"):
             save_series(tmp_path, "epoch", 2, content)

@@ -19,19 +19,20 @@ import pytest
 
 from karat.cli.main import main
 from karat.errors import JournalError
-from karat.journal.journal import read_events
+from karat.journal.journal import Event
 from karat.journal.layout import JOURNAL
 from karat.study.audit import audit
 from karat.tracking.sync import sync, tracking_uri
 from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
 from tests.faults.mlflow_server import MlflowServer, mlflow_server
-from tests.faults.test_ray import finish, start, wait_for_reports
+from tests.launched import PATIENCE_S, Launch, wait_until
 from tests.tracking.test_sync import Writer, empty_database
 
 __all__ = ["empty_database"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
 When = Literal["start", "middle", "end"]
+SHORT_TIMEOUT_S = "2"  # below the proxy's `SLOW_S`, and far above what a healthy answer takes
 
 
 @pytest.fixture(scope="module")
@@ -96,19 +97,11 @@ def followed(folder: Path, server: MlflowServer, **follow: Any) -> Iterator[Stud
     try:
         yield study
         study.leave()
-        study.view.result(60)
+        study.view.result(PATIENCE_S)
     finally:
         study.leave()
         with contextlib.suppress(Exception):
-            study.view.exception(60)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> float:
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() < begun + seconds, "it did not come"
-        time.sleep(0.05)
-    return time.monotonic() - begun
+            study.view.exception(PATIENCE_S)
 
 
 @pytest.mark.parametrize("when", ["start", "middle", "end"])
@@ -122,14 +115,15 @@ def test_view_catches_up_after_an_outage(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    if mode == "hang":
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", SHORT_TIMEOUT_S)
     name = f"{mode}-{when}".replace(" ", "-")
 
     def outage() -> None:
-        wait_until(lambda: "fails, retrying" in caplog.text)
+        wait_until(lambda: "fails, retrying" in caplog.text, "a failure")
         proxy.mode = "healthy"
 
-    with followed(tmp_path / name, server, poll_s=0.02, give_up_s=30) as study:
+    with followed(tmp_path / name, server, poll_s=0.02, give_up_s=PATIENCE_S) as study:
         if when == "start":
             proxy.mode = mode
         study.write.begin()
@@ -138,7 +132,7 @@ def test_view_catches_up_after_an_outage(
         study.write.report(0, 1, 0.5)
         if when == "start":
             outage()
-        wait_until(lambda: study.shown() == {"0": {1}})
+        wait_until(lambda: study.shown() == {"0": {1}}, "the first report")
         if when == "middle":
             proxy.mode = mode
         study.write.report(0, 2, 0.6)
@@ -148,19 +142,20 @@ def test_view_catches_up_after_an_outage(
         study.write.report(1, 1, 0.4)
         if when == "middle":
             outage()
-        wait_until(lambda: study.shown() == {"0": {1, 2}, "1": {1}})
+        wait_until(lambda: study.shown() == {"0": {1, 2}, "1": {1}}, "all reports")
         if when == "end":
             proxy.mode = mode
         study.write.end(1, "failed", "out of memory")
         study.end()
         if when == "end":
             outage()
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
     assert audit(tmp_path / name) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["429", "hang"])
-def test_view_comes_back_within_seconds_of_a_long_outage(
+def test_view_comes_back_soon_after_a_long_outage(
     mode: Mode, proxy: MlflowProxy, server: MlflowServer, tmp_path: Path
 ) -> None:
     """With the production timeouts, and a `Retry-After` of an hour."""
@@ -172,8 +167,8 @@ def test_view_comes_back_within_seconds_of_a_long_outage(
         study.write.report(0, 1, 0.5)
         time.sleep(7)
         proxy.mode = "healthy"
-        # Far less than the hour that the server asks for.
-        assert wait_until(lambda: study.shown() == {"0": {1}}) < 25
+        # `wait_until` has far less patience than the hour that the server asks for.
+        wait_until(lambda: study.shown() == {"0": {1}}, "the first report")
         study.write.end(0, "stopped")
         study.end()
     assert audit(tmp_path / f"back-{mode}") == []
@@ -182,12 +177,12 @@ def test_view_comes_back_within_seconds_of_a_long_outage(
 def test_server_that_is_slow_to_take_files_is_given_more_time(
     proxy: MlflowProxy, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", SHORT_TIMEOUT_S)
     with followed(tmp_path / "slow", server, poll_s=0.02) as study:
         proxy.mode = "slow uploads"
         study.write.begin()
         study.write.whole(0, 0.5, ends="stopped")
-        wait_until(lambda: study.shown() == {"0": {1}})
+        wait_until(lambda: study.shown() == {"0": {1}}, "the report")
         study.end()
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
     assert audit(tmp_path / "slow") == []
@@ -203,7 +198,7 @@ def test_damaged_journal_ends_the_view_at_once(
     with (folder / JOURNAL).open("ab") as journal:
         journal.write(b'{"v":1,"seq":2,"time":1.0,"kind":"nonsense","data":{},"crc":"0"}\n')
     with pytest.raises(JournalError, match="is damaged"):
-        study.view.result(60)
+        study.view.result(PATIENCE_S)
     study.leave()
 
 
@@ -223,7 +218,7 @@ def locked(database: Path, seconds: float) -> Iterator[None]:
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert begun.wait(20)
+        assert begun.wait(PATIENCE_S)
         yield
         thread.join()
     finally:
@@ -231,6 +226,7 @@ def locked(database: Path, seconds: float) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("whose", "when"), [("own", "start"), ("own", "middle"), ("server's", "middle")]
 )
@@ -257,7 +253,7 @@ def test_locked_database_delays_the_view_and_loses_nothing(
         study.write.begin()
         study.write.whole(0, 0.5, ends="stopped")
         if when == "middle":
-            wait_until(lambda: bool(runs_at(folder)), 30)
+            wait_until(lambda: bool(runs_at(folder)), "a run")
             lock.enter_context(locked(database, 10))
         study.write.whole(1, 0.5, ends="stopped")
         lock.close()
@@ -292,7 +288,7 @@ def test_killed_view_creates_no_run_twice(
             cwd=ROOT,
             env={**os.environ, "KARAT_FAULT": fault},
         )
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(PATIENCE_S) == -signal.SIGKILL
         write.segment(1, count - 1, from_epoch=count - 1)
         write.report(1, count, 0.5, segment=count - 1)
         write("segment_ended", trial=1, segment=count - 1, cause="lost")
@@ -304,46 +300,48 @@ def test_killed_view_creates_no_run_twice(
     assert audit(folder) == []
 
 
-def overheads(folder: Path) -> list[tuple[float, float]]:
-    """Return time and seconds without training of each report, except the first of a segment."""
+def overheads(events: list[Event]) -> list[tuple[int, float]]:
+    """Return number and time without training of each report, except the first of a segment.
+
+    The time is a share of the reported epoch's, since on a busy machine both take longer.
+    """
     last: dict[int, float] = {}
     found = []
-    for event in read_events(folder / JOURNAL):
+    for event in events:
         number = event.data.get("trial", -1)
         if event.kind == "segment_started":
             last.pop(number, None)
         elif event.kind == "reported":
             if number in last:
-                found.append((event.time, event.time - last[number] - event.data["seconds"]))
+                trained_s = event.data["seconds"]
+                found.append((event.seq, (event.time - last[number] - trained_s) / trained_s))
             last[number] = event.time
     return found
 
 
-@pytest.mark.xdist_group("ray")
-@pytest.mark.timeout(300)
-def test_training_does_not_notice_that_the_server_is_killed_for_half_a_minute(
-    write_space: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_training_does_not_notice_that_the_server_is_killed(
+    launch: Launch, write_space: Callable[..., Path], tmp_path: Path
 ) -> None:
     storage, service = tmp_path / "studies", tmp_path / "service"
     service.mkdir()
     longer = (("epochs: 4", "epochs: 30"), ("depth: 1", "depth: 8"))
     with mlflow_server(service) as server:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-        process = start(write_space(*longer), storage)
-        wait_for_reports(storage, 6, process)
-        time.sleep(5)
+        study = launch(write_space(*longer), storage, MLFLOW_TRACKING_URI=server.uri)
+        study.wait_for("reported", 12)
         server.kill()
-        down = time.time()
-        time.sleep(30)
+        down = study.events[-1].seq
+        study.wait_for("reported", study.count("reported") + 30)
+        up = study.events[-1].seq
         server.start(wait=False)
-        up = time.time()
-        finish(process)
-        assert main(["audit", str(storage / "small")]) == 0
-    ended = [e.time for e in read_events(storage / "small" / JOURNAL)][-1]
-    found = overheads(storage / "small")
-    before = [seconds for at, seconds in found if at < down]
-    during = [seconds for at, seconds in found if down <= at < up]
-    assert ended > up, "the study was over before the server came back"
-    assert len(during) > 10
-    # One slow report may be the machine; training that waits for a server has many.
-    assert statistics.median(during) < 0.2 + statistics.median(before)
+        study.end()
+        with pytest.MonkeyPatch.context() as here:
+            here.setenv("MLFLOW_TRACKING_URI", server.uri)
+            assert main(["audit", str(study.folder)]) == 0
+    found = overheads(study.events)
+    before = [each for seq, each in found if seq <= down]
+    during = [each for seq, each in found if down < seq <= up]
+    assert study.events[-1].seq > up, "the study was over before the server came back"
+    assert len(during) > 20
+    # One slow report is the machine; training that waits for a server has many.
+    assert statistics.median(during) < 0.5 + statistics.median(before)

@@ -15,9 +15,9 @@ from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
+from tests.launched import PATIENCE_S
 
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
-
+pytestmark = pytest.mark.slow
 WriteSpace = Callable[..., Path]
 SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 4"))
 
@@ -76,17 +76,22 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
     cluster.shutdown()
 
 
-@pytest.mark.timeout(300)
+def run_on_two_nodes(space: Path, folder: Path, *, comes_late: bool) -> None:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_study_on_two_nodes, args=(space, folder, comes_late))
+    process.start()
+    try:
+        process.join(2 * PATIENCE_S)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+
+
 def test_waiting_trial_runs_on_a_node_that_joins_late(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     folder, longer = tmp_path / "small", ("epochs: 12", "epochs: 300")  # than a process starts
-    context = multiprocessing.get_context("spawn")
-    space = write_space(*SLOWER, longer)
-    process = context.Process(target=_study_on_two_nodes, args=(space, folder, True))
-    process.start()
-    process.join(240)
-    assert process.exitcode == 0
+    run_on_two_nodes(write_space(*SLOWER, longer), folder, comes_late=True)
     events = list(read_events(folder / JOURNAL))
     assert next(e for e in events if e.kind == "launched").data["slots"] == 1
     kinds = [event.kind for event in events if event.kind in ("segment_started", "segment_placed")]
@@ -101,18 +106,11 @@ def test_waiting_trial_runs_on_a_node_that_joins_late(
     assert audit(folder, tracking=False) == []
 
 
-@pytest.mark.timeout(300)
 def test_lost_node_costs_a_segment_and_the_study_continues_on_the_other(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     folder = tmp_path / "small"
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(
-        target=_study_on_two_nodes, args=(write_space(*SLOWER), folder, False)
-    )
-    process.start()
-    process.join(240)
-    assert process.exitcode == 0
+    run_on_two_nodes(write_space(*SLOWER), folder, comes_late=False)
     events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
     assert state.status == "completed"

@@ -3,8 +3,6 @@
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from karat.journal.layout import SYNC_LOG
 from karat.study.audit import audit
-from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import mlflow_proxy
 from tests.faults.mlflow_server import mlflow_server
-from tests.faults.test_ray import ours, wait_for_reports
-
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+from tests.launched import Launch, processes_of
 
 WriteSpace = Callable[..., Path]
 SECRETS = {
@@ -52,29 +48,33 @@ def leaks_in(folder: Path) -> Iterator[str]:
 
 
 def leaks_in_command_lines(folder: Path) -> Iterator[str]:
-    for line in ours(folder):
+    for process in processes_of(folder):
         try:
-            content = Path(f"/proc/{line.split()[0]}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, psutil.Error):
+            content = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
             continue
-        yield from (f"{line}: {m.decode()}" for m in MARKERS if m in content)
+        yield from (f"{process.pid}: {m.decode()}" for m in MARKERS if m in content)
 
 
 def view_has_credentials(folder: Path) -> bool:
     """Whether the view's process runs and has the credentials that it may need for artifacts."""
-    for line in ours(folder):
+    for process in processes_of(folder):
         try:
-            environment = psutil.Process(int(line.split()[0])).environ()
+            environment, words = process.environ(), " ".join(process.cmdline())
         except psutil.Error:
             continue
-        if " -m karat sync" in line and environment.items() >= SECRETS.items():
+        if " -m karat sync" in words and environment.items() >= SECRETS.items():
             return True
     return False
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_no_secret_in_any_output(
-    write_space: WriteSpace, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    launch: Launch,
+    write_space: WriteSpace,
+    tmp_path: Path,
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage, service = tmp_path / "studies", tmp_path / "service"
     service.mkdir()
@@ -82,33 +82,25 @@ def test_no_secret_in_any_output(
         for name, value in SECRETS.items():
             monkeypatch.setenv(name, value)
         uri = f"http://user:TOPSECRET@127.0.0.1:{proxy.port}"
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         proxy.mode = "echo"
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "launch.py", "--space", str(write_space(*FEW))),
-                *("--storage", str(storage)),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "OF_TEST": str(tmp_path), "TMPDIR": str(temporary)},
-            stdout=(tmp_path / "screen").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        study = launch(write_space(*FEW), storage, MLFLOW_TRACKING_URI=uri, TMPDIR=str(temporary))
         found: set[str] = set()
-        seen, given, log = False, False, storage / "small" / "sync.log"
-        wait_for_reports(storage, 1, process)
-        while process.poll() is None:
+        seen, given, log = False, False, study.folder / SYNC_LOG
+        study.wait_for("reported")
+        while study.process.poll() is None:
             given = given or view_has_credentials(tmp_path)
             seen = seen or any(temporary.glob("karat-*/r/session_latest/logs/*"))
             found |= {*leaks_in(temporary), *leaks_in_command_lines(tmp_path)}
             if log.is_file() and "fails, retrying" in log.read_text():
                 proxy.mode = "healthy"
             time.sleep(0.3)
-        assert process.returncode == 0, (tmp_path / "screen").read_text()
+        screen = study.end()
         assert seen, "Ray's folder was never looked at"
         assert given, "the view was not given its credentials"
         assert "You sent" in log.read_text()
         assert any(proxy.authorizations - {""}), "the secrets were never used"
-        assert audit(storage / "small") == []
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert audit(study.folder) == []
     found |= {*leaks_in(storage), *leaks_in(service), *leaks_in(tmp_path), *leaks_in(temporary)}
+    found |= {f"screen: {m.decode()}" for m in MARKERS if m in screen.encode()}
     assert not found, "\n".join(sorted(found))

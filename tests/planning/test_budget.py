@@ -1,8 +1,5 @@
 """A budget: usage follows from the journal, and a used-up budget shuts the launch down gracefully."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +23,7 @@ from karat.study.audit import audit
 from karat.study.description import description
 from karat.study.study import Study
 from karat.training.segment import Estimate
-from tests.conftest import ROOT
+from tests.launched import Launch
 
 EPOCH_S = 360.0  # a tenth of an hour
 PRICED = "cluster: {usd_per_cpu_hour: 2}"
@@ -310,31 +307,20 @@ def test_trials_on_a_gpu_need_the_price_of_a_gpu(budgeted: Callable[..., Space])
         budgeted("{usd: 5}", ("confirm:", "resources: {gpus: 1}\nconfirm:"))
 
 
-@pytest.mark.xdist_group("ray")
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
-    write_space: WriteSpace, tmp_path: Path
+    launch: Launch, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    path = write_space(("epochs: 4", "epochs: 1000"))
-    command = [sys.executable, "launch.py", "--space", str(path), "--storage", str(tmp_path / "st")]
-    environment = {**os.environ, "COLUMNS": "200"}
-    begun = run([*command, "--set", "budget.wall_hours=0.005"], environment)
-    assert begun.returncode == 75, begun.stderr
-    assert "budget.wall_hours = 0.005 is spent" in begun.stdout
-    assert "With budget.wall_hours raised, the same command goes on" in begun.stdout
-    folder = tmp_path / "st" / "small"
-    state = StudyState.of(read_events(folder / JOURNAL))
-    ends = [event for event in read_events(folder / JOURNAL) if event.kind == "segment_ended"]
+    space, words = write_space(("epochs: 4", "epochs: 1000")), ("--set", "budget.wall_hours=0.005")
+    study = launch(space, tmp_path / "st", *words, COLUMNS="200")
+    output = study.end(75)
+    assert "budget.wall_hours = 0.005 is spent" in output
+    assert "With budget.wall_hours raised, the same command goes on" in output
+    ends = [event for event in study.events if event.kind == "segment_ended"]
     assert ends
     assert {event.data["cause"] for event in ends} <= {SegmentEnd.PAUSED, SegmentEnd.INTERRUPTED}
-    assert not any(trial.status == "running" for trial in state.trials.values())
-    assert "interrupted: budget.wall_hours" in (folder / "report.md").read_text()
-    assert state.usage.until().wall_hours < 0.05  # includes the time to pause
-    same = run([*command, "--set", "budget.wall_hours=0.005"], environment)
-    assert (same.returncode, same.stdout.count("is spent")) == (75, 1)
-
-
-def run(command: list[str], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=150
-    )
+    assert not any(trial.status == "running" for trial in study.state.trials.values())
+    assert study.state.of_phase("confirm") == []  # the rest was not run
+    assert "interrupted: budget.wall_hours" in (study.folder / "report.md").read_text()
+    same = launch(space, tmp_path / "st", *words, COLUMNS="200")
+    assert same.end(75).count("is spent") == 1
