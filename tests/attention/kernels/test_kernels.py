@@ -222,6 +222,16 @@ def operator_of(kernel: str, dtype: torch.dtype = torch.float32, **settings: Any
     return operator.to(dtype)
 
 
+def assert_close_to_float64(got: Tensor, want: Tensor) -> None:
+    """Compare a float32 result with the float64 one, relative to the largest element.
+
+    Small elements are differences of large ones, so an error of their own size means nothing. The
+    bound is that of the gradients, 1e-5; 2e-7 to 6e-7 were measured, with any number of threads.
+    """
+    error = (got.double() - want).abs().max() / want.abs().max()
+    assert error <= 1e-5, f"off by {error:.1e} of the largest element"
+
+
 def packed(*more: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Queries, keys and values in one tensor, as a projection returns them."""
     draw = torch.Generator().manual_seed(0)
@@ -259,12 +269,13 @@ def test_strides_that_blas_cannot_use_are_supported(engine: str) -> None:
             out = each.attend(leaf, 0.5)
             found.append([out, *torch.autograd.grad(out.sum(), tensors)])
         for got, want in zip(*found, strict=True):
-            torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
+            assert_close_to_float64(got, want)
 
 
 @pytest.mark.parametrize("basis", ["fourier", "chebyshev", "morlet"])
 def test_gradients_through_torch_func_are_the_same(engine: str, basis: str) -> None:
     operators = [operator_of(kernel, basis=basis) for kernel in ("recompute", "reference")]
+    wide = operator_of("reference", torch.float64, basis=basis)
     images = packed(3)
 
     def loss(operator: Operator, qkv: Tensor) -> Tensor:
@@ -272,8 +283,9 @@ def test_gradients_through_torch_func_are_the_same(engine: str, basis: str) -> N
 
     for transform in (torch.func.grad, lambda f: torch.func.vmap(torch.func.grad(f))):
         inputs = images[0] if transform is torch.func.grad else images
-        found = [transform(functools.partial(loss, each))(inputs) for each in operators]
-        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+        want = transform(functools.partial(loss, wide))(inputs.double())
+        for operator in operators:
+            assert_close_to_float64(transform(functools.partial(loss, operator))(inputs), want)
 
 
 @pytest.mark.timeout(300)
