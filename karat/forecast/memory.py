@@ -23,7 +23,6 @@ from karat.models.build import build_model
 from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
 
 FEW, MORE = 2, 4  # not 1: some operations treat a batch of one image as a special case
-FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from karat.datasets import Images, load_splits
 from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
 from karat.models.build import build_model
 from karat.models.convert import kernels_of
-from karat.models.hosts import count_parameters
 from karat.seeds import derive
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
@@ -130,10 +129,6 @@ class Trainer:
     @property
     def finished(self) -> bool:
         return self.epoch >= self.config.training.epochs
-
-    def num_parameters(self) -> int:
-        """Number of parameters of the model."""
-        return count_parameters(self.model)
 
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels that compute attention on this device; empty for softmax."""
