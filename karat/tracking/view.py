@@ -281,7 +281,7 @@ class View:
         began = {key: state.original[key] for key in ("seed", "metric", "mode")}
         began["reference"] = ", ".join(state.reference_arms)
         began |= {key: state.original[key] for key in ("search", "confirm")}
-        params = _params(began)
+        params = params_of(began)
         points = record.study_points[study.points :]
         self._log(study, points, params if study.new else {})
         if alive:
@@ -382,10 +382,10 @@ def run_name(trial: Trial) -> str:
 def trial_params(trial: Trial) -> dict[str, str]:
     """The configuration with dotted names (`training.learning_rate`), and seed, arm, phase, epochs."""
     own = {"seed": trial.seed, "arm": trial.arm, "phase": trial.phase, "epochs": trial.epochs}
-    return _params({**own, **trial.config})
+    return params_of({**own, **trial.config})
 
 
-def _params(values: Mapping[str, Any]) -> dict[str, str]:
+def params_of(values: Mapping[str, Any]) -> dict[str, str]:
     """Nested mappings as MLflow parameters: dotted names to text, truncated to MLflow's limit."""
     return {name: str(value)[:_PARAM_LENGTH] for name, value in flat(values).items()}
 

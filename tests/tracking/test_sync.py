@@ -21,7 +21,7 @@ from karat.journal.journal import Journal
 from karat.models.build import build_model
 from karat.tracking.runs import KERNELS_PARAM
 from karat.tracking.sync import TrackingError, sync, tracking_uri
-from karat.tracking.view import Record, View, flatten
+from karat.tracking.view import Record, View, params_of
 from karat.training.checkpoint import load_checkpoint, newest_first
 from karat.training.config import TrialConfig
 from karat.training.trainer import Trainer
@@ -642,4 +642,4 @@ def test_environment_names_the_server(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_long_parameters_are_cut() -> None:
     values: Mapping[str, Any] = {"a": {"b": "x" * 7000}, "c": [1, 2]}
-    assert flatten(values) == {"a.b": "x" * 6000, "c": "[1, 2]"}
+    assert params_of(values) == {"a.b": "x" * 6000, "c": "[1, 2]"}

@@ -265,7 +265,7 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     state = launched.check_end()
     interrupted = [e for e in launched.events if e.kind == "interrupted"]
     assert interrupted, "the study was over before the time limit"
-    assert {e.data["signal"] for e in interrupted} == {"SIGINT"}
+    assert {e.data["details"].get("signal") for e in interrupted} == {"SIGINT"}
     assert not sum(trial.lost_segments for trial in state.trials.values())
     assert "requeued, to be resumed" in launched.log
 
