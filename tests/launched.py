@@ -20,7 +20,7 @@ from karat.journal.state import StudyState
 
 ROOT = Path(__file__).parent.parent
 # For whatever comes within a tenth of this on two idle cores. A wait that ends earlier costs nothing.
-PATIENCE_S = 240.0
+PATIENCE_S = 480.0
 OWNER = "OF_TEST"  # a variable of every process that a test has started, directly or not
 NAME = "small"
 
