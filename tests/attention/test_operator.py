@@ -273,7 +273,7 @@ def test_activation_stays_in_float32_under_autocast() -> None:
         ({"basis": "fourier", "rank": 0}, "attention.rank = 0: must be at least 1"),
         ({"basis": "fourier", "rank": "whole"}, "attention.rank = 'whole'"),
         ({"basis": "fourier", "grid_size": 0}, "attention.grid_size = 0: must be at least 1"),
-        ({"basis": "fourier", "head_sharing": "grouped"}, "head_groups: goes with"),
+        ({"basis": "fourier", "head_sharing": "grouped"}, "head_groups: must be set for head_sharing: grouped"),
         ({"basis": "softmax", "rank": 3}, "attention.rank: does not exist for attention.basis: softmax"),
         ({"basis": "fourier", "omega0": 3}, "attention.omega0: does not exist for attention.basis: fourier"),
         ({"basis": "fourier", "ranks": 3}, "attention.ranks: unknown key. did you mean 'rank'"),

@@ -114,7 +114,7 @@ def test_flat_val_folder_is_refused_with_instructions(root: Path) -> None:
     with pytest.raises(DataError) as caught:
         imagenet(root).info()
     assert str(caught.value) == (
-        f"{root}/val: has images but no class folders; move each image into a folder of its "
+        f"{root}/val: has images but no class folders; move each image into the folder of its "
         "class (val/<wnid>/*.JPEG), as valprep.sh does for PyTorch's examples"
     )
 

@@ -221,7 +221,7 @@ def test_missing_and_surplus_runs_in_mlflow_are_named(study: Path) -> None:
     client.create_run(experiment.experiment_id, tags=runs["2"].data.tags)
     found = audit(study)
     for message in (
-        "MLflow shows trial 0 as RUNNING, and no driver is running",
+        "MLflow shows trial 0 as RUNNING, but no driver is running",
         "MLflow has no run of trial 1",
         "MLflow has 2 runs of trial 2",
     ):
