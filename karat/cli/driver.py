@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import Progress
 from karat.errors import InputError
 from karat.execution.engine import Engine
@@ -28,7 +29,6 @@ from karat.system.environment import describe_environment
 from karat.system.signals import Interruption
 from karat.tracking.supervisor import Supervisor
 
-COMPLETE, FAILED, INTERRUPTED = 0, 1, 75
 _INSTEAD = "choose another --name, or rename the older study with --fresh"
 
 
@@ -189,4 +189,4 @@ def _show_end(state: StudyState, folder: Path, console: Console) -> int:
     console.print(
         f"\nreport: {folder / REPORT_HTML}", markup=False, highlight=False, soft_wrap=True
     )
-    return COMPLETE if state.status == "completed" else FAILED
+    return OK if state.status == "completed" else FAILED
