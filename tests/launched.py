@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -17,20 +16,11 @@ from karat.cli.main import main
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parent.parent
-# For whatever comes within a tenth of this on two idle cores. A wait that ends earlier costs nothing.
-PATIENCE_S = 480.0
 OWNER = "OF_TEST"  # a variable of every process that a test has started, directly or not
 NAME = "small"
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition; fail with `what` if it does not come true."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
-        time.sleep(0.05)
 
 
 class LaunchedStudy:

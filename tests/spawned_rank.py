@@ -13,7 +13,7 @@ import torch.multiprocessing as multiprocessing
 from karat.causes import Failure, Loss
 from karat.training.distributed_worker import RankLostError, RankWorker
 
-JOIN_S = 5.0
+JOIN_S = 60.0
 
 
 class SpawnedRank:

@@ -9,7 +9,8 @@ import pytest
 from benchmarks.search import data_of, text_of
 from benchmarks.search_engines import by_optuna
 from benchmarks.search_objective import EPOCH_S, Ended, Search, best_possible, value_of, work
-from tests.launched import PATIENCE_S, ROOT
+from tests.launched import ROOT
+from tests.waiting import PATIENCE_S
 
 
 def test_objective_is_of_a_known_length_and_response() -> None:

@@ -21,7 +21,8 @@ import psutil
 import pytest
 
 from karat.system.offline import SWITCHES, go_offline
-from tests.launched import PATIENCE_S, ROOT
+from tests.launched import ROOT
+from tests.waiting import PATIENCE_S
 
 SPACE = """\
 study: small

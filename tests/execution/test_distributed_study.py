@@ -12,8 +12,9 @@ from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.training.worker import SegmentWorker
-from tests.launched import PATIENCE_S, ROOT
+from tests.launched import ROOT
 from tests.training.test_process_group import segment
+from tests.waiting import PATIENCE_S
 
 SHORTER = [("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"), ("seeds: 2", "seeds: 2")]
 ONE_TRIAL = [*SHORTER, ("confirm:", "resources: {processes: 2}\nconfirm:")]

@@ -17,7 +17,8 @@ from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
 from karat.study.audit import audit
 from karat.training import pause
-from tests.launched import Launch, LaunchedStudy, wait_until
+from tests.launched import Launch, LaunchedStudy
+from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
 FEW = (("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"))

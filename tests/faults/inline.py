@@ -20,7 +20,7 @@ from karat.study.study import Study
 from karat.system import fault_injection
 from karat.training import pause
 from karat.training.worker import SegmentWorker
-from tests.launched import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.faults.inline", "timm.optim", "timm.scheduler"])

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.launched import PATIENCE_S, ROOT
+from tests.launched import ROOT
+from tests.waiting import PATIENCE_S
 
 
 def free_port() -> int:

@@ -26,8 +26,9 @@ from karat.tracking.sync import sync, tracking_uri
 from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
 from tests.faults.mlflow_server import MlflowServer, mlflow_server
-from tests.launched import PATIENCE_S, Launch, wait_until
+from tests.launched import Launch
 from tests.tracking.test_sync import Writer, empty_database
+from tests.waiting import PATIENCE_S, wait_until
 
 __all__ = ["empty_database"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself

@@ -15,7 +15,7 @@ from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
-from tests.launched import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 WriteSpace = Callable[..., Path]

@@ -9,7 +9,8 @@ import pytest
 
 from karat.journal.wording import trial_text
 from tests.conftest import SMALL
-from tests.launched import Launch, LaunchedStudy, wait_until
+from tests.launched import Launch, LaunchedStudy
+from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
 FEW = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))

@@ -19,6 +19,7 @@ from karat.journal.lock import StudyLock, is_locked
 from karat.system import processes
 from karat.system.processes import ProcessIdentity
 from tests.conftest import ROOT
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -172,10 +173,7 @@ def test_owner_sends_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(studylock, "HEARTBEAT_S", 0.05)
     lock = StudyLock.take(tmp_path)
     os.utime(tmp_path / LOCK, (0, 0))
-    deadline = time.monotonic() + 10
-    while (tmp_path / LOCK).stat().st_mtime == 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert (tmp_path / LOCK).stat().st_mtime > 0
+    wait_until(lambda: (tmp_path / LOCK).stat().st_mtime > 0, "a heartbeat")
     lock.release()
 
 

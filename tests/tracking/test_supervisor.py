@@ -3,7 +3,6 @@
 import io
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from karat.journal.journal import Event
 from karat.journal.state import StudyState
 from karat.tracking import supervisor
 from karat.tracking.supervisor import Supervisor
+from tests.waiting import wait_until
 
 FOLLOW = "open('started', 'a').write('x'); import sys; sys.stdin.read()"  # until stdin closes
 FAIL_ONCE = "import os, sys; os.path.exists('once') or (open('once', 'w'), sys.exit(3)); "
@@ -44,13 +44,6 @@ def starts(folder: Path) -> int:
     return len(path.read_text()) if path.exists() else 0
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def make(folder: Path) -> tuple[Supervisor, io.StringIO]:
     said = io.StringIO()
     return Supervisor(folder, Console(file=said, width=300)), said
@@ -65,7 +58,7 @@ def test_view_starts_with_the_first_report_or_end_of_a_trial(kind: str, tmp_path
         time.sleep(0.2)
         assert starts(tmp_path) == 0
         send(own, kind)
-        wait_until(lambda: starts(tmp_path) == 1)
+        wait_until(lambda: starts(tmp_path) == 1, "a view")
     assert (starts(tmp_path), said.getvalue()) == (1, "")
 
 
@@ -79,7 +72,7 @@ def test_view_starts_a_while_after_the_first_segment_though_nothing_is_reported(
         time.sleep(0.2)
         assert starts(tmp_path) == 0
         send(own, "segment_started")
-        wait_until(lambda: starts(tmp_path) == 1)
+        wait_until(lambda: starts(tmp_path) == 1, "a view")
 
 
 def test_view_that_was_never_due_starts_when_the_launch_ends(tmp_path: Path) -> None:
@@ -96,7 +89,7 @@ def test_view_that_exits_is_logged_and_restarted(
     own, said = make(tmp_path)
     with own:
         send(own, "reported")
-        wait_until(lambda: starts(tmp_path) == 1)
+        wait_until(lambda: starts(tmp_path) == 1, "a view")
     assert said.getvalue() == ""
     assert f"exited with status 3 (see {tmp_path / 'sync.log'})" in caplog.text
 
@@ -127,7 +120,7 @@ def test_view_that_had_failed_is_started_once_more_at_the_end(
     own, said = make(tmp_path)
     with own:
         send(own, "reported")
-        wait_until(lambda: "exited with status 3" in caplog.text)
+        wait_until(lambda: "exited with status 3" in caplog.text, "a line of the log")
     assert (starts(tmp_path), said.getvalue()) == (1, "")
 
 
@@ -153,5 +146,5 @@ def test_view_that_cannot_be_started_does_not_stop_training(
     own, said = make(tmp_path)
     with own:
         send(own, "reported")
-        wait_until(lambda: caplog.text.count("cannot be started") > 1)
+        wait_until(lambda: caplog.text.count("cannot be started") > 1, "two lines of the log")
     assert "MLflow is behind" in said.getvalue()

@@ -27,6 +27,7 @@ from karat.training.config import TrialConfig
 from karat.training.trainer import Trainer
 from tests.conftest import ROOT
 from tests.journals import why
+from tests.waiting import PATIENCE_S
 
 NAME, UID = "tiny-grid", "0123456789abcdef"
 LABELS = {"softmax": "softmax", "fourier": "fourier grid_size=3 blockwise"}
@@ -623,7 +624,7 @@ def test_follower_outlives_signals_and_ends_with_its_driver(writer: Writer) -> N
     writer.segment(0)
     writer.report(0, 1, 0.5)
     writer.end(0)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output) == (0, "ready\n")
     assert trial_run(writer.folder).info.status == "FINISHED"
 

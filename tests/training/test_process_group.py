@@ -24,8 +24,7 @@ from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
 from tests.spawned_rank import SpawnedRank
 from tests.training.test_trainer import SECTIONS
-
-pytestmark = pytest.mark.timeout(180)
+from tests.waiting import PATIENCE_S
 
 
 def segment(folder: Path, **changes: Any) -> Segment:
@@ -45,7 +44,7 @@ def segment(folder: Path, **changes: Any) -> Segment:
         "processes": 2,
         "gpus": 0,
         "micro_batches": 1,
-        "limit_s": 120,
+        "limit_s": PATIENCE_S,
         "disk_folder": str(folder),
         "disk_gb": None,
     }
@@ -157,7 +156,7 @@ def test_failure_of_one_rank_kills_all_and_is_named(
     cause: str,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(distributed_worker, "GRACE_S", 10)  # a slow machine reports later
+    monkeypatch.setattr(distributed_worker, "GRACE_S", PATIENCE_S)  # a slow machine reports later
     monkeypatch.setenv("KARAT_FAULT", f"{fault}:{tmp_path / 'once'}")
     report = workers(segment(tmp_path)).step()
     assert report["failed"] == cause
@@ -199,7 +198,7 @@ def _rank_zero(folder: Path, pids: Any) -> None:
     worker = workers(dataclasses.replace(segment(folder)))
     worker.step()
     pids.send(workers.ranks[0].pid)
-    time.sleep(600)
+    time.sleep(2 * PATIENCE_S)
 
 
 def test_other_ranks_exit_when_rank_0_is_killed(tmp_path: Path) -> None:
@@ -211,5 +210,5 @@ def test_other_ranks_exit_when_rank_0_is_killed(tmp_path: Path) -> None:
     assert rank_zero.pid is not None
     os.kill(rank_zero.pid, signal.SIGKILL)
     rank_zero.join()
-    psutil.wait_procs([other], timeout=10)
+    psutil.wait_procs([other], timeout=PATIENCE_S)
     assert not other.is_running()

@@ -11,6 +11,7 @@ from karat.attention.kernels import Task
 from karat.attention.kernels.triton import Triton
 from tests.attention.kernels.triton_cases import CASES, PLAIN, WHOLE
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE_S
 
 pytest.importorskip("triton")
 
@@ -25,14 +26,13 @@ def errors() -> dict[str, list[float]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = map(json.loads, done.stdout.splitlines())
     return {line["case"]: line["errors"] for line in lines}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES)
 def test_rows_and_gradients_agree_with_float64(case: str, errors: dict[str, list[float]]) -> None:
     settings = {**PLAIN, **CASES[case]}
@@ -40,7 +40,6 @@ def test_rows_and_gradients_agree_with_float64(case: str, errors: dict[str, list
     assert max(errors[case]) < (1e-5 if settings["dtype"] == "float32" else 2e-2)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", WHOLE)
 def test_kernel_works_with_torch_func_and_autocast(
     case: str, errors: dict[str, list[float]]

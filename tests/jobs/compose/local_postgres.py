@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from karat.errors import InputError, StudyError
+from tests.waiting import PATIENCE_S
 
 _INSTALLED = Path("/usr/lib/postgresql")
 USER = "postgres"
@@ -78,7 +79,7 @@ def _run(words: list[str], environment: Mapping[str, str]) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     if done.returncode:

@@ -30,6 +30,7 @@ from jobs.compose.secrets import COMPOSE, make_secrets
 from karat.errors import StudyError
 from tests.jobs.compose.compose_file import Service, read_services
 from tests.jobs.compose.local_postgres import as_postgres, prepare_postgres
+from tests.waiting import PATIENCE_S
 
 LOOPBACK = "127.0.0.1"
 REPOSITORY = COMPOSE.parent
@@ -37,7 +38,6 @@ PORTS = (
     *("POSTGRES_PORT", "MLFLOW_PORT", "RAY_PORT"),
     *("RAY_CLIENT_PORT", "RAY_DASHBOARD_PORT", "RAY_AGENT_PORT"),
 )
-PATIENCE_S = 600.0
 _MARK = "KARAT_STACK"
 
 
@@ -206,7 +206,7 @@ class LocalStack:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                timeout=30,
+                timeout=PATIENCE_S,
                 check=False,
             )
             return done.returncode == 0

@@ -4,8 +4,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from karat.space.reader import load_space
 from tests.conftest import ROOT
 from tests.jobs.compose.local_postgres import programs
 from tests.jobs.compose.local_stack import LocalStack
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def missing() -> str | None:
@@ -84,13 +84,6 @@ def reports(state: StudyState) -> int:
     return sum(len(trial.reports) for trial in state.trials.values())
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float, what: str) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {patience_s} s"
-        time.sleep(0.3)
-
-
 def job_status(stack: LocalStack, job: str) -> str:
     return str(client_of(stack.ray, stack.secret("ray_token")).get_job_status(job).value)
 
@@ -99,8 +92,8 @@ def job_logs(stack: LocalStack, job: str) -> str:
     return str(client_of(stack.ray, stack.secret("ray_token")).get_job_logs(job))
 
 
-def wait_for_job(stack: LocalStack, job: str, patience_s: float = 900) -> str:
+def wait_for_job(stack: LocalStack, job: str) -> str:
     """The status in which a job ends."""
     ended = ("SUCCEEDED", "FAILED", "STOPPED")
-    wait_until(lambda: job_status(stack, job) in ended, patience_s, job)
+    wait_until(lambda: job_status(stack, job) in ended, job, patience_s=2 * PATIENCE_S, poll_s=0.3)
     return job_status(stack, job)

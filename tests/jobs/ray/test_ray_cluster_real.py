@@ -27,8 +27,8 @@ from tests.jobs.compose.stack import (
     state_of,
     submission_of,
     wait_for_job,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
 SLOWER = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 3"), ("trials: 6", "trials: 3"))
@@ -86,7 +86,7 @@ def test_submitted_study_outlives_a_lost_worker_and_the_audit_finds_nothing(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
     done = hand_over(stack, write_space(*SLOWER), "lost")
-    wait_until(lambda: reports(state_of(stack, "lost")) >= 4, 600, "four reports")
+    wait_until(lambda: reports(state_of(stack, "lost")) >= 4, "four reports", poll_s=0.3)
     stack.kill("ray-worker-2")
     try:
         assert wait_for_job(stack, done.id) == "SUCCEEDED", job_logs(stack, done.id)
@@ -114,7 +114,7 @@ def test_stopped_job_leaves_a_study_that_the_same_submission_resumes(
 ) -> None:
     space = write_space(*SLOWER)
     done = hand_over(stack, space, "stopped")
-    wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, 600, "four reports")
+    wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, "four reports", poll_s=0.3)
     assert done.id in typed(done.watch.replace(" --follow", ""))
     typed(done.stop)
     assert wait_for_job(stack, done.id) == "STOPPED"

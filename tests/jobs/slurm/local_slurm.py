@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from tests.waiting import PATIENCE_S, wait_until
 
 ADDRESS = "10.1.1.1"
 NEEDED = ("slurmctld", "slurmd", "sbatch", "munged", "unshare", "nsenter", "ip")
@@ -63,14 +65,6 @@ def why_not() -> str | None:
     return None if done.returncode == 0 else "no network namespace may be made here"
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Two minutes at most."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
-
-
 class Site:
     """The running site: `run` is a command in its network, with its configuration."""
 
@@ -97,23 +91,23 @@ class Site:
             )
         )
         self._holder = self.popen("unshare", "--net", "sleep", "infinity").pid
-        wait_for(self._has_its_own_network)
+        wait_until(self._has_its_own_network, "a network of its own")
         self.run("ip", "link", "set", "lo", "up")
         self.run("ip", "address", "add", f"{ADDRESS}/32", "dev", "lo")
         files = [f"--{name}-file={self.folder / name}" for name in ("pid", "log", "seed")]
         socket_ = f"--socket={self.folder / 'munge.sock'}"
         self.daemon("munged", "--foreground", f"--key-file={key}", socket_, *files)
-        wait_for((self.folder / "munge.sock").exists)
+        wait_until((self.folder / "munge.sock").exists, "the socket of munge")
         self.daemon("slurmctld", "-D")
         for node in ("n1", "n2"):
             self.start_node(node)
-        deadline = time.monotonic() + 120
-        while self.run("sinfo", "-hN", "-o", "%N %t").split() != ["n1", "idle", "n2", "idle"]:
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.5)
+        wait_until(self._both_are_idle, "two idle nodes", poll_s=0.5)
 
     def _has_its_own_network(self) -> bool:
         return os.readlink(f"/proc/{self._holder}/ns/net") != os.readlink("/proc/self/ns/net")
+
+    def _both_are_idle(self) -> bool:
+        return self.run("sinfo", "-hN", "-o", "%N %t").split() == ["n1", "idle", "n2", "idle"]
 
     @property
     def only_on_n1(self) -> Path:
@@ -157,7 +151,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0 or not check, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
@@ -180,7 +174,7 @@ class Site:
     def end(self) -> None:
         """Cancel what runs, wait for it, and end the daemons, the last first."""
         self.run("scancel", "--user=root", check=False)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while self.run("squeue", "-h", check=False).strip() and time.monotonic() < deadline:
             time.sleep(0.5)
         for process in reversed(self.processes):

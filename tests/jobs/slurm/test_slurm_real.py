@@ -18,6 +18,7 @@ from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 from tests.jobs.slurm.local_slurm import Site, slurm_site, why_not
+from tests.waiting import PATIENCE_S
 
 WriteSpace = Callable[..., Path]
 WHY_NOT = why_not()
@@ -84,7 +85,7 @@ class Launched:
     def count(self, kind: str) -> int:
         return sum(event.kind == kind for event in self.events)
 
-    def wait(self, what: str, reached: Callable[[], bool], limit_s: float = 600) -> None:
+    def wait(self, what: str, reached: Callable[[], bool], limit_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + limit_s
         while not reached():
             if time.monotonic() > deadline:
@@ -100,7 +101,7 @@ class Launched:
 
         self.wait(f"{more} reports of two trials", reached)
 
-    def wait_for_state(self, wanted: str, limit_s: float = 900) -> None:
+    def wait_for_state(self, wanted: str, limit_s: float = 2 * PATIENCE_S) -> None:
         def reached() -> bool:
             state = self.site.state(self.job)
             if state and state not in {wanted, *NOT_AT_AN_END}:
@@ -261,7 +262,7 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     longer = ("epochs: 4", "epochs: 100")
     space = write_space(cluster('"00:02:00", notice_s: 30'), longer, SLOWER[1])
     launched = Launched(site, space, tmp_path / "studies")
-    launched.wait_for_state("COMPLETED", limit_s=1500)
+    launched.wait_for_state("COMPLETED", limit_s=3 * PATIENCE_S)
     state = launched.check_end()
     interrupted = [e for e in launched.events if e.kind == "interrupted"]
     assert interrupted, "the study was over before the time limit"
