@@ -68,7 +68,6 @@ class SearchFacts:
         planned, asked, completed, stopped, failed: numbers of trials.
         epochs_run, epochs_full: of the trials that completed or were stopped: run, and what
             they would have run without early stopping.
-        training_seconds: over all search trials.
         engine_seconds: slot time that was not training, for each trial; None without trials.
         arms: each arm's part.
         needed: memory and time in each arm, where they were predicted; of all phases.
@@ -81,7 +80,6 @@ class SearchFacts:
     failed: int
     epochs_run: int
     epochs_full: int
-    training_seconds: float
     engine_seconds: float | None
     arms: tuple[SearchedArm, ...]
     needed: tuple[Needed, ...]
@@ -112,7 +110,6 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
         failed=_count(trials, "failed"),
         epochs_run=sum(len(trial.reports) for trial in counted),
         epochs_full=sum(trial.epochs for trial in counted),
-        training_seconds=training,
         engine_seconds=engine,
         arms=tuple(_searched_arm(state, arm, metric) for arm in state.created["arms"]),
         needed=tuple(_needed(state)),
