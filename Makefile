@@ -48,7 +48,7 @@ check: $(STAMP)
 # Compares kernels with softmax, then the engines: under five minutes on an idle machine.
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
-	$(VENV)/bin/python -m benchmarks.search --ray-trials 4 --optuna-trials 20
+	$(VENV)/bin/python -m benchmarks.search --trials 40
 
 # A real study whose processes are killed again and again: ten minutes.
 chaos: $(STAMP)

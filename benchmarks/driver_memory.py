@@ -16,8 +16,11 @@ from pathlib import Path
 from benchmarks.journal_drive import MARKS, MIB, resident_bytes
 from benchmarks.measuring import machine
 from benchmarks.search_engines import karat_ready, space_source
+from benchmarks.search_objective import Work
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
+
+EPOCH_S = 0.02  # as short as the engine's work for an epoch
 
 
 class Memory:
@@ -49,13 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     memory = Memory(options.trials)
     with (
         tempfile.TemporaryDirectory() as place,
-        karat_ready(Path(place), space_source(options.trials, options.epochs)) as (study, engine),
+        karat_ready(
+            Path(place), space_source(options.trials, options.epochs), Work(seconds=EPOCH_S)
+        ) as (study, engine),
     ):
-        from benchmarks.search_stand_in import ShortStandInTrainable
+        from benchmarks.search_stand_in import StandInSlot
 
         study.listeners.append(memory)
         started = time.monotonic()
-        engine.run(study, ShortStandInTrainable)
+        engine.run(study, StandInSlot)
         wall_s = time.monotonic() - started
     print(f"{machine()}; {options.trials} trials x {options.epochs} epochs in {wall_s:.0f} s")
     for ended, size in memory.read.items():

@@ -1,15 +1,18 @@
-"""One objective for three engines: replaces training by work of a known duration and result.
+"""One objective for all engines: replaces training by work of a known duration and result.
 
-An epoch takes 0.2 s and multiplies matrices on one thread, so that engines and trials compete for
-the cores as they do in training. The value approaches a plateau that depends on the learning rate
-and the arm.
+An epoch multiplies matrices on one thread, so that engines and trials compete for the cores as they
+do in training; or it sleeps, so that there can be more slots than cores. The value approaches a
+plateau that depends on the learning rate and the arm.
 """
 
+import json
 import math
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
-EPOCHS, EPOCH_S = 5, 0.2
+EPOCHS = 5
 LOW, HIGH, BEST = 1e-3, 1e-2, 4e-3
 PLATEAUS = {"softmax": 0.90, "fourier": 0.95}
 
@@ -25,15 +28,52 @@ def best_possible() -> float:
     return value_of("fourier", BEST, EPOCHS)
 
 
-def work(seconds: float = EPOCH_S) -> float:
-    """Multiply matrices for this time, and return the seconds that it took."""
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a trial does between two of its reports.
+
+    Args:
+        seconds: how long.
+        sleeps: whether it sleeps, or multiplies matrices.
+    """
+
+    seconds: float
+    sleeps: bool = False
+
+    def __call__(self) -> float:
+        """Do it; returns the seconds that it took."""
+        started = time.perf_counter()
+        if self.sleeps:
+            time.sleep(self.seconds)
+        else:
+            _multiply(started + self.seconds)
+        return time.perf_counter() - started
+
+    @property
+    def text(self) -> str:
+        """For the heading of a table."""
+        kind = "asleep" if self.sleeps else "at work"
+        return f"trials of {EPOCHS * self.seconds:g} s, {kind}"
+
+    def announce(self) -> None:
+        """Have the worker processes of karat, which inherit the environment, do this."""
+        os.environ[_VARIABLE] = json.dumps(asdict(self))
+
+    @classmethod
+    def announced(cls, environment: Mapping[str, str] = os.environ) -> "Work":
+        """What the driver has announced."""
+        return cls(**json.loads(environment[_VARIABLE]))
+
+
+_VARIABLE = "BENCHMARK_WORK"
+
+
+def _multiply(until: float) -> None:
     import torch
 
-    started = time.perf_counter()
     a = torch.ones(64, 64)
-    while time.perf_counter() - started < seconds:
+    while time.perf_counter() < until:
         a @ a
-    return time.perf_counter() - started
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ Importing it loads Ray, so Ray's environment must be closed first (`close_enviro
 
 from typing import Any
 
-from benchmarks.search_objective import EPOCH_S, value_of, work
-from karat.execution.trainable import SegmentTrainable
+from benchmarks.search_objective import Work, value_of
+from karat.execution.trainable import Slot
 from karat.training.segment import Segment
 
 
@@ -15,14 +15,14 @@ class StandIn:
 
     Args:
         segment: the segment of a trial to run.
-        epoch_s: seconds per epoch.
+        work: what it does in an epoch.
     """
 
-    def __init__(self, segment: Segment, epoch_s: float) -> None:
-        self.segment, self._epoch, self._epoch_s = segment, segment.from_epoch, epoch_s
+    def __init__(self, segment: Segment, work: Work) -> None:
+        self.segment, self._epoch, self._work = segment, segment.from_epoch, work
 
     def step(self) -> dict[str, Any]:
-        seconds = work(self._epoch_s)
+        seconds = self._work()
         self._epoch += 1
         basis = self.segment.config["attention"]["basis"]
         rate = self.segment.config["training"]["learning_rate"]
@@ -33,22 +33,14 @@ class StandIn:
         return {"epoch": self._epoch, "metrics": metrics, "seconds": seconds}
 
 
-class StandInTrainable(SegmentTrainable):
-    """karat's trainable with `StandIn` as its worker."""
+class StandInSlot(Slot):
+    """karat's slot with `StandIn` as its worker, which does what the driver has announced."""
 
-    epoch_s = EPOCH_S
-
-    def setup(self, config: dict[str, Any]) -> None:
+    def prepare(self) -> None:
         import torch
 
         torch.set_num_threads(1)
-        super().setup(config)
+        self._work = Work.announced()
 
     def worker(self, segment: Segment) -> StandIn:
-        return StandIn(segment, self.epoch_s)
-
-
-class ShortStandInTrainable(StandInTrainable):
-    """The same with epochs that are as short as the engine's work for one epoch."""
-
-    epoch_s = 0.02
+        return StandIn(segment, self._work)

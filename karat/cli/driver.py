@@ -158,7 +158,7 @@ def _run_segments(
     resources = place(study, console, lambda: interruption.signal is not None)
     with Engine(resources, address=address, most_slots=_most_slots()) as engine:
         # Imports Ray, which is closed to others only now.
-        from karat.execution.trainable import SegmentTrainable
+        from karat.execution.trainable import Slot
 
         interruption.stop = engine.stop
         study.record(
@@ -169,7 +169,7 @@ def _run_segments(
         )
         with Progress(study, engine.slots, console):
             if interruption.signal is None:
-                engine.run(study, SegmentTrainable)
+                engine.run(study, Slot)
 
 
 def _most_slots() -> int:

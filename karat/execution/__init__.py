@@ -4,7 +4,7 @@ from karat.system.lazy_import import exports
 
 _FROM = {
     "Engine": "engine",
-    "SegmentTrainable": "trainable",
+    "Slot": "trainable",
 }
 __all__ = list(_FROM)
 __getattr__ = exports(__name__, _FROM)

@@ -9,14 +9,6 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from karat.causes import KILLED_BY_RAY, Failure, Loss
 from karat.training.distributed_worker import RankLostError, RankWorker
 from karat.training.process_group import LOOPBACK
-from karat.training.segment import Segment
-
-
-def bundles_of(segment: Segment) -> list[dict[str, float]]:
-    """Return the resources of each rank of a trial, rank 0 first."""
-    gpus = segment.gpus / segment.processes
-    bundle = {"CPU": float(segment.threads)} | ({"GPU": gpus} if gpus else {})
-    return [dict(bundle) for _ in range(segment.processes)]
 
 
 class ActorRank:

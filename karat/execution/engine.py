@@ -1,6 +1,7 @@
-"""The engine: runs a study's segments on Ray Tune, each as one Tune trial.
+"""The engine: runs a study's segments in worker processes that Ray Tune keeps.
 
-Tune starts, reuses and monitors the worker processes. It makes no decision about the study and
+A trial of Tune is a slot: a worker process that runs one segment after the other. Tune places, starts
+and monitors the workers. It makes no decision about the study and
 stores nothing of it: its experiment state is in a temporary folder and is never restored.
 """
 
@@ -130,7 +131,7 @@ class Engine:
         elif signal.getsignal(signal.SIGUSR1) != self._own_handler:  # it is Tune's
             os.kill(os.getpid(), signal.SIGUSR1)
 
-    def begun(self) -> None:
+    def on_tune_started(self) -> None:
         """Take SIGUSR1 back from Tune, which has begun, and keep its handler to stop Tune with."""
         handler = signal.getsignal(signal.SIGUSR1)
         if callable(handler) and handler != self._own_handler:
@@ -149,7 +150,7 @@ class Engine:
 
         Args:
             study: provides the segments, and receives reports and losses of workers.
-            trainable: runs one segment, and knows what Ray has to reserve for it.
+            trainable: runs the segments of a slot, and knows what Ray has to reserve for it.
 
         Raises:
             KaratError: the study failed to process a result.
@@ -157,27 +158,28 @@ class Engine:
         from ray import tune
 
         from karat.execution.tune_adapters import (
+            FirstAssignment,
             NoProgress,
-            Placed,
             StudyScheduler,
             StudySearcher,
         )
 
-        searcher = StudySearcher(study, self)
+        searcher, most = StudySearcher(study, self), max(self.slots, self.most_slots)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=StudyScheduler(searcher),
                 num_samples=-1,
-                max_concurrent_trials=max(self.slots, self.most_slots),
-                reuse_actors=True,
+                max_concurrent_trials=most,
+                reuse_actors=False,  # a slot's worker stays, and runs one segment after the other
             ),
             run_config=tune.RunConfig(
                 name="segments",
                 storage_path=str(self._folder / "tune"),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[NoProgress(), Placed(searcher)],
+                callbacks=[NoProgress(), FirstAssignment(searcher)],
                 verbose=0,
             ),
         )

@@ -75,6 +75,18 @@ def forget_ended_trials(controller: Any) -> None:
             getattr(controller, group).discard(trial)
 
 
+def assign(trial: Any, assignment: str) -> None:
+    """Call `assign` of a slot's worker, before what Tune calls next.
+
+    Ray runs the calls of one caller in their order. If the worker is gone, Tune notices by its own call.
+
+    Args:
+        trial: the slot, as Tune passes it to a scheduler or a callback.
+        assignment: as in `karat.execution.messages`.
+    """
+    trial.temporary_state.ray_actor.assign.remote(assignment)
+
+
 def treat_memory_kills_as_deaths(controller: Any, tell: Callable[[bool], None]) -> None:
     """Make Tune treat a kill by Ray's memory monitor as the death of an actor.
 

@@ -1,19 +1,22 @@
-"""The `Trainable` that Ray Tune runs in a worker. Imports little, since the first trials wait for it."""
+"""A slot: the `Trainable` that Ray Tune keeps in a worker process, which runs segments one by one."""
 
+import time
 from typing import Any, Protocol
 
 from ray.tune import PlacementGroupFactory, Trainable
 
-from karat.execution.actor_rank import bundles_of, rendezvous_host, start_actor
-from karat.execution.messages import result_of, segment_of
+from karat.execution.actor_rank import rendezvous_host, start_actor
+from karat.execution.messages import IDLE, bundles_of, result_of, segment_of
 from karat.system.signals import ignore_sigterm_if_set
 from karat.training.distributed_worker import DistributedWorker
 from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
 
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.02, 0.32
+
 
 class Worker(Protocol):
-    """What `SegmentTrainable` needs from a worker."""
+    """What a slot needs from a worker."""
 
     segment: Segment
 
@@ -21,17 +24,27 @@ class Worker(Protocol):
         """Train the next epoch and return its report; keys: see `karat.training.worker`."""
 
 
-class SegmentTrainable(Trainable):
-    """Runs one segment epoch by epoch; Tune reuses the process for the next segment."""
+class Slot(Trainable):
+    """Runs the segments that the driver assigns, epoch by epoch, until the study ends.
+
+    To Tune it is one trial that never ends by itself. A worker that has nothing to run returns
+    `IDLE` every fraction of a second, which is when the driver can assign it a segment.
+    """
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
-        """Return what Ray reserves for a segment: one bundle per process, packed on few nodes."""
-        return PlacementGroupFactory(bundles_of(segment_of(config)), strategy="PACK")
+        """Return what Ray reserves for a slot: one bundle per process, packed on few nodes."""
+        return PlacementGroupFactory(bundles_of(config), strategy="PACK")
 
     def setup(self, config: dict[str, Any]) -> None:
         ignore_sigterm_if_set()
-        self._worker = self.worker(segment_of(config))
+        self._worker: Worker | None = None
+        self._wait_s = SHORTEST_WAIT_S
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Load what every segment needs, while no segment waits for it."""
+        import karat.training.trainer  # noqa: F401
 
     def worker(self, segment: Segment) -> Worker:
         """Return the worker that trains the segment; benchmarks override this."""
@@ -39,14 +52,20 @@ class SegmentTrainable(Trainable):
             return SegmentWorker(segment)
         return DistributedWorker(segment, start_actor, rendezvous_host())
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def assign(self, assignment: str) -> None:
+        """Take the next segment, or none (`karat.execution.messages`); called by the driver."""
         self.cleanup()
-        self.setup(new_config)
-        return True
+        segment = segment_of(assignment)
+        self._worker = None if segment is None else self.worker(segment)
+        self._wait_s = SHORTEST_WAIT_S
 
     def cleanup(self) -> None:
         if isinstance(self._worker, DistributedWorker):
             self._worker.close()
 
     def step(self) -> dict[str, Any]:
+        if self._worker is None:
+            time.sleep(self._wait_s)
+            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+            return dict(IDLE)
         return result_of(self._worker.segment.trial, self._worker.step())

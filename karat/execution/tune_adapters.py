@@ -1,7 +1,13 @@
-"""The searcher, scheduler and callbacks that Ray Tune calls in the driver; they forward to the study."""
+"""The searcher, scheduler and callbacks that Ray Tune calls in the driver; they forward to the study.
+
+A trial of Tune is a slot: a worker that stays until the study ends. When it is up, and each time that
+its segment has ended, it gets the study's next segment. So no trial waits for the start of a process
+while a worker is free, and no segment is started before it has a worker.
+"""
 
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ray import tune
@@ -10,10 +16,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from karat.causes import KILLED_BY_RAY, Failure
-from karat.errors import KaratError
-from karat.execution.messages import config_of, report_of
-from karat.execution.ray_internals import forget_ended_trials, treat_memory_kills_as_deaths
+from karat.errors import KaratError, StudyError
+from karat.execution.messages import assignment_of, config_of, report_of
+from karat.execution.ray_internals import assign, forget_ended_trials, treat_memory_kills_as_deaths
 from karat.study.study import Study
+from karat.training.segment import Segment
+
+MOST_FAILED_STARTS = 5  # of workers in a row, before any of them reports
 
 
 class Switch(Protocol):
@@ -24,12 +33,31 @@ class Switch(Protocol):
     def stop(self) -> None:
         """Make the run end soon."""
 
-    def begun(self) -> None:
+    def on_tune_started(self) -> None:
         """Called in the main thread while Tune runs: Tune's signal handlers are installed."""
 
 
+@dataclass
+class SlotState:
+    """A slot, from the request for its resources to the end of its worker.
+
+    Args:
+        gpus: of its worker, for all its processes together.
+        reserved: number of the trial for which it was requested.
+        is_up: whether its worker has started.
+        trial: number of the trial whose segment it runs; None while it waits.
+        was_killed_for_memory: by Ray's memory monitor.
+    """
+
+    gpus: float
+    reserved: int
+    is_up: bool = False
+    trial: int | None = None
+    was_killed_for_memory: bool = False
+
+
 class StudySearcher(Searcher):
-    """Gives the study's segments to Tune, and reports lost workers to the study.
+    """Requests slots while trials wait, assigns segments to them, and tells the study of lost workers.
 
     No callback may raise, since Tune would hang: the first error is kept in `error` and stops the
     run.
@@ -42,8 +70,8 @@ class StudySearcher(Searcher):
     def __init__(self, study: Study, switch: Switch) -> None:
         super().__init__()
         self._study, self._switch = study, switch
-        self._trials: dict[str, int] = {}
-        self._killed_for_memory: set[str] = set()
+        self._slots: dict[str, SlotState] = {}
+        self._failed_starts = 0
         self.error: KaratError | OSError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -52,40 +80,77 @@ class StudySearcher(Searcher):
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         return True
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no segment will be assigned any more."""
+        return self._switch.stopped or self._study.finished
+
     def suggest(self, trial_id: str) -> Any:
-        self._switch.begun()
-        if self._switch.stopped or self._study.finished:
+        """Request a slot for the next trial that has none."""
+        self._switch.on_tune_started()
+        if self.is_over:
             return Searcher.FINISHED
-        segment = self.guard(lambda: self._study.next_segment(placed=False))
-        if segment is None:
-            return Searcher.FINISHED if self._study.finished else None
-        self._trials[trial_id] = segment.trial
-        return config_of(segment)
+        reserved = {slot.reserved for slot in self._slots.values() if not slot.is_up}
+        trial = self.guard(lambda: self._study.next_trial(reserved))
+        if trial is None:
+            return Searcher.FINISHED if self.is_over else None
+        slot = SlotState(self._study.gpus_of(trial), trial.number)
+        self._slots[trial_id] = slot
+        return config_of(_bundles(self._study, slot.gpus))
 
-    def on_placed(self, trial_id: str) -> None:
-        """Tell the study that a segment has a worker; on a full cluster the segment may have waited."""
-        if trial_id in self._trials:
-            self.guard(lambda: self._study.on_placed(self._trials[trial_id]))
+    def on_up(self, slot_id: str) -> str:
+        """The worker of a slot is up; returns its first assignment."""
+        self._slots[slot_id].is_up = True
+        return assignment_of(None if self.is_over else self._next_segment(self._slots[slot_id]))
 
-    def on_result(self, result: dict[str, Any]) -> bool:
-        """Forward a report to the study; return True if the trial is to stop."""
-        number, report = report_of(result)
-        done = self.guard(lambda: self._study.on_worker_report(number, report))
-        if self._study.full_disk() is not None and not self._switch.stopped:
-            self._switch.stop()
-        return done is not False
+    def on_result(self, slot_id: str, result: dict[str, Any]) -> str | None:
+        """Forward a report to the study.
 
-    def on_killed_for_memory(self, trial_id: str) -> None:
+        Returns:
+            The slot's next assignment; None if it goes on with what it does.
+        """
+        slot, found = self._slots[slot_id], report_of(result)
+        if found is not None:
+            self._failed_starts = 0
+            number, report = found
+            ended = self.guard(lambda: self._study.on_worker_report(number, report))
+            if self._study.full_disk() is not None and not self._switch.stopped:
+                self._switch.stop()
+            if ended is False:
+                return None
+            slot.trial = None
+        segment = None if self.is_over else self._next_segment(slot)
+        return None if found is segment is None else assignment_of(segment)
+
+    def is_to_end(self, slot_id: str) -> bool:
+        """Whether a slot is to end: the study is over, or another slot needs its resources."""
+        slot = self._slots[slot_id]
+        if slot.trial is not None:
+            return False
+        if self.is_over:
+            return True
+        gpus = {each.gpus for each in self._slots.values() if not each.is_up}
+        gpus |= {self._study.gpus_of(trial) for trial in self._study.ready()}
+        return bool(gpus - {slot.gpus})
+
+    def on_killed_for_memory(self, slot_id: str) -> None:
         """Note an out-of-memory kill; called before `on_trial_complete`, which gets no cause."""
-        self._killed_for_memory.add(trial_id)
+        if slot_id in self._slots:
+            self._slots[slot_id].was_killed_for_memory = True
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        number = self._trials.pop(trial_id, None)
-        if not error or number is None or self._study.state.trials[number].ended:
+        """A slot ended, or its worker died. Tune may call this twice."""
+        slot = self._slots.pop(trial_id, None)
+        if slot is None or not error:
             return
-        if trial_id in self._killed_for_memory:
+        number = slot.trial
+        if number is None:
+            self._failed_starts += 1
+            if self._failed_starts >= MOST_FAILED_STARTS:
+                self.guard(_refuse)
+        elif slot.was_killed_for_memory:
             self.guard(lambda: self._study.on_failed(number, Failure.MEMORY, KILLED_BY_RAY))
         else:
             self.guard(lambda: self._study.on_worker_died(number))
@@ -111,9 +176,14 @@ class StudySearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: the journal has everything."""
 
+    def _next_segment(self, slot: SlotState) -> Segment | None:
+        segment: Segment | None = self.guard(lambda: self._study.next_segment(slot.gpus))
+        slot.trial = None if segment is None else segment.trial
+        return segment
+
 
 class StudyScheduler(FIFOScheduler):
-    """Forwards every result to the study and returns its decision to Tune."""
+    """Forwards every result to the study, and the next assignment to the worker."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
@@ -122,20 +192,26 @@ class StudyScheduler(FIFOScheduler):
         self._is_memory_kill = False
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Remove ended trials from Tune's lists, then choose as the base class does.
+        """Remove ended slots from Tune's lists, then choose as the base class does.
 
-        Tune would keep each ended trial with its metrics and iterate over all of them in every
-        step. Nothing needs them: their results are in the journal.
+        Tune would keep each with its metrics and iterate over all of them in every step.
         """
         if not self._is_prepared:
             self._is_prepared = True
             treat_memory_kills_as_deaths(tune_controller, self._set_memory_kill)
+        if self._searcher.is_over:
+            for trial in [t for t in tune_controller.get_trials() if t.status == "PENDING"]:
+                tune_controller.stop_trial(trial)  # it waits for resources, and nothing for it
         forget_ended_trials(tune_controller)
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = self._searcher.on_result(result)
-        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+        assignment = self._searcher.on_result(trial.trial_id, result)
+        if self._searcher.is_to_end(trial.trial_id):
+            return str(TrialScheduler.STOP)
+        if assignment is not None:
+            assign(trial, assignment)
+        return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Pass an out-of-memory kill to the searcher: Tune tells it no cause."""
@@ -146,16 +222,16 @@ class StudyScheduler(FIFOScheduler):
         self._is_memory_kill = is_memory_kill
 
 
-class Placed(tune.Callback):
-    """Tells the searcher when a trial gets a worker, whether a new process or a reused one."""
+class FirstAssignment(tune.Callback):
+    """Assigns the first segment to a slot whose worker is up."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
         self._searcher = searcher
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-        """Called by Tune in the driver."""
-        self._searcher.on_placed(trial.trial_id)
+        """Called by Tune in the driver, before it asks the worker for a first result."""
+        assign(trial, self._searcher.on_up(trial.trial_id))
 
 
 class NoProgress(TrialProgressCallback):
@@ -166,3 +242,18 @@ class NoProgress(TrialProgressCallback):
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
         """Do nothing, as above."""
+
+
+def _bundles(study: Study, gpus: float) -> list[dict[str, float]]:
+    """The resources of each process of a slot, rank 0 first."""
+    resources = study.space.resources
+    share = gpus / resources.num_processes
+    bundle = {"CPU": float(resources.cpus)} | ({"GPU": share} if share else {})
+    return [dict(bundle) for _ in range(resources.num_processes)]
+
+
+def _refuse() -> None:
+    raise StudyError(
+        f"{MOST_FAILED_STARTS} worker processes in a row ended while they started: see the logs of "
+        "Ray (worker-*.err) on their nodes; karat doctor checks this machine"
+    )

@@ -129,6 +129,8 @@ class StudyState:
         self.created_at = 0.0
         self.launches: list[Launch] = []
         self.trials: dict[int, Trial] = {}
+        self.waiting: set[int] = set()  # numbers of the trials with this status
+        self.unended = 0  # trials that have not ended
         self.ended: list[
             int
         ] = []  # trial numbers in order of their ends, since the start or the last extension
@@ -220,16 +222,26 @@ class StudyState:
             factors=levels_of(data["factors"]),
             **{key: data[key] for key in data if key not in ("trial", "factors")},
         )
+        self.waiting.add(data["trial"])
+        self.unended += 1
 
     def _on_segment_started(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
         trial.status = "running"
+        self.waiting.discard(trial.number)
         trial.segments += 1
+        if event.data.get("placed", True):
+            self._see_slot()
         trial.estimate = trial.estimate or event.data.get("estimate")
         # A segment may resume before the last reported epoch if the newest checkpoint was damaged.
         trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
     def _on_segment_placed(self, event: Event) -> None:
+        """Of journals whose segments were started before they had a worker."""
+        self._see_slot()
+
+    def _see_slot(self) -> None:
+        """One more segment has a worker: a cluster may have grown."""
         placed = self.usage.running + 1
         if self.launches and placed > self.launches[-1].slots:
             self.launches[-1] = replace(self.launches[-1], slots=placed)
@@ -246,6 +258,7 @@ class StudyState:
     def _on_segment_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
         trial.status = "waiting"
+        self.waiting.add(trial.number)
         if event.data["cause"] == SegmentEnd.LOST:
             trial.ready_at = event.time + BACK_OFF_S[min(trial.lost_segments, len(BACK_OFF_S) - 1)]
             trial.lost_segments += 1
@@ -255,6 +268,8 @@ class StudyState:
 
     def _on_trial_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
+        self.unended -= not trial.ended
+        self.waiting.discard(trial.number)
         trial.status = event.data["status"]
         trial.cause, trial.details = _cause(event)
         trial.ended_at = event.time

@@ -132,7 +132,7 @@ class Decisions:
 
     def turn(self) -> tuple[str, dict[str, Any]] | None:
         """The event that ends the phase, as kind and data, once all its trials have ended; else None."""
-        if self.finished or not all(trial.ended for trial in self.state.trials.values()):
+        if self.finished or self.state.unended:
             return None
         if (error := self._hopeless()) is not None:
             details = {"trials": SAME_ERRORS, "error": dict(error)}

@@ -9,19 +9,20 @@ journal of a killed study therefore gives the same state.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from karat.causes import Details, Failure, Interrupt, Loss, SearchCut, SegmentEnd, Stop
 from karat.journal.journal import Event, Journal
-from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
+from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState, Trial
 from karat.planning.budget import first_spent, too_little_left
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
 from karat.space.space import Space
 from karat.study.retention import tidy, to_be_dropped
+from karat.study.segments import segment_for
 from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
@@ -83,30 +84,54 @@ class Study:
             return None
         return {"trials": len(self._unwritten), "last": self._unwritten[-1]}
 
-    def next_segment(self, *, placed: bool = True) -> Segment | None:
-        """The next segment to run, recorded in the journal; None if there is nothing to run now.
+    def next_trial(self, reserved: Collection[int] = ()) -> Trial | None:
+        """The trial to run next, asked for if none waits; None if there is nothing to run now.
 
         Args:
-            placed: whether its worker starts at once. If not, the engine calls `on_placed` later.
+            reserved: trials to leave out, since workers for them are about to start.
         """
         if self.finished or self.spent() is not None or self.full_disk() is not None:
             return None
+        ready = (trial for trial in self.ready() if trial.number not in reserved)
+        return next(ready, None) or self._ask()
+
+    def gpus_of(self, trial: Trial) -> float:
+        """GPUs that a trial needs, for all its processes together."""
+        estimate = self.estimate(trial)
+        if estimate is None or estimate.gpus is None:
+            return self.space.resources.gpus_at_most
+        return estimate.gpus
+
+    def next_segment(self, gpus: float | None = None) -> Segment | None:
+        """The next segment to run, recorded in the journal; None if there is nothing to run now.
+
+        Args:
+            gpus: GPUs of the worker that is to run it, which are those that the trial needs; None
+                for any trial.
+        """
+        trial = self.next_trial()
+        if gpus is not None and trial is not None:
+            # The first that fits; a worker with other resources takes those before it.
+            fitting = (each for each in self.ready() if self.gpus_of(each) == gpus)
+            trial = next(fitting, None)
+        return None if trial is None else self._start(trial)
+
+    def ready(self) -> Iterator[Trial]:
+        """Trials that wait, and whose back-off after a lost worker is over."""
         now = self._clock()
-        waiting = (t for t in self.state.trials.values() if t.status == "waiting")
-        # A wait longer than the longest back-off means that the clock was set back.
-        longest = BACK_OFF_S[-1]
-        trial = next((t for t in waiting if not 0 < t.ready_at - now <= longest), None)
-        if trial is None:
-            trial = self._ask()
-        if trial is None:
-            return None
+        for number in sorted(self.state.waiting):
+            trial = self.state.trials[number]
+            # A wait longer than the longest back-off means that the clock was set back.
+            if not 0 < trial.ready_at - now <= BACK_OFF_S[-1]:
+                yield trial
+
+    def _start(self, trial: Trial) -> Segment:
         folder = trial_folder(self.folder, trial.number)
-        hang_trace = folder / HANG_TRACE
-        hang_trace.unlink(missing_ok=True)
+        (folder / HANG_TRACE).unlink(missing_ok=True)
         reported = trial.reports[-1].epoch if trial.reports else 0
         from_epoch, passed_over = last_state(folder, reported, trial.fingerprint)
         resources, estimate = self.space.resources, self.estimate(trial)
-        gpus = estimate.gpus if estimate else None
+        shared = estimate.gpus if estimate else None
         self.record(
             "segment_started",
             trial=trial.number,
@@ -116,35 +141,13 @@ class Study:
             **({"passed_over": passed_over} if passed_over else {}),
             **({"processes": resources.num_processes} if resources.num_processes > 1 else {}),
             **({"estimate": dataclasses.asdict(estimate)} if estimate else {}),
-            **({"gpus": gpus} if gpus is not None else {}),
-            **({} if placed else {"placed": False}),
+            **({"gpus": shared} if shared is not None else {}),
         )
-        return Segment(
-            trial=trial.number,
-            config=trial.config,
-            seed=trial.seed,
-            folder=str(folder),
-            owner=trial.fingerprint,
-            pause_file=str(self.folder / PAUSE_FILE),
-            hang_trace=str(hang_trace),
-            from_epoch=from_epoch,
-            test_at_end=trial.phase == "confirm",
-            metric=self.space.search.metric,
-            mode=self.space.search.mode,
-            threads=resources.cpus,
-            processes=resources.num_processes,
-            gpus=resources.gpus_at_most if gpus is None else gpus,
-            micro_batches=trial.micro_batches,
-            limit_s=60 * resources.minutes_per_epoch,
-            disk_folder=str(self.folder),
-            disk_gb=resources.disk_gb,
+        return segment_for(
+            trial, self.space, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
         )
 
     # -- called by an engine to report -----------------------------------------------------------------
-
-    def on_placed(self, number: int) -> None:
-        """The worker of a trial's segment has started, maybe after a wait; its usage counts from now."""
-        self.record("segment_placed", trial=number, segment=self.state.trials[number].segments - 1)
 
     def on_worker_report(self, number: int, report: Mapping[str, Any]) -> bool:
         """Handle a report of `karat.training.worker`; returns True if its segment must end."""

@@ -1,5 +1,6 @@
 """The callbacks of Ray Tune: what they pass on, and which behaviour of Tune they prevent."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,20 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
-from karat.execution.messages import result_of, segment_of
-from karat.execution.tune_adapters import Placed, StudyScheduler, StudySearcher
+from karat.execution.messages import IDLE, bundles_of, result_of, segment_of
+from karat.execution.tune_adapters import (
+    MOST_FAILED_STARTS,
+    FirstAssignment,
+    StudyScheduler,
+    StudySearcher,
+)
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
+from karat.journal.state import Trial
 from karat.journal.wording import failure_text
 from karat.space.space import Space
+from karat.study.study import Study
+from karat.training.segment import Estimate
 from tests.study.test_study import open_study
 
 
@@ -28,29 +37,13 @@ class StandInTrial:
         return self.status in ("TERMINATED", "ERROR")
 
 
-def test_study_is_told_when_a_segment_that_may_have_waited_has_its_worker(
-    small_space: Space, tmp_path: Path
-) -> None:
-    study, journal = open_study(small_space, tmp_path / "s")
-    with journal:
-        study.record("launched", slots=1, environment={})
-        switch = SimpleNamespace(stopped=False, stop=lambda: None, begun=lambda: None)
-        searcher = StudySearcher(study, switch)
-        assert "segment" in searcher.suggest("a1")
-        callback = Placed(searcher)
-        callback.on_trial_start(iteration=1, trials=[], trial=SimpleNamespace(trial_id="a1"))
-    started, placed = list(read_events(tmp_path / "s" / JOURNAL))[-2:]
-    assert (started.kind, started.data["placed"]) == ("segment_started", False)
-    assert (placed.kind, placed.data) == ("segment_placed", {"trial": 0, "segment": 0})
-
-
 def actor_manager() -> RayActorManager:
     """Return Tune's actor manager without a resource manager, which would start Ray."""
     resources: Any = SimpleNamespace(free_resources=lambda acquired_resource: None)
     return RayActorManager(resources)
 
 
-def test_ended_trials_are_removed_from_tune() -> None:
+def test_ended_slots_are_removed_from_tune() -> None:
     done, failed, runs = map(StandInTrial, ("TERMINATED", "ERROR", "RUNNING"))
     trials = [done, runs, failed]
     groups = {
@@ -63,7 +56,8 @@ def test_ended_trials_are_removed_from_tune() -> None:
         _actor_manager=actor_manager(),
         **groups,
     )
-    scheduler = StudyScheduler(None)  # type: ignore[arg-type]
+    searcher: Any = SimpleNamespace(is_over=False)
+    scheduler = StudyScheduler(searcher)
     assert scheduler.choose_trial_to_run(controller) is None
     assert trials == [runs]
     assert list(groups.values()) == [set(), set(), {runs}]
@@ -75,24 +69,162 @@ class StandInSwitch:
     def stop(self) -> None:
         self.stopped = True
 
-    def begun(self) -> None:
+    def on_tune_started(self) -> None:
         pass
 
 
-def test_run_is_stopped_when_no_checkpoint_can_be_written(
-    small_space: Space, tmp_path: Path
-) -> None:
+class Slots:
+    """A study's searcher and scheduler with slots whose workers are lists of assignments.
+
+    Args:
+        study: with a journal that is open.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.switch = study, StandInSwitch()
+        self.searcher = StudySearcher(study, self.switch)
+        self.scheduler = StudyScheduler(self.searcher)
+        self._first = FirstAssignment(self.searcher)
+        self._trials: dict[str, SimpleNamespace] = {}
+        self.given: dict[str, list[str]] = {}
+
+    def request(self, name: str) -> Any:
+        return self.searcher.suggest(name)
+
+    def up(self, name: str) -> None:
+        """The worker of a slot has started."""
+        given: list[str] = []
+        actor = SimpleNamespace(assign=SimpleNamespace(remote=given.append))
+        trial = SimpleNamespace(
+            trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor), status="RUNNING"
+        )
+        self._trials[name], self.given[name] = trial, given
+        self._first.on_trial_start(iteration=1, trials=[], trial=trial)
+
+    def runs(self, name: str) -> int | None:
+        """The trial that was last assigned to a slot; None if it waits."""
+        segment = segment_of(self.given[name][-1])
+        return None if segment is None else segment.trial
+
+    def returns(self, name: str, result: Any) -> str:
+        """A worker returns a result; what Tune is to do."""
+        return self.scheduler.on_trial_result(None, self._trials[name], dict(result))
+
+    def reports(self, name: str, epochs: int) -> str:
+        """A worker reports so many epochs of its trial."""
+        number = self.runs(name)
+        assert number is not None
+        for epoch in range(1, epochs + 1):
+            metrics = {"val_accuracy": 0.5, "val_loss": 1.0}
+            report = {"epoch": epoch, "metrics": metrics, "seconds": 1.0}
+            decision = self.returns(name, result_of(number, report))
+        return decision
+
+
+@pytest.fixture
+def slots(small_space: Space, tmp_path: Path) -> Iterator[Slots]:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
-        switch = StandInSwitch()
-        searcher = StudySearcher(study, switch)
-        for number in range(2):
-            assert not switch.stopped
-            segment = segment_of(searcher.suggest(f"tune-{number}"))
-            failure = {"failed": "checkpoint", "details": {"message": "no room"}}
-            assert searcher.on_result(result_of(segment.trial, failure))
-        assert switch.stopped
-        assert searcher.suggest("tune-2") == Searcher.FINISHED
+        study.record("launched", slots=2, environment={})
+        yield Slots(study)
+
+
+def test_segment_is_started_when_its_worker_is_up(slots: Slots) -> None:
+    assert bundles_of(slots.request("a")) == [{"CPU": 1.0}]
+    trial = slots.study.state.trials[0]
+    assert (trial.status, trial.segments) == ("waiting", 0)
+    slots.up("a")
+    assert (slots.runs("a"), trial.status, trial.segments) == (0, "running", 1)
+
+
+def test_worker_runs_one_trial_after_the_other(slots: Slots) -> None:
+    slots.request("a")
+    slots.up("a")
+    for number in range(3):
+        assert slots.runs("a") == number
+        assert slots.reports("a", epochs=4) == "CONTINUE"
+    assert len(slots.given["a"]) == 4
+
+
+def test_free_worker_takes_the_trial_for_which_another_one_still_starts(slots: Slots) -> None:
+    for name in "ab":
+        slots.request(name)
+    slots.up("a")
+    slots.reports("a", epochs=4)
+    assert slots.runs("a") == 1
+    slots.up("b")
+    assert slots.runs("b") == 2
+
+
+def test_worker_without_a_trial_waits_until_there_is_one(slots: Slots) -> None:
+    for name in "ab":
+        slots.request(name)
+        slots.up(name)
+    for _ in range(4):  # of the six trials of the search
+        slots.reports("a", epochs=4)
+    slots.reports("a", epochs=4)
+    assert slots.runs("a") is None  # the last one still trains; the confirmation waits for it
+    assert slots.returns("a", IDLE) == "CONTINUE"
+    slots.reports("b", epochs=4)
+    assert slots.runs("b") is not None
+    assert slots.returns("a", IDLE) == "CONTINUE"
+    assert slots.runs("a") is not None
+
+
+def test_worker_with_other_resources_than_the_next_trial_makes_room(slots: Slots) -> None:
+    def estimate(trial: Trial) -> Estimate:
+        return Estimate(memory_bytes=1, epoch_s=None, gpus=0.5 if trial.number < 2 else 0.25)
+
+    slots.study.estimate = estimate
+    slots.request("a")
+    slots.up("a")
+    assert slots.reports("a", epochs=4) == "CONTINUE"
+    assert slots.reports("a", epochs=4) == "STOP"
+    slots.searcher.on_trial_complete("a")
+    assert bundles_of(slots.request("b")) == [{"CPU": 1.0, "GPU": 0.25}]
+    slots.up("b")
+    assert slots.runs("b") == 2
+
+
+def test_workers_end_with_the_run(slots: Slots) -> None:
+    slots.request("a")
+    slots.up("a")
+    slots.switch.stop()
+    assert slots.returns("a", result_of(0, {"paused": {"epoch": 0, "step": 0}})) == "STOP"
+    assert slots.request("b") == Searcher.FINISHED
+
+
+def test_slot_that_still_waits_for_resources_is_taken_back_at_the_end(slots: Slots) -> None:
+    slots.request("a")
+    slots.switch.stop()
+    stopped: list[Any] = []
+    waiting = SimpleNamespace(trial_id="a", status="PENDING", is_finished=lambda: True)
+    controller: Any = SimpleNamespace(
+        get_trials=lambda: [waiting], stop_trial=stopped.append, _actor_manager=actor_manager(),
+        _stopped_trials=set(), _failed_trials=set(), _trials_to_cache=set(),
+    )  # fmt: skip
+    slots.scheduler.choose_trial_to_run(controller)
+    assert stopped == [waiting]
+
+
+def test_workers_that_die_while_they_start_end_the_run(slots: Slots) -> None:
+    for number in range(MOST_FAILED_STARTS):
+        assert slots.searcher.error is None
+        slots.request(f"slot-{number}")
+        slots.searcher.on_trial_complete(f"slot-{number}", error=True)
+    assert "ended while they started" in str(slots.searcher.error)
+    assert slots.switch.stopped
+    assert slots.study.state.trials[0].lost_segments == 0
+
+
+def test_run_is_stopped_when_no_checkpoint_can_be_written(slots: Slots) -> None:
+    slots.request("a")
+    slots.up("a")
+    failure = {"failed": "checkpoint", "details": {"message": "no room"}}
+    assert slots.returns("a", result_of(0, failure)) == "CONTINUE"
+    assert slots.returns("a", result_of(1, failure)) == "STOP"
+    assert slots.switch.stopped
+    assert slots.request("b") == Searcher.FINISHED
 
 
 @pytest.mark.parametrize(
@@ -104,9 +236,10 @@ def test_only_a_worker_killed_by_rays_memory_monitor_is_out_of_memory(
 ) -> None:
     study, journal = open_study(small_space, tmp_path / "s")
     with journal:
-        searcher = StudySearcher(study, StandInSwitch())
-        scheduler = StudyScheduler(searcher)
-        searcher.suggest("tune-0")
+        slots = Slots(study)
+        slots.request("tune-0")
+        slots.up("tune-0")
+        searcher, scheduler = slots.searcher, slots.scheduler
         manager = actor_manager()
         controller: Any = SimpleNamespace(
             get_trials=list, _actor_manager=manager, _stopped_trials=set(), _failed_trials=set()

@@ -87,6 +87,7 @@ def test_without_recovery_a_trial_that_ran_is_never_ended(
     trial = own.state.trials[1]
     assert trial.status == "running"
     trial.status = "waiting"  # as if the next launch simply began it again
+    own.state.waiting.add(trial.number)
     assert own.next_segment() is not None
     opened.close()
     assert "started while another one ran" in found(tmp_path / "s")

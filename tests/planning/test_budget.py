@@ -11,7 +11,7 @@ from karat.journal.journal import Event, Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.journal.usage import Usage
-from karat.journal.wording import interrupt_text, search_cut_text, study_text
+from karat.journal.wording import search_cut_text, study_text
 from karat.planning.extension import larger_space
 from karat.planning.replay import replay
 from karat.report.narrative import search_notes, status_text
@@ -19,7 +19,6 @@ from karat.report.writer import summarise, write_report
 from karat.seeds import derive
 from karat.space.reader import load_space
 from karat.space.space import Space
-from karat.study.audit import audit
 from karat.study.description import description
 from karat.study.study import Study
 from karat.training.segment import Estimate
@@ -216,32 +215,7 @@ def test_segment_that_waits_for_a_worker_uses_nothing() -> None:
     assert usage_of(*begun, *placed, end).until(7200.0).gpu_hours == pytest.approx(0.5)
 
 
-def test_budget_is_not_spent_by_segments_that_wait_in_ray(
-    budgeted: Callable[..., Space], tmp_path: Path
-) -> None:
-    space, clock, folder = budgeted("{cpu_hours: 1}"), Clock(), tmp_path / "s"
-    with Journal.open(folder, clock) as journal:
-        study = Study(space, journal, folder, clock)
-        study.record("study_created", **description(space, "fingerprint"))
-        study.record("launched", slots=2, environment={}, terms=vars_of(space))
-        first, second = (study.next_segment(placed=False) for _ in range(2))
-        assert first is not None
-        assert second is not None
-        study.on_placed(first.trial)
-        clock.now += 0.9 * 3600
-        assert study.spent() is None
-        study.on_placed(second.trial)
-        clock.now += 0.06 * 3600
-        spent = study.spent()
-        assert spent is not None
-        assert interrupt_text("budget", spent).startswith("budget.cpu_hours = 1 is spent (1.02")
-        study.on_interrupted(None)
-    events = list(read_events(folder / JOURNAL))
-    assert StudyState.of(events).usage.until() == study.state.usage.until()
-    assert audit(folder, tracking=False) == []
-
-
-def test_slots_of_a_launch_grow_with_the_segments_that_have_a_place(
+def test_slots_of_a_launch_grow_with_the_segments_that_run_at_once(
     budgeted: Callable[..., Space], tmp_path: Path
 ) -> None:
     space, folder = budgeted("{wall_hours: 9}"), tmp_path / "s"
@@ -249,12 +223,9 @@ def test_slots_of_a_launch_grow_with_the_segments_that_have_a_place(
         study = Study(space, journal, folder)
         study.record("study_created", **description(space, "fingerprint"))
         study.record("launched", slots=1, environment={}, terms=vars_of(space))
-        asked = [study.next_segment(placed=False) for _ in range(4)]
-        assert study.state.launches[-1].slots == 1
-        for segment in asked[:3]:
-            assert segment is not None
-            study.on_placed(segment.trial)
-        assert study.state.launches[-1].slots == 3
+        for slots in (1, 2, 3):
+            assert study.next_segment() is not None
+            assert study.state.launches[-1].slots == slots
     assert StudyState.of(read_events(folder / JOURNAL)).launches[-1].slots == 3
 
 
