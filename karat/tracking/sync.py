@@ -25,8 +25,9 @@ from karat.space.settings import DeletedRuns
 from karat.system import fault_injection
 from karat.system.redact import shown_address, without_secrets
 from karat.tracking.client import TrackingError, patience, prepare_mlflow, time_limit, tracking_uri
+from karat.tracking.record import Record
 from karat.tracking.runs import all_runs, is_deleted, is_of_another, trial_of
-from karat.tracking.view import Record, View
+from karat.tracking.view import View
 
 __all__ = ["TrackedRun", "TrackingError", "run_sync", "runs_of_study", "sync", "tracking_uri"]
 GIVE_UP_S = 60.0

@@ -7,22 +7,19 @@ of an ended trial is complete.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from karat.journal.journal import Event, Follower
 from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, trial_folder
-from karat.journal.reports import Reports
 from karat.journal.state import StudyState, Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
 from karat.settings import flat
 from karat.space.settings import DeletedRuns, TrackingConfig
 from karat.tracking.client import TrackingError, is_database, open_client
+from karat.tracking.record import COUNT_OF, Point, Record
 from karat.tracking.runs import (
     FINGERPRINT_TAG,
     KERNELS_PARAM,
@@ -44,74 +41,7 @@ _RUN_STATUS = {
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
-_COUNT_OF = {phase: f"{phase}_trials_ended" for phase in ("search", "confirm")}
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Metrics at one step, and when they were reported (seconds since the epoch)."""
-
-    time: float
-    step: int
-    metrics: Mapping[str, float]
-
-
-class Record:
-    """The journal as the view needs it: the state, and every point of every metric.
-
-    The points are not those of the state: a segment that resumes from an earlier checkpoint removes
-    reports from the state, but not from MLflow. All points are kept, since a view that failed
-    starts again. If the journal file was replaced, `state` is a new object.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._begin()
-
-    def _begin(self) -> None:
-        self._follower = Follower(self.path)
-        self.state = StudyState()
-        self._reports: dict[int, Reports] = defaultdict(Reports)
-        self.study_points: list[Point] = []
-        self.time = 0.0
-
-    def read(self) -> None:
-        """Read the events since the last call."""
-        if self._follower.is_replaced():
-            log.warning("%s: was replaced, and is read again from the beginning", self.path)
-            self._begin()
-        for event in self._follower.read():
-            self.state.apply(event)
-            self.time = event.time
-            if event.kind == "reported":
-                data = event.data
-                reports = self._reports[data["trial"]]
-                reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
-            elif event.kind == "trial_ended":
-                self._count(event)
-
-    def count(self, trial: int) -> int:
-        """The number of points of a trial."""
-        return len(self._reports[trial])
-
-    def points(self, trial: int, start: int) -> list[Point]:
-        """A trial's points from index `start`."""
-        return [
-            Point(report.time, report.epoch, {**report.metrics, "epoch_seconds": report.seconds})
-            for report in self._reports[trial][start:]
-        ]
-
-    def _count(self, event: Event) -> None:
-        state, metric = self.state, self.state.created["metric"]
-        phase = state.trials[event.data["trial"]].phase
-        ended = [trial for trial in state.of_phase(phase) if trial.ended]
-        metrics = {_COUNT_OF[phase]: float(len(ended))}
-        values = [v for t in ended if t.status != "failed" and (v := t.last(metric)) is not None]
-        if values:
-            best = max(values) if state.created["mode"] == "max" else min(values)
-            metrics[f"{phase}_best_{metric}"] = best
-        self.study_points.append(Point(event.time, len(ended), metrics))
 
 
 class View:
@@ -156,14 +86,17 @@ class View:
         state = record.state
         if not self.experiment or self._left_alone:
             return
+        over = not alive or state.status != "running"
+        numbers = set(state.trials) if over else record.touched
         if self._runs is None or state is not self._state:
             self._runs, self._state = self._find_runs(state), state
+            numbers = set(state.trials)
         runs = self._runs
         study = runs.get(STUDY) or self._create_study(state)
         runs[STUDY] = study
-        over = not alive or state.status != "running"
-        for trial in state.trials.values():
-            self._update_trial(trial, study, record, over)
+        for number in sorted(numbers):
+            self._update_trial(state.trials[number], study, record, over)
+        record.touched.clear()
         if not study.deleted:
             self._update_study(study, record, alive)
 
@@ -287,7 +220,7 @@ class View:
         if alive:
             self._set_status(study, "running", "", record.time)
             return
-        self._check_points(study, record.study_points, *_COUNT_OF.values())
+        self._check_points(study, record.study_points, *COUNT_OF.values())
         if state.status in ("completed", "failed"):
             for name in (REPORT_MARKDOWN, REPORT_HTML):
                 if (self.folder / name).is_file():

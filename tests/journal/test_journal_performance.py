@@ -18,7 +18,7 @@ from karat.journal.journal import Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.study import Study
-from karat.tracking.view import Record
+from karat.tracking.record import Record
 from tests.costs import calls_of, kept_bytes
 
 SIZE = Size(trials=30, epochs=100, metrics=20)

@@ -7,8 +7,10 @@ import pytest
 
 from karat.journal.journal import Event, Journal
 from karat.journal.layout import JOURNAL
-from karat.tracking.view import Point, Record, View
+from karat.tracking.record import Point, Record
+from karat.tracking.view import View
 from tests import journals
+from tests.costs import calls_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
 
@@ -94,3 +96,48 @@ def test_view_of_a_replaced_journal_sends_its_present_content(tmp_path: Path) ->
         sent = {point.step: point.value for point in history}
         there = {point.step: point.metrics["val_loss"] for point in record.points(number, 0)}
         assert sent.items() >= there.items()
+
+
+def many_trials(count: int) -> list[Event]:
+    """The events of a study whose search has so many trials of one epoch."""
+    script = journals.study()
+    created, asked = (
+        next(event for event in script.events if event.kind == kind)
+        for kind in ("study_created", "trial_asked")
+    )
+    events = [("study_created", created.data)]
+    for number in range(count):
+        metrics = {"val_accuracy": 0.5 + number / 10_000, "val_loss": 1.0}
+        of_trial = {"trial": number, "segment": 0}
+        events += [
+            ("trial_asked", {**asked.data, "trial": number}),
+            ("segment_started", {**of_trial, "from_epoch": 0, "micro_batches": 1}),
+            ("reported", {**of_trial, "epoch": 1, "metrics": metrics, "seconds": 1.0}),
+            ("trial_ended", {"trial": number, "status": "completed"}),
+        ]
+    return [Event(place, 5.0 + place, kind, data) for place, (kind, data) in enumerate(events)]
+
+
+def test_trial_costs_the_view_the_same_however_many_there_are(tmp_path: Path) -> None:
+    calls = {}
+    for count in (100, 1000):
+        folder = tmp_path / str(count)
+        write(folder, many_trials(count))
+        record = Record(folder / JOURNAL)
+        calls[count] = calls_of(record.read) / count
+        assert record.study_points[-1].metrics == {
+            "search_trials_ended": count,
+            "search_best_val_accuracy": 0.5 + (count - 1) / 10_000,
+        }
+    assert calls[1000] < 1.1 * calls[100]
+
+
+def test_trials_that_are_set_aside_do_not_count(tmp_path: Path) -> None:
+    events = many_trials(3)
+    script = journals.study()
+    planned = next(event for event in script.events if event.kind == "confirmation_planned")
+    write(tmp_path, [*events, Event(0, 0.0, planned.kind, {**planned.data, "set_aside": [1, 2]})])
+    write(tmp_path, [Event(0, 0.0, "trial_ended", {"trial": 0, "status": "completed"})])
+    record = read_again(tmp_path / JOURNAL)
+    assert record.study_points[-1].metrics["search_trials_ended"] == 2  # trial 0, told twice here
+    assert record.study_points[-1].metrics["search_best_val_accuracy"] == 0.5
