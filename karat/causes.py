@@ -102,11 +102,28 @@ class Interrupt(StrEnum):
     | `signal` | the driver received a signal | `signal`, its name |
     | `budget` | a limit of the budget is reached | `limit`, its key; `of`, its value; `spent`, the usage |
     | `disk` | several consecutive trials could not write their files | `trials`, their number; `last`, the details of the last failure |
+    | `ray` | Ray ended, or did not answer | `what`, see `RayTrouble` |
     """
 
     SIGNAL = "signal"
     BUDGET = "budget"
     DISK = "disk"
+    RAY = "ray"
+
+
+class RayTrouble(StrEnum):
+    """What was wrong with Ray: `what`, in the details of `Interrupt.RAY`.
+
+    | code | is written when | further details |
+    |---|---|---|
+    | `process` | a process of Ray on this machine ended unexpectedly | `name` |
+    | `unreachable` | the head of the cluster accepted no connection | `address` |
+    | `silent` | a call of Ray did not return | `seconds` |
+    """
+
+    PROCESS = "process"
+    UNREACHABLE = "unreachable"
+    SILENT = "silent"
 
 
 class SearchCut(StrEnum):

@@ -9,8 +9,6 @@ import os
 import shlex
 from dataclasses import replace
 
-from rich.console import Console
-
 from jobs import Backend, Submission, Submitted
 from jobs.slurm.checks import Busy, checks_of, look, refuse_unseen, refuse_without_data
 from jobs.slurm.commands import nodes_of_site, run
@@ -20,6 +18,7 @@ from jobs.slurm.validation import check_settings, check_site
 from karat.space.site import Machines
 from karat.study.folder import put_aside
 from karat.system.checks import Check
+from karat.system.terminal import make_console
 
 _NODES_S = 10  # for nodes to be asked before submission
 
@@ -75,6 +74,6 @@ def check_nodes(submission: Submission[SlurmSettings]) -> None:
 def _put_aside(submission: Submission[SlurmSettings]) -> Submission[SlurmSettings]:
     """Do what `--fresh` says now: a requeued job must not do it again."""
     os.umask(0o077)
-    put_aside(submission.storage / submission.space.name, Console())
+    put_aside(submission.storage / submission.space.name, make_console())
     kept = tuple(word for word in submission.arguments if word != "--fresh")
     return replace(submission, arguments=kept)

@@ -13,6 +13,7 @@ from karat.cli.exit_status import OK
 from karat.models.config import ModelConfig
 from karat.models.costs import Costs, costs_of
 from karat.space.yaml_reader import parse_scalar
+from karat.system.terminal import make_console
 
 _NOTE = (
     "GFLOPs of the forward pass of one image; one multiply-add is one operation. All: what karat "
@@ -62,10 +63,9 @@ def print_costs(options: argparse.Namespace, console: Console) -> None:
     console.print(
         f"{options.model}, images of {size} x {size} x {options.channels}, "
         f"{options.classes} classes",
-        highlight=False,
     )
     console.print(_table(columns))
-    console.print(_NOTE, style="dim", highlight=False)
+    console.print(_NOTE, style="dim")
 
 
 def _table(columns: dict[str, Costs]) -> Table:
@@ -96,7 +96,7 @@ def _title(settings: dict[str, object]) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
-    print_costs(options, Console())
+    print_costs(options, make_console())
     return OK
 
 

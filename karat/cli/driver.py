@@ -12,7 +12,8 @@ from karat.cli.progress import Progress
 from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
-from karat.journal.journal import Journal
+from karat.execution.ray_trouble import leave
+from karat.journal.journal import Event, Journal
 from karat.journal.layout import REPORT_HTML
 from karat.journal.state import StudyState
 from karat.planning.extension import extended_source, larger_space, merged
@@ -24,9 +25,11 @@ from karat.space.reader import space_of
 from karat.space.space import Space
 from karat.study.description import description, original_space
 from karat.study.folder import put_aside, refuse_symlinks
+from karat.study.listeners import Listener
 from karat.study.study import Study
 from karat.system.environment import describe_environment
 from karat.system.signals import Interruption
+from karat.system.terminal import lost_output
 from karat.tracking.supervisor import Supervisor
 
 _INSTEAD = "choose another --name, or rename the older study with --fresh"
@@ -82,8 +85,6 @@ def drive(
             if study.finished and known.status in ("completed", "failed"):
                 console.print(
                     f"{folder}: this study is finished; --fresh runs it again, --extend continues it.\n",
-                    markup=False,
-                    highlight=False,
                     soft_wrap=True,
                 )
                 return _show_end(study.state, folder, console)
@@ -111,7 +112,7 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     described["totals"] = study.decisions.totals_of(larger)
     study.extend(larger, described, extend=extend, asked=asked.source)
     shown = "; ".join(map(str, changes))
-    console.print(f"extended: {shown}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"extended: {shown}", soft_wrap=True)
 
 
 def _run(
@@ -122,13 +123,14 @@ def _run(
     interruption: Interruption,
     address: str | None,
 ) -> int:
-    console.print(f"{study.space.question}\n{study.folder}", markup=False, highlight=False)
+    console.print(f"{study.space.question}\n{study.folder}")
+    study.listeners.append(_note_lost_output(study))
     supervisor = Supervisor(study.folder, console)
     study.listeners.append(supervisor.on_event)
     with supervisor:
         # A driver that was killed after its last trial has nothing left to run: do not start Ray.
         if not study.finished and interruption.signal is None and study.spent() is None:
-            _run_segments(study, terms, interruption, console, address)
+            _run_segments(study, terms, command, interruption, console, address)
         if not study.finished:
             study.on_interrupted(interruption.signal)
         write_report(study.folder, study.state)
@@ -141,8 +143,6 @@ def _run(
         f"\n{interrupted_text(*why)}; nothing is lost: {ended} of "
         f"{sum(study.decisions.total_trials.values())} trials are done.\n{way[0].upper()}{way[1:]}:"
         f"\n    {command}",
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )
     return INTERRUPTED
@@ -151,6 +151,7 @@ def _run(
 def _run_segments(
     study: Study,
     terms: Terms,
+    command: str,
     interruption: Interruption,
     console: Console,
     address: str | None,
@@ -161,6 +162,15 @@ def _run_segments(
         from karat.execution.trainable import Slot
 
         interruption.stop = engine.stop
+        engine.on_trouble = lambda details: leave(
+            study,
+            details,
+            command=command,
+            console=console,
+            scratch=engine.folder,
+            may_restart=address is None and interruption.signal is None,
+            status=INTERRUPTED,
+        )
         study.record(
             "launched",
             slots=engine.slots,
@@ -170,6 +180,19 @@ def _run_segments(
         with Progress(study, engine.slots, console):
             if interruption.signal is None:
                 engine.run(study, Slot)
+
+
+def _note_lost_output(study: Study) -> Listener:
+    """A listener that writes into the journal, once for each stream, that output is lost."""
+    noted: set[str] = set()
+
+    def note(event: Event, state: StudyState) -> None:
+        for stream, reason in lost_output().items():
+            if stream not in noted and not study.finished:
+                noted.add(stream)
+                study.record("output_lost", stream=stream, reason=reason)
+
+    return note
 
 
 def _most_slots() -> int:
@@ -186,7 +209,5 @@ def _most_slots() -> int:
 
 def _show_end(state: StudyState, folder: Path, console: Console) -> int:
     render_terminal(summarise(state), console)
-    console.print(
-        f"\nreport: {folder / REPORT_HTML}", markup=False, highlight=False, soft_wrap=True
-    )
+    console.print(f"\nreport: {folder / REPORT_HTML}", soft_wrap=True)
     return OK if state.status == "completed" else FAILED

@@ -8,6 +8,7 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from karat.execution.preload import PRELOAD
 from karat.forecast.plan import (
@@ -51,7 +52,7 @@ def print_plan(
     schedule = arms_in_order(space, space.seed)
     counts = Counter(schedule)
     is_drawn = space.search.allocation == "free"
-    console.print(f"[bold]{space.name}[/bold]: {space.question}\n")
+    console.print(Text.assemble((space.name, "bold"), f": {space.question}\n"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for name in ("parameters", "search trials", "s per epoch", "memory"):
@@ -65,11 +66,11 @@ def print_plan(
             plans[label].memory,
         )
     console.print(table)
-    console.print("memory        peak of one process; * measured by a probe", highlight=False)
+    console.print("memory        peak of one process; * measured by a probe")
     if len(plans) > _SHOWN_ARMS:
         console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
     for line in (*_facts(space, counts), *_price(space, plans, schedule, slots)):
-        console.print(line, markup=False, highlight=False)
+        console.print(line)
 
 
 def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from karat.errors import InputError, KaratError, StudyLockedError
 from karat.system.offline import go_offline
+from karat.system.terminal import protect_output
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
 # Status if another process holds the study, by KARAT_IF_LOCKED. `leave`: several short jobs share
@@ -20,6 +21,7 @@ _IF_LOCKED = {"leave": OK, "try-again": os.EX_UNAVAILABLE}
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; turn `KaratError` and `OSError` into one line on stderr and an exit status."""
     os.umask(0o077)
+    protect_output()
     go_offline()
     try:
         return command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK
 from karat.errors import InputError
+from karat.system.terminal import make_console
 
 if TYPE_CHECKING:
     from karat.journal.state import StudyState
@@ -44,7 +45,6 @@ def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rich.console import Console
 
     from karat.report.writer import render_terminal, summarise, write_report
     from karat.study.folder import refuse_symlinks
@@ -52,7 +52,7 @@ def _report(options: argparse.Namespace) -> int:
     state = state_of(options.study)
     refuse_symlinks(options.study)
     write_report(options.study, state)
-    render_terminal(summarise(state), Console())
+    render_terminal(summarise(state), make_console())
     return OK
 
 
@@ -95,7 +95,6 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
-    from rich.console import Console
 
     from karat.journal.journal import repair
     from karat.journal.layout import JOURNAL
@@ -113,17 +112,16 @@ def _repair(options: argparse.Namespace) -> int:
             f"{path}: kept the first {left} events; the damaged file is now {copy}. "
             "The command that launched the study resumes from there"
         )
-    Console().print(message, markup=False, highlight=False, soft_wrap=True)
+    make_console().print(message, soft_wrap=True)
     return OK
 
 
 def _print_findings(found: Sequence[str], otherwise: str) -> int:
     """Print the findings and return status 1; without any, print `otherwise` and return 0."""
-    from rich.console import Console
 
-    console = Console()
+    console = make_console()
     for line in found or [otherwise]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     return FAILED if found else OK
 
 

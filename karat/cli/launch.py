@@ -11,6 +11,7 @@ from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
 from karat.system.lazy_import import import_lazily
 from karat.system.signals import Interruption
+from karat.system.terminal import make_console
 
 
 def launch(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +63,6 @@ def _plan(options: argparse.Namespace) -> None:
 
     document, overrides = read_question(options.space, options.set, options.name)
     import_lazily("torch")  # takes two seconds, and not every plan needs it
-    from rich.console import Console
 
     from jobs.site import check_site, machines_at
     from karat.cli.submit import backend_of, named_site, submit_launch
@@ -72,7 +72,7 @@ def _plan(options: argparse.Namespace) -> None:
         backend_of(options)  # an unknown cluster is an error before the space is read
     space = load_space(options.space, overrides, options.name, document, named_site(options))
     check_site(space.cluster)
-    console = Console()
+    console = make_console()
     if options.submit:
         submit_launch(space, options, console)
         return

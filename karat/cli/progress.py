@@ -1,5 +1,6 @@
 """Live progress in the terminal: trials done and running, best so far, time left."""
 
+import contextlib
 import time
 from types import TracebackType
 from typing import Self
@@ -7,6 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from karat.journal.journal import Event
 from karat.journal.state import StudyState, Trial
@@ -43,22 +45,23 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.study.listeners.remove(self._on_event)
+        with contextlib.suppress(ValueError):  # it failed, and was removed
+            self.study.listeners.remove(self._on_event)
         if self.console.is_terminal:
             self._live.stop()
         else:
-            self.console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
+            self.console.print(self._line(), soft_wrap=True)
 
     def _on_event(self, event: Event, state: StudyState) -> None:
         if event.kind == "trial_ended" and event.data["status"] == "failed":
             trial = state.trials[event.data["trial"]]
             self.console.print(
-                f"trial {trial.number:04d} ({trial.arm}) failed: {trial_text(trial)}", markup=False
+                f"trial {trial.number:04d} ({trial.arm}) failed: {trial_text(trial)}"
             )
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            self.console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
+            self.console.print(self._line(), soft_wrap=True)
 
     def _line(self) -> str:
         return " · ".join(f"{name} {value}" for name, value in self._facts())
@@ -83,10 +86,10 @@ class Progress:
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for name, value in self._facts():
-            table.add_row(f"[bold]{name}[/bold]", value)
+            table.add_row(Text(name, style="bold"), value)
         running = [t for t in self.study.state.trials.values() if t.status == "running"]
         for trial in running:
-            table.add_row("[bold]running[/bold]", self._describe(trial))
+            table.add_row(Text("running", style="bold"), self._describe(trial))
         return table
 
     def _describe(self, trial: Trial) -> str:

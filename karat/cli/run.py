@@ -7,6 +7,7 @@ from pathlib import Path
 from karat.space.site import site_from_environment
 from karat.system.lazy_import import import_lazily, load
 from karat.system.signals import Interruption
+from karat.system.terminal import make_console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +60,6 @@ def run_study(
     document, overrides = read_question(options.space, options.set, options.name)
     interruption.install()
     import_lazily("torch")  # takes two seconds: wrong input should fail before that
-    from rich.console import Console
 
     from jobs.site import check_site
     from karat.forecast.capacity import check_probing, slots_of
@@ -81,7 +81,7 @@ def run_study(
         fresh=options.fresh,
         extend=options.extend,
         command=command,
-        console=Console(),
+        console=make_console(),
         interruption=interruption,
         address=address,
     )

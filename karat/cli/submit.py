@@ -108,4 +108,4 @@ def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)

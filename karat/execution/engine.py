@@ -16,9 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from karat.causes import Interrupt
 from karat.execution.local_ray import LOOPBACK, close_environment, end_ray, join_ray, start_ray
+from karat.execution.watch import Watch
 from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
+from karat.journal.wording import interrupt_text
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
 from karat.system.paths import add_to_python_path
@@ -66,10 +69,12 @@ class Engine:
     ) -> None:
         self.resources, self.address, self.most_slots = resources, address, most_slots
         self.slots = slots_of(resources) if address is None else 0
-        self._folder = make_tempdir()
+        self.folder = make_tempdir()  # of Ray's files
         self._own_handler = signal.getsignal(signal.SIGUSR1)
         self._tunes_handler: Callable[[int, FrameType | None], object] | None = None
         self._pause_file: Path | None = None  # of the running study
+        # Called in a thread with details of `karat.causes.Interrupt.RAY`; it does not return.
+        self.on_trouble: Callable[[dict[str, object]], None] | None = None
         self.stopped = False
 
     def __enter__(self) -> "Engine":
@@ -94,11 +99,11 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         end_ray()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> None:
         cpus = self.slots * self.resources.cpus * self.resources.num_processes
-        start_ray(self._folder, cpus=cpus)
+        start_ray(self.folder, cpus=cpus)
 
     def stop(self) -> None:
         """Make `run` return soon, or at once if it has not begun; safe in a signal handler.
@@ -164,7 +169,9 @@ class Engine:
             StudySearcher,
         )
 
-        searcher, most = StudySearcher(study, self), max(self.slots, self.most_slots)
+        watch = Watch(self.on_trouble or _log_trouble, self.address)
+        searcher = StudySearcher(study, self, watch.on_step)
+        most = max(self.slots, self.most_slots)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once
         tuner = tune.Tuner(
             trainable,
@@ -177,7 +184,7 @@ class Engine:
             ),
             run_config=tune.RunConfig(
                 name="segments",
-                storage_path=str(self._folder / "tune"),
+                storage_path=str(self.folder / "tune"),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[NoProgress(), FirstAssignment(searcher)],
                 verbose=0,
@@ -193,7 +200,7 @@ class Engine:
         ended = threading.Event()
         threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:
-            with _without_variables(_NOT_FOR_TUNE):
+            with watch, _without_variables(_NOT_FOR_TUNE):
                 tuner.fit()
         finally:
             ended.set()
@@ -201,6 +208,12 @@ class Engine:
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
+
+
+def _log_trouble(details: dict[str, object]) -> None:
+    text = interrupt_text(Interrupt.RAY, details)
+    logging.getLogger(__name__).critical("%s; the study ends here", text)
+    os._exit(os.EX_UNAVAILABLE)
 
 
 def prepare_environment(address: str) -> None:

@@ -8,6 +8,7 @@ Ray is imported inside the functions, since the environment must be closed first
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ _ENDED_TRIALS = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
 def init(temp_dir: Path | None = None, **settings: Any) -> None:
     """`ray.init` without Ray's Python handler of SIGTERM, which would exit with status 15.
 
+    Ray's processes get a session of their own: a signal to the process group of the driver, from
+    `timeout`, a supervisor or a terminal that closes, would end them before the trials have paused.
+
     Args:
         temp_dir: folder for Ray's files; None where a cluster is joined.
         settings: further arguments of `ray.init`.
@@ -34,7 +38,7 @@ def init(temp_dir: Path | None = None, **settings: Any) -> None:
 
     if temp_dir is not None:
         settings["_temp_dir"] = str(temp_dir)
-    with _no_sigterm_handler():
+    with _no_sigterm_handler(), _own_sessions():
         ray.init(**settings)
 
 
@@ -48,6 +52,24 @@ def _no_sigterm_handler() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = set_handler
+
+
+@contextlib.contextmanager
+def _own_sessions() -> Iterator[None]:
+    """Start a session in each process that Ray starts; it still ends with this process."""
+    from ray._private import utils
+
+    end_with_parent = utils.set_kill_on_parent_death_linux
+
+    def prepare() -> None:
+        end_with_parent()
+        os.setsid()
+
+    utils.set_kill_on_parent_death_linux = prepare
+    try:
+        yield
+    finally:
+        utils.set_kill_on_parent_death_linux = end_with_parent
 
 
 @contextlib.contextmanager

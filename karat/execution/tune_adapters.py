@@ -65,10 +65,14 @@ class StudySearcher(Searcher):
     Args:
         study: the study, which stays in the driver and is never pickled.
         switch: stops the run.
+        on_step: called in every step of Tune's loop.
     """
 
-    def __init__(self, study: Study, switch: Switch) -> None:
+    def __init__(
+        self, study: Study, switch: Switch, on_step: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__()
+        self.on_step = on_step
         self._study, self._switch = study, switch
         self._slots: dict[str, SlotState] = {}
         self._failed_starts = 0
@@ -87,6 +91,7 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Request a slot for the next trial that has none."""
+        self.on_step()
         self._switch.on_tune_started()
         if self.is_over:
             return Searcher.FINISHED
@@ -196,6 +201,7 @@ class StudyScheduler(FIFOScheduler):
 
         Tune would keep each with its metrics and iterate over all of them in every step.
         """
+        self._searcher.on_step()
         if not self._is_prepared:
             self._is_prepared = True
             treat_memory_kills_as_deaths(tune_controller, self._set_memory_kill)

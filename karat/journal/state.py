@@ -287,6 +287,9 @@ class StudyState:
         self.confirmation, self.search_ended_at = {**event.data, "cells": cells}, event.time
         self._set_aside(event.data.get("set_aside", ()))
 
+    def _on_output_lost(self, event: Event) -> None:
+        """A standard stream of the launch can no longer be written: nothing changes."""
+
     def _on_interrupted(self, event: Event) -> None:
         self.status = "interrupted"
         self.cause, self.details = event.data["cause"], event.data["details"]

@@ -7,7 +7,7 @@ details hold it whole, as `text` (`karat.journal.old_events`).
 from collections.abc import Mapping
 from typing import Any
 
-from karat.causes import Failure, Interrupt, Loss, Skip, Stop, StudyFailure
+from karat.causes import Failure, Interrupt, Loss, RayTrouble, Skip, Stop, StudyFailure
 from karat.errors import NonFiniteError
 from karat.journal.state import StudyState, Trial
 
@@ -100,7 +100,17 @@ def interrupt_text(cause: str, details: Details) -> str:
             f"checkpoints of {details['trials']} trials in a row could not be written, the last: "
             f"{last}"
         )
+    if cause == Interrupt.RAY:
+        return _ray_trouble(details)
     return str(details["signal"])
+
+
+def _ray_trouble(details: Details) -> str:
+    if details["what"] == RayTrouble.PROCESS:
+        return f"Ray's process {details['name']} ended unexpectedly"
+    if details["what"] == RayTrouble.UNREACHABLE:
+        return f"the head of the Ray cluster at {details['address']} accepts no connection"
+    return f"Ray did not answer for {details['seconds']:g} seconds"
 
 
 def search_cut_text(details: Details) -> str:

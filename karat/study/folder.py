@@ -37,6 +37,4 @@ def put_aside(folder: Path, console: Console) -> None:
         with Journal.open(folder):  # refuses to move a study that is running
             aside = folder.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}")
             folder.rename(aside)
-        console.print(
-            f"the older study is now {aside}", markup=False, highlight=False, soft_wrap=True
-        )
+        console.print(f"the older study is now {aside}", soft_wrap=True)

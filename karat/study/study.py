@@ -7,30 +7,29 @@ journal of a killed study therefore gives the same state.
 """
 
 import dataclasses
-import math
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from karat.causes import Details, Failure, Interrupt, Loss, SearchCut, SegmentEnd, Stop
-from karat.journal.journal import Event, Journal
+from karat.journal.journal import Journal
 from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState, Trial
 from karat.planning.budget import first_spent, too_little_left
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
 from karat.space.space import Space
+from karat.study.listeners import Listeners
+from karat.study.measurements import fault_of
 from karat.study.retention import tidy, to_be_dropped
 from karat.study.segments import segment_for
 from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
-MAX_UNWRITTEN = (
-    2  # trials in a row that could not write a checkpoint; further trials would fail too
-)
-Listener = Callable[[Event, StudyState], None]
+MAX_UNWRITTEN = 2  # trials in a row that could not write a checkpoint; others would fail too
 
 
 class Study:
@@ -46,9 +45,10 @@ class Study:
     def __init__(
         self, space: Space, journal: Journal, folder: Path, clock: Callable[[], float] = time.time
     ) -> None:
-        self._journal, self.folder, self._clock = journal, folder, clock
+        self.journal, self.folder, self._clock = journal, folder, clock
         self.decisions = Decisions(space, str(folder))
-        self.listeners: list[Listener] = []
+        self.listeners = Listeners()
+        self.lock = threading.RLock()  # held while an event is recorded
         # Of the last trials in a row of this launch that could not write a checkpoint.
         self._unwritten: list[Details] = []
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
@@ -106,8 +106,7 @@ class Study:
         """The next segment to run, recorded in the journal; None if there is nothing to run now.
 
         Args:
-            gpus: GPUs of the worker that is to run it, which are those that the trial needs; None
-                for any trial.
+            gpus: of the worker that is to run it; None for a trial that needs any number.
         """
         trial = self.next_trial()
         if gpus is not None and trial is not None:
@@ -184,15 +183,9 @@ class Study:
             kernels, peak_bytes: attention kernels and peak memory; in a segment's first report only.
         """
         trial = self.state.trials[number]
-        metric = self.space.search.metric
-        if metric not in metrics:
-            self._fail(trial, Failure.ERROR, {"missing": metric, "epoch": epoch})
+        if fault := fault_of(metrics, self.space.search.metric, epoch):
+            self._fail(trial, *fault)
             return True
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                details = {"name": name, "value": str(value), "epoch": epoch}
-                self._fail(trial, Failure.NON_FINITE, details)
-                return True
         more: dict[str, Any] = {} if kernels is None else {"kernels": list(kernels)}
         more |= {} if peak_bytes is None else {"peak_bytes": peak_bytes}
         self.record(
@@ -231,11 +224,11 @@ class Study:
     def on_worker_died(self, number: int) -> None:
         """A worker process died: its watchdog exited it after it hung, or something else killed it."""
         trace = trial_folder(self.folder, number) / HANG_TRACE
+        cause, details = Failure.LOST, {"what": Loss.WORKER.value}
         if trace.is_file() and trace.stat().st_size:
             minutes = self.space.resources.minutes_per_epoch
-            self.on_failed(number, Failure.HUNG, {"minutes": minutes, "trace": str(trace)})
-        else:
-            self.on_failed(number, Failure.LOST, {"what": Loss.WORKER.value})
+            cause, details = Failure.HUNG, {"minutes": minutes, "trace": str(trace)}
+        self.on_failed(number, cause, details)
 
     def on_interrupted(self, signal: str | None) -> None:
         """The launch ends before the study is complete; the next launch resumes the running trials.
@@ -243,7 +236,13 @@ class Study:
         Args:
             signal: its name; None if the disk is full or the budget is spent.
         """
-        cause, details = self._interrupt(signal)
+        self._interrupt(*self._interrupt_cause(signal))
+
+    def on_trouble_of_ray(self, details: Mapping[str, Any]) -> None:
+        """As `on_interrupted`, when Ray has ended or hangs; `details` as in `Interrupt.RAY`."""
+        self._interrupt(Interrupt.RAY, dict(details))
+
+    def _interrupt(self, cause: Interrupt, details: Details) -> None:
         by = details if cause == Interrupt.SIGNAL else {}
         for trial in self.state.trials.values():
             if trial.status == "running":
@@ -252,16 +251,19 @@ class Study:
 
     def record(self, kind: str, **data: Any) -> None:
         """Write an event to disk, then apply it and call the listeners."""
+        with self.lock:
+            self._record(kind, data)
+
+    def _record(self, kind: str, data: Details) -> None:
         fault_injection.at(f"{kind}.before")
-        event = self._journal.append(kind, **data)
+        event = self.journal.append(kind, **data)
         fault_injection.at(f"{kind}.written")
         self.decisions.observe(event)
         if kind == "trial_ended":
             tidy(self.folder, self.state.trials[data["trial"]])
             is_unwritten = data.get("cause") == Failure.CHECKPOINT
             self._unwritten = [*self._unwritten, data["details"]] if is_unwritten else []
-        for listener in self.listeners:
-            listener(event, self.state)
+        self.listeners.tell(event, self.state)
         fault_injection.at(f"{kind}.after")
 
     def extend(
@@ -283,9 +285,8 @@ class Study:
             extend: values of `--extend`; empty if the space file was changed.
             asked: source of the space file, with `--extend` applied.
         """
-        aside: list[Trial] = []
-        if longer(self.space, space):
-            aside = [trial for trial in self.state.trials.values() if not trial.set_aside]
+        is_longer, trials = longer(self.space, space), self.state.trials.values()
+        aside = [trial for trial in trials if is_longer and not trial.set_aside]
         self.record(
             "study_extended",
             extend=list(extend),
@@ -298,8 +299,6 @@ class Study:
             if not trial.ended:
                 self._settle(trial)
         self._advance()
-
-    # -- inside -------------------------------------------------------------------------------
 
     def _recover(self) -> None:
         """Complete what a killed driver did not record: verdicts, and ends of segments."""
@@ -315,24 +314,23 @@ class Study:
         if self.state.created:
             self._advance()
 
-    def _interrupt(self, signal: str | None) -> tuple[Interrupt, Details]:
+    def _interrupt_cause(self, signal: str | None) -> tuple[Interrupt, Details]:
         """Cause and details of the event `interrupted`."""
-        if signal is None and (details := self.full_disk()) is not None:
+        if signal is None and (details := self.full_disk()):
             return Interrupt.DISK, details
-        if signal is None and (details := self.spent()) is not None:
+        if signal is None and (details := self.spent()):
             return Interrupt.BUDGET, details
         # Only SIGUSR1 can arrive unseen by our handler, since Tune replaces that for a moment.
         return Interrupt.SIGNAL, {"signal": signal or "SIGUSR1"}
 
     def _on_lost(self, trial: Trial, details: Mapping[str, Any]) -> None:
-        """The worker of a segment is lost: the trial resumes in another one, or fails after too many."""
         self._end_segment(trial, SegmentEnd.LOST, details)
         if not self.decisions.is_tried_again(trial.number, Failure.LOST):
             self._give_up(trial)
 
     def _give_up(self, trial: Trial) -> None:
-        details = {"times": MAX_LOST_SEGMENTS + 1, "last": dict(trial.lost_details)}
-        self._fail(trial, Failure.LOST, details)
+        last = dict(trial.lost_details)
+        self._fail(trial, Failure.LOST, {"times": MAX_LOST_SEGMENTS + 1, "last": last})
 
     def _fail(self, trial: Trial, cause: Failure, details: Mapping[str, Any]) -> None:
         self._end(trial, "failed", cause, details)

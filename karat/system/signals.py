@@ -1,11 +1,15 @@
-"""Graceful shutdown of a launch on SIGINT, SIGTERM and SIGUSR1."""
+"""Graceful shutdown of a launch on the signals that ask for one."""
 
 import os
 import signal
 from collections.abc import Callable
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Slurm sends USR1 before a time limit
+# Slurm sends USR1 before a time limit; the terminal sends INT and QUIT for keys, HUP when it closes.
+SIGNALS = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    *(signal.SIGQUIT, signal.SIGUSR1),
+)
 IGNORES_SIGTERM = "KARAT_IGNORES_SIGTERM"
 
 
@@ -31,9 +35,13 @@ class Interruption:
         self.stop: Callable[[], None] | None = None
 
     def install(self) -> None:
-        """Install the handlers; call this after `ray.init`, which replaces SIGTERM's (Ray 2.60)."""
-        for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
+        """Install the handlers; call this after `ray.init`, which replaces SIGTERM's (Ray 2.60).
+
+        SIGHUP stays ignored where it is: under `nohup` a study outlives its terminal.
+        """
+        for number in SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:

@@ -74,7 +74,6 @@ class Supervisor:
         self._console.print(
             f"MLflow is behind (see {self._log}); nothing is lost, "
             f"and `python -m karat sync {self._folder}` brings it up to date",
-            markup=False,
             soft_wrap=True,
         )
 

@@ -56,7 +56,7 @@ def test_ended_slots_are_removed_from_tune() -> None:
         _actor_manager=actor_manager(),
         **groups,
     )
-    searcher: Any = SimpleNamespace(is_over=False)
+    searcher: Any = SimpleNamespace(is_over=False, on_step=lambda: None)
     scheduler = StudyScheduler(searcher)
     assert scheduler.choose_trial_to_run(controller) is None
     assert trials == [runs]

@@ -18,9 +18,9 @@ from karat.journal.journal import Journal
 from karat.journal.layout import JOURNAL
 from karat.space.reader import load_space
 from karat.space.space import Space
-from karat.study import study
 from karat.study.audit import audit
 from karat.study.description import description
+from karat.study.listeners import Listener
 from karat.study.study import Study
 from karat.tracking import view
 from karat.tracking.sync import TrackingError, sync
@@ -56,7 +56,7 @@ def launch(space: Space, folder: Path, *, reports: float = math.inf) -> None:
         opened.close()
 
 
-def _killer(reports: float) -> study.Listener:
+def _killer(reports: float) -> Listener:
     left = [reports]
 
     def listen(event: Any, _: Any) -> None:
