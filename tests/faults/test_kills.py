@@ -19,7 +19,11 @@ from karat.space.reader import load_space
 from karat.study.audit import audit
 from tests.faults.inline import launch
 
-SHORT = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))
+SHORT = (
+    ("epochs: 4", "epochs: 3"),
+    ("trials: 6", "trials: 4"),
+    ("batch_size: 128", "batch_size: 256"),
+)
 EVENTS = {
     "study_created": 1, "launched": 1, "trial_asked": 3, "segment_started": 3, "reported": 4,
     "trial_ended": 2, "confirmation_planned": 1, "study_ended": 1,
