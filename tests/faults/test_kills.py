@@ -35,6 +35,8 @@ PLACES = [
     *(f"journal.torn@{count}" for count in (1, 2, 9)),
     "step.before@4",
 ]  # fmt: skip
+# One of each kind; `make test-all` has the rest.
+QUICK = ("written@", "rename.after", "journal.torn@2", "step.before")
 WriteSpace = Callable[..., Path]
 
 
@@ -60,7 +62,15 @@ def space(write_space: WriteSpace) -> Path:
     return write_space(*SHORT)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        place
+        if any(each in place for each in QUICK)
+        else pytest.param(place, marks=pytest.mark.slow)
+        for place in PLACES
+    ],
+)
 def test_study_killed_at_a_point_gives_the_same_result(
     place: str, space: Path, tmp_path: Path, whole: list[Any]
 ) -> None:
@@ -94,7 +104,10 @@ def test_study_that_stopped_within_an_epoch_gives_the_same_result(
 
 
 @pytest.mark.parametrize("extend", ["trials=+2", "epochs=+1"])
-@pytest.mark.parametrize("when", ["before", "written", "after"])
+@pytest.mark.parametrize(
+    "when",
+    ["written", *(pytest.param(each, marks=pytest.mark.slow) for each in ("before", "after"))],
+)
 def test_study_killed_while_it_is_extended_gives_the_same_result(
     when: str, extend: str, space: Path, tmp_path: Path
 ) -> None:
