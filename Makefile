@@ -2,7 +2,7 @@
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 STAMP := $(VENV)/.complete
-PYTEST = $(VENV)/bin/python -m pytest -n 2 --dist loadgroup -rsfE
+PYTEST = $(VENV)/bin/python -m pytest -n 3 --dist loadgroup -rsfE
 COMPILE := --compile-bytecode
 # Tests in which a version of Python shows, and that start no Ray.
 QUICK := system space journal schedulers study datasets cli/test_main.py attention/test_operator.py test_wheel.py

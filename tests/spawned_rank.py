@@ -11,7 +11,9 @@ from typing import Any
 import torch.multiprocessing as multiprocessing
 
 from karat.causes import Failure, Loss
+from karat.system import fault_injection
 from karat.training.distributed_worker import RankLostError, RankWorker
+from tests.forkserver import CONTEXT
 
 JOIN_S = 60.0
 
@@ -20,10 +22,11 @@ class SpawnedRank:
     """A process whose methods rank 0 calls, and which exits when rank 0 does."""
 
     def __init__(self, rank: int) -> None:
-        context = multiprocessing.get_context("spawn")  # CUDA does not work after a fork
-        self._calls, theirs = context.Pipe()
+        self._calls, theirs = CONTEXT.Pipe()
         self._rank = rank
-        self._process = context.Process(target=_serve, args=(theirs,), name=f"rank {rank}")
+        self._process = CONTEXT.Process(
+            target=_serve, args=(theirs, os.environ.get("KARAT_FAULT", "")), name=f"rank {rank}"
+        )
         self._process.start()
         theirs.close()
         atexit.register(self.kill)
@@ -48,7 +51,8 @@ class SpawnedRank:
         atexit.unregister(self.kill)
 
 
-def _serve(calls: Connection) -> None:
+def _serve(calls: Connection, fault: str) -> None:
+    fault_injection.use(fault)  # the server was started with another environment
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     worker = RankWorker()
     with contextlib.suppress(EOFError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from karat.cli import driver
+from karat.journal import lock
 from karat.journal.journal import Journal
 from karat.journal.layout import PAUSE_FILE
 from karat.space.reader import load_space
@@ -20,10 +21,8 @@ from karat.study.study import Study
 from karat.system import fault_injection
 from karat.training import pause
 from karat.training.worker import SegmentWorker
+from tests.forkserver import CONTEXT
 from tests.waiting import PATIENCE_S
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.faults.inline", "timm.optim", "timm.scheduler"])
 
 
 def launch(
@@ -43,7 +42,7 @@ def launch(
         extend: values of `--extend`.
         reports: the number of reports after which the study is stopped and its worker pauses.
     """
-    process = _CONTEXT.Process(target=_main, args=(path, folder, fault, extend, reports))
+    process = CONTEXT.Process(target=_main, args=(path, folder, fault, extend, reports))
     process.start()
     process.join(PATIENCE_S)
     if process.exitcode is None:
@@ -54,6 +53,7 @@ def launch(
 
 def _main(path: Path, folder: Path, fault: str, extend: Sequence[str], reports: int | None) -> None:
     fault_injection.use(fault)
+    lock.SETTLE_S = 0.0  # as in every test: no rival takes the lock
     multiprocessing.set_start_method("fork", force=True)  # as in a worker process of Ray
     space = load_space(path)
     with Journal.open(folder) as journal:

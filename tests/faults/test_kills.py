@@ -19,7 +19,11 @@ from karat.space.reader import load_space
 from karat.study.audit import audit
 from tests.faults.inline import launch
 
-SHORT = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))
+SHORT = (
+    ("epochs: 4", "epochs: 3"),
+    ("trials: 6", "trials: 4"),
+    ("batch_size: 128", "batch_size: 256"),
+)
 EVENTS = {
     "study_created": 1, "launched": 1, "trial_asked": 3, "segment_started": 3, "reported": 4,
     "trial_ended": 2, "confirmation_planned": 1, "study_ended": 1,
@@ -31,6 +35,8 @@ PLACES = [
     *(f"journal.torn@{count}" for count in (1, 2, 9)),
     "step.before@4",
 ]  # fmt: skip
+# One of each kind; `make test-all` has the rest.
+QUICK = ("written@", "rename.after", "journal.torn@2", "step.before")
 WriteSpace = Callable[..., Path]
 
 
@@ -56,7 +62,15 @@ def space(write_space: WriteSpace) -> Path:
     return write_space(*SHORT)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        place
+        if any(each in place for each in QUICK)
+        else pytest.param(place, marks=pytest.mark.slow)
+        for place in PLACES
+    ],
+)
 def test_study_killed_at_a_point_gives_the_same_result(
     place: str, space: Path, tmp_path: Path, whole: list[Any]
 ) -> None:
@@ -90,7 +104,10 @@ def test_study_that_stopped_within_an_epoch_gives_the_same_result(
 
 
 @pytest.mark.parametrize("extend", ["trials=+2", "epochs=+1"])
-@pytest.mark.parametrize("when", ["before", "written", "after"])
+@pytest.mark.parametrize(
+    "when",
+    ["written", *(pytest.param(each, marks=pytest.mark.slow) for each in ("before", "after"))],
+)
 def test_study_killed_while_it_is_extended_gives_the_same_result(
     when: str, extend: str, space: Path, tmp_path: Path
 ) -> None:

@@ -31,7 +31,9 @@ def test_corrupt_metric_fails_its_trial_and_the_sampler_is_told(
     write_space: WriteSpace, tmp_path: Path, spoiled: str, cause: str, reason: str, report: int
 ) -> None:
     folder = tmp_path / "s"
-    space = write_space(NO_STOPPING)
+    space = write_space(
+        NO_STOPPING, ("trials: 6", "trials: 3"), ("batch_size: 128", "batch_size: 256")
+    )
     assert launch(space, folder, f"metrics@{report}={spoiled}:{tmp_path / 'once'}") == 0
     state = StudyState.of(read_events(folder / JOURNAL))
     trial = state.trials[0]

@@ -19,6 +19,7 @@ from tests.training.test_trainer import SECTIONS
 GPU = 80 * 2**30
 
 
+@pytest.mark.slow
 def test_memory_is_as_predicted_and_time_of_the_same_order(tmp_path: Path) -> None:
     for each in compared(tmp_path):
         assert abs(each.off["memory"]) < MOST, each

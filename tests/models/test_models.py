@@ -319,7 +319,7 @@ def test_import_order_of_karat_and_timm_does_not_matter() -> None:
         assert int(done.stdout) > 100
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_every_timm_name_is_a_host_or_listed_as_unsupported() -> None:
     refused = set()
     for module in MODULES:

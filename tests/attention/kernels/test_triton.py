@@ -33,6 +33,7 @@ def errors() -> dict[str, list[float]]:
     return {line["case"]: line["errors"] for line in lines}
 
 
+@pytest.mark.xdist_group("triton")  # one process computes all cases
 @pytest.mark.parametrize("case", CASES)
 def test_rows_and_gradients_agree_with_float64(case: str, errors: dict[str, list[float]]) -> None:
     settings = {**PLAIN, **CASES[case]}
@@ -40,6 +41,7 @@ def test_rows_and_gradients_agree_with_float64(case: str, errors: dict[str, list
     assert max(errors[case]) < (1e-5 if settings["dtype"] == "float32" else 2e-2)
 
 
+@pytest.mark.xdist_group("triton")
 @pytest.mark.parametrize("case", WHOLE)
 def test_kernel_works_with_torch_func_and_autocast(
     case: str, errors: dict[str, list[float]]

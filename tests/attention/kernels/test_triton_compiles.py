@@ -50,6 +50,7 @@ def source_of(kernel: Any, more: dict[str, Any], grid: int, outputs: int, dtype:
     return ASTSource(fn=kernel, signature=signature, constexprs=constants)
 
 
+@pytest.mark.slow  # all of them together take a minute
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize(("grid", "outputs"), [(3, 12), (16, 64)])
 @pytest.mark.parametrize("capability", [80, 90])

@@ -166,6 +166,16 @@ class Site:
         states = [word for word in said.split() if word.startswith("JobState=")]
         return states[0].partition("=")[2] if states else ""
 
+    def minutes_of(self, job: str) -> int:
+        """Whole minutes for which a job has run."""
+        *longer, minutes, _ = self.run("squeue", "-h", "-j", job, "-o", "%M").strip().split(":")
+        assert not longer
+        return int(minutes)
+
+    def set_time_limit(self, job: str, minutes: int) -> None:
+        """Change the time limit of a job, from its start."""
+        self.run("scontrol", "update", f"jobid={job}", f"timelimit={minutes}")
+
     def logs(self) -> str:
         return "\n".join(
             path.read_text(errors="replace")[-1200:] for path in sorted(self.folder.glob("*.log"))

@@ -45,7 +45,7 @@ NOT_AT_AN_END = (
     "REQUEUED",
     "NODE_FAIL",
 )
-SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"))
+SLOWER = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 3"))
 
 
 @pytest.fixture(scope="module")
@@ -254,15 +254,18 @@ def test_short_jobs_of_an_array_are_one_study(
     assert "this study is finished" in launched.log  # says the third
 
 
-@pytest.mark.timeout(1800)
 def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    # Slurm gives notice up to half a minute early: a minute or less of each start is for training.
-    longer = ("epochs: 4", "epochs: 100")
-    space = write_space(cluster('"00:02:00", notice_s: 30'), longer, SLOWER[1])
+    longer = ("epochs: 4", "epochs: 50")
+    space = write_space(cluster('"00:30:00", notice_s: 90'), longer, *SLOWER[1:])
     launched = Launched(site, space, tmp_path / "studies")
-    launched.wait_for_state("COMPLETED", limit_s=3 * PATIENCE_S)
+    launched.wait_for_reports(4)
+    # Slurm counts in minutes: one to two are left, less than the notice, which comes at once.
+    site.set_time_limit(launched.job, 2 + site.minutes_of(launched.job))
+    launched.wait_for_state("PENDING")
+    site.set_time_limit(launched.job, 30)
+    launched.wait_for_state("COMPLETED")
     state = launched.check_end()
     interrupted = [e for e in launched.events if e.kind == "interrupted"]
     assert interrupted, "the study was over before the time limit"
