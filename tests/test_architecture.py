@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 # Packages and modules may import those in the lines above theirs, but not others in the same line.
 # In the first line they may import each other, since everything else uses them.
 LAYERS = (
-    ("errors", "causes", "seeds", "settings", "catalog", "parameters", "system"),
+    ("errors", "causes", "seeds", "settings", "catalog", "parameters", "terminal", "system"),
     ("attention", "datasets", "samplers", "schedulers"),
     ("models",),
     ("training",),

@@ -18,7 +18,7 @@ from jobs.slurm.validation import check_settings, check_site
 from karat.space.site import Machines
 from karat.study.folder import put_aside
 from karat.system.checks import Check
-from karat.system.terminal import make_console
+from karat.terminal import make_console
 
 _NODES_S = 10  # for nodes to be asked before submission
 

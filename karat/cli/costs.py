@@ -13,7 +13,7 @@ from karat.cli.exit_status import OK
 from karat.models.config import ModelConfig
 from karat.models.costs import Costs, costs_of
 from karat.space.yaml_reader import parse_scalar
-from karat.system.terminal import make_console
+from karat.terminal import make_console
 
 _NOTE = (
     "GFLOPs of the forward pass of one image; one multiply-add is one operation. All: what karat "

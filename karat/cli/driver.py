@@ -29,7 +29,7 @@ from karat.study.listeners import Listener
 from karat.study.study import Study
 from karat.system.environment import describe_environment
 from karat.system.signals import Interruption
-from karat.system.terminal import lost_output
+from karat.terminal import lost_output
 from karat.tracking.supervisor import Supervisor
 
 _INSTEAD = "choose another --name, or rename the older study with --fresh"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from karat.errors import InputError, KaratError, StudyLockedError
 from karat.system.offline import go_offline
-from karat.system.terminal import protect_output
+from karat.terminal import protect_output
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
 # Status if another process holds the study, by KARAT_IF_LOCKED. `leave`: several short jobs share

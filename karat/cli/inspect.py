@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK
 from karat.errors import InputError
-from karat.system.terminal import make_console
+from karat.terminal import make_console
 
 if TYPE_CHECKING:
     from karat.journal.state import StudyState

@@ -11,7 +11,7 @@ from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
 from karat.system.lazy_import import import_lazily
 from karat.system.signals import Interruption
-from karat.system.terminal import make_console
+from karat.terminal import make_console
 
 
 def launch(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from karat.space.site import site_from_environment
 from karat.system.lazy_import import import_lazily, load
 from karat.system.signals import Interruption
-from karat.system.terminal import make_console
+from karat.terminal import make_console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

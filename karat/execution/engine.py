@@ -16,12 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from karat.causes import Interrupt
 from karat.execution.local_ray import LOOPBACK, close_environment, end_ray, join_ray, start_ray
 from karat.execution.watch import Watch
 from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
-from karat.journal.wording import interrupt_text
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
 from karat.system.paths import add_to_python_path
@@ -211,8 +209,7 @@ class Engine:
 
 
 def _log_trouble(details: dict[str, object]) -> None:
-    text = interrupt_text(Interrupt.RAY, details)
-    logging.getLogger(__name__).critical("%s; the study ends here", text)
+    logging.getLogger(__name__).critical("Ray has ended, or hangs: %s", details)
     os._exit(os.EX_UNAVAILABLE)
 
 

@@ -101,7 +101,7 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED if self.is_over else None
         slot = SlotState(self._study.gpus_of(trial), trial.number)
         self._slots[trial_id] = slot
-        return config_of(_bundles(self._study, slot.gpus))
+        return config_of(self._study.space.resources.bundles(slot.gpus))
 
     def on_up(self, slot_id: str) -> str:
         """The worker of a slot is up; returns its first assignment."""
@@ -125,7 +125,7 @@ class StudySearcher(Searcher):
                 return None
             slot.trial = None
         segment = None if self.is_over else self._next_segment(slot)
-        return None if found is segment is None else assignment_of(segment)
+        return None if found is None and segment is None else assignment_of(segment)
 
     def is_to_end(self, slot_id: str) -> bool:
         """Whether a slot is to end: the study is over, or another slot needs its resources."""
@@ -248,14 +248,6 @@ class NoProgress(TrialProgressCallback):
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
         """Do nothing, as above."""
-
-
-def _bundles(study: Study, gpus: float) -> list[dict[str, float]]:
-    """The resources of each process of a slot, rank 0 first."""
-    resources = study.space.resources
-    share = gpus / resources.num_processes
-    bundle = {"CPU": float(resources.cpus)} | ({"GPU": share} if share else {})
-    return [dict(bundle) for _ in range(resources.num_processes)]
 
 
 def _refuse() -> None:

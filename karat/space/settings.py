@@ -103,6 +103,16 @@ class ResourceConfig:
         """GPUs of each process of a trial, which are on the same node as the process."""
         return self.gpus_at_most / self.num_processes
 
+    def bundles(self, gpus: float) -> list[dict[str, float]]:
+        """What Ray reserves for each process of a trial, rank 0 first.
+
+        Args:
+            gpus: of the trial, for all its processes together.
+        """
+        share = gpus / self.num_processes
+        bundle = {"CPU": float(self.cpus)} | ({"GPU": share} if share else {})
+        return [dict(bundle) for _ in range(self.num_processes)]
+
     def processes_on(self, cpus: float, gpus: float) -> int:
         """The number of trial processes that fit on a node with these CPUs and GPUs."""
         room, share = int(cpus // self.cpus), self.gpus_per_process

@@ -224,7 +224,7 @@ class Study:
     def on_worker_died(self, number: int) -> None:
         """A worker process died: its watchdog exited it after it hung, or something else killed it."""
         trace = trial_folder(self.folder, number) / HANG_TRACE
-        cause, details = Failure.LOST, {"what": Loss.WORKER.value}
+        cause, details = Failure.LOST, Details(what=Loss.WORKER.value)
         if trace.is_file() and trace.stat().st_size:
             minutes = self.space.resources.minutes_per_epoch
             cause, details = Failure.HUNG, {"minutes": minutes, "trace": str(trace)}

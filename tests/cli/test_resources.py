@@ -13,12 +13,10 @@ from karat.cli import in_cluster
 from karat.cli.driver import _most_slots
 from karat.cli.exit_status import WRONG_INPUT
 from karat.errors import InputError, SettingError
-from karat.execution.actor_rank import bundles_of
 from karat.execution.local_ray import join_ray
 from karat.forecast.capacity import check_probing, slots_of
 from karat.space.settings import ResourceConfig
 from tests.costs import finished
-from tests.training.test_process_group import segment
 
 MORE_CPUS = max(64, len(os.sched_getaffinity(0)) + 1)
 MORE_GPUS = torch.cuda.device_count() + 1
@@ -97,11 +95,9 @@ def test_resources_that_do_not_go_together_are_refused(
 def test_each_gpu_of_a_trial_has_a_process_with_a_bundle_of_its_own(tmp_path: Path) -> None:
     resources = ResourceConfig.from_settings({"gpus_per_trial": 4, "cpus": 2})
     assert resources.num_processes == 4
-    four = segment(tmp_path, gpus=4, processes=4, threads=2)
-    assert bundles_of(four) == 4 * [{"CPU": 2.0, "GPU": 1.0}]
-    quarter = segment(tmp_path, gpus=0.25, processes=1)
-    assert bundles_of(quarter) == [{"CPU": 1.0, "GPU": 0.25}]
-    assert bundles_of(segment(tmp_path, processes=2)) == 2 * [{"CPU": 1.0}]
+    assert resources.bundles(4) == 4 * [{"CPU": 2.0, "GPU": 1.0}]
+    assert ResourceConfig(gpus=0.25).bundles(0.25) == [{"CPU": 1.0, "GPU": 0.25}]
+    assert ResourceConfig(processes=2).bundles(0) == 2 * [{"CPU": 1.0}]
 
 
 def test_cluster_that_grows_may_have_no_room_yet(monkeypatch: pytest.MonkeyPatch) -> None:

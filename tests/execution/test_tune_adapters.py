@@ -198,7 +198,7 @@ def test_slot_that_still_waits_for_resources_is_taken_back_at_the_end(slots: Slo
     slots.request("a")
     slots.switch.stop()
     stopped: list[Any] = []
-    waiting = SimpleNamespace(trial_id="a", status="PENDING", is_finished=lambda: True)
+    waiting = StandInTrial("PENDING")
     controller: Any = SimpleNamespace(
         get_trials=lambda: [waiting], stop_trial=stopped.append, _actor_manager=actor_manager(),
         _stopped_trials=set(), _failed_trials=set(), _trials_to_cache=set(),

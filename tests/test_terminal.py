@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from karat.system.terminal import Output, make_console
+from karat.terminal import Output, make_console
 from tests.conftest import ROOT
 
 PROGRAM = """\
 import sys
-from karat.system.terminal import lost_output, make_console, protect_output
+from karat.terminal import lost_output, make_console, protect_output
 protect_output()
 for _ in range(20_000):
     make_console().print("a line of text, written again and again")
@@ -50,7 +50,7 @@ def test_program_goes_on_without_its_output(tmp_path: object, redirection: str, 
 
 def test_closed_stream_does_not_give_its_number_to_a_file(tmp_path: object) -> None:
     program = (
-        "from karat.system.terminal import protect_output; protect_output(); "
+        "from karat.terminal import protect_output; protect_output(); "
         f"import os; assert os.open('{tmp_path}/journal', os.O_WRONLY | os.O_CREAT) > 2"
     )
     command = f'{sys.executable} -c "{program}" >&- 2>&- <&-'
@@ -58,9 +58,7 @@ def test_closed_stream_does_not_give_its_number_to_a_file(tmp_path: object) -> N
 
 
 def test_characters_that_the_terminal_lacks_are_escaped() -> None:
-    program = (
-        "from karat.system.terminal import protect_output; protect_output(); print('a \\u00b7 b')"
-    )
+    program = "from karat.terminal import protect_output; protect_output(); print('a \\u00b7 b')"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
