@@ -111,7 +111,12 @@ def by_ray_tune(folder: Path, trials: int, work: Work, slots: int, *, reuse: boo
                 reuse_actors=reuse,
                 time_budget_s=None if reuse else RAY_TUNE_S,
             ),
-            run_config=tune.RunConfig(storage_path=str(folder), name=name, verbose=0),
+            run_config=tune.RunConfig(
+                storage_path=str(folder),
+                name=name,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
         )
         results = tuner.fit()
         wall_s = time.time() - ready

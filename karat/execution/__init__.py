@@ -1,4 +1,4 @@
-"""Execution on Ray: runs each segment of a study as one Tune trial, on this machine or a cluster."""
+"""Execution on Ray: runs a study's segments in workers that Ray Tune keeps, here or on a cluster."""
 
 from karat.system.lazy_import import exports
 

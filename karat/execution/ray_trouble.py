@@ -15,7 +15,7 @@ from karat.report.formatting import interrupted_text, way_on
 from karat.study.study import Study
 
 RESTARTED = "KARAT_RESTARTED"
-_RECORD_S = 10.0
+_RECORD_S, _END_S = 10.0, 5.0
 
 
 def leave(
@@ -47,7 +47,8 @@ def leave(
         study.journal.close()
     restarts = may_restart and RESTARTED not in os.environ
     why = (study.state.cause, study.state.details)
-    what = "Ray is started anew" if restarts else f"{way_on(*why)}:\n    {command}"
+    way = way_on(*why)
+    what = "Ray is started anew." if restarts else f"{way[0].upper()}{way[1:]}:\n    {command}"
     console.print(f"\n{interrupted_text(*why)}; nothing is lost. {what}", soft_wrap=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -61,9 +62,17 @@ def leave(
 
 
 def end_children_of_ray() -> None:
-    """Kill what is left of the Ray that this process has started; the MLflow view goes on."""
+    """Kill what is left of the Ray that this process has started; the MLflow view goes on.
+
+    Ray has given its processes a session each (`ray_internals.init`), whose leader is a child of this
+    process. The view's has one too, but is no process of Ray.
+    """
+    ours: list[psutil.Process] = []
     for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "karat" not in child.cmdline():
+                ours += [child, *child.children(recursive=True)]
+    for each in ours:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.name() in ("raylet", "gcs_server") or "ray" in " ".join(child.cmdline()[:3]):
-                for each in (child, *child.children(recursive=True)):
-                    each.kill()
+            each.kill()
+    psutil.wait_procs(ours, timeout=_END_S)

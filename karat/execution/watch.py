@@ -38,7 +38,9 @@ class Watch:
 
     def __enter__(self) -> Self:
         children = [] if self._address else psutil.Process().children()
-        self._processes = [each for each in children if each.name() in _PROCESSES]
+        self._processes = [
+            each for each in children if each.name() in _PROCESSES and not _has_ended(each)
+        ]
         self._names = {each.pid: each.name() for each in self._processes}
         self._thread.start()
         return self
@@ -64,7 +66,7 @@ class Watch:
 
     def _trouble(self) -> dict[str, object] | None:
         for process in self._processes:
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            if _has_ended(process):
                 return {"what": RayTrouble.PROCESS.value, "name": self._names[process.pid]}
         if self._address is not None:
             self._refused_s = 0.0 if _accepts(self._address) else self._refused_s + LOOK_EVERY_S
@@ -75,6 +77,10 @@ class Watch:
             if self._silent_looks * LOOK_EVERY_S >= SILENT_S:
                 return {"what": RayTrouble.SILENT.value, "seconds": SILENT_S}
         return None
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def _accepts(address: str) -> bool:

@@ -19,6 +19,7 @@ from ray._private import ray_constants, services, utils, worker
 from ray.dashboard.modules.job import job_supervisor
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial as TuneTrial
 
 from jobs.slurm import ray_hook
 from karat.execution import local_ray, ray_internals
@@ -88,6 +89,30 @@ def test_ray_sets_its_handler_of_sigterm_by_a_function_that_can_be_replaced(
     assert signal.getsignal(signal.SIGTERM) is before
     assert utils.set_sigterm_handler is theirs
     assert settings == {"_temp_dir": "/tmp/r", "num_cpus": 1}
+
+
+def test_worker_of_a_slot_is_what_tune_keeps_as_the_actor_of_its_trial() -> None:
+    calls: list[str] = []
+    trial = TuneTrial("slot", stub=True)
+    assert trial.temporary_state.ray_actor is None
+    trial.temporary_state.ray_actor = SimpleNamespace(assign=SimpleNamespace(remote=calls.append))
+    ray_internals.assign(trial, "a segment")
+    assert calls == ["a segment"]
+
+
+def test_processes_of_ray_get_sessions_by_a_function_that_they_call_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = "ray._private.utils.set_kill_on_parent_death_linux()"
+    assert called in inspect.getsource(services.start_ray_process)
+    steps: list[str] = []
+    monkeypatch.setattr(utils, "set_kill_on_parent_death_linux", lambda: steps.append("tied"))
+    monkeypatch.setattr(os, "setsid", lambda: steps.append("session"))
+    theirs = utils.set_kill_on_parent_death_linux
+    monkeypatch.setattr(ray, "init", lambda: utils.set_kill_on_parent_death_linux())
+    ray_internals.init()
+    assert steps == ["tied", "session"]
+    assert utils.set_kill_on_parent_death_linux is theirs
 
 
 def test_ray_init_takes_a_folder_for_its_files() -> None:
