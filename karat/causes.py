@@ -23,7 +23,7 @@ class Failure(StrEnum):
     | `error` | the trial raised any other exception | `type`, `message`, and `place` (file and line) |
     | `memory` | memory ran out, on a GPU or on the machine; one retry, in micro-batches | `message` of the exception, or `killed_by: ray` |
     | `non-finite` | a loss or a metric is NaN or infinite | `name`, `value` as text, `epoch`, and `step` for a training loss |
-    | `checkpoint` | a file of the trial could not be written | `message` of the exception |
+    | `checkpoint` | a file of the trial could not be written, again and again | `message` of the exception |
     | `lost` | a process of the trial was lost; the trial ends after too many losses | `what`, see `Loss`; at the end of the trial `times`, and `last` with the details of the last loss |
     | `hung` | an epoch took longer than `resources.minutes_per_epoch` | `minutes`, and `trace`, the file with the stack traces |
     """
@@ -80,7 +80,7 @@ class SegmentEnd(StrEnum):
     |---|---|---|
     | `lost` | a process of the trial was lost | as in `Failure` |
     | `memory` | memory ran out for the first time | as in `Failure` |
-    | `checkpoint` | a file could not be written, and the launch ends for this reason | as in `Failure` |
+    | `checkpoint` | a file could not be written; the trial goes on when it can | as in `Failure` |
     | `paused` | the launch ends, and the worker has written a checkpoint | `epoch`, the epochs done, and `step`, the steps of the next one |
     | `interrupted` | the launch ends, and the worker did not pause in time | `by`, see `Interrupt` |
     | `driver_gone` | a new driver found the segment running: the previous driver was killed | |
@@ -101,7 +101,7 @@ class Interrupt(StrEnum):
     |---|---|---|
     | `signal` | the driver received a signal | `signal`, its name |
     | `budget` | a limit of the budget is reached | `limit`, its key; `of`, its value; `spent`, the usage |
-    | `disk` | several consecutive trials could not write their files | `trials`, their number; `last`, the details of the last failure |
+    | `disk` | several consecutive segments could not write their files | `trials`, their number (of segments); `last`, the details of the last failure |
     | `ray` | Ray ended, or did not answer | `what`, see `RayTrouble` |
     """
 

@@ -16,7 +16,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -27,20 +27,31 @@ from karat.journal import old_events
 from karat.journal.layout import JOURNAL
 from karat.journal.lock import StudyLock
 from karat.system import fault_injection
+from karat.system.files import open_regular
 
 VERSION = 2
 _READ = (VERSION, old_events.VERSION)
+_SHAPE = {"v": int, "seq": int, "time": (int, float), "kind": str, "data": dict}
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a journal: its number (from 0), time (seconds since the epoch), kind and data."""
+    """One line of a journal: its number (from 0), time (seconds since the epoch), kind and data.
+
+    `path` is the journal's file, for messages; None before the event is written.
+    """
 
     seq: int
     time: float
     kind: str
     data: Mapping[str, Any]
+    path: Path | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def where(self) -> str:
+        """File and line; without a file, the number of the event."""
+        return f"event {self.seq}" if self.path is None else f"{self.path}:{self.seq + 1}"
 
 
 class Past(Collection[Event]):
@@ -163,7 +174,7 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
     Raises:
         JournalError: a line other than the last is damaged, or a line is missing.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for number, line in enumerate(file):
             if not line.endswith(b"\n"):
                 return
@@ -188,7 +199,7 @@ class Follower:
 
         Another study may have replaced the file, and a failed write removes its line.
         """
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             file.seek(self._offset - len(self._last))
             return file.read(len(self._last)) != self._last
 
@@ -198,7 +209,7 @@ class Follower:
         Raises:
             JournalError: as `read_events` does.
         """
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -232,7 +243,7 @@ def repair(folder: Path) -> tuple[int, Path] | None:
                 good = event.seq + 1
             return None
         except JournalError:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 size = sum(len(line) for line, _ in zip(file, range(good), strict=False))
             copy = path.with_name(f"{JOURNAL}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
             shutil.copy2(path, copy)
@@ -257,7 +268,7 @@ def _encode(event: Event) -> bytes:
 def _count(path: Path) -> int:
     """The number of events in a journal without an incomplete last line; checks each line."""
     count = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for line in file:
             _check(line, count, path)
             if not line.startswith(tuple(b'{"v":%d,"seq":%d,' % (v, count) for v in _READ)):
@@ -283,10 +294,18 @@ def _check(line: bytes, number: int, path: Path) -> bytes:
 
 def _decode(line: bytes, number: int, path: Path) -> Event:
     text = _check(line, number, path)
-    body = json.loads(text + b"}")
+    where = f"{path}:{number + 1}"
+    try:
+        body = json.loads(text + b"}")
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict) or not all(
+        map(isinstance, map(body.get, _SHAPE), _SHAPE.values())
+    ):
+        raise JournalError(f"{where}: not an event, though its checksum is right")
     if body["v"] not in _READ:
         raise JournalError(
-            f"{path}:{number + 1}: version {body['v']}; this karat reads up to version {VERSION}"
+            f"{where}: version {body['v']}; this karat reads up to version {VERSION}"
         )
     if body["seq"] != number:
         raise JournalError(
@@ -302,11 +321,12 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
             raise JournalError(
                 f"{path}:{number + 1}: {error} is missing in {body['kind']}"
             ) from error
-    return Event(body["seq"], body["time"], body["kind"], data)
+    return Event(body["seq"], body["time"], body["kind"], data, path)
 
 
 def _cut_torn_tail(path: Path) -> None:
-    content = path.read_bytes()
+    with open_regular(path) as file:
+        content = file.read()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         log.warning("%s: cut off an incomplete last line of %d bytes", path, len(content) - whole)

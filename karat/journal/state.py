@@ -30,7 +30,8 @@ class Trial:
     will be retried with less memory, or the study was interrupted. Such a trial must not run before
     `ready_at`. `kernels` computed attention in the first segment (None before its first report).
     `cause` and `details` tell why the trial was stopped or failed (`karat.causes`), `lost_details`
-    how its last worker was lost. `set_aside`: an extension of the study made the trial invalid,
+    how its last worker was lost. `unwritten_segments` ended since its last report, since a file could not
+    be written. `set_aside`: an extension of the study made the trial invalid,
     since it is shorter than trials are now or of a cell that is no longer confirmed.
     `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
     resources (`karat.training.segment.Estimate`). `peak_bytes`: peak memory of the process after the
@@ -53,6 +54,7 @@ class Trial:
     segments: int = 0
     lost_segments: int = 0
     lost_details: Mapping[str, Any] = field(default_factory=dict)
+    unwritten_segments: int = 0
     micro_batches: int = 1
     ready_at: float = 0.0
     set_aside: bool = False
@@ -159,14 +161,16 @@ class StudyState:
         """
         handler = getattr(self, f"_on_{event.kind}", None)
         if handler is None:
-            raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}")
+            raise JournalError(f"{event.where}: unknown kind {event.kind!r}")
         try:
             handler(event)
             self.usage.apply(event)
         except KeyError as error:
             raise JournalError(
-                f"event {event.seq} ({event.kind}): {error} is missing, or was never begun"
+                f"{event.where} ({event.kind}): {error} is missing, or was never begun"
             ) from error
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            raise JournalError(f"{event.where} ({event.kind}): has wrong data ({error})") from error
 
     def of_phase(self, phase: Phase) -> list[Trial]:
         """The trials of one phase that count, in the order in which they were asked for."""
@@ -250,6 +254,7 @@ class StudyState:
         data = event.data
         trial = self.trials[data["trial"]]
         trial.reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
+        trial.unwritten_segments = 0
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
         if trial.peak_bytes is None:
@@ -263,6 +268,10 @@ class StudyState:
             trial.ready_at = event.time + BACK_OFF_S[min(trial.lost_segments, len(BACK_OFF_S) - 1)]
             trial.lost_segments += 1
             trial.lost_details = event.data.get("details", {})
+        elif event.data["cause"] == SegmentEnd.CHECKPOINT:
+            wait = BACK_OFF_S[min(trial.unwritten_segments, len(BACK_OFF_S) - 1)]
+            trial.ready_at = event.time + wait
+            trial.unwritten_segments += 1
         elif event.data["cause"] == SegmentEnd.MEMORY:
             trial.micro_batches *= 2
 

@@ -97,7 +97,7 @@ def interrupt_text(cause: str, details: Details) -> str:
     if cause == Interrupt.DISK:
         last = failure_text(Failure.CHECKPOINT, details["last"])
         return (
-            f"checkpoints of {details['trials']} trials in a row could not be written, the last: "
+            f"checkpoints could not be written {details['trials']} times in a row, the last time: "
             f"{last}"
         )
     if cause == Interrupt.RAY:

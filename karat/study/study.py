@@ -29,7 +29,7 @@ from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
-MAX_UNWRITTEN = 2  # trials in a row that could not write a checkpoint; others would fail too
+MAX_UNWRITTEN = 2  # segments in a row that could not write a checkpoint; others would not either
 
 
 class Study:
@@ -49,7 +49,7 @@ class Study:
         self.decisions = Decisions(space, str(folder))
         self.listeners = Listeners()
         self.lock = threading.RLock()  # held while an event is recorded
-        # Of the last trials in a row of this launch that could not write a checkpoint.
+        # Of segments of this launch that could not write a checkpoint, since one could.
         self._unwritten: list[Details] = []
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
         for event in journal.past:
@@ -202,8 +202,8 @@ class Study:
     def on_failed(self, number: int, cause: str, details: Mapping[str, Any]) -> None:
         """A segment failed: try the trial again, or end it as failed.
 
-        A lost worker is retried up to `MAX_LOST_SEGMENTS` times, out of memory once, with each
-        batch in two micro-batches. Any other cause would fail again.
+        A lost worker is retried up to `MAX_LOST_SEGMENTS` times, a file that cannot be written as
+        often since the last report, out of memory once, in micro-batches, and no other cause.
 
         Args:
             number: of the trial.
@@ -215,8 +215,9 @@ class Study:
             self._on_lost(trial, details)
         elif self.decisions.is_tried_again(number, cause):
             self._end_segment(trial, SegmentEnd(cause), details)
-        elif cause == Failure.CHECKPOINT and self.full_disk() is not None:
-            # The trial resumes when the disk has space again.
+        elif cause == Failure.CHECKPOINT and trial.unwritten_segments < MAX_LOST_SEGMENTS:
+            # The disk's trouble, not the trial's: it resumes when files can be written again.
+            self._unwritten.append(dict(details))
             self._end_segment(trial, SegmentEnd.CHECKPOINT, details)
         else:
             self._fail(trial, Failure(cause), details)
@@ -259,10 +260,10 @@ class Study:
         event = self.journal.append(kind, **data)
         fault_injection.at(f"{kind}.written")
         self.decisions.observe(event)
-        if kind == "trial_ended":
+        if kind == "reported":
+            self._unwritten.clear()  # before a worker reports, it writes a checkpoint
+        elif kind == "trial_ended":
             tidy(self.folder, self.state.trials[data["trial"]])
-            is_unwritten = data.get("cause") == Failure.CHECKPOINT
-            self._unwritten = [*self._unwritten, data["details"]] if is_unwritten else []
         self.listeners.tell(event, self.state)
         fault_injection.at(f"{kind}.after")
 

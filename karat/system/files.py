@@ -1,9 +1,12 @@
-"""Atomic replacement of files, and refusal of symbolic links."""
+"""Atomic replacement of files, reading of regular ones only, and refusal of symbolic links."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from karat.errors import InputError
 from karat.system import fault_injection
@@ -40,6 +43,21 @@ def replace_file(path: Path, data: bytes, *, fault: str = "") -> None:
     if fault:
         fault_injection.at(f"{fault}.after")
     _sync_folder(path.parent)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    A pipe in its place would block for ever, and a device never end.
+
+    Raises:
+        OSError: the file cannot be opened, or is none.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", closefd=True)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "a pipe or a device, not a file", str(path))
+    return file
 
 
 def refuse_symlinks(paths: Iterable[Path], trees: Iterable[Path], but: str) -> None:

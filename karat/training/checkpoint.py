@@ -28,9 +28,10 @@ import torch
 from karat.errors import CheckpointError, shorten
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
-from karat.system.files import replace_file
+from karat.system.files import open_regular, replace_file
 
 MAX_MANIFEST = 4096  # bytes; a manifest has about 200
+MAX_BYTES = 2**40  # of a checkpoint whose manifest, of an older study, has no size
 KEPT = 2  # checkpoints of a series beside the newest
 SERIES = ("epoch", "best", "within")
 T = TypeVar("T")
@@ -109,11 +110,10 @@ def load_checkpoint(path: Path, owner: str = "") -> dict[str, Any]:
 def _verified(path: Path, owner: str) -> bytes:
     try:
         manifest = _read_manifest(path.with_suffix(".json"))
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
+        with open_regular(path) as file:
+            data = file.read(1 + int(manifest.get("bytes", MAX_BYTES)))
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not a complete checkpoint ({error})") from error
-    if not isinstance(manifest, dict):
-        raise CheckpointError(f"{path}: not a complete checkpoint (its manifest is not a mapping)")
     if hashlib.sha256(data).hexdigest() != manifest.get("sha256"):
         raise CheckpointError(f"{path}: damaged (its sha256 differs from the manifest)")
     if manifest.get("name", path.stem) != path.stem:
@@ -124,15 +124,18 @@ def _verified(path: Path, owner: str) -> bytes:
     return data
 
 
-def _read_manifest(path: Path) -> Any:
-    with path.open("rb") as file:
+def _read_manifest(path: Path) -> dict[str, Any]:
+    with open_regular(path) as file:
         text = file.read(MAX_MANIFEST + 1)
     if len(text) > MAX_MANIFEST:
         raise ValueError(f"a manifest of more than {MAX_MANIFEST} bytes")
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except RecursionError:
         raise ValueError("a manifest nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("its manifest is not a mapping")
+    return found
 
 
 def save_series(

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from karat.system.files import open_regular
+
 GO, PAUSE = "go", "pause"
 LOOK_EVERY_S = 0.5
 
@@ -40,7 +42,8 @@ def reader(path: Path, clock: Callable[[], float] = time.monotonic) -> Callable[
         if now - last >= LOOK_EVERY_S:
             last = now
             try:
-                answer = path.read_text() == PAUSE
+                with open_regular(path) as file:
+                    answer = file.read(len(PAUSE) + 1) == PAUSE.encode()
             except FileNotFoundError:
                 answer = False
         return answer

@@ -11,7 +11,7 @@ import torch
 from karat.journal.journal import Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState, Trial
-from karat.journal.wording import study_text, trial_text
+from karat.journal.wording import failure_text, study_text, trial_text
 from karat.planning.decisions import SAME_ERRORS
 from karat.planning.replay import replay
 from karat.space.space import Space
@@ -54,16 +54,20 @@ def test_trial_out_of_memory_continues_in_micro_batches(
     assert audit(folder, tracking=False) == []
 
 
-def test_full_disk_fails_the_trial_with_its_reason(write_space: WriteSpace, tmp_path: Path) -> None:
+def test_full_disk_costs_a_segment_with_its_reason_and_no_trial(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
     folder = tmp_path / "s"
     # The first epoch writes two checkpoints, best and epoch; the fourth is the second epoch's.
     assert launch(write_space(), folder, f"checkpoint.write.before@4=full:{tmp_path / 'once'}") == 0
-    trial = state_of(folder).trials[0]
-    assert (trial.status, trial.cause) == ("failed", "checkpoint")
+    events = list(read_events(folder / JOURNAL))
+    (end,) = (event.data for event in events if event.kind == "segment_ended")
+    assert (end["trial"], end["cause"]) == (0, "checkpoint")
     assert (
         "could not be written (No space left on device); the previous one is intact"
-        in trial_text(trial)
+        in failure_text("checkpoint", end["details"])
     )
+    assert {trial.status for trial in state_of(folder).trials.values()} <= {"completed", "stopped"}
     assert audit(folder, tracking=False) == []
 
 
@@ -145,7 +149,7 @@ def test_sampler_avoids_the_region_that_needs_too_much_memory() -> None:
     assert share_in_region(told=True) <= 0.6 * share_in_region(told=False)
 
 
-@pytest.mark.parametrize("cause", ["non-finite", "checkpoint", "error", "hung"])
+@pytest.mark.parametrize("cause", ["non-finite", "error", "hung"])
 def test_cause_that_a_retry_would_repeat_is_not_retried(
     small_space: Space, tmp_path: Path, cause: str
 ) -> None:
