@@ -109,6 +109,17 @@ def assign(trial: Any, assignment: str) -> None:
     trial.temporary_state.ray_actor.assign.remote(assignment)
 
 
+def kill_worker(trial: Any) -> None:
+    """Kill the worker process of a slot, which may be stopped; Tune notices its death.
+
+    Args:
+        trial: the slot, as Tune passes it to a scheduler.
+    """
+    import ray
+
+    ray.kill(trial.temporary_state.ray_actor)
+
+
 def treat_memory_kills_as_deaths(controller: Any, tell: Callable[[bool], None]) -> None:
     """Make Tune treat a kill by Ray's memory monitor as the death of an actor.
 

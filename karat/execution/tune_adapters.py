@@ -5,6 +5,8 @@ its segment has ended, it gets the study's next segment. So no trial waits for t
 while a worker is free, and no segment is started before it has a worker.
 """
 
+import logging
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +20,21 @@ from ray.tune.search import Searcher
 from karat.causes import KILLED_BY_RAY, Failure
 from karat.errors import KaratError, StudyError
 from karat.execution.messages import assignment_of, config_of, report_of
-from karat.execution.ray_internals import assign, forget_ended_trials, treat_memory_kills_as_deaths
+from karat.execution.ray_internals import (
+    assign,
+    forget_ended_trials,
+    kill_worker,
+    treat_memory_kills_as_deaths,
+)
 from karat.study.study import Study
 from karat.training.segment import Segment
 
 MOST_FAILED_STARTS = 5  # of workers in a row, before any of them reports
+# Without a report for the limit of an epoch and this, a worker is killed from outside: its own
+# watchdog does not run while its process is stopped, or its machine hangs.
+OVERDUE_S = 120.0
+SAY_EVERY_S = 300.0  # that no worker has started
+log = logging.getLogger(__name__)
 
 
 class Switch(Protocol):
@@ -47,10 +59,13 @@ class SlotState:
         is_up: whether its worker has started.
         trial: number of the trial whose segment it runs; None while it waits.
         was_killed_for_memory: by Ray's memory monitor.
+        heard_at: when the slot was requested, its worker started, or its worker reported; on the
+            monotonic clock.
     """
 
     gpus: float
     reserved: int
+    heard_at: float
     is_up: bool = False
     trial: int | None = None
     was_killed_for_memory: bool = False
@@ -66,13 +81,18 @@ class StudySearcher(Searcher):
         study: the study, which stays in the driver and is never pickled.
         switch: stops the run.
         on_step: called in every step of Tune's loop.
+        clock: seconds, monotonic.
     """
 
     def __init__(
-        self, study: Study, switch: Switch, on_step: Callable[[], None] = lambda: None
+        self,
+        study: Study,
+        switch: Switch,
+        on_step: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self.on_step = on_step
+        self.on_step, self._clock, self._said_at = on_step, clock, clock()
         self._study, self._switch = study, switch
         self._slots: dict[str, SlotState] = {}
         self._failed_starts = 0
@@ -99,14 +119,15 @@ class StudySearcher(Searcher):
         trial = self.guard(lambda: self._study.next_trial(reserved))
         if trial is None:
             return Searcher.FINISHED if self.is_over else None
-        slot = SlotState(self._study.gpus_of(trial), trial.number)
+        slot = SlotState(self._study.gpus_of(trial), trial.number, self._clock())
         self._slots[trial_id] = slot
         return config_of(self._study.space.resources.bundles(slot.gpus))
 
     def on_up(self, slot_id: str) -> str:
         """The worker of a slot is up; returns its first assignment."""
-        self._slots[slot_id].is_up = True
-        return assignment_of(None if self.is_over else self._next_segment(self._slots[slot_id]))
+        slot = self._slots[slot_id]
+        slot.is_up, slot.heard_at = True, self._clock()
+        return assignment_of(None if self.is_over else self._next_segment(slot))
 
     def on_result(self, slot_id: str, result: dict[str, Any]) -> str | None:
         """Forward a report to the study.
@@ -115,6 +136,7 @@ class StudySearcher(Searcher):
             The slot's next assignment; None if it goes on with what it does.
         """
         slot, found = self._slots[slot_id], report_of(result)
+        slot.heard_at = self._clock()
         if found is not None:
             self._failed_starts = 0
             number, report = found
@@ -137,6 +159,31 @@ class StudySearcher(Searcher):
         gpus = {each.gpus for each in self._slots.values() if not each.is_up}
         gpus |= {self._study.gpus_of(trial) for trial in self._study.ready()}
         return bool(gpus - {slot.gpus})
+
+    def is_overdue(self, slot_id: str) -> bool:
+        """Whether a worker has returned nothing for so long that its process must be killed, told once."""
+        slot = self._slots.get(slot_id)
+        if slot is None or not slot.is_up:
+            return False
+        limit_s = 60 * self._study.space.resources.minutes_per_epoch + OVERDUE_S
+        is_overdue = self._clock() - slot.heard_at > limit_s
+        if is_overdue:
+            slot.heard_at = self._clock()
+        return is_overdue
+
+    def say_if_none_starts(self) -> None:
+        """Say every few minutes that no worker has started, and what it may wait for."""
+        now, slots = self._clock(), self._slots.values()
+        oldest = min((slot.heard_at for slot in slots), default=now)
+        if any(slot.is_up for slot in slots) or now - max(oldest, self._said_at) < SAY_EVERY_S:
+            return
+        self._said_at = now
+        log.warning(
+            "no worker has started for %d minutes: Ray has no room for a trial (%s), or its "
+            "processes do not start; the study waits",
+            (now - oldest) / 60,
+            self._study.space.resources.bundles(min(slot.gpus for slot in slots)),
+        )
 
     def on_killed_for_memory(self, slot_id: str) -> None:
         """Note an out-of-memory kill; called before `on_trial_complete`, which gets no cause."""
@@ -208,6 +255,11 @@ class StudyScheduler(FIFOScheduler):
         if self._searcher.is_over:
             for trial in [t for t in tune_controller.get_trials() if t.status == "PENDING"]:
                 tune_controller.stop_trial(trial)  # it waits for resources, and nothing for it
+        for trial in tune_controller.get_trials():
+            if self._searcher.is_overdue(trial.trial_id):
+                log.warning("a worker has not answered for too long, and is killed")
+                kill_worker(trial)
+        self._searcher.say_if_none_starts()
         forget_ended_trials(tune_controller)
         return super().choose_trial_to_run(tune_controller)
 

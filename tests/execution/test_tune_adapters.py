@@ -15,6 +15,8 @@ from ray.tune.search import Searcher
 from karat.execution.messages import IDLE, bundles_of, result_of, segment_of
 from karat.execution.tune_adapters import (
     MOST_FAILED_STARTS,
+    OVERDUE_S,
+    SAY_EVERY_S,
     FirstAssignment,
     StudyScheduler,
     StudySearcher,
@@ -32,6 +34,7 @@ from tests.study.test_study import open_study
 @dataclass(eq=False)
 class StandInTrial:
     status: str
+    trial_id: str = "a"
 
     def is_finished(self) -> bool:
         return self.status in ("TERMINATED", "ERROR")
@@ -56,7 +59,10 @@ def test_ended_slots_are_removed_from_tune() -> None:
         _actor_manager=actor_manager(),
         **groups,
     )
-    searcher: Any = SimpleNamespace(is_over=False, on_step=lambda: None)
+    searcher: Any = SimpleNamespace(
+        is_over=False, on_step=lambda: None, say_if_none_starts=lambda: None,
+        is_overdue=lambda _: False,
+    )  # fmt: skip
     scheduler = StudyScheduler(searcher)
     assert scheduler.choose_trial_to_run(controller) is None
     assert trials == [runs]
@@ -82,7 +88,8 @@ class Slots:
 
     def __init__(self, study: Study) -> None:
         self.study, self.switch = study, StandInSwitch()
-        self.searcher = StudySearcher(study, self.switch)
+        self.now = 0.0
+        self.searcher = StudySearcher(study, self.switch, clock=lambda: self.now)
         self.scheduler = StudyScheduler(self.searcher)
         self._first = FirstAssignment(self.searcher)
         self._trials: dict[str, SimpleNamespace] = {}
@@ -215,6 +222,35 @@ def test_workers_that_die_while_they_start_end_the_run(slots: Slots) -> None:
     assert "ended while they started" in str(slots.searcher.error)
     assert slots.switch.stopped
     assert slots.study.state.trials[0].lost_segments == 0
+
+
+def test_worker_that_returns_nothing_for_longer_than_an_epoch_may_take_is_overdue(
+    slots: Slots,
+) -> None:
+    limit_s = 60 * slots.study.space.resources.minutes_per_epoch + OVERDUE_S
+    slots.request("a")
+    slots.now += 10 * limit_s
+    assert not slots.searcher.is_overdue("a")  # it waits for resources
+    slots.up("a")
+    slots.now += limit_s - 1
+    assert not slots.searcher.is_overdue("a")
+    slots.reports("a", epochs=1)
+    slots.now += limit_s + 1
+    assert slots.searcher.is_overdue("a")
+    assert not slots.searcher.is_overdue("a")
+
+
+def test_user_is_told_that_no_worker_starts(slots: Slots, caplog: pytest.LogCaptureFixture) -> None:
+    slots.request("a")
+    for _ in range(25):
+        slots.now += SAY_EVERY_S / 10
+        slots.searcher.say_if_none_starts()
+    assert caplog.text.count("no worker has started for") == 2
+    assert "has no room for a trial ([{'CPU': 1.0}])" in caplog.text
+    slots.up("a")
+    slots.now += 10 * SAY_EVERY_S
+    slots.searcher.say_if_none_starts()
+    assert caplog.text.count("no worker has started for") == 2
 
 
 def test_run_is_stopped_when_no_checkpoint_can_be_written(slots: Slots) -> None:
