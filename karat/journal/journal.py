@@ -31,7 +31,6 @@ from karat.system.files import open_regular
 
 VERSION = 2
 _READ = (VERSION, old_events.VERSION)
-_SHAPE = {"v": int, "seq": int, "time": (int, float), "kind": str, "data": dict}
 log = logging.getLogger(__name__)
 
 
@@ -299,9 +298,7 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
         body = json.loads(text + b"}")
     except (ValueError, RecursionError):
         body = None
-    if not isinstance(body, dict) or not all(
-        map(isinstance, map(body.get, _SHAPE), _SHAPE.values())
-    ):
+    if not _is_event(body):
         raise JournalError(f"{where}: not an event, though its checksum is right")
     if body["v"] not in _READ:
         raise JournalError(
@@ -322,6 +319,17 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
                 f"{path}:{number + 1}: {error} is missing in {body['kind']}"
             ) from error
     return Event(body["seq"], body["time"], body["kind"], data, path)
+
+
+def _is_event(body: Any) -> bool:
+    """Whether a line of JSON has what every event has; a line with a right checksum may be anything."""
+    return (
+        isinstance(body, dict)
+        and body.keys() >= {"v", "seq", "time", "kind", "data"}
+        and isinstance(body["time"], int | float)
+        and isinstance(body["kind"], str)
+        and isinstance(body["data"], dict)
+    )
 
 
 def _cut_torn_tail(path: Path) -> None:

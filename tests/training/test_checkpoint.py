@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import os
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -13,6 +14,7 @@ from karat.errors import CheckpointError
 from karat.training.checkpoint import (
     drop_half_written,
     keep_newest,
+    last_good,
     load_checkpoint,
     load_last_good,
     newest_first,
@@ -182,3 +184,16 @@ def test_hostile_manifest_is_refused_with_a_short_message(folder: Path, manifest
     tracemalloc.stop()
     assert most < 2**20
     assert len(str(caught.value)) < 300 + len(str(path))
+
+
+def test_pipe_or_device_in_place_of_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for epoch in (1, 2, 3):
+        save_series(tmp_path, "epoch", epoch, {"w": torch.ones(3)})
+    (tmp_path / "epoch-00003.pt").unlink()
+    os.mkfifo(tmp_path / "epoch-00003.pt")
+    (tmp_path / "epoch-00002.pt").unlink()
+    (tmp_path / "epoch-00002.pt").symlink_to("/dev/zero")
+    passed_over: list[str] = []
+    found = last_good(tmp_path, "epoch", 9, passed_over=passed_over)
+    assert found == tmp_path / "epoch-00001.pt"
+    assert [("a pipe or a device" in each) for each in passed_over] == [True, True]
