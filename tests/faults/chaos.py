@@ -2,8 +2,9 @@
 
     python -m tests.faults.chaos --kills 20 --seed 0
 
-The driver, a worker, the view or the raylet gets SIGKILL, or the driver SIGINT or SIGTERM; then the
-same command resumes. After each kill the journal must be intact and nothing that had ended may have
+The driver, a worker, all workers, the view, the raylet or the GCS gets SIGKILL; the driver or its whole
+process group a signal that asks it to end; the driver is stopped for half a minute; or its output is
+closed. Then, unless the launch goes on by itself, the same command resumes. After each kill the journal must be intact and nothing that had ended may have
 changed; at the end audit and replay must find nothing, and no process may be left. A study that
 finishes too early is extended.
 """
@@ -15,9 +16,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -32,9 +35,14 @@ EXCHANGES = (
     ("depth: 1", "depth: 4"),
     ("trials: 6", "trials: 12"),
 )
-VICTIMS = {"driver": 4, "worker": 3, "view": 2, "raylet": 1, "signal": 3}
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+VICTIMS = {
+    "driver": 3, "worker": 2, "workers": 1, "view": 2, "raylet": 2, "gcs": 2, "signal": 3, "group": 2,
+    "stop": 1, "output": 2,
+}  # fmt: skip
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
 LONGEST_WAIT_S = 30.0
+ENDS_WITHIN_S = 60.0  # or goes on, on a machine of our own; here it is busy
+STOPPED_S = 30.0
 
 
 class Broken(Exception):
@@ -67,14 +75,25 @@ class Chaos:
         words += ["--storage", str(self.study.parent)]
         if self.state().status == "completed":
             words += ["--extend", "trials=+6"]
-        with (self.folder / "output").open("ab") as output:
-            return subprocess.Popen(
-                words,
-                cwd=ROOT,
-                env={**os.environ, "OF_TEST": str(self.folder)},
-                stdout=output,
-                stderr=output,
-            )
+        process = subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env={**os.environ, "OF_TEST": str(self.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # whose process group gets signals
+        )
+        threading.Thread(target=self._copy, args=(process.stdout,), daemon=True).start()
+        return process
+
+    def _copy(self, stream: BinaryIO) -> None:
+        """Write what a launch prints into a file, until the reader closes the pipe."""
+        with (self.folder / "output").open("ab", buffering=0) as output:
+            try:
+                while text := os.read(stream.fileno(), 4096):
+                    output.write(text)
+            except (OSError, ValueError):  # closed
+                return
 
     def state(self) -> StudyState:
         path = self.study / JOURNAL
@@ -94,28 +113,43 @@ class Chaos:
         while time.monotonic() < deadline and self.process.poll() is None:
             time.sleep(0.1)
         (victim,) = self.draw.choices(list(VICTIMS), list(VICTIMS.values()))
-        if victim == "signal":
-            return self._signal(self.process, self.draw.choice(SIGNALS))
+        if victim in ("signal", "group"):
+            return self._signal(self.process, self.draw.choice(SIGNALS), victim == "group")
+        if victim == "stop":
+            self.process.send_signal(signal.SIGSTOP)
+            time.sleep(STOPPED_S)
+            self.process.send_signal(signal.SIGCONT)
+            return f"SIGSTOP to the driver for {STOPPED_S:g} s"
+        if victim == "output":
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            return "the output is closed"
         if victim == "driver":
             self.process.kill()
             return f"SIGKILL to the driver: status {self.process.wait(60)}"
         found = [process for process in self.ours() if _is(process, victim)]
         if not found:
             return f"no {victim} to kill"
-        target = self.draw.choice(found)
-        target.kill()
-        if victim == "raylet":  # the driver cannot continue without it
-            return f"SIGKILL to the raylet: status {self._wait_for_driver()}"
-        return f"SIGKILL to a {victim}"
+        launched = self.launched()
+        for target in found if victim == "workers" else [self.draw.choice(found)]:
+            target.kill()
+        if victim in ("raylet", "gcs"):
+            return f"SIGKILL to the {victim}: {self._wait_for_driver(launched)}"
+        return f"SIGKILL to {'all workers' if victim == 'workers' else f'a {victim}'}"
 
-    def _signal(self, driver: subprocess.Popen[bytes], number: signal.Signals) -> str:
+    def _signal(
+        self, driver: subprocess.Popen[bytes], number: signal.Signals, to_group: bool
+    ) -> str:
         """Interrupted is status 75; success only where the study was done.
 
         While Ray's C++ part starts, half a second long, SIGTERM is Ray's alone, and aborts.
         """
         while driver.poll() is None and not _catches_signals(driver.pid):
             time.sleep(0.05)
-        driver.send_signal(number)
+        if to_group and driver.poll() is None:
+            os.killpg(driver.pid, number)
+        else:
+            driver.send_signal(number)
         status = driver.wait(120)
         allowed = {75}
         if self.state().status == "completed":
@@ -124,7 +158,7 @@ class Chaos:
             allowed.add(-signal.SIGABRT)
         if status not in allowed:
             raise Broken(f"{number.name} to the driver: status {status}, not 75")
-        return f"{number.name} to the driver: status {status}"
+        return f"{number.name} to the driver{' and its group' if to_group else ''}: status {status}"
 
     def check(self) -> str:
         """The journal is whole, and what had ended is as it was; says how far the study is."""
@@ -163,12 +197,20 @@ class Chaos:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
 
-    def _wait_for_driver(self) -> int | str:
+    def _wait_for_driver(self, launched: int) -> str:
+        """Wait until the launch has ended as interrupted, or has started anew by itself."""
         assert self.process is not None
-        try:
-            return self.process.wait(180)
-        except subprocess.TimeoutExpired:
-            raise Broken("the driver hangs, three minutes after its raylet was killed") from None
+        started = time.monotonic()
+        while time.monotonic() < started + 3 * ENDS_WITHIN_S:
+            took = f"after {time.monotonic() - started:.0f} s"
+            if (status := self.process.poll()) is not None:
+                if status != 75 and self.state().status != "completed":
+                    raise Broken(f"status {status} {took}, not 75")
+                return f"status {status} {took}"
+            if self.launched() > launched:
+                return f"started anew {took}"
+            time.sleep(0.2)
+        raise Broken("the driver hangs, three minutes after a process of Ray was killed")
 
 
 def _catches_signals(pid: int) -> bool:
@@ -186,8 +228,12 @@ def _is(process: psutil.Process, victim: str) -> bool:
         words = " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
-    signs = {"worker": "ray::", "view": "karat sync", "raylet": "raylet/raylet"}
-    return signs[victim] in words and not (victim == "raylet" and "python" in words.split()[0])
+    signs = {
+        "worker": "ray::", "workers": "ray::", "view": "karat sync", "raylet": "raylet/raylet",
+        "gcs": "gcs/gcs_server",
+    }  # fmt: skip
+    is_python = "python" in words.partition(" ")[0]
+    return signs[victim] in words and not (victim in ("raylet", "gcs") and is_python)
 
 
 def _outcome(state: StudyState, number: int) -> tuple[str, list[float]]:
