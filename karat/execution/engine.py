@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from karat.execution.local_ray import LOOPBACK, close_environment, end_ray, join_ray, start_ray
-from karat.execution.watch import Watch
+from karat.execution.watch import Watch, exit_at_once
 from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
@@ -167,7 +167,7 @@ class Engine:
             StudySearcher,
         )
 
-        watch = Watch(self.on_trouble or _log_trouble, self.address)
+        watch = Watch(self.on_trouble or exit_at_once, self.address)
         searcher = StudySearcher(study, self, watch.on_step)
         most = max(self.slots, self.most_slots)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once
@@ -206,11 +206,6 @@ class Engine:
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
-
-
-def _log_trouble(details: dict[str, object]) -> None:
-    logging.getLogger(__name__).critical("Ray has ended, or hangs: %s", details)
-    os._exit(os.EX_UNAVAILABLE)
 
 
 def prepare_environment(address: str) -> None:

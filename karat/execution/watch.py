@@ -1,5 +1,7 @@
 """Notices that Ray has ended, or no longer answers, while a study runs."""
 
+import logging
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -15,6 +17,7 @@ SILENT_S = 45.0  # without a step of Tune's loop, which takes a tenth of a secon
 UNREACHABLE_S = 30.0
 _PROCESSES = ("gcs_server", "raylet")  # of Ray on this machine, started by this process
 _ANSWER_S = 5.0
+log = logging.getLogger(__name__)
 
 
 class Watch:
@@ -77,6 +80,12 @@ class Watch:
             if self._silent_looks * LOOK_EVERY_S >= SILENT_S:
                 return {"what": RayTrouble.SILENT.value, "seconds": SILENT_S}
         return None
+
+
+def exit_at_once(details: dict[str, object]) -> None:
+    """Without a launch that knows how to go on: log the trouble, and end the process."""
+    log.critical("Ray has ended, or hangs: %s", details)
+    os._exit(os.EX_UNAVAILABLE)
 
 
 def _has_ended(process: psutil.Process) -> bool:

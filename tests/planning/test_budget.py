@@ -282,16 +282,16 @@ def test_trials_on_a_gpu_need_the_price_of_a_gpu(budgeted: Callable[..., Space])
 def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     launch: Launch, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    space, words = write_space(("epochs: 4", "epochs: 1000")), ("--set", "budget.wall_hours=0.005")
+    space, words = write_space(("epochs: 4", "epochs: 1000")), ("--set", "budget.cpu_hours=0.004")
     study = launch(space, tmp_path / "st", *words, COLUMNS="200")
     output = study.end(75)
-    assert "budget.wall_hours = 0.005 is spent" in output
-    assert "With budget.wall_hours raised, the same command goes on" in output
+    assert "budget.cpu_hours = 0.004 is spent" in output
+    assert "With budget.cpu_hours raised, the same command goes on" in output
     ends = [event for event in study.events if event.kind == "segment_ended"]
     assert ends
     assert {event.data["cause"] for event in ends} <= {SegmentEnd.PAUSED, SegmentEnd.INTERRUPTED}
     assert not any(trial.status == "running" for trial in study.state.trials.values())
     assert study.state.of_phase("confirm") == []  # the rest was not run
-    assert "interrupted: budget.wall_hours" in (study.folder / "report.md").read_text()
+    assert "interrupted: budget.cpu_hours" in (study.folder / "report.md").read_text()
     same = launch(space, tmp_path / "st", *words, COLUMNS="200")
     assert same.end(75).count("is spent") == 1

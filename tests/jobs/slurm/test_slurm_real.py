@@ -257,7 +257,7 @@ def test_short_jobs_of_an_array_are_one_study(
 def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    longer = ("epochs: 4", "epochs: 50")
+    longer = ("epochs: 4", "epochs: 36")
     space = write_space(cluster('"00:30:00", notice_s: 90'), longer, *SLOWER[1:])
     launched = Launched(site, space, tmp_path / "studies")
     launched.wait_for_reports(4)
