@@ -31,7 +31,7 @@ from karat.journal.state import StudyState
 from tests.conftest import ROOT, SMALL
 
 EXCHANGES = (
-    ("epochs: 4", "epochs: 12"),
+    ("epochs: 4", "epochs: 40"),
     ("depth: 1", "depth: 4"),
     ("trials: 6", "trials: 12"),
 )
