@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import psutil
 from rich.console import Console
 
+from karat.causes import Interrupt
 from karat.report.formatting import interrupted_text, way_on
 from karat.study.study import Study
 
@@ -46,7 +47,8 @@ def leave(
         study.on_trouble_of_ray(details)
         study.journal.close()
     restarts = may_restart and RESTARTED not in os.environ
-    why = (study.state.cause, study.state.details)
+    # Not from the state: where the main thread holds the lock, nothing could be recorded.
+    why = (Interrupt.RAY, details)
     way = way_on(*why)
     what = "Ray is started anew." if restarts else f"{way[0].upper()}{way[1:]}:\n    {command}"
     console.print(f"\n{interrupted_text(*why)}; nothing is lost. {what}", soft_wrap=True)
