@@ -21,8 +21,8 @@ from karat.tracking.supervisor import Supervisor
 SEEDS = 2  # of the confirmation, for each of the two arms
 
 
-def space_source(trials: int, epochs: int = EPOCHS) -> dict[str, Any]:
-    """A search and a confirmation with two seeds, `trials` in total, of `epochs` each."""
+def space_source(trials: int, epochs: int = EPOCHS, seeds: int = SEEDS) -> dict[str, Any]:
+    """A search and a confirmation with `seeds`, `trials` in total, of `epochs` each."""
     return {
         "study": "search-benchmark",
         "data": {"name": "digits"},
@@ -31,8 +31,8 @@ def space_source(trials: int, epochs: int = EPOCHS) -> dict[str, Any]:
         "training": {"recipe": "quick", "epochs": epochs},
         "factors": {"attention.basis": list(PLATEAUS)},
         "tuned": {"training.learning_rate": {"low": LOW, "high": HIGH, "log": True}},
-        "search": {"sampler": "tpe", "trials": trials - SEEDS * len(PLATEAUS)},
-        "confirm": {"seeds": SEEDS},
+        "search": {"sampler": "tpe", "trials": trials - seeds * len(PLATEAUS)},
+        "confirm": {"seeds": seeds},
     }
 
 

@@ -5,6 +5,7 @@ its segment has ended, it gets the study's next segment. So no trial waits for t
 while a worker is free, and no segment is started before it has a worker.
 """
 
+import itertools
 import logging
 import time
 import traceback
@@ -54,6 +55,7 @@ class SlotState:
     """A slot, from the request for its resources to the end of its worker.
 
     Args:
+        number: the lowest, from 0, that no other slot had when it was requested.
         gpus: of its worker, for all its processes together.
         reserved: number of the trial for which it was requested.
         is_up: whether its worker has started.
@@ -63,6 +65,7 @@ class SlotState:
             monotonic clock.
     """
 
+    number: int
     gpus: float
     reserved: int
     heard_at: float
@@ -119,7 +122,13 @@ class StudySearcher(Searcher):
         trial = self.guard(lambda: self._study.next_trial(reserved))
         if trial is None:
             return Searcher.FINISHED if self.is_over else None
-        slot = SlotState(self._study.gpus_of(trial), trial.number, self._clock())
+        taken = {slot.number for slot in self._slots.values()}
+        slot = SlotState(
+            number=next(number for number in itertools.count() if number not in taken),
+            gpus=self._study.gpus_of(trial),
+            reserved=trial.number,
+            heard_at=self._clock(),
+        )
         self._slots[trial_id] = slot
         return config_of(self._study.space.resources.bundles(slot.gpus))
 
@@ -229,7 +238,9 @@ class StudySearcher(Searcher):
         """Do nothing: the journal has everything."""
 
     def _next_segment(self, slot: SlotState) -> Segment | None:
-        segment: Segment | None = self.guard(lambda: self._study.next_segment(slot.gpus))
+        segment: Segment | None = self.guard(
+            lambda: self._study.next_segment(slot.gpus, slot.number)
+        )
         slot.trial = None if segment is None else segment.trial
         return segment
 

@@ -3,8 +3,9 @@
 There is no sampler and no journal, so a forecast of a thousand arms takes a fraction of a second.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
@@ -42,39 +43,57 @@ class Run:
         return self.search_epochs + self.confirm_epochs
 
 
-@dataclass(slots=True)
-class _Phase:
-    """Trials of one phase of a plan, which start in this order.
+@dataclass
+class _Plan:
+    """The trials of a plan: the search, in this order, then the confirmation of each settled contest.
 
     Args:
-        trials: all trials of the phase.
+        search: all trials of the search.
+        confirm: all trials of the confirmation, each with the arms of its contest, none of which may
+            still be searched when it begins.
         curves: their learning curves.
-        rule: early stopping; None never stops a trial.
-        epochs: the number of epochs that each trial has trained.
+        rule: early stopping of the search.
     """
 
-    trials: Sequence[TrialInfo]
+    search: Sequence[TrialInfo]
+    confirm: Sequence[tuple[TrialInfo, frozenset[str]]]
     curves: Curves
-    rule: Scheduler | None
-    epochs: list[int]
+    rule: Scheduler
     is_over: bool = False
-    _begun: int = 0
+    epochs: dict[int, int] = field(default_factory=dict)
+    _searched: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._trials = {each.number: each for each in self.search}
+        self._trials |= {each.number: each for each, _ in self.confirm}
+        self._searches = {each.number for each in self.search}
+        self._to_search = iter(self.search)
+        self._to_confirm = dict.fromkeys(range(len(self.confirm)))
 
     def begin(self) -> int | None:
-        if self._begun == len(self.trials):
-            return None
-        self._begun += 1
-        return self._begun - 1
+        trial = next(self._to_search, None)
+        if trial is not None:
+            self._searched[trial.arm] += 1
+            return trial.number
+        for place in self._to_confirm:
+            trial, arms = self.confirm[place]
+            if not any(self._searched[arm] for arm in arms):
+                del self._to_confirm[place]
+                return trial.number
+        return None
 
     def seconds(self, trial: int, epoch: int) -> float:
-        return self.curves.seconds(self.trials[trial], epoch)
+        return self.curves.seconds(self._trials[trial], epoch)
 
     def report(self, trial: int, epoch: int) -> bool:
-        info, self.epochs[trial] = self.trials[trial], epoch
-        is_stopped = self.rule is not None and self.rule.on_report(
-            info.arm, info.number, epoch, self.curves.value(info, epoch)
-        )
-        return is_stopped or epoch == info.epochs
+        info, self.epochs[trial] = self._trials[trial], epoch
+        is_searched = trial in self._searches
+        has_ended = epoch == info.epochs
+        if is_searched:
+            value = self.curves.value(info, epoch)
+            has_ended = self.rule.on_report(info.arm, trial, epoch, value) or has_ended
+            self._searched[info.arm] -= has_ended
+        return has_ended
 
 
 def times_for(reports: int) -> int:
@@ -102,33 +121,27 @@ def run_plan(
     """
     rule = make_scheduler(space.early_stopping, space.search.mode)
     loop = EventLoop(slots, driver_s)
-    trials = [_info(number, arm, lengths) for number, arm in enumerate(schedule)]
-    done = _run(loop, trials, curves, rule)
+    search = [_info(number, arm, lengths) for number, arm in enumerate(schedule)]
     cells = [
-        max(each.arms, key=lambda arm: lengths[arm.label]).label for each in contests_of(space)
+        (max(labels, key=lengths.__getitem__), frozenset(labels))
+        for each in contests_of(space)
+        if (labels := [arm.label for arm in each.arms])
     ]
-    confirmed = [
-        _info(len(trials) + number, arm, lengths)
-        for number, arm in enumerate(cells * space.confirm.seeds)
+    confirm = [
+        (_info(len(search) + number, arm, lengths), arms)
+        for number, (arm, arms) in enumerate(cells * space.confirm.seeds)
     ]
-    epochs = _run(loop, confirmed, curves, None)
+    plan = _Plan(search, confirm, curves, rule)
+    loop.run(plan)
+    done = [plan.epochs[trial.number] for trial in search]
     return Run(
         search_epochs=sum(done),
-        confirm_epochs=sum(epochs),
+        confirm_epochs=sum(plan.epochs.values()) - sum(done),
         slot_s=loop.busy_s,
         wall_s=loop.now,
-        completed=sum(n == trial.epochs for n, trial in zip(done, trials, strict=True)),
-        confirmed=len(confirmed),
+        completed=sum(n == trial.epochs for n, trial in zip(done, search, strict=True)),
+        confirmed=len(confirm),
     )
-
-
-def _run(
-    loop: EventLoop, trials: Sequence[TrialInfo], curves: Curves, rule: Scheduler | None
-) -> list[int]:
-    """Run one phase; return the epochs of each trial."""
-    phase = _Phase(trials, curves, rule, [0] * len(trials))
-    loop.run(phase)
-    return phase.epochs
 
 
 def arms_in_order(space: Space, seed: int) -> list[str]:

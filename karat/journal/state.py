@@ -119,7 +119,8 @@ class StudyState:
     `created` describes the study now, `original` before any extension; `asked` is the source of the
     space file at the last launch. `cause` and `details` tell why the study was interrupted or
     failed (`karat.causes`). `search_cut` has details if the search ended before all its trials were
-    asked for, else it is None.
+    asked for, else it is None. `confirmation` has the cells that are confirmed, and the skipped and the
+    planned contests (None: all of them), as far as they are planned; it is None before the first.
     """
 
     def __init__(self) -> None:
@@ -132,7 +133,10 @@ class StudyState:
         self.launches: list[Launch] = []
         self.trials: dict[int, Trial] = {}
         self.waiting: set[int] = set()  # numbers of the trials with this status
-        self.unended = 0  # trials that have not ended
+        self.unended: set[int] = set()  # numbers of the trials that have not ended
+        self.confirmed: set[tuple[str, int]] = (
+            set()
+        )  # arm and seed index of confirmations that count
         self.ended: list[
             int
         ] = []  # trial numbers in order of their ends, since the start or the last extension
@@ -176,6 +180,19 @@ class StudyState:
         """The trials of one phase that count, in the order in which they were asked for."""
         return [t for t in self.trials.values() if t.phase == phase and not t.set_aside]
 
+    def is_planned(self, contest: str) -> bool:
+        """Whether the confirmation of the contest with this label is planned, or skipped."""
+        planned = [] if self.confirmation is None else self.confirmation["contests"]
+        return planned is None or contest in planned
+
+    @property
+    def all_planned(self) -> bool:
+        """Whether the confirmation of every contest is planned, or skipped."""
+        if self.confirmation is None or self.confirmation["contests"] is None:
+            return self.confirmation is not None
+        planned = len(self.confirmation["contests"]) * self.created["confirm"]["seeds"]
+        return bool(planned >= self.created["totals"]["confirm"])
+
     @property
     def reference_arms(self) -> tuple[str, ...]:
         """Labels of the reference arms, each once."""
@@ -211,7 +228,10 @@ class StudyState:
 
     def _set_aside(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            self.trials[number].set_aside = True
+            trial = self.trials[number]
+            trial.set_aside = True
+            if trial.phase == "confirm":
+                self.confirmed.discard((trial.arm, trial.seed_index))
 
     def _on_launched(self, event: Event) -> None:
         data = event.data
@@ -227,7 +247,9 @@ class StudyState:
             **{key: data[key] for key in data if key not in ("trial", "factors")},
         )
         self.waiting.add(data["trial"])
-        self.unended += 1
+        self.unended.add(data["trial"])
+        if data["phase"] == "confirm":
+            self.confirmed.add((data["arm"], data["seed_index"]))
 
     def _on_segment_started(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
@@ -277,7 +299,7 @@ class StudyState:
 
     def _on_trial_ended(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]
-        self.unended -= not trial.ended
+        self.unended.discard(trial.number)
         self.waiting.discard(trial.number)
         trial.status = event.data["status"]
         trial.cause, trial.details = _cause(event)
@@ -292,9 +314,16 @@ class StudyState:
         _, self.search_cut = _cause(event)
 
     def _on_confirmation_planned(self, event: Event) -> None:
-        cells = [{**cell, "level": level_of(cell["level"])} for cell in event.data["cells"]]
-        self.confirmation, self.search_ended_at = {**event.data, "cells": cells}, event.time
-        self._set_aside(event.data.get("set_aside", ()))
+        data, before = event.data, self.confirmation or {"cells": [], "skipped": [], "contests": []}
+        cells = [{**cell, "level": level_of(cell["level"])} for cell in data["cells"]]
+        self.confirmation = {
+            "cells": [*before["cells"], *cells],
+            "skipped": [*before["skipped"], *data["skipped"]],
+            # Older journals plan all contests in one event, which does not name them.
+            "contests": [*before["contests"], *data["contests"]] if "contests" in data else None,
+        }
+        self.search_ended_at = event.time
+        self._set_aside(data.get("set_aside", ()))
 
     def _on_output_lost(self, event: Event) -> None:
         """A standard stream of the launch can no longer be written: nothing changes."""

@@ -9,7 +9,12 @@ from karat.journal.state import Phase, StudyState
 from karat.planning.extension import longer
 from karat.planning.plans import Proposal
 from karat.planning.plans.adaptive import Search
-from karat.planning.plans.confirmation import confirmation_proposal, contests_of, plan_confirmation
+from karat.planning.plans.confirmation import (
+    confirmation_proposal,
+    contests_of,
+    plan_confirmation,
+    settled_contests,
+)
 from karat.schedulers import make_scheduler
 from karat.space.reader import space_of
 from karat.space.space import Space
@@ -30,6 +35,7 @@ class Decisions:
         self.space, self._place = space, place
         self.state = StudyState()
         self.search = Search(space)
+        self.contests = contests_of(space)
         self._early_stopping = make_scheduler(space.early_stopping, space.search.mode)
         self._verdicts: dict[int, str] = {}
 
@@ -73,9 +79,9 @@ class Decisions:
     @property
     def total_trials(self) -> dict[Phase, int]:
         """The planned number of trials of each phase."""
-        cells = len(contests_of(self.space))
+        cells = sum(not self.state.is_planned(contest.label) for contest in self.contests)
         if self.state.confirmation is not None:
-            cells = len(self.state.confirmation["cells"])
+            cells += len(self.state.confirmation["cells"])
         total = self.search.total
         if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
@@ -110,8 +116,6 @@ class Decisions:
         phase: Phase = "search"
         if not self.search_is_over:
             proposal: Proposal | None = self.search.propose()
-        elif self.state.confirmation is None:
-            return None
         else:
             phase = "confirm"
             proposal = confirmation_proposal(self.space, self.state)
@@ -131,16 +135,25 @@ class Decisions:
         }
 
     def turn(self) -> tuple[str, dict[str, Any]] | None:
-        """The event that ends the phase, as kind and data, once all its trials have ended; else None."""
-        if self.finished or self.state.unended:
+        """The next step of the plan that is due now, as kind and data of its event; None if none is.
+
+        A contest is planned once its own search has ended, while others still search; the study ends
+        once all trials have ended and none is left to ask for.
+        """
+        if self.finished:
             return None
         if (error := self._hopeless()) is not None:
+            if self.state.unended:
+                return None
             details = {"trials": SAME_ERRORS, "error": dict(error)}
             return "study_ended", _failed(StudyFailure.SAME_ERROR, details=details)
         if not self.search_is_over:
             return None
-        if self.state.confirmation is None:
-            return "confirmation_planned", plan_confirmation(self.space, self.state)
+        if contests := settled_contests(self.contests, self.state):
+            plan = plan_confirmation(self.space, self.state, contests)
+            return "confirmation_planned", plan
+        if self.state.unended:
+            return None
         if confirmation_proposal(self.space, self.state) is not None:
             return None
         confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
@@ -160,6 +173,7 @@ class Decisions:
         """Apply an extension, live or when the journal is folded."""
         before = self.space
         self.space = space_of(description["space"], before.name, self._place)
+        self.contests = contests_of(self.space)
         searched = [t for t in self.state.trials.values() if t.phase == "search"]
         self.search = self.search.extended(self.space, searched)
         if longer(before, self.space):  # values at the same epoch do not compare

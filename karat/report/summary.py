@@ -198,7 +198,7 @@ def summarise(state: StudyState) -> Summary:
     others = {label: runs[label] for label in against}
     last = state.launches[-1] if state.launches else None
     planned = None
-    if state.confirmation is not None:
+    if state.confirmation is not None and state.all_planned:
         planned = len(state.confirmation["cells"]) * confirm["seeds"]
     return Summary(
         name=created["name"],
@@ -214,7 +214,9 @@ def summarise(state: StudyState) -> Summary:
         contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
         planned_runs=planned,
-        is_final=bool(arms) and all(arm.ended >= confirm["seeds"] for arm in arms),
+        is_final=bool(arms)
+        and state.all_planned
+        and all(arm.ended >= confirm["seeds"] for arm in arms),
         arms=arms,
         pairs=pairwise(others, rule),
         variance_cut=pooled_variance_cut(

@@ -102,18 +102,19 @@ class Study:
             return self.space.resources.gpus_at_most
         return estimate.gpus
 
-    def next_segment(self, gpus: float | None = None) -> Segment | None:
+    def next_segment(self, gpus: float | None = None, slot: int | None = None) -> Segment | None:
         """The next segment to run, recorded in the journal; None if there is nothing to run now.
 
         Args:
             gpus: of the worker that is to run it; None for a trial that needs any number.
+            slot: number of the slot that is to run it; None where there are no slots.
         """
         trial = self.next_trial()
         if gpus is not None and trial is not None:
             # The first that fits; a worker with other resources takes those before it.
             fitting = (each for each in self.ready() if self.gpus_of(each) == gpus)
             trial = next(fitting, None)
-        return None if trial is None else self._start(trial)
+        return None if trial is None else self._start(trial, slot)
 
     def ready(self) -> Iterator[Trial]:
         """Trials that wait, and whose back-off after a lost worker is over."""
@@ -124,7 +125,7 @@ class Study:
             if not 0 < trial.ready_at - now <= BACK_OFF_S[-1]:
                 yield trial
 
-    def _start(self, trial: Trial) -> Segment:
+    def _start(self, trial: Trial, slot: int | None) -> Segment:
         folder = trial_folder(self.folder, trial.number)
         (folder / HANG_TRACE).unlink(missing_ok=True)
         reported = trial.reports[-1].epoch if trial.reports else 0
@@ -137,6 +138,7 @@ class Study:
             segment=trial.segments,
             from_epoch=from_epoch,
             micro_batches=trial.micro_batches,
+            **({"slot": slot} if slot is not None else {}),
             **({"passed_over": passed_over} if passed_over else {}),
             **({"processes": resources.num_processes} if resources.num_processes > 1 else {}),
             **({"estimate": dataclasses.asdict(estimate)} if estimate else {}),

@@ -163,19 +163,28 @@ def test_free_worker_takes_the_trial_for_which_another_one_still_starts(slots: S
     assert slots.runs("b") == 2
 
 
-def test_worker_without_a_trial_waits_until_there_is_one(slots: Slots) -> None:
+def test_free_worker_confirms_what_is_decided_while_another_arm_is_searched(slots: Slots) -> None:
     for name in "ab":
         slots.request(name)
         slots.up(name)
-    for _ in range(4):  # of the six trials of the search
+    searched = slots.study.state.trials[1].arm  # by the other worker
+    for _ in range(5):  # of the six trials of the search
         slots.reports("a", epochs=4)
-    slots.reports("a", epochs=4)
-    assert slots.runs("a") is None  # the last one still trains; the confirmation waits for it
+    for _ in range(4):  # two seeds of the two arms whose search has ended
+        number = slots.runs("a")
+        assert number is not None
+        trial = slots.study.state.trials[number]
+        assert trial.phase == "confirm"
+        assert trial.arm != searched
+        slots.reports("a", epochs=4)
+    assert slots.runs("a") is None  # nothing is left but the third arm, which is still searched
     assert slots.returns("a", IDLE) == "CONTINUE"
     slots.reports("b", epochs=4)
-    assert slots.runs("b") is not None
-    assert slots.returns("a", IDLE) == "CONTINUE"
-    assert slots.runs("a") is not None
+    for name in "ab":
+        assert slots.returns(name, IDLE) == "CONTINUE"
+        number = slots.runs(name)
+        assert number is not None
+        assert slots.study.state.trials[number].arm == searched
 
 
 def test_worker_with_other_resources_than_the_next_trial_makes_room(slots: Slots) -> None:

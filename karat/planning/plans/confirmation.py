@@ -1,6 +1,6 @@
 """The confirmation: the best cell of each level of `confirm.by`, and its reference, with new seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +45,37 @@ def contests_of(space: Space) -> list[Contest]:
     return contests
 
 
-def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
+def settled_contests(contests: Iterable[Contest], state: StudyState) -> list[Contest]:
+    """The contests to plan now: not planned yet, and all search trials of their arms have ended.
+
+    Args:
+        contests: of the study, whose search asks for no more trials.
+        state: of the study.
+    """
+    open_trials = (state.trials[number] for number in state.unended)
+    busy = {trial.arm for trial in open_trials if trial.phase == "search" and not trial.set_aside}
+    return [
+        contest
+        for contest in contests
+        if not state.is_planned(contest.label) and busy.isdisjoint(a.label for a in contest.arms)
+    ]
+
+
+def plan_confirmation(
+    space: Space, state: StudyState, contests: Sequence[Contest]
+) -> dict[str, list[Any]]:
     """The cells to confirm, and the skipped contests with causes, as data of `confirmation_planned`.
 
     The best trial of a contest has the best metric at full length; ties go to the lower validation
     loss. Trials that were stopped early never win. An extended study is planned again: trials of a
     cell that is confirmed again count, those of other cells are set aside.
+
+    Args:
+        space, state: of the study.
+        contests: those to plan now.
     """
     cells, skipped = [], []
-    for contest in contests_of(space):
+    for contest in contests:
         labels = {arm.label for arm in contest.arms}
         finished = [
             trial
@@ -75,17 +97,24 @@ def plan_confirmation(space: Space, state: StudyState) -> dict[str, list[Any]]:
             }
         )
     again = {cell["arm"]: cell["config"] for cell in cells}
-    aside = [t.number for t in state.of_phase("confirm") if again.get(t.arm) != t.config]
-    return {"cells": cells, "skipped": skipped, **({"set_aside": aside} if aside else {})}
+    arms = {arm.label for contest in contests for arm in contest.arms}
+    confirmed = (trial for trial in state.of_phase("confirm") if trial.arm in arms)
+    aside = [trial.number for trial in confirmed if again.get(trial.arm) != trial.config]
+    planned = {"contests": [contest.label for contest in contests]}
+    return {
+        **planned,
+        "cells": cells,
+        "skipped": skipped,
+        **({"set_aside": aside} if aside else {}),
+    }
 
 
 def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
-    """The next trial of the confirmation: all cells with one seed, then the next seed; None at the end."""
-    assert state.confirmation is not None
-    asked = {(trial.arm, trial.seed_index) for trial in state.of_phase("confirm")}
+    """The next trial of the planned cells: all with one seed, then the next seed; None at the end."""
+    cells = state.confirmation["cells"] if state.confirmation else ()
     for seed_index in range(space.confirm.seeds):
-        for cell in state.confirmation["cells"]:
-            if (cell["arm"], seed_index) not in asked:
+        for cell in cells:
+            if (cell["arm"], seed_index) not in state.confirmed:
                 arm = space.arms[cell["arm"]]
                 return Proposal(arm=arm, tuned=cell["tuned"], seed_index=seed_index)
     return None
