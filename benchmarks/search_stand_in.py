@@ -32,6 +32,9 @@ class StandIn:
             metrics["test_accuracy"] = value
         return {"epoch": self._epoch, "metrics": metrics, "seconds": seconds}
 
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
+
 
 class StandInSlot(Slot):
     """karat's slot with `StandIn` as its worker, which does what the driver has announced."""

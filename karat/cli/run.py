@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from karat.space.site import site_from_environment
-from karat.system.lazy_import import import_lazily, load
+from karat.system.lazy_import import import_lazily
 from karat.system.signals import Interruption
 from karat.terminal import make_console
 
@@ -72,7 +72,6 @@ def run_study(
         check_probing(space.resources)
     else:
         slots_of(space.resources)
-    load("torch")
     from karat.cli.driver import drive
 
     return drive(

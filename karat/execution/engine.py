@@ -17,6 +17,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from karat.execution.local_ray import LOOPBACK, close_environment, end_ray, join_ray, start_ray
+from karat.execution.preload import PRELOAD
+from karat.execution.ray_internals import plain_workers
 from karat.execution.watch import Watch, exit_at_once
 from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
@@ -41,7 +43,7 @@ _ENVIRONMENT = {
 GRACE_S = 20.0
 _LOOK_EVERY_S = 0.5
 # Tune would copy these into the workers' command lines and Ray's logs, where others can read them;
-# the workers inherit them without Tune.
+# the workers of a cluster have them from its nodes.
 _NOT_FOR_TUNE = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -101,7 +103,8 @@ class Engine:
 
     def _start(self) -> None:
         cpus = self.slots * self.resources.cpus * self.resources.num_processes
-        start_ray(self.folder, cpus=cpus)
+        # Ray starts a process for each CPU at once: here each will be a slot.
+        start_ray(self.folder, cpus=cpus, preload=PRELOAD if cpus == self.slots else ())
 
     def stop(self) -> None:
         """Make `run` return soon, or at once if it has not begun; safe in a signal handler.
@@ -198,7 +201,8 @@ class Engine:
         ended = threading.Event()
         threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:
-            with watch, _without_variables(_NOT_FOR_TUNE):
+            hidden = _without_variables(_NOT_FOR_TUNE) if self.address else plain_workers()
+            with watch, hidden:
                 tuner.fit()
         finally:
             ended.set()

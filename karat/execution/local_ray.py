@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,13 @@ def close_environment(address: str = LOOPBACK) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
-def start_ray(folder: Path, cpus: int) -> None:
+def start_ray(folder: Path, cpus: int, preload: Sequence[str] = ()) -> None:
     """Start Ray with its temporary files below `folder`. Call `close_environment` before.
 
     Args:
         folder: existing folder, closed to other users; a short path, since Ray's sockets go below it.
-        cpus: the number of CPUs that Ray may give to trials.
+        cpus: the number of CPUs that Ray may give to trials; it starts as many processes at once.
+        preload: modules that these processes load at once.
 
     Raises:
         RuntimeError, TimeoutError, ConnectionError: Ray did not start; a retry may help.
@@ -55,6 +56,7 @@ def start_ray(folder: Path, cpus: int) -> None:
             include_dashboard=False,
             dashboard_port=port,
             temp_dir=folder / "r",  # a subfolder, since Ray makes it world-writable
+            preload=preload,
         )
     address = ray.util.get_node_ip_address()
     if address != LOOPBACK:

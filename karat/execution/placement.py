@@ -3,11 +3,9 @@
 import dataclasses
 from collections.abc import Callable
 
-import torch
 from rich.console import Console
 
 from karat.execution.preload import PRELOAD
-from karat.forecast.predictions import predictions_for
 from karat.journal.state import Trial
 from karat.space.arms import sections_of
 from karat.space.settings import ResourceConfig
@@ -33,6 +31,8 @@ def place(
     resources = study.space.resources
     if not resources.is_probing:
         return resources
+    from karat.forecast.predictions import predictions_for  # imports torch
+
     predictions = predictions_for(resources, study.folder.parent, PRELOAD)
     with console.status("probing memory and time of each arm"):
         for arm in study.space.arms.values():
@@ -56,6 +56,8 @@ def place(
 
 def gpu_bytes() -> int:
     """Return the memory of this machine's first GPU, in bytes."""
+    import torch
+
     return int(torch.cuda.get_device_properties(0).total_memory)
 
 

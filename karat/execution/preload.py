@@ -1,3 +1,5 @@
 """Modules that Ray loads in a trial's process; a probe loads them too, to measure the same memory."""
 
-PRELOAD = ("karat.execution.trainable", "karat.training.trainer")
+from karat.training.preload import MODULES
+
+PRELOAD = ("karat.execution.trainable", *MODULES)

@@ -9,7 +9,7 @@ Ray is imported inside the functions, since the environment must be closed first
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from typing import Any
 SERVICES_LOGGER = "ray._private.services"
 # `ray start` writes the address of its head into this file in its temporary folder once it is up.
 CURRENT_CLUSTER = "ray_current_cluster"
+# Read by a raylet: modules that its worker processes load when they start.
+PRELOAD_VARIABLE = "RAY_preload_python_modules"
 # The program `ray`, for the Python that runs, which may have no such program beside it.
 RAY_PROGRAM = "from ray.scripts.scripts import main; main()"
 
@@ -24,7 +26,7 @@ RAY_PROGRAM = "from ray.scripts.scripts import main; main()"
 _ENDED_TRIALS = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
 
 
-def init(temp_dir: Path | None = None, **settings: Any) -> None:
+def init(temp_dir: Path | None = None, preload: Sequence[str] = (), **settings: Any) -> None:
     """`ray.init` without Ray's Python handler of SIGTERM, which would exit with status 15.
 
     Ray's processes get a session of their own: a signal to the process group of the driver, from
@@ -32,13 +34,14 @@ def init(temp_dir: Path | None = None, **settings: Any) -> None:
 
     Args:
         temp_dir: folder for Ray's files; None where a cluster is joined.
+        preload: modules that Ray's worker processes load when they start.
         settings: further arguments of `ray.init`.
     """
     import ray
 
     if temp_dir is not None:
         settings["_temp_dir"] = str(temp_dir)
-    with _no_sigterm_handler(), _own_sessions():
+    with _no_sigterm_handler(), _own_sessions(), _no_monitors(), _preloading(preload):
         ray.init(**settings)
 
 
@@ -52,6 +55,54 @@ def _no_sigterm_handler() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = set_handler
+
+
+@contextlib.contextmanager
+def _no_monitors() -> Iterator[None]:
+    """Start neither Ray's autoscaler nor its log monitor, processes that a local Ray has no use for.
+
+    On a small machine each delays the first trial by half a second.
+    """
+    from ray._private.node import Node
+
+    names = ("start_monitor", "start_log_monitor")
+    methods = {name: getattr(Node, name) for name in names}
+    for name in names:
+        setattr(Node, name, lambda self: None)
+    try:
+        yield
+    finally:
+        for name, method in methods.items():
+            setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def _preloading(modules: Sequence[str]) -> Iterator[None]:
+    """Raylets that are started in the block have their worker processes load modules at once."""
+    if modules:
+        os.environ[PRELOAD_VARIABLE] = ",".join(modules)
+    try:
+        yield
+    finally:
+        os.environ.pop(PRELOAD_VARIABLE, None)
+
+
+@contextlib.contextmanager
+def plain_workers() -> Iterator[None]:
+    """Tune's workers are the processes that a local Ray has started already.
+
+    Tune gives them a runtime environment, a copy of some variables of the driver, for which Ray starts
+    other processes. Those of a local Ray have inherited all variables.
+    """
+    import ray
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    get = _ActorClassCache.get
+    _ActorClassCache.get = lambda self, trainable: ray.remote(trainable)
+    try:
+        yield
+    finally:
+        _ActorClassCache.get = get
 
 
 @contextlib.contextmanager

@@ -5,12 +5,10 @@ from typing import Any, Protocol
 
 from ray.tune import PlacementGroupFactory, Trainable
 
-from karat.execution.actor_rank import rendezvous_host, start_actor
 from karat.execution.messages import IDLE, bundles_of, result_of, segment_of
 from karat.system.signals import ignore_sigterm_if_set
-from karat.training.distributed_worker import DistributedWorker
+from karat.training.preload import preload
 from karat.training.segment import Segment
-from karat.training.worker import SegmentWorker
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.02, 0.32
 
@@ -23,11 +21,14 @@ class Worker(Protocol):
     def step(self) -> dict[str, Any]:
         """Train the next epoch and return its report; keys: see `karat.training.worker`."""
 
+    def close(self) -> None:
+        """Let go of what the worker holds: called before the next one, and at the end of the slot."""
+
 
 class Slot(Trainable):
     """Runs the segments that the driver assigns, epoch by epoch, until the study ends.
 
-    To Tune it is one trial that never ends by itself. A worker that has nothing to run returns
+    This module does not import torch, which the driver does not need. To Tune it is one trial that never ends by itself. A worker that has nothing to run returns
     `IDLE` every fraction of a second, which is when the driver can assign it a segment.
     """
 
@@ -44,12 +45,17 @@ class Slot(Trainable):
 
     def prepare(self) -> None:
         """Load what every segment needs, while no segment waits for it."""
-        import karat.training.trainer  # noqa: F401
+        preload()
 
     def worker(self, segment: Segment) -> Worker:
         """Return the worker that trains the segment; benchmarks override this."""
+        from karat.training.worker import SegmentWorker
+
         if segment.processes == 1:
             return SegmentWorker(segment)
+        from karat.execution.actor_rank import rendezvous_host, start_actor
+        from karat.training.distributed_worker import DistributedWorker
+
         return DistributedWorker(segment, start_actor, rendezvous_host())
 
     def assign(self, assignment: str) -> None:
@@ -60,7 +66,7 @@ class Slot(Trainable):
         self._wait_s = SHORTEST_WAIT_S
 
     def cleanup(self) -> None:
-        if isinstance(self._worker, DistributedWorker):
+        if self._worker is not None:
             self._worker.close()
 
     def step(self) -> dict[str, Any]:

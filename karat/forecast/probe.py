@@ -90,7 +90,7 @@ def _measure(
 ) -> None:
     import torch
 
-    for name in (*preload, "timm.optim", "timm.scheduler"):
+    for name in preload:
         import_module(name)
     torch.set_num_threads(threads)
     try:

@@ -1,11 +1,46 @@
-"""What a worker must know to run a trial's next segment."""
+"""A trial's next segment: what the journal says of its start, and what its worker must know."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
 from karat.journal.state import Trial
 from karat.space.space import Space
-from karat.training.segment import Segment
+from karat.training.segment import Estimate, Segment
+
+
+def start_of(
+    trial: Trial,
+    from_epoch: int,
+    passed_over: Sequence[str],
+    slot: int | None,
+    estimate: Estimate | None,
+    processes: int,
+) -> dict[str, Any]:
+    """The data of `segment_started`; what does not apply is left out.
+
+    Args:
+        trial: as it is before the segment starts.
+        from_epoch: the epoch of the checkpoint to resume from; 0 for none.
+        passed_over: newer checkpoints that cannot be used, with the reason.
+        slot: number of the slot that runs the segment; None where there are no slots.
+        estimate: predicted resources of the trial; None if they are not predicted.
+        processes: of the trial.
+    """
+    data = {
+        "trial": trial.number,
+        "segment": trial.segments,
+        "from_epoch": from_epoch,
+        "micro_batches": trial.micro_batches,
+        "slot": slot,
+        "passed_over": passed_over or None,
+        "processes": processes if processes > 1 else None,
+        "estimate": dataclasses.asdict(estimate) if estimate else None,
+        "gpus": estimate.gpus if estimate else None,
+    }
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def segment_for(

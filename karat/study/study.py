@@ -6,7 +6,6 @@ through `record`: first to disk, then to the state, the plan and the early stopp
 journal of a killed study therefore gives the same state.
 """
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from karat.space.space import Space
 from karat.study.listeners import Listeners
 from karat.study.measurements import fault_of
 from karat.study.retention import tidy, to_be_dropped
-from karat.study.segments import segment_for
+from karat.study.segments import segment_for, start_of
 from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
@@ -130,20 +129,9 @@ class Study:
         (folder / HANG_TRACE).unlink(missing_ok=True)
         reported = trial.reports[-1].epoch if trial.reports else 0
         from_epoch, passed_over = last_state(folder, reported, trial.fingerprint)
-        resources, estimate = self.space.resources, self.estimate(trial)
-        shared = estimate.gpus if estimate else None
-        self.record(
-            "segment_started",
-            trial=trial.number,
-            segment=trial.segments,
-            from_epoch=from_epoch,
-            micro_batches=trial.micro_batches,
-            **({"slot": slot} if slot is not None else {}),
-            **({"passed_over": passed_over} if passed_over else {}),
-            **({"processes": resources.num_processes} if resources.num_processes > 1 else {}),
-            **({"estimate": dataclasses.asdict(estimate)} if estimate else {}),
-            **({"gpus": shared} if shared is not None else {}),
-        )
+        estimate, processes = self.estimate(trial), self.space.resources.num_processes
+        start = start_of(trial, from_epoch, passed_over, slot, estimate, processes)
+        self.record("segment_started", **start)
         return segment_for(
             trial, self.space, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
         )
@@ -234,7 +222,7 @@ class Study:
         self.on_failed(number, cause, details)
 
     def on_interrupted(self, signal: str | None) -> None:
-        """The launch ends before the study is complete; the next launch resumes the running trials.
+        """The launch ends before the study does; the next one resumes the running trials.
 
         Args:
             signal: its name; None if the disk is full or the budget is spent.

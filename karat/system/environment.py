@@ -11,14 +11,13 @@ from karat import __version__
 from karat.system.paths import CODE
 
 _PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "numpy", "scikit-learn")
+# Of drivers for NVIDIA (Linux, and Windows below Linux) and AMD.
+_GPU_DEVICES = ("nvidia[0-9]*", "dxg", "kfd")
 _NO_CHECKOUT = {"commit": "not a git checkout", "altered": False}
 
 
 def describe_environment() -> dict[str, Any]:
     """Versions of packages, karat's commit, whether its checkout was modified, and the hardware."""
-    import torch
-
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -28,8 +27,17 @@ def describe_environment() -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": _cpu(),
         "cpus": len(os.sched_getaffinity(0)),
-        "gpus": gpus,
+        "gpus": _gpus(),
     }
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs; torch, which takes seconds to load, is asked only where there is a device."""
+    if not any(path for pattern in _GPU_DEVICES for path in Path("/dev").glob(pattern)):
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def _git() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,36 @@ def import_lazily(package: str) -> None:
     module = importlib.util.module_from_spec(spec)
     module.__class__ = _Unloaded
     sys.modules[package] = module
+    sys.meta_path.insert(0, _Loaded())
+
+
+class _Loaded:
+    """Finds submodules that are loaded already.
+
+    `import PACKAGE.MODULE` looks up the path of PACKAGE, which loads it if it was not, and MODULE often
+    with it. Python then executes MODULE a second time, which an extension module does not survive.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is None or target is not None or name not in sys.modules:
+            return None
+        return ModuleSpec(name, _Existing(sys.modules[name]))
+
+
+class _Existing(Loader):
+    """Loader of a module that is loaded already: does nothing."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec  # the import system has set its own
 
 
 def load(package: str) -> None:

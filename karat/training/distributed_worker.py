@@ -107,7 +107,7 @@ class DistributedWorker:
         """Kill the other ranks and leave the process group."""
         self._kill_others()
         self._threads.shutdown()
-        self._rank_zero.release()
+        self._rank_zero.close()
         self._listener.close()
         leave()
 

@@ -104,7 +104,7 @@ class SegmentWorker:
         found = {"kernels": self._trainer.kernels(), "peak_bytes": self._memory.peak()}
         return {**dataclasses.asdict(result), **found}
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Release the trainer, with its model and optimizer."""
         self._trainer = None
 

@@ -16,8 +16,12 @@ import pytest
 import ray
 from ray._common.utils import get_ray_address_file
 from ray._private import ray_constants, services, utils, worker
+from ray._private.node import Node
+from ray._private.workers import default_worker
 from ray.dashboard.modules.job import job_supervisor
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
+from ray.tune.execution import tune_controller
+from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
 
@@ -145,3 +149,44 @@ def test_variables_that_ray_does_not_document_are_read_by_it(
     assert os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] == "0"
     assert ray_hook.VARIABLE == ray_constants.RAY_START_HOOK
     assert '"RAY_JOB_STOP_WAIT_TIME_S"' in inspect.getsource(job_supervisor)
+
+
+def test_ray_starts_its_monitors_by_methods_that_can_be_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theirs = Node.start_monitor, Node.start_log_monitor
+    source = inspect.getsource(Node.start_head_processes) + inspect.getsource(
+        Node.start_ray_processes
+    )
+    assert "self.start_monitor()" in source
+    assert "self.start_log_monitor()" in source
+    found = []
+    monkeypatch.setattr(
+        ray, "init", lambda **_: found.append((Node.start_monitor, Node.start_log_monitor))
+    )
+    ray_internals.init(Path("/tmp/r"), num_cpus=1)
+    assert not set(found[0]) & set(theirs)
+    assert (Node.start_monitor, Node.start_log_monitor) == theirs
+
+
+def test_raylets_read_which_modules_their_workers_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr(
+        ray, "init", lambda **_: found.append(os.environ.get(ray_internals.PRELOAD_VARIABLE))
+    )
+    ray_internals.init(Path("/tmp/r"), ("json", "csv"))
+    ray_internals.init(Path("/tmp/r"))
+    assert found == ["json,csv", None]
+    name = ray_internals.PRELOAD_VARIABLE.removeprefix("RAY_").encode()
+    assert name in Path(ray_constants.__file__).parent.parent.joinpath("_raylet.so").read_bytes()
+    assert "worker-preload-modules" in inspect.getsource(default_worker)
+
+
+def test_workers_of_a_local_ray_need_no_environment_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray, "remote", lambda trainable: ("plain", trainable))
+    cache = _ActorClassCache()
+    with ray_internals.plain_workers():
+        assert cache.get(Trial) == ("plain", Trial)
+    assert "_class_cache.get(" in inspect.getsource(tune_controller)

@@ -45,6 +45,18 @@ def test_import_of_a_submodule_loads_the_package(package: Path) -> None:
     assert package.exists()
 
 
+def test_import_of_a_submodule_that_the_package_loads_executes_it_once(package: Path) -> None:
+    part = package.with_name("slow_package") / "counted.py"
+    part.write_text(f"open({str(package) + '-part'!r}, 'x').close()\n")
+    with (package.with_name("slow_package") / "__init__.py").open("a") as file:
+        file.write("from slow_package import counted\n")
+    import_lazily("slow_package")
+    import slow_package.counted as counted
+
+    assert counted is sys.modules["slow_package"].counted
+    assert counted.__spec__.origin == str(part)
+
+
 def test_package_can_be_loaded_early(package: Path) -> None:
     import_lazily("slow_package")
     load("slow_package")
