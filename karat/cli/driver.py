@@ -28,6 +28,7 @@ from karat.study.folder import put_aside, refuse_symlinks
 from karat.study.listeners import Listener
 from karat.study.study import Study
 from karat.system.environment import describe_environment
+from karat.system.lazy_import import load
 from karat.system.signals import Interruption
 from karat.terminal import lost_output
 from karat.tracking.supervisor import Supervisor
@@ -156,6 +157,8 @@ def _run_segments(
     console: Console,
     address: str | None,
 ) -> None:
+    if study.state.trials:
+        load("torch")  # which will read their checkpoints; now, before there are other threads
     resources = place(study, console, lambda: interruption.signal is not None)
     with Engine(resources, address=address, most_slots=_most_slots()) as engine:
         # Imports Ray, which is closed to others only now.

@@ -207,8 +207,8 @@ class StudySearcher(Searcher):
         if slot is None or not error:
             return
         number = slot.trial
-        if number is None:
-            self._failed_starts += 1
+        if number is None:  # it started, or waited for a trial
+            self._failed_starts += not slot.is_up
             if self._failed_starts >= MOST_FAILED_STARTS:
                 self.guard(_refuse)
         elif slot.was_killed_for_memory:

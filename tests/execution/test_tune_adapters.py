@@ -233,6 +233,22 @@ def test_workers_that_die_while_they_start_end_the_run(slots: Slots) -> None:
     assert slots.study.state.trials[0].lost_segments == 0
 
 
+def test_worker_that_dies_while_it_waits_is_no_failed_start(slots: Slots) -> None:
+    for name in "ab":
+        slots.request(name)
+        slots.up(name)
+    for _ in range(9):  # five trials of the search, and what can be confirmed of two arms
+        slots.reports("a", epochs=4)
+    assert slots.runs("a") is None
+    slots.searcher.on_trial_complete("a", error=True)
+    slots.reports("b", epochs=4)  # now there are trials to confirm
+    for number in range(MOST_FAILED_STARTS - 1):
+        slots.request(f"slot-{number}")
+        slots.searcher.on_trial_complete(f"slot-{number}", error=True)
+    assert slots.searcher.error is None
+    assert not slots.switch.stopped
+
+
 def test_worker_that_returns_nothing_for_longer_than_an_epoch_may_take_is_overdue(
     slots: Slots,
 ) -> None:
