@@ -41,12 +41,19 @@ WriteSpace = Callable[..., Path]
 
 
 def outcome(folder: Path) -> list[tuple[Any, ...]]:
-    """Return the result of a study without times."""
+    """Return the result of a study without times.
+
+    Which seed is confirmed first depends on which level is decided first, so on the times: the runs of
+    the confirmation are in the order of arms and seeds, without their numbers.
+    """
     state = StudyState.of(read_events(folder / JOURNAL))
     trials = [
-        (t.number, t.phase, t.arm, dict(t.tuned), t.seed, t.status,
+        (t.number if t.phase == "search" else -1, t.phase, t.arm, dict(t.tuned), t.seed, t.status,
          [(r.epoch, dict(r.metrics)) for r in t.reports])
-        for t in state.trials.values()
+        for t in sorted(
+            state.trials.values(),
+            key=lambda t: (0, t.number, "", 0) if t.phase == "search" else (1, 0, t.arm, t.seed_index),
+        )
     ]  # fmt: skip
     return [*trials, (state.status,)]
 
