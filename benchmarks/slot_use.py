@@ -11,9 +11,8 @@ _ENDS = ("segment_ended", "trial_ended")
 
 @dataclass
 class _Slot:
-    """Segments of a slot: when each started and ended, and its seconds of training."""
+    """Segments of a slot: when each ended, and its seconds of training."""
 
-    starts: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     trained_s: list[float] = field(default_factory=list)
 
@@ -38,7 +37,6 @@ def slot_use(events: Iterable[Event]) -> float:
             slots = event.data["slots"]
         elif event.kind == "segment_started":
             slot = running[event.data["trial"]] = found[event.data["slot"]]
-            slot.starts.append(event.time)
             slot.trained_s.append(0.0)
             last_start = event.time
         elif event.kind == "reported":

@@ -79,12 +79,17 @@ def _no_monitors() -> Iterator[None]:
 @contextlib.contextmanager
 def _preloading(modules: Sequence[str]) -> Iterator[None]:
     """Raylets that are started in the block have their worker processes load modules at once."""
-    if modules:
-        os.environ[PRELOAD_VARIABLE] = ",".join(modules)
+    if not modules:
+        yield
+        return
+    before = os.environ.get(PRELOAD_VARIABLE)
+    os.environ[PRELOAD_VARIABLE] = ",".join(modules)
     try:
         yield
     finally:
-        os.environ.pop(PRELOAD_VARIABLE, None)
+        del os.environ[PRELOAD_VARIABLE]
+        if before is not None:
+            os.environ[PRELOAD_VARIABLE] = before
 
 
 @contextlib.contextmanager

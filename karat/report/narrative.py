@@ -155,8 +155,17 @@ def _answer_of_search(summary: Summary) -> str:
     best = max(known, key=lambda arm: summary.metric.goodness(arm.best or 0))
     return (
         f"{begin}. Best so far on the validation split: {best.label} with "
-        f"{units.number(best.best)}{units.unit}; nothing has been confirmed."
+        f"{units.number(best.best)}{units.unit}; {_confirmed_so_far(summary)}."
     )
+
+
+def _confirmed_so_far(summary: Summary) -> str:
+    """Levels are confirmed while others are still searched."""
+    done = sum(arm.completed for arm in summary.arms)
+    if not done:
+        return "nothing has been confirmed"
+    runs = "confirmation run has" if done == 1 else "confirmation runs have"
+    return f"{done} {runs} been completed, and not every level has begun its own"
 
 
 def _about(arm: ConfirmedArm, summary: Summary) -> str:

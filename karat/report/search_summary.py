@@ -100,7 +100,7 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
     """What the search did, whether it has ended or not."""
     trials = state.of_phase("search")
     counted = [trial for trial in trials if trial.status in ("completed", "stopped")]
-    training = sum(trial.seconds for trial in trials)
+    training = sum(trial.seconds for trial in trials) + _confirming_meanwhile(state)
     engine = (_slot_seconds(state) - training) / len(trials) if trials else None
     return SearchFacts(
         planned=state.created["totals"]["search"],
@@ -202,6 +202,20 @@ def _slot_seconds(state: StudyState) -> float:
         stop = end if end < after else max(seen, default=launch.time)
         total += max(0.0, min(stop, end) - max(launch.time, begin)) * launch.slots
     return total
+
+
+def _confirming_meanwhile(state: StudyState) -> float:
+    """Seconds of training of the confirmation while the search still ran, whose slots they used.
+
+    Epochs that ended later are left out, so at most one for each slot is missing.
+    """
+    end = state.search_ended_at or math.inf
+    return sum(
+        report.seconds
+        for trial in state.of_phase("confirm")
+        for report in trial.reports
+        if report.time <= end
+    )
 
 
 def _moments(trial: Trial) -> Iterable[float]:

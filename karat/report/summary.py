@@ -115,7 +115,7 @@ class Summary:
         is_matched: whether each of its levels has a reference of its own.
         reference, contender: label of the levels that the reference arms have in common, and the
             others confirmed; empty where they have none.
-        planned_runs: of the confirmation; None before it is planned.
+        planned_runs: of the confirmation; None before it is planned for every level.
         is_final: every planned confirmation run has ended, so verdicts are given.
         arms: confirmed arms by level, each reference before the arms compared with it.
         pairs: the confirmed arms but the references, each against each.

@@ -67,20 +67,23 @@ def import_lazily(package: str) -> None:
     module = importlib.util.module_from_spec(spec)
     module.__class__ = _Unloaded
     sys.modules[package] = module
-    sys.meta_path.insert(0, _Loaded())
+    sys.meta_path.insert(0, _Loaded(package))
 
 
 class _Loaded:
-    """Finds submodules that are loaded already.
+    """Finds submodules of a package that are loaded already.
 
     `import PACKAGE.MODULE` looks up the path of PACKAGE, which loads it if it was not, and MODULE often
     with it. Python then executes MODULE a second time, which an extension module does not survive.
     """
 
+    def __init__(self, package: str) -> None:
+        self._prefix = f"{package}."
+
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if path is None or target is not None or name not in sys.modules:
+        if not name.startswith(self._prefix) or target is not None or name not in sys.modules:
             return None
         return ModuleSpec(name, _Existing(sys.modules[name]))
 

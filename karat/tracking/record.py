@@ -78,7 +78,7 @@ class Record:
                 reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
             elif event.kind == "trial_ended":
                 self._count(event)
-            elif event.kind in ("study_extended", "confirmation_planned"):
+            elif event.kind == "study_extended" or event.data.get("set_aside"):
                 self._count_again()
 
     def count(self, trial: int) -> int:

@@ -143,6 +143,38 @@ def test_engine_cost_is_slot_time_without_training_for_each_trial() -> None:
     assert found.engine_seconds == pytest.approx(expected)
 
 
+def test_engine_cost_leaves_out_what_was_confirmed_during_the_search() -> None:
+    state = journals.study(Plan(interrupted=False)).state
+    begin, end = state.trials[0].asked_at, state.search_ended_at
+    assert end is not None
+    state.search_ended_at = later = state.of_phase("confirm")[2].reports[-1].time
+    found = summarise(state).search
+    training = sum(trial.seconds for trial in state.of_phase("search"))
+    training += sum(
+        report.seconds
+        for trial in state.of_phase("confirm")
+        for report in trial.reports
+        if report.time <= later
+    )
+    assert found.engine_seconds == pytest.approx(((later - begin) * 2 - training) / found.asked)
+
+
+def test_answer_while_only_some_levels_are_confirmed_counts_their_runs() -> None:
+    script = journals.study(Plan(until="confirming"))
+    events = [
+        replace(event, data={**event.data, "contests": ["softmax"]})
+        if event.kind == "confirmation_planned"
+        else event
+        for event in script.events
+    ]
+    found = summarise(StudyState.of(events))
+    done = sum(arm.completed for arm in found.arms)
+    assert done > 0
+    assert found.planned_runs is None
+    assert not found.is_final
+    assert f"{done} confirmation runs have been completed" in answer(found)
+
+
 def test_saved_epochs_count_trials_that_did_not_fail(finished: Summary) -> None:
     facts = finished.search
     assert (facts.completed, facts.stopped, facts.failed) == (17, 18, 1)

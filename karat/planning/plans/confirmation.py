@@ -100,9 +100,8 @@ def plan_confirmation(
     arms = {arm.label for contest in contests for arm in contest.arms}
     confirmed = (trial for trial in state.of_phase("confirm") if trial.arm in arms)
     aside = [trial.number for trial in confirmed if again.get(trial.arm) != trial.config]
-    planned = {"contests": [contest.label for contest in contests]}
     return {
-        **planned,
+        "contests": [contest.label for contest in contests],
         "cells": cells,
         "skipped": skipped,
         **({"set_aside": aside} if aside else {}),
