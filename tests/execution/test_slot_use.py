@@ -40,12 +40,14 @@ def events_of(folder: Path, slots: int, seconds: float, trials: int, seeds: int)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("slots", "trials"), [(2, 32), (8, 128)])
-def test_no_slot_stands_idle_while_there_is_work(tmp_path: Path, slots: int, trials: int) -> None:
-    events = events_of(tmp_path, slots, 1.5, trials, seeds=trials // 4)
-    # On a machine of its own at least 0.95; here other tests take the cores, and one idle slot of two
-    # or of eight for the whole confirmation would give less than 0.75 and 0.94.
-    assert slot_use(events) >= (0.85 if slots == 2 else 0.9)
+@pytest.mark.parametrize(("slots", "trials", "least"), [(2, 32, 0.95), (8, 128, 0.9)])
+def test_slots_train_for_nearly_all_of_their_time(
+    tmp_path: Path, slots: int, trials: int, least: float
+) -> None:
+    events = events_of(tmp_path, slots, 3.0, trials, seeds=trials // 4)
+    # Eight slots share a driver with other tests on the same cores, which costs some per cent; what a
+    # machine of its own gives is in docs/decisions/0025.
+    assert slot_use(events) >= least
 
 
 def event(seq: int, time: float, kind: str, **data: object) -> Event:
