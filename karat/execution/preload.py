@@ -1,4 +1,4 @@
-"""Modules that Ray loads in a trial's process; a probe loads them too, to measure the same memory."""
+"""Modules that a worker process of Ray loads; a probe loads them too, to measure the same memory."""
 
 from karat.training.preload import MODULES
 

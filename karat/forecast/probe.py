@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.errors import TrialError
+from karat.training.preload import preload as preload_trainer
 
 LEAST_STEPS, MOST_STEPS, LONG_ENOUGH_S = 6, 40, 3.0
 LIMIT_S = 600.0
@@ -90,6 +91,7 @@ def _measure(
 ) -> None:
     import torch
 
+    preload_trainer()  # before the memory without a trial is measured
     for name in preload:
         import_module(name)
     torch.set_num_threads(threads)

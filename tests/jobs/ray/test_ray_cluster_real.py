@@ -112,12 +112,13 @@ def typed(command: str) -> str:
 def test_stopped_job_leaves_a_study_that_the_same_submission_resumes(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
-    space = write_space(*SLOWER)
+    # Long enough to be caught at work: the command that stops it takes ten seconds on a busy machine.
+    space = write_space(*SLOWER[1:], ("epochs: 4", "epochs: 16"))
     done = hand_over(stack, space, "stopped")
     wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, "four reports", poll_s=0.3)
-    assert done.id in typed(done.watch.replace(" --follow", ""))
     typed(done.stop)
     assert wait_for_job(stack, done.id) == "STOPPED"
+    assert done.id in typed(done.watch.replace(" --follow", ""))
     state = state_of(stack, "stopped")
     assert (state.status, study_text(state)) == ("interrupted", "SIGTERM")
     again = hand_over(stack, space, "stopped")
