@@ -6,13 +6,16 @@ _FROM = {
     "AttentionConfig": "config",
     "BASE_ACTIVATIONS": "base_activations",
     "HeadParts": "heads",
+    "MECHANISMS": "mechanisms",
+    "Mechanism": "mechanisms",
     "Operator": "operator",
+    "OperatorConfig": "operator_config",
     "PROJECTIONS": "projections",
-    "SOFTMAX": "config",
+    "SOFTMAX": "names",
     "Units": "units",
     "make_operator": "heads",
     "scaled_scores": "operator",
-    "settings_of": "config",
+    "settings_of": "names",
 }
 __all__ = list(_FROM)
 __getattr__ = exports(__name__, _FROM)

@@ -1,32 +1,32 @@
-"""The operators of one block: one for all heads, or several for heads with different settings."""
+"""The heads of one block: all with one mechanism, or parts with different settings or softmax."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from karat.attention.config import AttentionConfig
 from karat.attention.kernels import QKV
-from karat.attention.operator import Operator
+from karat.attention.mechanisms import Place
+from karat.attention.mechanisms._operator import OperatorMechanism
+from karat.attention.mechanisms.softmax import Softmax
+from karat.attention.part import MechanismPart, Part
 
 
-class HeadParts(nn.Module):
-    """The heads of one block in parts with different settings: an operator each, or softmax.
+class HeadParts(Part):
+    """The heads of one block in parts that differ in settings or mechanism.
 
     Args:
-        parts: heads and their operator, None for softmax; every head is in exactly one part.
+        parts: heads and their part; every head is in exactly one.
         num_tokens: N.
     """
 
-    def __init__(
-        self, parts: Sequence[tuple[tuple[int, ...], Operator | None]], num_tokens: int
-    ) -> None:
-        super().__init__()
-        self.num_tokens = num_tokens
+    def __init__(self, parts: Sequence[tuple[tuple[int, ...], Part]], num_tokens: int) -> None:
+        super().__init__(num_tokens, any_tokens=all(part.any_tokens for _, part in parts))
         self.heads = [list(heads) for heads, _ in parts]
-        self.operators = nn.ModuleList(operator or nn.Identity() for _, operator in parts)
+        self.operators = nn.ModuleList(part for _, part in parts)
         in_parts = [head for heads in self.heads for head in heads]
         # From the order of parts, in which outputs are concatenated, back to the order of heads.
         self.order = sorted(range(len(in_parts)), key=in_parts.__getitem__)
@@ -38,44 +38,78 @@ class HeadParts(nn.Module):
         keep: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Attention output of shape (B, H, N, D); arguments as for `Operator`."""
+        """Attention output of shape (B, H, N, D) for given scores; arguments as for `Operator`."""
         outputs = []
-        for heads, operator in zip(self.heads, self.operators, strict=True):
+        for heads, part in self._with_heads():
             scores, values = scores_BHNM[:, heads], values_BHMD[:, heads]
-            kept = _of_heads(keep, heads)
-            if isinstance(operator, Operator):
-                outputs.append(operator(scores, values, kept, dropout))
-            else:
-                weights = _softmax(scores, kept).to(values.dtype)
-                outputs.append(F.dropout(weights, dropout) @ values)
+            outputs.append(part(scores, values, _of_heads(keep, heads), dropout))
         return torch.cat(outputs, 1)[:, self.order]
 
     def kernels(self, q_BHND: Tensor, *, needs_weights: bool) -> set[str]:
         """Names of the operators' kernels; arguments as for `Operator.choose_kernel`."""
-        operators = [each for each in self.operators if isinstance(each, Operator)]
-        return set().union(*(e.kernels(q_BHND, needs_weights=needs_weights) for e in operators))
+        parts = [part for _, part in self._with_heads()]
+        return set().union(*(each.kernels(q_BHND, needs_weights=needs_weights) for each in parts))
 
-    def attend(self, qkv: QKV, scale: float, dropout: float = 0.0) -> Tensor:
-        """Attention output of shape (B, H, N, D); arguments as for `Operator.attend`."""
+    def attend(
+        self,
+        qkv: QKV,
+        scale: float,
+        dropout: float = 0.0,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """Attention output of shape (B, H, N, D); arguments as for `Part.attend`."""
         outputs = []
-        for heads, operator in zip(self.heads, self.operators, strict=True):
+        for heads, part in self._with_heads():
             own = qkv[:, :, heads] if isinstance(qkv, Tensor) else _of_three(qkv, heads)
-            if isinstance(operator, Operator):
-                outputs.append(operator.attend(own, scale, dropout))
-            else:
-                q, k, v = own
-                outputs.append(
-                    F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
-                )
+            of_heads = {"bias": _of_heads(bias, heads), "keep": _of_heads(keep, heads)}
+            outputs.append(part.attend(own, scale, dropout, **of_heads))
+        return torch.cat(outputs, 1)[:, self.order]
+
+    def finish(self, out_BHND: Tensor, x_BNC: Tensor) -> Tensor:
+        outputs = [part.finish(out_BHND[:, heads], x_BNC) for heads, part in self._with_heads()]
         return torch.cat(outputs, 1)[:, self.order]
 
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
         """The attention weights, shape (B, H, N, M)."""
-        found = []
-        for heads, operator in zip(self.heads, self.operators, strict=True):
-            of_part = operator.weights if isinstance(operator, Operator) else _softmax
-            found.append(of_part(scores_BHNM[:, heads], _of_heads(keep, heads)))
+        found = [
+            part.weights(scores_BHNM[:, heads], _of_heads(keep, heads))
+            for heads, part in self._with_heads()
+        ]
         return torch.cat(found, 1)[:, self.order]
+
+    def _with_heads(self) -> Iterator[tuple[list[int], Part]]:
+        for heads, part in zip(self.heads, self.operators, strict=True):
+            assert isinstance(part, Part)
+            yield heads, part
+
+
+def make_part(
+    config: AttentionConfig, place: Place, generator: torch.Generator | None = None
+) -> Part:
+    """What attends for all heads of one block: one part, or several of different settings.
+
+    Args:
+        config: the settings, without values per block.
+        place: the heads and their attention module.
+        generator: random generator for the initial parameters.
+
+    Raises:
+        CombinationError: the settings do not fit this place.
+    """
+    made: list[tuple[tuple[int, ...], Part]] = []
+    for heads, own in config.parts(place.num_heads):
+        mechanism = own.make_mechanism() if own else Softmax()
+        here = replace(place, num_heads=len(heads))
+        mechanism.check(here)
+        if isinstance(mechanism, OperatorMechanism):
+            made.append((heads, mechanism.make(here, generator)))
+        else:
+            made.append((heads, MechanismPart(mechanism, here, generator)))
+    if len(made) == 1 and len(made[0][0]) == place.num_heads:
+        return made[0][1]
+    return HeadParts(made, place.num_tokens)
 
 
 def make_operator(
@@ -83,28 +117,24 @@ def make_operator(
     num_heads: int,
     num_tokens: int,
     generator: torch.Generator | None = None,
-) -> Operator | HeadParts:
-    """The operator for all heads of one block, or parts if the heads have different settings.
+) -> Any:
+    """`make_part` for the operator alone, which does not depend on the width of heads.
 
     Raises:
         CombinationError: the settings do not fit this number of heads or tokens.
+        TypeError: the settings have a mechanism that is not computed by the operator.
     """
-    parts = config.parts(num_heads)
-    operators = [
-        Operator(own, own.operators(len(heads)), num_tokens, generator) if own else None
-        for heads, own in parts
-    ]
-    if len(operators) == 1 and operators[0] is not None:
-        return operators[0]
-    in_parts = [heads for heads, _ in parts]
-    return HeadParts(list(zip(in_parts, operators, strict=True)), num_tokens)
+    if not isinstance(config.make_mechanism(), OperatorMechanism):
+        raise TypeError(f"mechanism {config.mechanism} is not an operator; use make_part")
+    place = Place(num_heads=num_heads, num_tokens=num_tokens, head_dim=0, width=0)
+    return make_part(config, place, generator)
 
 
-def _of_heads(keep: Tensor | None, heads: list[int]) -> Tensor | None:
-    """The mask of these heads; a mask without a dimension of heads stays as it is."""
-    if keep is None or keep.dim() < 3 or keep.shape[-3] == 1:
-        return keep
-    return keep[..., heads, :, :]
+def _of_heads(values: Tensor | None, heads: list[int]) -> Tensor | None:
+    """The mask or bias of these heads; without a dimension of heads it stays as it is."""
+    if values is None or values.dim() < 3 or values.shape[-3] == 1:
+        return values
+    return values[..., heads, :, :]
 
 
 def _of_three(
@@ -112,9 +142,3 @@ def _of_three(
 ) -> tuple[Tensor, Tensor, Tensor]:
     q_BHND, k_BHMD, v_BHMD = qkv
     return q_BHND[:, heads], k_BHMD[:, heads], v_BHMD[:, heads]
-
-
-def _softmax(scores: Tensor, keep: Tensor | None) -> Tensor:
-    if keep is not None:
-        scores = scores.masked_fill(~keep, -math.inf)
-    return scores.softmax(-1)

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from karat.attention.config import (
-    FULL,
-    AttentionConfig,
-)
 from karat.attention.kernels import AUTO, QKV, Kernel, candidates, choose
+from karat.attention.operator_config import FULL, OperatorConfig
+from karat.attention.part import Part
 from karat.attention.precision import without_autocast
 from karat.attention.projections import PROJECTIONS
 from karat.attention.units import Units
@@ -23,7 +21,7 @@ from karat.errors import KernelError
 REFERENCE = "reference"
 
 
-class Operator(nn.Module):
+class Operator(Part):
     """P operators for the heads of a block: from scores to attention weights, or to the output.
 
     | order | weights of a row x | W |
@@ -41,7 +39,7 @@ class Operator(nn.Module):
     initial variance 1/N in every order.
 
     Args:
-        config: settings of the operator, without values per block or head.
+        config: settings of the operator.
         num_operators: P.
         num_tokens: N, the number of queries and of keys.
         generator: random generator for the initial weights.
@@ -52,14 +50,14 @@ class Operator(nn.Module):
 
     def __init__(
         self,
-        config: AttentionConfig,
+        config: OperatorConfig,
         num_operators: int,
         num_tokens: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(num_tokens, any_tokens=False)
         config.check_tokens(num_tokens)
-        self.config, self.num_operators, self.num_tokens = config, num_operators, num_tokens
+        self.config, self.num_operators = config, num_operators
         rank = config.outputs(num_tokens)
         into = (num_operators, rank, num_tokens)
         back = (num_operators, num_tokens, rank)
@@ -80,20 +78,32 @@ class Operator(nn.Module):
         learned = config.output_scale == "learned"
         self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
 
-    def attend(self, qkv: QKV, scale: float, dropout: float = 0.0) -> Tensor:
-        """Attention output of shape (B, H, N, D) for queries, keys and values, without a mask.
+    def attend(
+        self,
+        qkv: QKV,
+        scale: float,
+        dropout: float = 0.0,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """Attention output of shape (B, H, N, D) for queries, keys and values.
 
         A kernel (`karat.attention.kernels`) computes the rows Φ̂(A), if possible without scores in
-        memory. If the weights themselves are needed (other orders, dropout), the result is that of
-        `forward`.
+        memory. If the weights themselves are needed (other orders, dropout, a mask, a bias), the
+        result is that of `forward`.
 
         Raises:
             KernelError: the kernel named in the settings does not support this.
         """
         q_BHND, k_BHMD, v_BHMD = qkv
-        _, kernel = self.choose_kernel(q_BHND, needs_weights=dropout > 0)
+        needs_weights = dropout > 0 or bias is not None or keep is not None
+        _, kernel = self.choose_kernel(q_BHND, needs_weights=needs_weights)
         if kernel is None:
-            out: Tensor = self(scaled_scores(q_BHND, k_BHMD, scale), v_BHMD, None, dropout)
+            scores_BHNM = scaled_scores(q_BHND, k_BHMD, scale)
+            if bias is not None:
+                scores_BHNM = scores_BHNM + bias
+            out: Tensor = self(scores_BHNM, v_BHMD, keep, dropout)
             return out
         with without_autocast(q_BHND.device):
             projection = PROJECTIONS[self.config.projection]

@@ -1,11 +1,16 @@
 """Projections of a vector onto the probability simplex, applied between Φ̂ and W."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import Tensor
 
-Projection = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Projection: TypeAlias = "Callable[[Tensor], Tensor]"
 
 
 def simplex(values: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from karat.attention.base_activations import BASE_ACTIVATIONS
 from karat.attention.bases import LinearBasis
-from karat.attention.config import AttentionConfig
 from karat.attention.initialization import fan_in
 from karat.attention.kernels import Task
 from karat.attention.kernels._features import feature_weights
+from karat.attention.operator_config import OperatorConfig
 
 
 class Units(nn.Module):
@@ -31,13 +31,13 @@ class Units(nn.Module):
 
     def __init__(
         self,
-        config: AttentionConfig,
+        config: OperatorConfig,
         shape: tuple[int, int, int],
         generator: torch.Generator | None,
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.basis_name, self.basis = config.basis, config.make_basis()
+        self.basis_name, self.basis = str(config.basis), config.make_basis()
         self.base_activation: str = config.base_activation
         self.num_operators, self.num_outputs, _ = shape
         self.spec = json.dumps([config.basis, dict(config.basis_settings), config.base_activation])
@@ -56,7 +56,7 @@ class Units(nn.Module):
 
     @torch.no_grad()
     def _start(
-        self, config: AttentionConfig, generator: torch.Generator | None, gain: float
+        self, config: OperatorConfig, generator: torch.Generator | None, gain: float
     ) -> None:
         if next(iter(self.coefficients.values())).is_meta:
             return  # nothing to fill; random numbers on meta would make torch load its compiler

@@ -7,7 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from karat.attention.config import SOFTMAX, AttentionConfig, settings_of_all
+from karat.attention.config import AttentionConfig
+from karat.attention.names import SOFTMAX, settings_of_all
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.models.config import ModelConfig
@@ -91,8 +92,9 @@ def _giga(flops: int) -> str:
 
 
 def _title(settings: dict[str, object]) -> str:
-    more = [f"{key}={value}" for key, value in settings.items() if key != "basis"]
-    return " ".join([str(settings["basis"]), *more])
+    names = ("mechanism", "basis")
+    more = [f"{key}={value}" for key, value in settings.items() if key not in names]
+    return " ".join([*(str(settings[key]) for key in names if key in settings), *more])
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from karat.attention.config import AttentionConfig
-from karat.attention.heads import HeadParts, make_operator
-from karat.attention.operator import Operator
+from karat.attention.heads import make_part
+from karat.attention.part import Part
 from karat.errors import HostError
 from karat.models.hosts import attention_layers, is_converted
 from karat.models.layers import AttentionLayer, chosen_layers
@@ -37,7 +37,7 @@ def convert(
     Args:
         model: a ViT, DeiT, ConViT or Swin of timm, at its final input size.
         config: the operator's settings, or a flat mapping of them (`{"basis": "fourier",
-            "grid_size": 3}`). `basis: softmax` changes nothing.
+            "grid_size": 3}` or `{"mechanism": "sigmoid"}`). Softmax changes nothing.
         generator: random generator for the initial weights of the operators.
 
     Returns:
@@ -62,6 +62,7 @@ def convert(
         weight = attention.proj.weight
         operator.to(device=weight.device, dtype=weight.dtype)
         layer.block.attn = WRAPPERS[layer.kind](attention, operator)
+        layer.block.attn.content = config.content
     return model
 
 
@@ -73,8 +74,8 @@ def kernels_of(model: nn.Module) -> tuple[str, ...]:
 
 def _make_operators(
     layers: list[AttentionLayer], config: AttentionConfig, generator: torch.Generator | None
-) -> list[Operator | HeadParts]:
-    made: list[Operator | HeadParts] = []
+) -> list[Part]:
+    made: list[Part] = []
     # The generator is on the CPU; the caller may have set another default device.
     with torch.device("cpu"):
         for index, layer in enumerate(layers):
@@ -82,5 +83,5 @@ def _make_operators(
                 made.append(made[0])
                 continue
             own = config.of_block(index, len(layers))
-            made.append(make_operator(own, layer.num_heads, layer.num_tokens, generator))
+            made.append(make_part(own, layer.place, generator))
     return made

@@ -1,14 +1,16 @@
 """Parameters and operations of a model, computed from its settings without its weights.
 
 Counting convention: one multiply-add is one operation (FLOP), as in timm, fvcore and the paper.
-Biases, norms, softmax and element-wise operations are not counted, except the KArAt activation,
-which is counted as in the paper.
+Biases, norms, softmax, sorting, means and element-wise operations are not counted, except learned
+functions of scores, which are counted as in the paper.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from karat.attention.config import FULL, AttentionConfig
+from karat.attention.config import AttentionConfig
+from karat.attention.mechanisms import Mechanism, Place
+from karat.attention.mechanisms._operator import OperatorMechanism
 from karat.models.config import ModelConfig
 from karat.models.layers import AttentionLayer, chosen_layers
 from karat.models.shape import layer_shapes
@@ -20,12 +22,12 @@ class Costs:
 
     Args:
         parameters: number of all parameters.
-        attention_parameters: number of those in KArAt operators.
+        attention_parameters: number of those that the mechanism adds, with frozen ones.
         forward_flops: multiply-adds of the forward pass of one image, as karat computes it.
-        activation_flops: the part of them in the KArAt activation.
+        activation_flops: the part of them in learned functions of scores.
         paper_flops: the same pass as the paper counts it: the multiply-adds of the host model
             (with `A V`, even if it is not computed, and without the product with W) plus the
-            activation.
+            activation. For mechanisms that the paper does not have, the same as `forward_flops`.
     """
 
     parameters: int
@@ -65,62 +67,33 @@ def costs_of(
     layers = chosen_layers(layer_shapes(model, image_size), attention)
     added = activation = change = 0
     for index, layer in enumerate(layers):
-        config = attention.of_block(index, len(layers))
-        if index == 0 or attention.block_sharing == "blockwise":
-            added += _operator_parameters(config, layer)
-        for heads, part in config.parts(layer.num_heads):
-            if part is not None:
-                rows = layer.windows * len(heads) * layer.num_tokens
-                activation += rows * layer.num_tokens * _activation_per_score(part, layer)
-                change += rows * _products_per_row(part, layer)
-                # The operator replaces A V, but not in a gated layer: ConViT's position scores
-                # are still multiplied with V.
-                if not layer.is_gated:
-                    change -= rows * layer.num_tokens * layer.head_dim
+        is_new = index == 0 or attention.block_sharing == "blockwise"
+        for mechanism, place in _mechanisms(attention.of_block(index, len(layers)), layer):
+            added += mechanism.parameters(place) if is_new else 0
+            rows = layer.windows * place.num_heads * layer.num_tokens
+            activation += rows * layer.num_tokens * mechanism.activation_per_score(place)
+            change += rows * mechanism.operations_per_row(place)
+            # They replace Q Kᵀ and A V, but A V not in a gated layer: ConViT's position scores
+            # are still multiplied with V.
+            products = 1 if layer.is_gated else 2
+            change -= rows * products * layer.num_tokens * layer.head_dim
+    by_operator = isinstance(attention.make_mechanism(), OperatorMechanism)
     return Costs(
         parameters=parameters + added,
         attention_parameters=added,
         forward_flops=flops + activation + change,
         activation_flops=activation,
-        paper_flops=flops + activation,
+        paper_flops=flops + activation + (0 if by_operator else change),
     )
 
 
-def _operator_parameters(config: AttentionConfig, layer: AttentionLayer) -> int:
-    """Parameters of the operators that `karat.attention.heads.make_operator` would make."""
-    tokens = layer.num_tokens
-    return sum(
-        part.operators(len(heads)) * _parameters_of_one(part, tokens)
-        for heads, part in config.parts(layer.num_heads)
-        if part is not None
-    )
-
-
-def _parameters_of_one(config: AttentionConfig, tokens: int) -> int:
-    """Parameters of one operator: tables of units, W and the output scale."""
-    unit = sum(math.prod(shape) for shape in config.make_basis().coefficient_shapes().values())
-    unit += 2 if config.unit_scales else 0
-    table = config.outputs(tokens) * tokens
-    found = table * unit
-    if config.rank != FULL:  # plus a second table of units (phi_phi) or W
-        found += table * unit if config.operator_order == "phi_phi" else table
-    return found + (config.output_scale == "learned")
-
-
-def _activation_per_score(config: AttentionConfig, layer: AttentionLayer) -> int:
-    """Operations of the units for one score: R units, twice as many in `phi_phi`."""
-    times = 2 if config.operator_order == "phi_phi" else 1
-    return times * config.outputs(layer.num_tokens) * config.make_basis().flops_per_unit()
-
-
-def _products_per_row(config: AttentionConfig, layer: AttentionLayer) -> int:
-    """Multiply-adds with W and V for one row of scores, in karat's order of computation."""
-    rank, tokens, width = config.outputs(layer.num_tokens), layer.num_tokens, layer.head_dim
-    if config.rank == "full" or config.operator_order == "phi_phi":
-        return tokens * width
-    if config.operator_order == "phi_w" or layer.is_masked:
-        return rank * tokens + tokens * width
-    return 2 * rank * width
+def _mechanisms(
+    config: AttentionConfig, layer: AttentionLayer
+) -> Iterator[tuple[Mechanism, Place]]:
+    """The mechanisms of one layer with their heads, without heads that keep softmax."""
+    for heads, part in config.parts(layer.num_heads):
+        if part is not None:
+            yield part.make_mechanism(), replace(layer.place, num_heads=len(heads))
 
 
 def _plain_host(

@@ -1,6 +1,7 @@
 """The host models: timm's models that can be converted, and their attention modules."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,12 +66,14 @@ def attention_layers(model: nn.Module) -> list[AttentionLayer]:
     from timm.models.vision_transformer import VisionTransformer
 
     if isinstance(model, VisionTransformer):
-        return _vit_layers(model)
-    if isinstance(model, ConVit):
-        return _convit_layers(model)
-    if isinstance(model, SwinTransformer):
-        return _swin_layers(model)
-    raise HostError(f"{type(model).__name__} is not a supported host; supported: {SUPPORTED}")
+        found = _vit_layers(model)
+    elif isinstance(model, ConVit):
+        found = _convit_layers(model)
+    elif isinstance(model, SwinTransformer):
+        found = _swin_layers(model)
+    else:
+        raise HostError(f"{type(model).__name__} is not a supported host; supported: {SUPPORTED}")
+    return [replace(layer, number=number) for number, layer in enumerate(found)]
 
 
 def is_converted(layer: AttentionLayer) -> bool:
@@ -132,6 +135,7 @@ def _layer(
         num_tokens=grid[0] * grid[1] + prefix,
         num_heads=heads,
         head_dim=block.attn.proj.in_features // heads,
+        width=(block.attn.qk if more.get("kind") == "gated" else block.attn.qkv).in_features,
         grid=(grid[0], grid[1]),
         prefix_tokens=prefix,
         block=block,

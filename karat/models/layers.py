@@ -1,10 +1,15 @@
 """The attention modules of a host model as shapes, and which of them the settings convert."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from __future__ import annotations
 
-from karat.attention.config import AttentionConfig
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from karat.attention.mechanisms import Place
 from karat.errors import CombinationError
+
+if TYPE_CHECKING:
+    from karat.attention.config import AttentionConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +21,13 @@ class AttentionLayer:
         num_tokens: N, the number of queries and of keys.
         num_heads: H.
         head_dim: D.
+        width: C, the width of the tokens that enter the module.
         grid: rows and columns of patches.
         prefix_tokens: tokens before the patches (class, distillation, registers).
         windows: number of times that the module is applied to one image.
         is_masked: whether some pairs of tokens are masked (Swin's shifted windows).
         kind: plain, gated (ConViT's positional layers) or window (Swin).
+        number: number of the module in the model, from 0.
         block: the module whose attribute `attn` it is; None for a shape.
     """
 
@@ -28,12 +35,28 @@ class AttentionLayer:
     num_tokens: int
     num_heads: int
     head_dim: int
+    width: int
     grid: tuple[int, int]
     prefix_tokens: int
     windows: int = 1
     is_masked: bool = False
     kind: Literal["plain", "gated", "window"] = "plain"
+    number: int = 0
     block: Any = None
+
+    @property
+    def place(self) -> Place:
+        """The module as mechanisms see it."""
+        return Place(
+            num_heads=self.num_heads,
+            num_tokens=self.num_tokens,
+            head_dim=self.head_dim,
+            width=self.width,
+            number=self.number,
+            is_masked=self.is_masked,
+            has_bias=self.kind == "window",
+            is_gated=self.is_gated,
+        )
 
     @property
     def is_gated(self) -> bool:
@@ -70,13 +93,13 @@ def chosen_layers(layers: list[AttentionLayer], config: AttentionConfig) -> list
     checked = set()
     for index, layer in enumerate(chosen):
         own = config.of_block(index, len(chosen))
-        shape = (layer.num_heads, layer.num_tokens)
+        shape = (layer.num_heads, layer.num_tokens, layer.kind, layer.is_masked)
         if shape in checked and not config.per_block:
             continue
         checked.add(shape)
-        for _, part in own.parts(layer.num_heads):
+        for heads, part in own.parts(layer.num_heads):
             if part is not None:
-                part.check_tokens(layer.num_tokens)
+                part.make_mechanism().check(replace(layer.place, num_heads=len(heads)))
     if config.block_sharing == "universal":
         _check_same_shape(chosen, config)
     return chosen

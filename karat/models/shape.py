@@ -1,8 +1,14 @@
 """The shapes of a model's attention modules, for a plain ViT without torch, and their check."""
 
-from karat.attention.config import AttentionConfig
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from karat.models.config import ModelConfig
 from karat.models.layers import AttentionLayer, chosen_layers
+
+if TYPE_CHECKING:
+    from karat.attention.config import AttentionConfig
 
 
 def check_model(model: ModelConfig, attention: AttentionConfig, image_size: int) -> None:
@@ -35,6 +41,8 @@ def layer_shapes(model: ModelConfig, image_size: int) -> list[AttentionLayer]:
             num_tokens=side**2 + 1,
             num_heads=shape["num_heads"],
             head_dim=shape["embed_dim"] // shape["num_heads"],
+            width=shape["embed_dim"],
+            number=number,
             grid=(side, side),
             prefix_tokens=1,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from karat.attention.config import settings_of_all
+from karat.attention.names import KARAT, has_basis, settings_of_all
 from karat.models.convert import convert
 
 MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
@@ -41,12 +41,15 @@ def _entry_point(name: str, host: Callable[..., nn.Module]) -> Callable[..., nn.
     def create(pretrained: bool = False, **arguments: Any) -> nn.Module:
         known = settings_of_all()
         settings = {key: arguments.pop(key) for key in list(arguments) if key in known}
-        return convert(host(pretrained=pretrained, **arguments), {"basis": "fourier", **settings})
+        if has_basis(settings.get("mechanism", KARAT)):
+            settings = {"basis": "fourier", **settings}
+        return convert(host(pretrained=pretrained, **arguments), settings)
 
     create.__name__ = create.__qualname__ = f"karat_{name}"
     create.__module__ = __name__
     create.__doc__ = (
         f"timm's `{name}` with KArAt attention. Takes the settings of `karat.AttentionConfig` and "
-        "timm's arguments; the default basis is fourier. `pretrained` loads the host's weights."
+        "timm's arguments; the default mechanism is karat, and the default basis fourier. "
+        "`pretrained` loads the host's weights."
     )
     return create

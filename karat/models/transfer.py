@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from karat.attention.heads import HeadParts
+from karat.attention.mechanisms import name_of
 from karat.attention.operator import Operator
+from karat.attention.part import MechanismPart, Part
 from karat.attention.units import Units
 from karat.errors import CombinationError, HostError
 from karat.models.hosts import attention_layers, is_converted
@@ -81,34 +83,54 @@ def _operator_writes(
     for old, new in layers:
         if not (is_converted(old) and is_converted(new)):
             continue
-        source: Operator | HeadParts = old.block.attn.operator
-        target: Operator | HeadParts = new.block.attn.operator
+        source: Part = old.block.attn.operator
+        target: Part = new.block.attn.operator
         if served.setdefault(id(target), source) is not source:
             raise CombinationError(
                 ("attention.block_sharing",),
                 f"{new.name}: operators of different blocks cannot be transferred to a universal one",
             )
         for part, into in _pairs(source, target, new.name):
-            yield from OperatorTransfer(part, into, old, new).writes()
-
-
-def _pairs(
-    source: Operator | HeadParts, target: Operator | HeadParts, name: str
-) -> Iterator[tuple[Operator, Operator]]:
-    if isinstance(source, Operator) and isinstance(target, Operator):
-        yield source, target
-    elif (
-        isinstance(source, HeadParts)
-        and isinstance(target, HeadParts)
-        and source.heads == target.heads
-    ):
-        for part, into in zip(source.operators, target.operators, strict=True):
             if isinstance(part, Operator) and isinstance(into, Operator):
-                yield part, into
-    else:
+                yield from OperatorTransfer(part, into, old, new).writes()
+            else:
+                yield from _mechanism_writes(part, into, new.name)
+
+
+def _pairs(source: Part, target: Part, name: str) -> Iterator[tuple[nn.Module, nn.Module]]:
+    if isinstance(source, HeadParts) and isinstance(target, HeadParts):
+        if source.heads == target.heads:
+            yield from zip(source.operators, target.operators, strict=True)
+            return
+    elif not isinstance(source, HeadParts) and not isinstance(target, HeadParts):
+        yield source, target
+        return
+    raise CombinationError(
+        ("attention.heads",), f"{name}: the target has other KArAt heads or settings per head"
+    )
+
+
+def _mechanism_writes(source: nn.Module, target: nn.Module, name: str) -> Writes:
+    """The parameters of a mechanism other than the operator, which are copied as they are."""
+    if not (isinstance(source, MechanismPart) and isinstance(target, MechanismPart)) or (
+        type(source.mechanism) is not type(target.mechanism)
+    ):
         raise CombinationError(
-            ("attention.heads",), f"{name}: the target has other KArAt heads or settings per head"
+            ("attention.mechanism",), f"{name}: the target has another attention.mechanism"
         )
+    found = []
+    for key, parameter in target.learned.items():
+        value = source.learned.get(key)
+        if value is None or value.shape != parameter.shape:
+            what = f"shape {tuple(parameter.shape)}, and in the source "
+            what += "it does not exist" if value is None else f"{tuple(value.shape)}"
+            raise CombinationError(
+                ("attention.mechanism",),
+                f"{name}: attention.mechanism = {name_of(target.mechanism)}: its parameter {key} "
+                f"has {what}; only the operator can be transferred to other shapes",
+            )
+        found.append((parameter, value.detach()))
+    return found
 
 
 @dataclass(frozen=True)

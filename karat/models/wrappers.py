@@ -12,26 +12,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from karat.attention.heads import HeadParts
 from karat.attention.kernels import QKV
-from karat.attention.operator import Operator, scaled_scores
+from karat.attention.part import Part
 from karat.models.hosts import ConvertedAttention
 
 
 class HostAttention(ConvertedAttention):
-    """Base class of the wrappers: operator, output projection and dropout.
+    """Base class of the wrappers: what attends, output projection and dropout.
 
     Args:
         attention: the attention module of the host model.
-        operator: the operator; other blocks may share it (universal block sharing).
+        operator: what attends; other blocks may share it (universal block sharing).
     """
 
-    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+    def __init__(self, attention: Any, operator: Part) -> None:
         super().__init__()
         self.num_heads, self.scale = attention.num_heads, attention.scale
         self.attn_drop = attention.attn_drop
         self.proj, self.proj_drop = attention.proj, attention.proj_drop
         self.operator = operator
+        self.content = True  # false holds queries and keys at zero
         self.training = attention.training
 
     def kernels(self) -> set[str]:
@@ -45,7 +45,7 @@ class HostAttention(ConvertedAttention):
         return bool(self.attn_drop.p > 0)
 
     def _check(self, tokens: int) -> None:
-        if tokens != self.operator.num_tokens:
+        if tokens != self.operator.num_tokens and not self.operator.any_tokens:
             raise ValueError(
                 f"this operator was made for {self.operator.num_tokens} tokens, got {tokens}; "
                 "karat.transfer transfers a model to another resolution"
@@ -61,18 +61,23 @@ class HostAttention(ConvertedAttention):
     def _dropout(self) -> float:
         return self.attn_drop.p if self.training else 0.0
 
-    def _attend(self, qkv: QKV) -> Tensor:
-        return self.operator.attend(qkv, self.scale, self._dropout)
-
-    def _operate(self, scores_BHNM: Tensor, v_BHND: Tensor, keep: Tensor | None) -> Tensor:
-        out: Tensor = self.operator(scores_BHNM, v_BHND, keep, self._dropout)
-        return out
+    def _attend(
+        self, qkv: QKV, x_BNC: Tensor, bias: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tensor:
+        """Attention output (B, H, N, D) for the tokens `x_BNC` that entered the module."""
+        if not self.content:
+            q_BHND, k_BHND, v_BHND = qkv
+            # A product with zero, so that the weights behind q and k have gradients, which are 0:
+            # training on several processes waits for the gradient of every parameter.
+            qkv = 0 * q_BHND, 0 * k_BHND, v_BHND
+        out_BHND = self.operator.attend(qkv, self.scale, self._dropout, bias=bias, keep=keep)
+        return self.operator.finish(out_BHND, x_BNC)
 
 
 class KArAtAttention(HostAttention):
     """For timm's `Attention` (ViT, DeiT) and ConViT's plain `MHSA`."""
 
-    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+    def __init__(self, attention: Any, operator: Part) -> None:
         super().__init__(attention, operator)
         self.qkv = attention.qkv
         self.q_norm = getattr(attention, "q_norm", nn.Identity())
@@ -94,7 +99,7 @@ class KArAtAttention(HostAttention):
             is_causal: whether a token sees only itself and those before it; overrides `attn_mask`.
 
         Raises:
-            ValueError: the operator was made for another number of tokens.
+            ValueError: the operator was made for another number of tokens, or cannot be masked.
         """
         self._check(x_BNC.shape[1])
         qkv: QKV = self._heads(self.qkv(x_BNC), 3)
@@ -102,14 +107,8 @@ class KArAtAttention(HostAttention):
         if self._normalises:
             q_BHND, k_BHND = self.q_norm(q_BHND), self.k_norm(k_BHND)
             qkv = q_BHND, k_BHND, v_BHND
-        if attn_mask is None and not is_causal:
-            out_BHND = self._attend(qkv)
-        else:
-            # Raises a KernelError if the kernel of the settings cannot form weights.
-            self.operator.kernels(q_BHND, needs_weights=True)
-            scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale)
-            scores_BHNM, keep = _masked(scores_BHNM, attn_mask, is_causal)
-            out_BHND = self._operate(scores_BHNM, v_BHND, keep)
+        bias, keep = _bias_and_keep(attn_mask, is_causal, x_BNC)
+        out_BHND = self._attend(qkv, x_BNC, bias, keep)
         out_BNC = self.norm(out_BHND.transpose(1, 2).flatten(2))
         if self.gate is not None:
             out_BNC = out_BNC * self.gate(x_BNC).sigmoid()
@@ -125,12 +124,19 @@ class KArAtGatedAttention(HostAttention):
     for two softmaxes, but may be 0 for an operator.
     """
 
-    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+    def __init__(self, attention: Any, operator: Part) -> None:
         super().__init__(attention, operator)
         self.qk, self.v, self.pos_proj = attention.qk, attention.v, attention.pos_proj
         self.gating_param = attention.gating_param
         self._get_rel_indices = type(attention).get_rel_indices
         self.init_non_persistent_buffers()
+
+    def _check(self, tokens: int) -> None:
+        if tokens != self.operator.num_tokens:
+            raise ValueError(
+                f"this layer has relative positions of {self.operator.num_tokens} tokens, got "
+                f"{tokens}; karat.transfer transfers a model to another resolution"
+            )
 
     def init_non_persistent_buffers(self) -> None:
         """Compute the relative positions; timm calls this after loading onto another device."""
@@ -146,7 +152,7 @@ class KArAtGatedAttention(HostAttention):
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND = self._heads(self.qk(x_BNC), 2)
         (v_BHND,) = self._heads(self.v(x_BNC), 1)
-        content_BHND = self._attend((q_BHND, k_BHND, v_BHND))
+        content_BHND = self._attend((q_BHND, k_BHND, v_BHND), x_BNC)
         position_1HNM = self.pos_proj(self.rel_indices).permute(0, 3, 1, 2).softmax(-1)
         position_1HNM = self.attn_drop(position_1HNM.to(v_BHND.dtype))
         gate = self.gating_param.sigmoid().view(1, -1, 1, 1)
@@ -162,7 +168,7 @@ class KArAtWindowAttention(HostAttention):
     scores, which has no such effect on a periodic function.
     """
 
-    def __init__(self, attention: Any, operator: Operator | HeadParts) -> None:
+    def __init__(self, attention: Any, operator: Part) -> None:
         super().__init__(attention, operator)
         self.qkv = attention.qkv
         self.window_size, self.window_area = attention.window_size, attention.window_area
@@ -195,11 +201,11 @@ class KArAtWindowAttention(HostAttention):
         self._check(x_BNC.shape[1])
         q_BHND, k_BHND, v_BHND = self._heads(self.qkv(x_BNC), 3)
         bias_HNM = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
-        scores_BHNM = scaled_scores(q_BHND, k_BHND, self.scale) + bias_HNM
         keep = None
         if mask is not None:
             keep = (mask == 0).unsqueeze(1).repeat(x_BNC.shape[0] // mask.shape[0], 1, 1, 1)
-        out_BNC = self._operate(scores_BHNM, v_BHND, keep).transpose(1, 2).flatten(2)
+        out_BHND = self._attend((q_BHND, k_BHND, v_BHND), x_BNC, bias_HNM, keep)
+        out_BNC = out_BHND.transpose(1, 2).flatten(2)
         projected: Tensor = self.proj_drop(self.proj(out_BNC))
         return projected
 
@@ -216,13 +222,16 @@ class KArAtWindowAttention(HostAttention):
             )
 
 
-def _masked(
-    scores_BHNM: Tensor, attn_mask: Tensor | None, is_causal: bool
-) -> tuple[Tensor, Tensor]:
-    """Scores plus the additive part of a timm mask, and the pairs that are not masked."""
-    if is_causal or attn_mask is None:
-        return scores_BHNM, torch.ones_like(scores_BHNM[:1, :1], dtype=torch.bool).tril()
+def _bias_and_keep(
+    attn_mask: Tensor | None, is_causal: bool, x_BNC: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """The part of a timm mask that is added to scores, and the pairs that are not masked."""
+    if is_causal:
+        tokens = x_BNC.shape[1]
+        return None, torch.ones(tokens, tokens, dtype=torch.bool, device=x_BNC.device).tril()
+    if attn_mask is None:
+        return None, None
     if attn_mask.dtype == torch.bool:
-        return scores_BHNM, attn_mask
+        return None, attn_mask
     keep = attn_mask > torch.finfo(attn_mask.dtype).min / 2
-    return scores_BHNM + attn_mask.masked_fill(~keep, 0), keep
+    return attn_mask.masked_fill(~keep, 0), keep

@@ -5,7 +5,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from karat.attention.config import nearest_setting, settings_of, settings_of_all
+from karat.attention.names import (
+    has_basis,
+    nearest_setting,
+    rule_of_unknown,
+    settings_of,
+    settings_of_all,
+)
 from karat.errors import CombinationError, InputError, shorten
 from karat.parameters import Factor, Level, Tuned, label_of, level_of, plain
 from karat.space.document import SpaceData
@@ -13,7 +19,7 @@ from karat.space.space import SECTIONS, Arm, Excluded, Space
 from karat.space.yaml_reader import Path_
 from karat.training.config import TrialConfig
 
-BASIS = "attention.basis"
+BASIS, MECHANISM = "attention.basis", "attention.mechanism"
 MAX_ARMS = 1000
 MAX_CHECKS = 20_000  # configurations that are built to check them
 GENERIC = {"all", "full", "none", "learned"}  # levels that mean nothing without their key
@@ -140,14 +146,13 @@ class Arms:
         return None
 
     def arm(self, label: str, levels: dict[str, Level]) -> Arm:
-        """The arm of a combination, without the fixed values that its basis does not have."""
+        """The arm of a combination, without fixed values that its mechanism or basis lacks."""
         sections = {name: dict(self._data.mapping((name,), {})) for name in SECTIONS}
         for key, value in levels.items():
             section, _, name = key.partition(".")
             sections[section][name] = plain(value)
-        basis = sections["attention"].get("basis", "softmax")
         fixed = self._data.mapping(("attention",), {})
-        applicable = settings_of(basis)
+        applicable = settings_of(sections["attention"])
         sections["attention"] = {
             key: value
             for key, value in sections["attention"].items()
@@ -195,16 +200,11 @@ class Arms:
     def check_fixed(self) -> None:
         """Refuse a fixed attention setting that exists in no arm."""
         fixed = self._data.mapping(("attention",), {})
-        given = (
-            self._factors[BASIS].values
-            if BASIS in self._factors
-            else (fixed.get("basis", "softmax"),)
-        )
-        bases = tuple(map(str, given))
-        known = set().union(*map(settings_of, bases))
+        kinds = kinds_of(fixed, self._factors)
+        known = frozenset().union(*map(settings_of, kinds))
         for key in fixed:
             if key not in known:
-                self._data.fail(("attention", key), rule_for_unknown(key, bases))
+                self._data.fail(("attention", key), rule_for_unknown(key, kinds))
 
 
 def ends(tuned: Tuned) -> tuple[Level, ...]:
@@ -216,11 +216,43 @@ def ends(tuned: Tuned) -> tuple[Level, ...]:
     return (tuned.low, tuned.high)
 
 
-def rule_for_unknown(setting: str, bases: Sequence[str]) -> str:
-    """The rule that an attention setting breaks if none of the bases has it."""
-    if setting in settings_of_all():
-        return f"does not exist for the bases of this space: {', '.join(bases)}"
-    return f"unknown key. {nearest_setting(setting)}"
+def kinds_of(fixed: Mapping[str, Any], factors: Mapping[str, Factor]) -> tuple[dict[str, Any], ...]:
+    """The combinations of mechanism and basis in a space, each as a part of its settings.
+
+    A mechanism without a basis is there once, without it.
+
+    Args:
+        fixed: the fixed values of the section `attention`.
+        factors: the factors with which the combinations can be made.
+    """
+
+    def values_of(key: str) -> list[dict[str, Any]]:
+        name = key.partition(".")[2]
+        if key in factors:
+            return [{name: plain(value)} for value in factors[key].values]
+        return [{name: fixed[name]}] if name in fixed else [{}]
+
+    found: list[dict[str, Any]] = []
+    for mechanism in values_of(MECHANISM):
+        if mechanism and not has_basis(mechanism["mechanism"]):
+            found.append(mechanism)
+        else:
+            found += [{**mechanism, **basis} for basis in values_of(BASIS)]
+    return tuple(found)
+
+
+def rule_for_unknown(setting: str, kinds: Sequence[Mapping[str, Any]]) -> str:
+    """The rule that an attention setting breaks if no mechanism or basis of a space has it."""
+    if setting not in settings_of_all():
+        return f"unknown key. {nearest_setting(setting)}"
+    if len(kinds) == 1:
+        return rule_of_unknown(setting, kinds[0])
+    named = [str(kind["mechanism"]) for kind in kinds if "mechanism" in kind]
+    if named:
+        names = dict.fromkeys(named)
+        return f"does not exist for the mechanisms of this space: {', '.join(names)}"
+    bases = [str(kind.get("basis", "softmax")) for kind in kinds]
+    return f"does not exist for the bases of this space: {', '.join(bases)}"
 
 
 def trial_config(space: Space, arm: Arm) -> TrialConfig:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from karat.attention.config import settings_of
+from karat.attention.names import has_basis, settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.parameters import Factor, Level, Scalar, Tuned, level_of, nearest_level, plain
 from karat.samplers import MAX_TRIALS, SAMPLERS, SearchConfig
 from karat.schedulers import make_scheduler
 from karat.settings import build
-from karat.space.arms import BASIS, Arms, ends, rule_for_unknown
+from karat.space.arms import BASIS, MECHANISM, Arms, ends, kinds_of, rule_for_unknown
 from karat.space.document import KEYS, SpaceData
 from karat.space.overrides import place_of, why_no_name
 from karat.space.references import confirmed_factor, references
@@ -207,22 +207,46 @@ class SpaceFile(SpaceData):
     def implied(
         self, key: str, path: Path_, when: dict[str, tuple[Level, ...]]
     ) -> dict[str, tuple[Level, ...]]:
-        """The conditions, with an implied one: the basis must have the setting."""
+        """The conditions, with implied ones: mechanism and basis must have the setting."""
         section, _, name = key.partition(".")
-        if section != "attention" or name == "basis" or BASIS in when:
+        if section != "attention" or key == MECHANISM:
             return when
-        bases = self.bases_above(key)
-        having = tuple(basis for basis in bases if name in settings_of(basis))
+        above = self.kinds_above(key)
+        if key == BASIS and MECHANISM not in above:
+            return when
+        kinds = [
+            kind
+            for kind in kinds_of(self.mapping(("attention",), {}), above)
+            if all(
+                kind.get(part, None) in when.get(f"attention.{part}", (kind.get(part, None),))
+                for part in ("mechanism", "basis")
+            )
+        ]
+        if not kinds:
+            self.fail(path, "exists in no combination: its conditions contradict each other")
+        having = [kind for kind in kinds if name in self.settings_beside(kind, key)]
         if not having:
-            self.fail(path, rule_for_unknown(name, bases))
-        return when if len(having) == len(bases) else {BASIS: having, **when}
+            self.fail(path, rule_for_unknown(name, kinds))
+        implied = {}
+        for each in above:
+            part = each.partition(".")[2]
+            values = dict.fromkeys(kind[part] for kind in having if part in kind)
+            lacking = {kind[part] for kind in kinds if part in kind} - values.keys()
+            if each not in when and lacking:
+                implied[each] = tuple(values)
+        return {**implied, **when}
 
-    def bases_above(self, key: str) -> tuple[str, ...]:
-        """The bases with which a factor or a tuned parameter can be combined."""
-        factors = self.data["factors"]
-        if BASIS in factors and list(factors).index(BASIS) < [*factors, key].index(key):
-            return tuple(map(str, self.factor(BASIS).values))
-        return (self.mapping(("attention",), {}).get("basis", "softmax"),)
+    def settings_beside(self, kind: Mapping[str, Any], key: str) -> frozenset[str]:
+        """The attention settings that exist for a mechanism and a basis."""
+        if key == BASIS:  # which is not known yet; every mechanism with a basis has this setting
+            return frozenset({"basis"} if has_basis(kind["mechanism"]) else ())
+        return settings_of(kind)
+
+    def kinds_above(self, key: str) -> dict[str, Factor]:
+        """The factors that choose mechanism and basis, as far as they are listed above `key`."""
+        order = [*self.data["factors"], key]
+        above = order[: order.index(key)]
+        return {each: self.factor(each) for each in (MECHANISM, BASIS) if each in above}
 
     def alternatives(self, given: Any, known: Sequence[Level], path: Path_) -> tuple[Level, ...]:
         """The levels that a condition allows: one, or a list of several.
@@ -267,11 +291,20 @@ class SpaceFile(SpaceData):
             values = self.levels(given.get("values"), path)
         else:
             when, values = {}, self.levels(given, path)
-        if key == "attention.basis":
-            for value in values:
-                # Refuses an unknown basis here, where it is listed, and not where a `when` names it.
-                settings_of(plain(value))
+        # Refuses unknown ones here, where they are listed, and not where a `when` names them.
+        if key in (BASIS, MECHANISM):
+            for value in map(plain, values):
+                settings_of(self.with_level(key, value))
         return Factor(name=key, values=values, when=self.implied(key, path, when))
+
+    def with_level(self, key: str, level: Any) -> dict[str, Any]:
+        """Attention settings in which a level of mechanism or basis is the only unknown one."""
+        if key == MECHANISM:
+            return {"mechanism": level, "basis": "fourier"}
+        is_named = MECHANISM in self.data["factors"] or "mechanism" in self.mapping(
+            ("attention",), {}
+        )
+        return {"basis": level, **({"mechanism": "karat"} if is_named else {})}
 
     def tuned(self, key: str) -> Tuned:
         """One entry under `tuned`."""

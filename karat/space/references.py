@@ -44,7 +44,7 @@ def references(
             data.fail(("confirm", "by"), f"exists only in the reference arm{why}", by)
         return dict.fromkeys(contested, fitting[0].label)
     at_level = Counter(arm.factors.get(by) for arm in fitting)
-    if by in _wanted(data) or at_level != Counter(factors[by].values):
+    if by in _wanted(data, factors) or at_level != Counter(factors[by].values):
         _refuse(data, fitting, factors, by)
     for level in factors[by].values:
         if level not in contested:
@@ -53,22 +53,23 @@ def references(
     return {level: arm.label for arm in fitting if (level := arm.factors[by]) in contested}
 
 
-def _wanted(data: SpaceData) -> dict[str, Level]:
-    """The levels that `reference` requires of an arm."""
-    given = data.mapping(("reference",), {"attention.basis": "softmax"})
+def _wanted(data: SpaceData, factors: Mapping[str, Factor]) -> dict[str, Level]:
+    """The levels that `reference` requires of an arm; without it, softmax."""
+    chooser = "attention.mechanism" if "attention.mechanism" in factors else "attention.basis"
+    given = data.mapping(("reference",), {chooser: "softmax"})
     return {key: level_of(value) for key, value in given.items()}
 
 
 def _fitting(data: SpaceData, arms: Sequence[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
     """The arms that have all levels in `reference`."""
-    for key, level in _wanted(data).items():
+    for key, level in _wanted(data, factors).items():
         if key not in factors:
             rule = f"must be one of the factors. {nearest(key, factors)}"
             data.fail(("reference", key), rule)
         if level not in factors[key].values:
             rule = f"is not a level of this factor. {nearest_level(level, factors[key].values)}"
             data.fail(("reference", key), rule, plain(level))
-    wanted = _wanted(data).items()
+    wanted = _wanted(data, factors).items()
     return [arm for arm in arms if all(arm.factors.get(k) == v for k, v in wanted)]
 
 

@@ -323,7 +323,11 @@ def test_configuration_from_python_is_checked_like_a_file(settings: dict[str, An
             3,
             "attention.heads: 3 does not exist; the 3 heads are numbered from 0",
         ),
-        ({"grid_size_per_head": [1, 2]}, 3, "grid_size_per_head has 2 values for 3 KArAt heads"),
+        (
+            {"grid_size_per_head": [1, 2]},
+            3,
+            "grid_size_per_head has 2 values for 3 converted heads",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_the_block_are_refused(

@@ -14,7 +14,7 @@ from karat.attention.bases.morlet import Morlet
 from karat.attention.bases.rational import Rational
 from karat.attention.bases.rbf import RadialBasis
 from karat.attention.bases.shannon import Shannon
-from karat.attention.config import settings_of
+from karat.attention.names import settings_of
 from karat.errors import CombinationError, SettingError
 from tests.attention.bases.coefficients import spread, started
 
@@ -188,5 +188,5 @@ def test_wrong_setting_is_refused_with_value_and_rule(
 
 
 def test_settings_of_a_basis_are_among_the_general_ones() -> None:
-    assert {"grid_size", "rank", "basis"} <= settings_of("fourier")
-    assert settings_of("softmax") == {"basis"}
+    assert {"grid_size", "rank", "basis"} <= settings_of({"basis": "fourier"})
+    assert settings_of({"basis": "softmax"}) == {"mechanism", "basis"}

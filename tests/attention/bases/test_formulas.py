@@ -15,6 +15,7 @@ from karat.attention.bases.bspline import BSpline
 from karat.attention.bases.chebyshev import Chebyshev
 from karat.attention.bases.dog import DerivativeOfGaussian
 from karat.attention.bases.fourier import Fourier
+from karat.attention.bases.linear import Linear
 from karat.attention.bases.mexican_hat import MexicanHat
 from karat.attention.bases.meyer import Meyer
 from karat.attention.bases.morlet import Morlet
@@ -111,6 +112,10 @@ def shannon(t: Array) -> Array:
     return np.sinc(t / np.pi) * np.where(np.abs(t) <= 3 * np.pi, window, 0.0)
 
 
+def linear(x: Array, unit: Unit) -> tuple[Array, Array]:
+    return by_largest(unit["c"][0] * x)
+
+
 CASES: list[tuple[Basis, Formula]] = [
     (Fourier(), fourier),
     (Fourier(grid_size=7), fourier),
@@ -125,6 +130,7 @@ CASES: list[tuple[Basis, Formula]] = [
     (Chebyshev(), chebyshev),
     (Chebyshev(degree=1), chebyshev),
     (Chebyshev(degree=12), chebyshev),
+    (Linear(), linear),
     (RadialBasis(), rbf(3.0)),
     (RadialBasis(grid_size=1, extent=1.7), rbf(1.7)),
     (RadialBasis(grid_size=2), rbf(3.0)),

@@ -1,0 +1,59 @@
+"""The mechanisms that are computed by the operator (`karat.attention.operator`)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+from karat.attention.mechanisms import Mechanism, Place
+from karat.attention.operator_config import FULL, OperatorConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from karat.attention.operator import Operator
+
+
+class OperatorMechanism(Mechanism):
+    """A mechanism whose module is an `Operator`, with the kernels of `attention.kernel`."""
+
+    any_tokens: ClassVar[bool] = False
+
+    def of_operator(self) -> OperatorConfig:
+        """The settings of the operator that computes this mechanism."""
+        return self.config
+
+    def parameters(self, place: Place) -> int:
+        """Tables of units, W and the output scale of each operator of a block."""
+        config, tokens = self.of_operator(), place.num_tokens
+        unit = sum(math.prod(shape) for shape in config.make_basis().coefficient_shapes().values())
+        unit += 2 if config.unit_scales else 0
+        table = config.outputs(tokens) * tokens
+        found = table * unit
+        if config.rank != FULL:  # plus a second table of units (phi_phi) or W
+            found += table * unit if config.operator_order == "phi_phi" else table
+        return config.operators(place.num_heads) * (found + (config.output_scale == "learned"))
+
+    def activation_per_score(self, place: Place) -> int:
+        """R units, twice as many in `phi_phi`."""
+        config = self.of_operator()
+        times = 2 if config.operator_order == "phi_phi" else 1
+        return times * config.outputs(place.num_tokens) * config.make_basis().flops_per_unit()
+
+    def operations_per_row(self, place: Place) -> int:
+        """The scores, and the products with W and V, in the order in which they are computed."""
+        config, tokens, width = self.of_operator(), place.num_tokens, place.head_dim
+        rank, scores = config.outputs(tokens), tokens * width
+        if config.rank == FULL or config.operator_order == "phi_phi":
+            return scores + tokens * width
+        if config.operator_order == "phi_w" or place.is_masked:
+            return scores + rank * tokens + tokens * width
+        return scores + 2 * rank * width
+
+    def make(self, place: Place, generator: torch.Generator | None) -> Operator:
+        """The operators at a place."""
+        from karat.attention.operator import Operator  # loads torch
+
+        config = self.of_operator()
+        operators = config.operators(place.num_heads)
+        return Operator(config, operators, place.num_tokens, generator)
