@@ -1,8 +1,9 @@
 """karat: search and ablation for learnable attention in vision transformers.
 
-The public API is `karat.convert`, `karat.transfer`, `karat.AttentionConfig` and `karat.costs`; each
-name is loaded at first use, since torch and timm take seconds. With timm imported, its registry
-contains models named `karat_*`. The docstring of each package says what it is for.
+The public API is `karat.convert`, `karat.transfer`, `karat.without_content`, `karat.AttentionConfig`
+and `karat.costs`; each name is loaded at first use, since torch and timm take seconds. With timm
+imported, its registry contains models named `karat_*`. The docstring of each package says what it
+is for.
 """
 
 import importlib
@@ -12,7 +13,7 @@ from typing import Any
 from karat.system.lazy_import import call_after_import, exports
 
 __version__ = "0.1.0"
-__all__ = ["AttentionConfig", "__version__", "convert", "costs", "transfer"]
+__all__ = ["AttentionConfig", "__version__", "convert", "costs", "transfer", "without_content"]
 
 _get = exports(
     __name__,
@@ -20,6 +21,7 @@ _get = exports(
         "AttentionConfig": "attention.config",
         "convert": "models.convert",
         "transfer": "models.transfer",
+        "without_content": "models.content",
     },
 )
 

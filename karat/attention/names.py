@@ -86,8 +86,8 @@ def rule_of_unknown(key: str, values: Mapping[str, Any], section: str = "attenti
     if key not in settings_of_all():
         return f"unknown key. {nearest_setting(key)}"
     mechanism = mechanism_of(values)
-    of_basis = any(key in _settings_of(KARAT, basis) for basis in BASES)
-    if "mechanism" in values and not (of_basis and has_basis(mechanism)):
+    of_a_basis = any(place_of(key)[0] in fields_of(BASES[basis]) for basis in BASES)
+    if "mechanism" in values and not (of_a_basis and has_basis(mechanism)):
         return f"does not exist for {section}.mechanism: {mechanism}"
     return f"does not exist for {section}.basis: {values.get('basis', SOFTMAX)}"
 

@@ -20,6 +20,7 @@ _TIMM_MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
 _SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
 # Far above any model. Even to compute the shape of a larger one could take all memory.
 _MOST = {"patch_size": 4096, "embed_dim": 65536, "depth": 1000, "num_heads": 1024}
+_MOST_REGISTERS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class ModelConfig:
             the first stage for Swin.
         depth: number of blocks.
         num_heads: heads per block.
+        registers: number of register tokens (arXiv 2309.16588), for sizes and timm's plain ViTs.
     """
 
     name: str = "vit_micro"
@@ -41,6 +43,7 @@ class ModelConfig:
     embed_dim: int | None = None
     depth: int | None = None
     num_heads: int | None = None
+    registers: int = 0
 
     def __post_init__(self) -> None:
         if not self.is_plain and self.name not in (known := _timm_names()):
@@ -48,6 +51,15 @@ class ModelConfig:
         for key in _SHAPE:
             at_least(key, getattr(self, key), 1)
             at_most(key, getattr(self, key), _MOST[key])
+        at_least("registers", self.registers, 0)
+        at_most("registers", self.registers, _MOST_REGISTERS)
+        if self.registers and not self.is_plain:
+            raise SettingError(
+                "registers",
+                f"does not exist for model.name: {self.name}; plain ViTs with a class token have "
+                f"it: {', '.join(SIZES)}, and timm's names such as vit_tiny_patch16_224",
+                self.registers,
+            )
 
     @property
     def is_plain(self) -> bool:

@@ -101,9 +101,9 @@ def _plain_host(
 ) -> tuple[int, int]:
     """Parameters and multiply-adds of a plain ViT, without importing timm."""
     shape, patches = model.shape(), model.grid(image_size) ** 2
-    tokens, width, depth = patches + 1, shape["embed_dim"], shape["depth"]
+    tokens, width, depth = patches + 1 + model.registers, shape["embed_dim"], shape["depth"]
     pixels = channels * shape["patch_size"] ** 2
-    # Patch embedding, position embedding with class token, classifier.
+    # Patch embedding, position embedding with class token, registers, classifier.
     parameters = pixels * width + width + (tokens + 1) * width + (width + 1) * classes
     # Per block qkv 3, proj 1 and MLP 8 width² with biases and two norms; then the last norm.
     parameters += depth * (12 * width**2 + 13 * width) + 2 * width

@@ -38,7 +38,12 @@ def build_host(
 
         model.grid(image_size)
         with torch.device(device):
-            host = VisionTransformer(**arguments, **model.shape())
+            if not model.registers:
+                host = VisionTransformer(**arguments, **model.shape())
+                return host
+            from karat.models.registers import RegisterTransformer  # imports timm
+
+            host = RegisterTransformer(model.registers, **arguments, **model.shape())
             return host
     import timm
 
@@ -138,6 +143,7 @@ def _layer(
         width=(block.attn.qk if more.get("kind") == "gated" else block.attn.qkv).in_features,
         grid=(grid[0], grid[1]),
         prefix_tokens=prefix,
+        has_norms=not isinstance(getattr(block.attn, "q_norm", nn.Identity()), nn.Identity),
         block=block,
         **more,
     )

@@ -27,6 +27,7 @@ class AttentionLayer:
         windows: number of times that the module is applied to one image.
         is_masked: whether some pairs of tokens are masked (Swin's shifted windows).
         kind: plain, gated (ConViT's positional layers) or window (Swin).
+        has_norms: whether the module normalises queries and keys.
         number: number of the module in the model, from 0.
         block: the module whose attribute `attn` it is; None for a shape.
     """
@@ -41,6 +42,7 @@ class AttentionLayer:
     windows: int = 1
     is_masked: bool = False
     kind: Literal["plain", "gated", "window"] = "plain"
+    has_norms: bool = False
     number: int = 0
     block: Any = None
 
@@ -56,6 +58,7 @@ class AttentionLayer:
             is_masked=self.is_masked,
             has_bias=self.kind == "window",
             is_gated=self.is_gated,
+            has_norms=self.has_norms,
         )
 
     @property

@@ -38,13 +38,13 @@ def layer_shapes(model: ModelConfig, image_size: int) -> list[AttentionLayer]:
     return [
         AttentionLayer(
             name=f"blocks.{number}.attn",
-            num_tokens=side**2 + 1,
+            num_tokens=side**2 + 1 + model.registers,
             num_heads=shape["num_heads"],
             head_dim=shape["embed_dim"] // shape["num_heads"],
             width=shape["embed_dim"],
             number=number,
             grid=(side, side),
-            prefix_tokens=1,
+            prefix_tokens=1 + model.registers,
         )
         for number in range(shape["depth"])
     ]

@@ -38,6 +38,7 @@ class Place:
         is_masked: whether the model masks some pairs of tokens (Swin's shifted windows).
         has_bias: whether the model adds numbers to the scores (Swin's position bias).
         is_gated: whether it is a gated positional layer of ConViT.
+        has_norms: whether the model normalises queries and keys.
     """
 
     num_heads: int
@@ -48,6 +49,7 @@ class Place:
     is_masked: bool = False
     has_bias: bool = False
     is_gated: bool = False
+    has_norms: bool = False
 
 
 class Given(NamedTuple):
@@ -99,11 +101,14 @@ class Mechanism:
 
     def refusal(self, place: Place) -> str | None:
         """Why heads at this place cannot have the mechanism, as a phrase; None if they can."""
-        if not self.uses_scores and (place.has_bias or place.is_gated):
-            what = "Swin's position bias" if place.has_bias else "ConViT's gated layers"
-            return (
-                f"does not use queries and keys, which would leave parts of {what} without effect"
-            )
+        idle = {
+            "position bias (Swin)": place.has_bias,
+            "gated queries and keys (ConViT)": place.is_gated,
+            "norms of queries and keys": place.has_norms,
+        }
+        if not self.uses_scores and any(idle.values()):
+            what = next(name for name, is_there in idle.items() if is_there)
+            return f"computes no scores, which would leave the model's {what} without effect"
         return None
 
     def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:

@@ -61,6 +61,10 @@ class Differential(SoftmaxLike):
         else:
             out.fill_(1.0 if name == "norm" else 0.0)
 
+    def operations_per_row(self, place: Place) -> int:
+        """The scores of both halves, and two products with the values."""
+        return 3 * place.num_tokens * place.head_dim
+
     def attend(self, given: Given, learned: Mapping[str, Tensor]) -> Tensor:
         q_of_both, k_of_both = given.q.chunk(2, -1), given.k.chunk(2, -1)
         scale = given.scale * math.sqrt(2.0)

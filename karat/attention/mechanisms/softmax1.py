@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from karat.attention.mechanisms import Given
+from karat.attention.mechanisms import Given, Place
 from karat.attention.mechanisms._rows import SoftmaxLike, softmax
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ class Softmax1(SoftmaxLike):
 
     Parameters: `0`, 0 for ViT-Tiny.
     """
+
+    def operations_per_row(self, place: Place) -> int:
+        """With the additional key."""
+        return 2 * (place.num_tokens + 1) * place.head_dim
 
     def weights(
         self, scores_BHNM: Tensor, keep: Tensor | None, learned: Mapping[str, Tensor]
