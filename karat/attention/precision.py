@@ -1,5 +1,7 @@
 """Disables autocast where an operator needs float32 or wider."""
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 

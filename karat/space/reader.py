@@ -217,10 +217,7 @@ class SpaceFile(SpaceData):
         kinds = [
             kind
             for kind in kinds_of(self.mapping(("attention",), {}), above)
-            if all(
-                kind.get(part, None) in when.get(f"attention.{part}", (kind.get(part, None),))
-                for part in ("mechanism", "basis")
-            )
+            if all(value in when.get(f"attention.{part}", (value,)) for part, value in kind.items())
         ]
         if not kinds:
             self.fail(path, "exists in no combination: its conditions contradict each other")
