@@ -127,9 +127,28 @@ def test_costs_command_prints_the_papers_tiny_row(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        (["--mechanism", "static"], ("static", "170,208")),
+        (["--mechanism", "static", "--rank", "6"], ("static rank=6", "85,104")),
+        (["--mechanism", "pointwise", "--basis", "fourier"], ("pointwise fourier", "252")),
+        (["--mechanism", "gated", "--gate", "per_head"], ("gate=per_head", "6,948")),
+    ],
+)
+def test_costs_command_knows_mechanisms(
+    words: list[str], texts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["costs", "vit_tiny_patch16_224", *words]) == 0
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in texts), printed
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["vit_tiny", "--basis", "furier"], "attention.basis = 'furier': unknown. did you mean"),
+        (["vit_tiny", "--mechanism", "sigmoyd"], "'sigmoyd': unknown. did you mean 'sigmoid'?"),
+        (["vit_tiny", "--mechanism", "sigmoid", "--rank", "3"], "attention.rank: does not exist for attention.mechanism: sigmoid"),
         (["vit_tiny", "--basis", "fourier", "--grid-size", "0"], "must be at least 1"),
         (["vit_tiny", "--basis", "fourier", "--rank", "198"], "is above the 197 tokens"),
         (["vit_tiny", "--image-size", "20"], "does not divide the image size 20"),

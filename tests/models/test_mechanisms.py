@@ -224,6 +224,15 @@ def test_model_trained_without_content_has_it_neither_in_training(name: str) -> 
         assert (of_qkv[48:] != 0).any()
 
 
+@pytest.mark.parametrize("host", ["vit", "deit", "gated convit", "swin"])
+def test_every_parameter_has_a_gradient_without_content(host: str) -> None:
+    """As training on several processes needs."""
+    own = {"mechanism": "sigmoid", "content": False, "gated_blocks": host == "gated convit"}
+    model = convert(HOSTS[host](), own)
+    model(images()).square().sum().backward()
+    assert not [key for key, value in model.named_parameters() if value.grad is None]
+
+
 def test_without_content_softmax_like_attention_is_uniform() -> None:
     model = convert(vit(), {"mechanism": "temperature", "content": False}).eval()
     uniform = transfer_host(model, {"mechanism": "uniform"})

@@ -89,6 +89,13 @@ def test_condition_on_a_fixed_basis_does_not_reach_mechanisms_without_one(
     assert "karat grid_size=1" in arms
 
 
+def test_registers_are_a_factor_like_any_other(write_space: WriteSpace) -> None:
+    text = TEXT.replace("tuned:", "  model.registers: [0, 4]\ntuned:")
+    text = text.replace("by: attention.mechanism", "by: model.registers")
+    space = load_space(write_space(text=text))
+    assert space.references == {0: "softmax registers=0", 4: "softmax registers=4"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -81,7 +81,8 @@ class Mechanism:
     A mechanism is a frozen dataclass whose own fields are its settings; it holds no tensors. A
     module (`karat.attention.part`) owns its parameters, which `shapes` and `initialise` define, and
     passes them to every method below it as `learned`. Most mechanisms implement `weights` alone.
-    Everything but products with the values is computed in float32 or wider, also under autocast.
+    Scores and weights are computed in float32 or wider, also under autocast, except where softmax
+    runs in torch's fused kernel (`_rows.SoftmaxLike`), which decides itself.
 
     Common random numbers: parameters are drawn from a generator that nothing else uses, so that
     for one seed all mechanisms have the same initial weights in the modules that they share.

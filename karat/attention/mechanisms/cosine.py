@@ -22,7 +22,7 @@ MOST = math.log(100.0)  # Swin v2 limits 1/τ to 100
 class Cosine(SoftmaxLike):
     """`softmax(cos(q, k) / τ)`, with τ learned for each head, initially 0.1 and at least 0.01.
 
-    Source: Swin v2, arXiv 2111.09883, equation 2; initial value and limit as in its code. Learned is
+    Source: Swin v2, arXiv 2111.09883; initial value and limit as in its code. Learned is
     log(1/τ). A bias of the host is added after the division, as there. Speed: torch's fused
     kernel, on normalised queries and keys.
 

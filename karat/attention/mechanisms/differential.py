@@ -25,7 +25,7 @@ class Differential(SoftmaxLike):
 
     `λ = exp(λq1 · λk1) - exp(λq2 · λk2) + λ₀` with vectors of D/2 numbers shared by the heads of a
     block, `λ₀ = 0.8 - 0.6 exp(-0.3 l)` for block l from 0, and a root-mean-square norm over the
-    head with D learned factors. Source: arXiv 2410.05258, equations 1 to 3; started as there:
+    head with D learned factors. Source: arXiv 2410.05258; started as there:
     N(0, 0.1²), factors 1. Departure: heads keep their number and width, and are halved inside (as
     `timm.layers.DiffAttention`), so that parameters stay comparable. A position bias is refused.
     Speed: torch's fused kernel, twice.

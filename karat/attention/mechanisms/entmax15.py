@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Entmax15(Mechanism):
     """`relu(x/2 - τ)²` with the τ for which the weights sum to 1: between softmax and sparsemax.
 
-    Source: arXiv 1905.05702, Section 3 and Algorithm 2 (exact, by sorting). Speed: rows are sorted;
+    Source: arXiv 1905.05702, the exact algorithm, by sorting. Speed: rows are sorted;
     there is no fused kernel.
 
     Parameters: `0`, 0 for ViT-Tiny.

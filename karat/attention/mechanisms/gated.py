@@ -21,7 +21,7 @@ START_STD = 0.02
 class Gated(SoftmaxLike):
     """`softmax(x) v · σ(X Wg + b)`, where X are the tokens that enter the attention module.
 
-    Source: arXiv 2505.06708, equation 5 (position G1). Initially Wg is N(0, 0.02²) and b 0, so
+    Source: arXiv 2505.06708, the gate on the attention output. Initially Wg is N(0, 0.02²) and b 0, so
     that gates start near 1/2. Speed: torch's fused kernel, then one more matrix product.
 
     Parameters: `(C + 1) * C * L`, 444,672 for ViT-Tiny; with `gate: per_head` `(C + 1) * H * L`, 6,948.

@@ -18,8 +18,9 @@ class Polynomial(Mechanism):
     """`x^p / sqrt(N)`, N the number of keys that are not masked.
 
     Source: arXiv 2410.18613, which argues that softmax works by limiting the Frobenius norm of the
-    weights, and that 1/sqrt(N) limits it here. Departure: its further constant factor is left
-    out. Speed: the scores are formed; there is no fused kernel.
+    weights, and that 1/sqrt(N) limits it here.
+
+    Speed: the scores are formed; there is no fused kernel.
 
     Parameters: `0`, 0 for ViT-Tiny.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ScalableSoftmax(SoftmaxLike):
     """`softmax(s log(N) x)`, with s learned for each head and N the number of keys.
 
-    Source: arXiv 2501.19399, equation 4. Departure: s starts at 1/log(N), as softmax. Masked keys
+    Source: arXiv 2501.19399. Departure: s starts at 1/log(N), as softmax. Masked keys
     count in N. A bias of the host is added after the product. Speed: torch's fused kernel, on
     queries times s log(N).
 

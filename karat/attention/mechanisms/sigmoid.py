@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 class Sigmoid(Mechanism):
     """`σ(x - log N + b)`, N the number of keys that are not masked, and b a bias by head.
 
-    Source: arXiv 2409.04431, equation 3 and Section 4 (the bias -log N). The learned bias starts
-    at 0. Speed: the scores are formed; there is no fused kernel.
+    Source: arXiv 2409.04431. The learned bias starts at 0. Speed: the scores are formed; there is no fused kernel.
 
     Parameters: `0`, 0 for ViT-Tiny; with `learned_bias: true` `H * L`, 36.
 

@@ -20,7 +20,7 @@ MASKED = "needs every pair of tokens: with masked pairs there may be no doubly s
 class Sinkhorn(Mechanism):
     """A doubly stochastic matrix: rows and columns of `e^x` are divided by their sums in turn.
 
-    Source: Sinkformers, arXiv 2110.11773, Section 3. Each iteration normalises columns, then rows,
+    Source: Sinkformers, arXiv 2110.11773. Each iteration normalises columns, then rows,
     after a first normalisation of rows, so that rows sum to 1 exactly and columns nearly.
     Computed with logarithms. Masks are refused. Speed: the scores are formed, and read twice in
     each iteration; there is no fused kernel.

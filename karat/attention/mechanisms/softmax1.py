@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Softmax1(SoftmaxLike):
     """`e^x / (1 + sum e^x)`: softmax with one more key of score 0 and value 0.
 
-    Source: E. Miller, "Attention is off by one" (2023); studied in arXiv 2306.12929. Speed: with
+    Source: E. Miller, "Attention is off by one" (2023); why heads want to attend to nothing: arXiv 2306.12929. Speed: with
     that key it runs in torch's fused kernel.
 
     Parameters: `0`, 0 for ViT-Tiny.

@@ -21,7 +21,7 @@ EPSILON = 1e-6
 class Softpick(Mechanism):
     """`relu(e^x - 1) / (sum abs(e^x - 1) + ε)`, with ε = 1e-6.
 
-    Source: arXiv 2504.20966, equation 3. Computed with both parts of the fraction divided by
+    Source: arXiv 2504.20966. Computed with both parts of the fraction divided by
     `e^m`, m the largest score of the row or 0, so that nothing overflows. Speed: the scores are
     formed; there is no fused kernel.
 

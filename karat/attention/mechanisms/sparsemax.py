@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Sparsemax(Mechanism):
     """The point of the probability simplex nearest to the row of scores; most weights are 0.
 
-    Source: arXiv 1602.02068, equation 1, computed by `karat.attention.projections.simplex`. Speed:
+    Source: arXiv 1602.02068, computed by `karat.attention.projections.simplex`. Speed:
     rows are sorted; there is no fused kernel.
 
     Parameters: `0`, 0 for ViT-Tiny.

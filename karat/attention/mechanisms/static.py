@@ -20,7 +20,7 @@ class Static(Mechanism):
     """`A B`, the same for every image: A of shape N x R and B of R x N for each head, no scores.
 
     A control of what the operator reaches by mixing positions alone. Source: the factorised random
-    synthesizer, arXiv 2005.00743, equation 8; departure: no softmax over the rows, as in the
+    synthesizer, arXiv 2005.00743; departure: no softmax over the rows, as in the
     operator. Initially A and B are N(0, 1/sqrt(N R)), so that weights have variance 1/N.
     Without a mask and dropout the weights are never formed: `A (B v)`.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class TalkingHeads(Mechanism):
     """Heads are mixed by learned H x H matrices before softmax (scores) and after it (weights).
 
-    Source: arXiv 2003.02436, Section 4. Departure: both matrices start as the identity, so that
+    Source: arXiv 2003.02436. Departure: both matrices start as the identity, so that
     the start is softmax attention. Speed: the scores are formed; there is no fused kernel.
 
     Parameters: `2 * H * H * L`, 216 for ViT-Tiny.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Temperature(SoftmaxLike):
     """`softmax(τ x)`, with τ learned for each head, initially 1.
 
-    Known from LeViT- and XCiT-like models; listed as a control for scalable softmax. A bias of the
+    A control for `scalable_softmax` and `cosine`: their factor of the scores alone. A bias of the
     host is added after the product with τ. Speed: torch's fused kernel, on queries times τ.
 
     Parameters: `H * L`, 36 for ViT-Tiny.
