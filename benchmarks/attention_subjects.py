@@ -13,6 +13,7 @@ from benchmarks.measuring import DEVICE, Call
 from karat.attention.config import AttentionConfig
 from karat.attention.kernels import KERNELS, kernel_for
 from karat.attention.operator import Operator
+from karat.attention.part import Part as AttentionPart
 from karat.errors import InputError
 from karat.models.build import build_model
 from karat.models.config import ModelConfig
@@ -104,15 +105,26 @@ class Subject:
         return [*self.module.parameters(), *([self.inputs] if self.setting.part == "model" else [])]
 
 
-class Formula(nn.Module):
+class Formula(AttentionPart):
     """KArAt's low-rank operator as the paper writes it: W Φ̂(A) for all pairs, then times V."""
 
     def __init__(self, operator: Operator) -> None:
-        super().__init__()
-        self.operator, self.num_tokens = operator, operator.num_tokens
+        super().__init__(operator.num_tokens, any_tokens=False)
+        self.operator = operator
 
-    def attend(self, qkv: Any, scale: float, dropout: float) -> Tensor:
+    def attend(
+        self,
+        qkv: Any,
+        scale: float,
+        dropout: float = 0.0,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
         """Attention output of shape (B, H, N, D)."""
+        assert not dropout, "the formula is measured without dropout"
+        assert bias is None, "the formula is measured without a bias"
+        assert keep is None, "the formula is measured without a mask"
         q_BHND, k_BHND, v_BHND = qkv
         scores_BHNN = q_BHND @ k_BHND.mT * scale
         orders = torch.arange(1, self.operator.phi.basis.grid_size + 1, device=scores_BHNN.device)

@@ -84,6 +84,18 @@ def test_export_gives_the_same_output_for_any_batch(name: str, more: dict[str, A
     torch.testing.assert_close(program.module()(images(5)), model(images(5)))
 
 
+@pytest.mark.parametrize("name", OTHERS)
+def test_compiled_model_gives_the_same_output_and_gradients(name: str) -> None:
+    model = convert(vit(depth=1), settings(name))
+    torch.compiler.reset()  # the cases share code, whose versions are limited
+    compiled = torch.compile(copy.deepcopy(model), backend="aot_eager", fullgraph=True)
+    for each in (model, compiled):
+        each(images()).square().sum().backward()
+    torch.testing.assert_close(compiled(images()), model(images()))
+    for ours, theirs in zip(model.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 @pytest.mark.parametrize(("name", "more"), CASES)
 def test_copy_and_state_dict_give_the_same_output(name: str, more: dict[str, Any]) -> None:
     model = convert(vit(), settings(name, **more)).eval()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from karat.attention.bases import Basis
 from karat.attention.mechanisms import Mechanism, Place
 from karat.attention.mechanisms._rows import keys_of, without
 from karat.errors import SettingError
@@ -32,10 +33,19 @@ class Pointwise(Mechanism):
         if self.config.basis_settings.get("window") == "inputs":
             rule = "is a window over positions, which a pointwise function does not know"
             raise SettingError("window", rule, "inputs")
+        # Made once, since torch.compile cannot trace how settings are checked.
+        basis = self.config.make_basis() if self.config.basis else None
+        object.__setattr__(self, "_basis", basis)
+
+    @property
+    def basis(self) -> Basis:
+        """The family of φ."""
+        found: Basis = self._basis  # type: ignore[attr-defined]
+        return found
 
     def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:
         one = (place.num_heads, 1, 1)
-        own = self.config.make_basis().coefficient_shapes()
+        own = self.basis.coefficient_shapes()
         return {"scale": one, **{f"phi_{name}": (*one, *shape) for name, shape in own.items()}}
 
     def initialise(
@@ -44,16 +54,15 @@ class Pointwise(Mechanism):
         if name == "scale":
             out.fill_(1.0)
         else:
-            basis = self.config.make_basis()
-            basis.initialise(name.removeprefix("phi_"), out, self.config.init, generator)
+            self.basis.initialise(name.removeprefix("phi_"), out, self.config.init, generator)
 
     def activation_per_score(self, place: Place) -> int:
-        return self.config.make_basis().flops_per_unit()
+        return self.basis.flops_per_unit()
 
     def weights(
         self, scores_BHNM: Tensor, keep: Tensor | None, learned: Mapping[str, Tensor]
     ) -> Tensor:
-        basis = self.config.make_basis()
+        basis = self.basis
         coefficients = basis.scaled(
             {name: learned[f"phi_{name}"] for name in basis.coefficient_shapes()}, learned["scale"]
         )
