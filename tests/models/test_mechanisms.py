@@ -76,6 +76,22 @@ def test_mechanism_trains_in_a_host_or_is_refused(host: str, name: str) -> None:
             assert torch.isfinite(parameter.grad).all(), key
 
 
+@pytest.mark.parametrize(("name", "more"), [*CASES, pytest.param("sigmoid", {"heads": [0]})])
+def test_small_training_run_lowers_the_loss(name: str, more: dict[str, Any]) -> None:
+    model = convert(vit(depth=2, in_chans=1, img_size=16, num_classes=2), settings(name, **more))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    labels = torch.arange(32) % 2
+    x = torch.randn(32, 1, 16, 16) + labels.view(-1, 1, 1, 1)
+    losses = []
+    for _ in range(25):
+        loss = nn.functional.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
 @pytest.mark.parametrize(("name", "more"), CASES)
 def test_export_gives_the_same_output_for_any_batch(name: str, more: dict[str, Any]) -> None:
     model = convert(vit(depth=1), settings(name, **more)).eval()
