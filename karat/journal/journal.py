@@ -31,6 +31,7 @@ from karat.system.files import open_regular
 
 VERSION = 2
 _READ = (VERSION, old_events.VERSION)
+_FIELDS = frozenset({"v", "seq", "time", "kind", "data"})
 log = logging.getLogger(__name__)
 
 
@@ -283,7 +284,7 @@ def _check(line: bytes, number: int, path: Path) -> bytes:
         JournalError: the checksum does not match.
     """
     text, _, tail = line.rstrip(b"\n").rpartition(b',"crc":"')
-    if f"{zlib.crc32(text + b'}'):08x}".encode() != tail.removesuffix(b'"}'):
+    if b'%08x"}' % zlib.crc32(b"}", zlib.crc32(text)) != tail:
         raise JournalError(
             f"{path}:{number + 1}: this line is damaged (its checksum does not match). "
             f"`python -m karat repair {path.parent}` goes back to the event before it"
@@ -293,16 +294,15 @@ def _check(line: bytes, number: int, path: Path) -> bytes:
 
 def _decode(line: bytes, number: int, path: Path) -> Event:
     text = _check(line, number, path)
-    where = f"{path}:{number + 1}"
     try:
-        body = json.loads(text + b"}")
+        body = json.loads(text.decode() + "}")  # as text: else it looks for the encoding first
     except (ValueError, RecursionError):
         body = None
     if not _is_event(body):
-        raise JournalError(f"{where}: not an event, though its checksum is right")
+        raise JournalError(f"{path}:{number + 1}: not an event, though its checksum is right")
     if body["v"] not in _READ:
         raise JournalError(
-            f"{where}: version {body['v']}; this karat reads up to version {VERSION}"
+            f"{path}:{number + 1}: version {body['v']}; this karat reads up to version {VERSION}"
         )
     if body["seq"] != number:
         raise JournalError(
@@ -325,7 +325,7 @@ def _is_event(body: Any) -> bool:
     """Whether a line of JSON has what every event has; a line with a right checksum may be anything."""
     return (
         isinstance(body, dict)
-        and body.keys() >= {"v", "seq", "time", "kind", "data"}
+        and body.keys() >= _FIELDS
         and isinstance(body["time"], int | float)
         and isinstance(body["kind"], str)
         and isinstance(body["data"], dict)

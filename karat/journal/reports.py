@@ -1,7 +1,7 @@
-"""The reported epochs of a trial, stored as columns of numbers.
+"""The reported epochs of a trial, stored as rows of numbers.
 
 A study of 500 trials has 50,000 reports with a million values. As objects they take hundreds of
-megabytes in a driver that runs for days; as columns, 8 bytes per value.
+megabytes in a driver that runs for days; as numbers, 8 bytes per value.
 """
 
 import math
@@ -9,6 +9,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import compress
 from typing import overload
 
@@ -26,31 +27,43 @@ class Report:
 class Reports(Sequence[Report]):
     """Reports in the order of arrival; a `Report` object is created at each access.
 
-    A metric that a report lacks is NaN in its column. No report has NaN as a value, since the
-    journal refuses it.
+    A metric that a report lacks is NaN in its row. No report has NaN as a value, since the journal
+    refuses it. Almost all reports of a trial have the same metrics: such a row is added at once,
+    not metric by metric, since a driver that resumes reads all of them again.
     """
 
-    __slots__ = ("_columns", "_epochs", "_seconds", "_times", "total_seconds")
+    __slots__ = ("_epochs", "_names", "_rows", "_seconds", "_times", "total_seconds")
 
     def __init__(self) -> None:
         self._epochs = array("q")
         self._seconds, self._times = array("d"), array("d")
-        self._columns: dict[str, array[float]] = {}
+        self._names: tuple[str, ...] = ()
+        self._rows = array("d")  # of `len(self._names)` values each, one after the other
         self.total_seconds = 0.0
 
     def add(self, epoch: int, metrics: Mapping[str, float], seconds: float, time: float) -> None:
         """Append a report."""
-        for name in metrics:
-            if name not in self._columns:
-                # Each decoded line has new name strings; interned, all trials share one.
-                column = array("d", [math.nan]) * len(self)
-                self._columns[sys.intern(name)] = column
-        for name, column in self._columns.items():
-            column.append(metrics.get(name, math.nan))
+        if tuple(metrics) == self._names:
+            row = array("d", metrics.values())
+        else:
+            self._widen(metrics)
+            row = array("d", [metrics.get(name, math.nan) for name in self._names])
+        self._rows += row
         self._epochs.append(epoch)
         self._seconds.append(seconds)
         self._times.append(time)
         self.total_seconds += seconds
+
+    def _widen(self, metrics: Mapping[str, float]) -> None:
+        """Make room in every row for metrics that no report has had so far."""
+        new = [name for name in metrics if name not in self._names]
+        if not new:
+            return
+        width, missing = len(self._names), array("d", [math.nan]) * len(new)
+        rows = array("d")
+        for place in range(len(self)):
+            rows += self._rows[place * width : (place + 1) * width] + missing
+        self._names, self._rows = _shared((*self._names, *new)), rows
 
     def up_to(self, epoch: int) -> "Reports":
         """The reports up to and including an epoch."""
@@ -64,8 +77,22 @@ class Reports(Sequence[Report]):
 
     def last(self, metric: str) -> float | None:
         """The metric at the last epoch that reported it."""
-        values = reversed(self._columns.get(metric, ()))
+        if metric not in self._names:
+            return None
+        width = len(self._names)
+        last = len(self._rows) - width + self._names.index(metric)
+        values = (self._rows[place] for place in range(last, -1, -width))
         return next((value for value in values if not math.isnan(value)), None)
+
+    @property
+    def epochs(self) -> Sequence[int]:
+        """Epochs done at each report."""
+        return self._epochs
+
+    @property
+    def times(self) -> Sequence[float]:
+        """The time of each report."""
+        return self._times
 
     def __len__(self) -> int:
         return len(self._epochs)
@@ -79,9 +106,13 @@ class Reports(Sequence[Report]):
     def __getitem__(self, place: int | slice) -> Report | list[Report]:
         if isinstance(place, slice):
             return [self[each] for each in range(len(self))[place]]
-        values = ((name, column[place]) for name, column in self._columns.items())
-        metrics = {name: value for name, value in values if not math.isnan(value)}
-        return Report(self._epochs[place], metrics, self._seconds[place], self._times[place])
+        epoch, width = self._epochs[place], len(self._names)
+        begin = width * range(len(self))[place]
+        values = self._rows[begin : begin + width]
+        metrics = dict(zip(self._names, values, strict=True))
+        if math.isnan(sum(values)):  # the sum of infinities may be NaN too
+            metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
+        return Report(epoch, metrics, self._seconds[place], self._times[place])
 
     def __iter__(self) -> Iterator[Report]:
         return (self[place] for place in range(len(self)))
@@ -95,3 +126,9 @@ class Reports(Sequence[Report]):
 
     def __repr__(self) -> str:
         return f"Reports({list(self)!r})"
+
+
+@lru_cache(maxsize=256)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each decoded line has new name strings; interned, all trials share one tuple."""
+    return tuple(map(sys.intern, names))

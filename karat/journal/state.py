@@ -64,6 +64,7 @@ class Trial:
     estimate: Mapping[str, Any] | None = None
     peak_bytes: int | None = None
     ended_at: float | None = None
+    _fingerprint: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def ended(self) -> bool:
@@ -72,8 +73,10 @@ class Trial:
     @property
     def fingerprint(self) -> str:
         """Hash of configuration and seed, stored in checkpoints to identify their trial."""
-        text = json.dumps([self.config, self.seed], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        if not self._fingerprint:
+            text = json.dumps([self.config, self.seed], sort_keys=True)
+            self._fingerprint = hashlib.sha256(text.encode()).hexdigest()[:32]
+        return self._fingerprint
 
     @property
     def seconds(self) -> float:

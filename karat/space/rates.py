@@ -1,6 +1,5 @@
 """Resources that trials use, their prices, and sums of both."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,14 @@ class Spent:
     usd: float = 0.0
 
     def __add__(self, other: "Spent") -> "Spent":
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        gpu, cpu, wall, usd = (ours + theirs for ours, theirs in pairs)
-        return Spent(gpu_hours=gpu, cpu_hours=cpu, wall_hours=wall, usd=usd)
+        return (
+            Spent(  # for every segment of a journal, so without `dataclasses.astuple`, which copies
+                gpu_hours=self.gpu_hours + other.gpu_hours,
+                cpu_hours=self.cpu_hours + other.cpu_hours,
+                wall_hours=self.wall_hours + other.wall_hours,
+                usd=self.usd + other.usd,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

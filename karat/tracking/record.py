@@ -1,7 +1,6 @@
 """The journal as the MLflow view needs it: the state, and every point of every metric."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +41,9 @@ class _Ended:
 class Record:
     """The journal as the view needs it: the state, and every point of every metric.
 
-    The points are not those of the state: a segment that resumes from an earlier checkpoint removes
-    reports from the state, but not from MLflow. All points are kept, since a view that failed
-    starts again. If the journal file was replaced, `state` is a new object.
+    A segment that resumes from an earlier checkpoint removes reports from the state, but not from
+    MLflow: only for such a trial the record keeps points of its own. All points are kept, since a
+    view that failed starts again. If the journal file was replaced, `state` is a new object.
 
     `touched` has the trials with events since the view last cleared it.
     """
@@ -56,7 +55,7 @@ class Record:
     def _begin(self) -> None:
         self._follower = Follower(self.path)
         self.state = StudyState()
-        self._reports: dict[int, Reports] = defaultdict(Reports)
+        self._reports: dict[int, Reports] = {}  # where they are more than those of the state
         self.study_points: list[Point] = []
         self.touched: set[int] = set()
         self._ended: dict[Phase, _Ended] = {}
@@ -68,14 +67,16 @@ class Record:
             log.warning("%s: was replaced, and is read again from the beginning", self.path)
             self._begin()
         for event in self._follower.read():
+            number = event.data.get("trial")
+            before = self._reports_of(number) if event.kind == "segment_started" else None
             self.state.apply(event)
             self.time = event.time
-            if "trial" in event.data:
-                self.touched.add(event.data["trial"])
+            if number is not None:
+                self.touched.add(number)
             if event.kind == "reported":
-                data = event.data
-                reports = self._reports[data["trial"]]
-                reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
+                self._add(number, event.data, event.time)
+            elif before is not None:
+                self._keep(number, before)
             elif event.kind == "trial_ended":
                 self._count(event)
             elif event.kind == "study_extended" or event.data.get("set_aside"):
@@ -83,14 +84,34 @@ class Record:
 
     def count(self, trial: int) -> int:
         """The number of points of a trial."""
-        return len(self._reports[trial])
+        return len(self._reports_of(trial))
 
     def points(self, trial: int, start: int) -> list[Point]:
         """A trial's points from index `start`."""
         return [
             Point(report.time, report.epoch, {**report.metrics, "epoch_seconds": report.seconds})
-            for report in self._reports[trial][start:]
+            for report in self._reports_of(trial)[start:]
         ]
+
+    def steps(self, trial: int) -> set[int]:
+        """The steps of a trial's points."""
+        return set(self._reports_of(trial).epochs)
+
+    def _reports_of(self, number: Any) -> Reports:
+        """All reports of a trial so far; empty for what is not the number of a trial."""
+        if not isinstance(number, int) or number not in self.state.trials:
+            return Reports()
+        return self._reports.get(number, self.state.trials[number].reports)
+
+    def _add(self, number: int, data: Mapping[str, Any], time: float) -> None:
+        """Add a report that the state has taken, to the trial's own reports if it has them."""
+        if number in self._reports:
+            self._reports[number].add(data["epoch"], data["metrics"], data["seconds"], time)
+
+    def _keep(self, number: int, before: Reports) -> None:
+        """Keep the reports from before a segment if the state has removed some of them."""
+        if len(before) > len(self.state.trials[number].reports):
+            self._reports[number] = before
 
     def _count(self, event: Event) -> None:
         trial = self.state.trials[event.data["trial"]]

@@ -1,8 +1,11 @@
 """`Reports` behaves like a list of reports."""
 
+import math
+
 import pytest
 
 from karat.journal.reports import Report, Reports
+from tests.costs import calls_of
 
 FEW = [
     Report(1, {"loss": 0.5}, 2.0, 100.0),
@@ -50,3 +53,24 @@ def test_reports_up_to_an_epoch_drop_later_ones(epoch: int) -> None:
     assert made.last("accuracy") == (0.75 if epoch > 1 else None)
     made.add(9, {"accuracy": 0.5}, 1.0, 110.0)
     assert made == [*kept, Report(9, {"accuracy": 0.5}, 1.0, 110.0)]
+
+
+def test_infinite_values_are_values() -> None:
+    reports = [Report(1, {"up": math.inf, "down": -math.inf}, 1.0, 100.0)]
+    assert filled(reports) == reports
+
+
+def test_metric_that_begins_late_widens_the_rows_once() -> None:
+    early = [Report(epoch, {"loss": 1.0 / epoch}, 1.0, float(epoch)) for epoch in range(1, 50)]
+    late = [Report(epoch, {"extra": 2.0, "loss": 0.0}, 1.0, float(epoch)) for epoch in (50, 51)]
+    made = filled([*early, *late])
+    assert made == [*early, *late]
+    assert made[-1].metrics == {"loss": 0.0, "extra": 2.0}
+    assert list(made.epochs) == list(range(1, 52))
+    assert list(made.times) == [float(epoch) for epoch in range(1, 52)]
+
+
+def test_report_with_the_metrics_of_the_one_before_is_a_few_calls() -> None:
+    many = {f"metric_{n}": float(n) for n in range(200)}
+    made = filled([Report(1, many, 1.0, 100.0)])
+    assert calls_of(lambda: made.add(2, many, 1.0, 101.0)) < 20
