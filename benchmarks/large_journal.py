@@ -54,9 +54,10 @@ class LargeStudy:
             if number % each == 0 and number // each < self.launches:
                 yield "launched", {"slots": 1, "pid": 1, "environment": {}}
             yield from self._trial(number, "search", arms[number % self.arms], 0)
-        yield "confirmation_planned", {"cells": list(map(self._cell, arms, range(self.arms)))} | {
-            "skipped": []
-        }
+        yield (
+            "confirmation_planned",
+            {"cells": list(map(self._cell, arms, range(self.arms)))} | {"skipped": []},
+        )
         for index, arm in itertools.product(range(self.seeds), arms):
             yield from self._trial(next(numbers), "confirm", arm, index)
         yield "study_ended", {"status": "completed"}
@@ -109,9 +110,11 @@ def write(folder: Path, size: LargeStudy) -> int:
     """
     clock = itertools.count(1_750_000_000)
     count = 0
-    with Journal.open(folder, clock=lambda: float(next(clock))) as journal:
-        with patch("os.fsync"):  # a million of them would take minutes
-            for kind, data in size.events():
-                journal.append(kind, **data)
-                count += 1
+    with (
+        Journal.open(folder, clock=lambda: float(next(clock))) as journal,
+        patch("os.fsync"),  # a million of them would take minutes
+    ):
+        for kind, data in size.events():
+            journal.append(kind, **data)
+            count += 1
     return count

@@ -45,14 +45,12 @@ def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-
-    from karat.report.writer import render_terminal, summarise, write_report
+    from karat.report.writer import render_terminal, write_report
     from karat.study.folder import refuse_symlinks
 
     state = state_of(options.study)
     refuse_symlinks(options.study)
-    write_report(options.study, state)
-    render_terminal(summarise(state), make_console())
+    render_terminal(write_report(options.study, state), make_console())
     return OK
 
 

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,6 +103,7 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
     counted = [trial for trial in trials if trial.status in ("completed", "stopped")]
     training = sum(trial.seconds for trial in trials) + _confirming_meanwhile(state)
     engine = (_slot_seconds(state) - training) / len(trials) if trials else None
+    of_arm = by_arm(trials)
     return SearchFacts(
         planned=state.created["totals"]["search"],
         asked=len(trials),
@@ -111,17 +113,25 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
         epochs_run=sum(len(trial.reports) for trial in counted),
         epochs_full=sum(trial.epochs for trial in counted),
         engine_seconds=engine,
-        arms=tuple(_searched_arm(state, arm, metric) for arm in state.created["arms"]),
+        arms=tuple(
+            _searched_arm(state, arm, of_arm.get(arm["label"], []), metric)
+            for arm in state.created["arms"]
+        ),
         needed=tuple(_needed(state)),
     )
 
 
+def by_arm(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    """The trials of each arm, by its label, in their order."""
+    found: dict[str, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(trial.arm, []).append(trial)
+    return found
+
+
 def _needed(state: StudyState) -> Iterator[Needed]:
-    of_arm: dict[str, list[Trial]] = {}
-    for trial in state.trials.values():
-        if trial.estimate is not None and trial.reports:
-            of_arm.setdefault(trial.arm, []).append(trial)
-    for arm, trials in of_arm.items():
+    told = (trial for trial in state.trials.values() if trial.estimate is not None)
+    for arm, trials in by_arm(trial for trial in told if trial.reports).items():
         estimates = [trial.estimate for trial in trials if trial.estimate is not None]
         epochs = (trial.seconds / len(trial.reports) for trial in trials)
         yield Needed(
@@ -139,8 +149,9 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(told) if told else None
 
 
-def _searched_arm(state: StudyState, arm: Mapping[str, Any], metric: Metric) -> SearchedArm:
-    trials = [trial for trial in state.of_phase("search") if trial.arm == arm["label"]]
+def _searched_arm(
+    state: StudyState, arm: Mapping[str, Any], trials: Sequence[Trial], metric: Metric
+) -> SearchedArm:
     values = {
         trial.number: value
         for trial in trials
@@ -198,8 +209,9 @@ def _slot_seconds(state: StudyState) -> float:
     total = 0.0
     for number, launch in enumerate(state.launches):
         after = state.launches[number + 1].time if number + 1 < len(state.launches) else math.inf
-        seen = [time for time in moments if launch.time <= time < after]
-        stop = end if end < after else max(seen, default=launch.time)
+        place = bisect_left(moments, after)  # of the first that is not before the next launch
+        seen = moments[place - 1] if place else launch.time
+        stop = end if end < after else max(seen, launch.time)
         total += max(0.0, min(stop, end) - max(launch.time, begin)) * launch.slots
     return total
 
@@ -220,7 +232,7 @@ def _confirming_meanwhile(state: StudyState) -> float:
 
 def _moments(trial: Trial) -> Iterable[float]:
     yield trial.asked_at
-    yield from (report.time for report in trial.reports)
+    yield from trial.reports.times
     if trial.ended_at is not None:
         yield trial.ended_at
 

@@ -13,7 +13,7 @@ from karat.errors import JournalError
 from karat.journal.state import Extension, StudyState, Trial
 from karat.parameters import Level, is_number, label_of
 from karat.report.metric import Metric
-from karat.report.search_summary import SearchFacts, search_facts
+from karat.report.search_summary import SearchFacts, by_arm, search_facts
 from karat.report.statistics import (
     Comparison,
     Rule,
@@ -244,10 +244,11 @@ def summarise(state: StudyState) -> Summary:
 def _confirmed_arms(state: StudyState, metric: Metric, rule: Rule) -> tuple[ConfirmedArm, ...]:
     if state.confirmation is None:
         return ()
+    confirmed = by_arm(state.of_phase("confirm"))
     tests = {
         cell["arm"]: {
             trial.seed_index: value
-            for trial in _runs_of(state, cell["arm"])
+            for trial in _completed(confirmed.get(cell["arm"], ()))
             if (value := trial.last(metric.test)) is not None
         }
         for cell in state.confirmation["cells"]
@@ -261,8 +262,8 @@ def _confirmed_arms(state: StudyState, metric: Metric, rule: Rule) -> tuple[Conf
     described = {arm["label"]: arm for arm in state.created["arms"]}
     found = []
     for cell in state.confirmation["cells"]:
-        label, runs = cell["arm"], _runs_of(state, cell["arm"])
-        all_of_it = [trial for trial in state.of_phase("confirm") if trial.arm == label]
+        label, all_of_it = cell["arm"], confirmed.get(cell["arm"], [])
+        runs = _completed(all_of_it)
         validation = [value for t in runs if (value := t.last(metric.name)) is not None]
         arm = ConfirmedArm(
             label=label,
@@ -334,10 +335,8 @@ def _common_name(state: StudyState, labels: Sequence[str]) -> str:
     return label_of({k: v for k, v in shared if all(each.get(k) == v for each in factors)})
 
 
-def _runs_of(state: StudyState, label: str) -> list[Trial]:
-    """The completed confirmation runs of an arm."""
-    confirmed = state.of_phase("confirm")
-    return [trial for trial in confirmed if trial.arm == label and trial.status == "completed"]
+def _completed(trials: Iterable[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.status == "completed"]
 
 
 def _also_different(state: StudyState, arms: Sequence[ConfirmedArm]) -> tuple[str, ...]:
@@ -350,11 +349,11 @@ def _also_different(state: StudyState, arms: Sequence[ConfirmedArm]) -> tuple[st
 
 def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> Iterable[Curve]:
     """By arm, up to the last epoch that all its runs have reached; unless one is complete, of those under way."""
+    confirmed = by_arm(state.of_phase("confirm"))
     for arm in arms:
-        runs = _runs_of(state, arm.label) or [
-            trial
-            for trial in state.of_phase("confirm")
-            if trial.arm == arm.label and trial.status != "failed" and trial.reports
+        all_of_it = confirmed.get(arm.label, [])
+        runs = _completed(all_of_it) or [
+            trial for trial in all_of_it if trial.status != "failed" and trial.reports
         ]
         series = [
             [r.metrics[metric.name] for r in run.reports if metric.name in r.metrics]

@@ -68,8 +68,11 @@ def _columns_for(width: int, table: Table, key: str) -> list[str]:
     return [name for name in table.columns if width >= {**wide, validation: 125}.get(name, 0)]
 
 
-def write_report(study_folder: Path, state: StudyState) -> None:
+def write_report(study_folder: Path, state: StudyState) -> Summary:
     """Write `report.md`, `report.html` and the figures in `report/`; each file whole or not at all.
+
+    Returns:
+        What they show.
 
     Raises:
         JournalError: the journal is empty.
@@ -83,6 +86,7 @@ def write_report(study_folder: Path, state: StudyState) -> None:
             replace_file(study_folder / FIGURES / figure.file, figure.png)
     for name in (REPORT_MARKDOWN, REPORT_HTML):
         replace_file(study_folder / name, _render(f"{name}.j2", summary, parts).encode())
+    return summary
 
 
 def _render(template: str, summary: Summary, parts: Sequence[Section]) -> str:
