@@ -74,9 +74,9 @@ class Record:
             if number is not None:
                 self.touched.add(number)
             if event.kind == "reported":
-                self._add(number, event.data, event.time)
+                self._add(event.data, event.time)
             elif before is not None:
-                self._keep(number, before)
+                self._keep(event.data["trial"], before)
             elif event.kind == "trial_ended":
                 self._count(event)
             elif event.kind == "study_extended" or event.data.get("set_aside"):
@@ -103,10 +103,10 @@ class Record:
             return Reports()
         return self._reports.get(number, self.state.trials[number].reports)
 
-    def _add(self, number: int, data: Mapping[str, Any], time: float) -> None:
+    def _add(self, data: Mapping[str, Any], time: float) -> None:
         """Add a report that the state has taken, to the trial's own reports if it has them."""
-        if number in self._reports:
-            self._reports[number].add(data["epoch"], data["metrics"], data["seconds"], time)
+        if data["trial"] in self._reports:
+            self._reports[data["trial"]].add(data["epoch"], data["metrics"], data["seconds"], time)
 
     def _keep(self, number: int, before: Reports) -> None:
         """Keep the reports from before a segment if the state has removed some of them."""
