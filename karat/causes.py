@@ -21,7 +21,7 @@ class Failure(StrEnum):
     | code | is written when | details |
     |---|---|---|
     | `error` | the trial raised any other exception | `type`, `message`, and `place` (file and line) |
-    | `memory` | memory ran out, on a GPU or on the machine; one retry, in micro-batches | `message` of the exception, or `killed_by: ray` |
+    | `memory` | memory ran out, on a GPU or on the machine; one retry, in micro-batches | `message` of the exception, or `killed_by`, which is `ray` or `kernel` |
     | `non-finite` | a loss or a metric is NaN or infinite | `name`, `value` as text, `epoch`, and `step` for a training loss |
     | `checkpoint` | a file of the trial could not be written, again and again | `message` of the exception |
     | `lost` | a process of the trial was lost; the trial ends after too many losses | `what`, see `Loss`; at the end of the trial `times`, and `last` with the details of the last loss |
@@ -37,6 +37,7 @@ class Failure(StrEnum):
 
 
 KILLED_BY_RAY: Final[Details] = {"killed_by": "ray"}  # by Ray's memory monitor
+KILLED_BY_KERNEL: Final[Details] = {"killed_by": "kernel"}  # `karat.system.memory.MemoryKills`
 
 
 class Loss(StrEnum):
@@ -44,7 +45,7 @@ class Loss(StrEnum):
 
     | code | is written when | further details |
     |---|---|---|
-    | `worker` | the worker's process exited for an unknown reason | |
+    | `worker` | the worker's process exited for an unknown reason, or the kernel killed it | `killed_by: kernel` |
     | `rank` | the process of another rank exited | `rank` |
     | `epoch` | another rank did not finish its epoch | |
     | `group` | another rank does not respond | `message` of the exception |

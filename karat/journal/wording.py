@@ -7,7 +7,16 @@ details hold it whole, as `text` (`karat.journal.old_events`).
 from collections.abc import Mapping
 from typing import Any
 
-from karat.causes import Failure, Interrupt, Loss, RayTrouble, Skip, Stop, StudyFailure
+from karat.causes import (
+    KILLED_BY_KERNEL,
+    Failure,
+    Interrupt,
+    Loss,
+    RayTrouble,
+    Skip,
+    Stop,
+    StudyFailure,
+)
 from karat.errors import NonFiniteError
 from karat.journal.state import StudyState, Trial
 
@@ -41,6 +50,8 @@ def failure_text(cause: str, details: Details) -> str:
 
 
 def _failure(cause: str, details: Details) -> str:
+    if details.get("killed_by") == KILLED_BY_KERNEL["killed_by"]:
+        return "killed by the kernel: out of memory"
     if cause == Failure.LOST:
         return _loss(details)
     if cause == Failure.NON_FINITE:
@@ -73,7 +84,8 @@ def _loss(details: Details) -> str:
 
 def _lost_too_often(details: Details) -> str:
     text, last = f"its worker was lost {details['times']} times", details.get("last", {})
-    if last.get("what", Loss.WORKER) == Loss.WORKER and "text" not in last:
+    is_unknown = last.get("what", Loss.WORKER) == Loss.WORKER
+    if is_unknown and "text" not in last and "killed_by" not in last:
         return text
     return f"{text}; the last time: {failure_text(Failure.LOST, last)}"
 

@@ -5,7 +5,7 @@ from karat.system.lazy_import import exports
 _FROM = {
     "DiskBudget": "disk_quota",
     "Interruption": "signals",
-    "PeakMemory": "peak_memory",
+    "PeakMemory": "memory",
     "ProcessIdentity": "processes",
     "describe_environment": "environment",
     "make_tempdir": "tempdir",
