@@ -32,7 +32,12 @@ def launch(arguments: Sequence[str] | None = None) -> int:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan and train nothing; with up to 16 arms, each model runs on a few made-up "
+        "images to predict its memory",
+    )
     add_cluster_arguments(
         parser,
         "submit the study to a cluster; with --dry-run show what would be submitted",

@@ -7,8 +7,9 @@ recorded after every operation. At each operation they are a linear function of 
 images; the maximum of these functions at the trial's batch size is the peak.
 """
 
+import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,9 @@ def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1)
     def evaluate(count: int) -> None:
         model(torch.randn(count, *shape, device=device))
 
-    training = _peak(model.train(), step, images)
-    evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
+    with _one_thread():
+        training = _peak(model.train(), step, images)
+        evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
     moments = 2 * weights
     return Needs(
         weights=weights,
@@ -83,6 +85,17 @@ def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1)
         activations=max(training - (weights if processes == 1 else 0), evaluation),
         saving=weights + moments if device.type == "cpu" else 0,
     )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread, since the others would mostly wait for work, and burn a core each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Timeline(TorchDispatchMode):

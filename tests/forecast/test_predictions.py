@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.predictions import FOURIER, MOST, SHAPES, compared, sections
 from karat.errors import TrialError
+from karat.forecast import memory
 from karat.forecast.memory import needs_of
 from karat.forecast.predictions import Predictions
 from karat.forecast.probe import probe
@@ -116,3 +117,23 @@ def test_process_may_allocate_its_share_without_its_context(share: float) -> Non
     assert share_of(most, GPU) == share
     assert most < allowed
     assert fraction_of(1, GPU) == 1
+
+
+def test_memory_is_counted_on_one_thread_and_the_others_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step on a few images is too short to share: the other threads wait, at the price of a core."""
+    used, real, before = [], memory._moments, torch.get_num_threads()
+
+    def counted(*arguments: Any) -> list[int]:
+        used.append(torch.get_num_threads())
+        return real(*arguments)
+
+    monkeypatch.setattr(memory, "_moments", counted)
+    torch.set_num_threads(2)
+    try:
+        needs_of(TrialConfig.from_sections(SECTIONS))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert used == [1, 1, 1, 1]
