@@ -10,6 +10,7 @@ KaratError
  +- StudyError                  the study cannot continue: exit status 1
  |   +- StudyLockedError        another process is running this study
  |   +- JournalError            the journal cannot be read or written
+ |       +- JournalWriteError   it cannot be written now: exit status 75
  +- PluginError                 a plug-in file does not define one class of its family
  +- CheckpointError             a checkpoint is missing or fails its verification
  |   +- ResumeError             a worker cannot read the checkpoint that the driver verified
@@ -74,6 +75,10 @@ class StudyLockedError(StudyError):
 
 class JournalError(StudyError):
     """The journal cannot be read or written."""
+
+
+class JournalWriteError(JournalError):
+    """The journal takes no more events, as on a full disk; the same command continues the study."""
 
 
 class PluginError(KaratError):

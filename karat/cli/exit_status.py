@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from karat.errors import InputError, KaratError, StudyLockedError
+from karat.errors import InputError, JournalWriteError, KaratError, StudyLockedError
 from karat.system.offline import go_offline
 from karat.terminal import protect_output
 
@@ -31,13 +31,23 @@ def guarded(command: Callable[[], int]) -> int:
     except StudyLockedError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return _IF_LOCKED.get(os.environ.get("KARAT_IF_LOCKED", ""), FAILED)
+    except JournalWriteError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return INTERRUPTED
     except KaratError as error:
         print(f"error: {printable(str(error), kept=chr(10))}", file=sys.stderr)
         return FAILED
     except OSError as error:  # the disk is full or unmounted, or a server does not answer
-        shown = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {printable(shown)}", file=sys.stderr)
+        print(f"error: {printable(_said(error))}", file=sys.stderr)
         return FAILED
+
+
+def _said(error: OSError) -> str:
+    """The file and what is wrong with it, without Python's number of the error."""
+    if not error.strerror:
+        return " ".join(str(error).split()) or type(error).__name__
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join([*names, error.strerror])
 
 
 def printable(text: str, kept: str = "") -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from karat.errors import JournalError
+from karat.errors import JournalError, JournalWriteError
 from karat.journal import old_events
 from karat.journal.layout import JOURNAL
 from karat.journal.lock import StudyLock
@@ -31,6 +31,11 @@ from karat.system.files import open_regular
 
 VERSION = 2
 _READ = (VERSION, old_events.VERSION)
+_REMEDIES = {
+    errno.ENOSPC: "free disk space",
+    errno.EDQUOT: "free disk space",
+    errno.EROFS: "make its file system writable",
+}
 _FIELDS = frozenset({"v", "seq", "time", "kind", "data"})
 log = logging.getLogger(__name__)
 
@@ -115,10 +120,10 @@ class Journal:
         """Write one event and wait until it is on disk.
 
         Raises:
-            JournalError: this write failed, or an earlier one.
+            JournalWriteError: this write failed, or an earlier one.
         """
         if self._broken:
-            raise JournalError(f"{self.path}: takes no more events, since a write failed")
+            raise JournalWriteError(f"{self.path}: takes no more events, since a write failed")
         event = Event(self._next, self._clock(), kind, data)
         line = _encode(event)
         if fault_injection.is_due("journal.torn"):
@@ -128,9 +133,10 @@ class Journal:
             self._write(line)
         except OSError as error:
             self._broken = True
-            raise JournalError(
+            remedy = _REMEDIES.get(error.errno or 0, "make the storage work again")
+            raise JournalWriteError(
                 f"{self.path}: could not be written ({error.strerror}). Earlier events are "
-                "intact; free disk space and run the same command again"
+                f"intact; {remedy} and run the same command again"
             ) from error
         self._next += 1
         return event

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from karat.cli.exit_status import guarded
 from karat.cli.main import main
-from karat.errors import JournalError
+from karat.errors import JournalError, JournalWriteError
 from karat.execution import engine
 from karat.execution.engine import Engine
 from karat.execution.tune_adapters import StudySearcher
@@ -69,9 +70,11 @@ def test_journal_reports_a_failed_write_that_cannot_be_undone(
         with monkeypatch.context() as away:
             for name in fails:
                 away.setattr(journal.os, name, fail(errno.ESTALE))
-            with pytest.raises(JournalError, match=r"could not be written \(Stale file handle\)"):
+            with pytest.raises(
+                JournalWriteError, match=r"could not be written \(Stale file handle\)"
+            ):
                 written.append("launched", number=1)
-        with pytest.raises(JournalError, match="takes no more events"):
+        with pytest.raises(JournalWriteError, match="takes no more events"):
             written.append("launched", number=2)
     with Journal.open(tmp_path) as again:
         again.append("launched", number=3)
@@ -86,4 +89,40 @@ def test_error_of_the_system_is_one_line_and_exit_status_1(
     (tmp_path / JOURNAL).touch()
     monkeypatch.setattr(journal, "read_events", fail(errno.EIO))
     assert main(["report", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == "error: [Errno 5] Input/output error\n"
+    assert capsys.readouterr().err == "error: Input/output error\n"
+
+
+def test_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    def read() -> int:
+        return len(Path("/does/not/exist").read_text())
+
+    assert guarded(read) == 1
+    assert capsys.readouterr().err == "error: /does/not/exist: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free disk space and run the same command again"),
+        (errno.EROFS, "make its file system writable and run the same command again"),
+        (errno.EIO, "make the storage work again and run the same command again"),
+    ],
+)
+def test_journal_that_takes_no_event_interrupts_with_one_line_that_says_what_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    remedy: str,
+) -> None:
+    def write() -> int:
+        with Journal.open(tmp_path) as written:
+            monkeypatch.setattr(journal.os, "fsync", fail(number))
+            written.append("launched", number=0)
+        return 0
+
+    assert guarded(write) == 75
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / JOURNAL}: could not be written ")
+    assert said.endswith(f"{remedy}\n")
+    assert said.count("\n") == 1
