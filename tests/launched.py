@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -31,11 +31,18 @@ class LaunchedStudy:
         storage: the root of all studies.
         more: words of the command.
         fault: as `KARAT_FAULT` has it.
+        command: in place of `python launch.py`.
         environment: in place of the test's own.
     """
 
     def __init__(
-        self, space: Path, storage: Path, *more: str, fault: str = "", **environment: str
+        self,
+        space: Path,
+        storage: Path,
+        *more: str,
+        fault: str = "",
+        command: Sequence[str] = (sys.executable, "launch.py"),
+        **environment: str,
     ) -> None:
         self.folder = storage / NAME
         self.words = ["launch.py", "--space", str(space), "--storage", str(storage), *more]
@@ -44,7 +51,7 @@ class LaunchedStudy:
         file, name = tempfile.mkstemp(prefix="screen-", dir=self._own)
         self._screen = Path(name)
         self.process = subprocess.Popen(
-            [sys.executable, *self.words],
+            [*command, *self.words[1:]],
             cwd=ROOT,
             env={**os.environ, "KARAT_FAULT": fault, OWNER: str(self._own), **environment},
             stdout=file,
@@ -115,7 +122,13 @@ class Launch(Protocol):
     """Start a study; if it still runs at the end of the test it is killed."""
 
     def __call__(
-        self, space: Path, storage: Path, *more: str, fault: str = "", **environment: str
+        self,
+        space: Path,
+        storage: Path,
+        *more: str,
+        fault: str = "",
+        command: Sequence[str] = ...,
+        **environment: str,
     ) -> LaunchedStudy: ...
 
 
@@ -135,7 +148,7 @@ def launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     started: list[LaunchedStudy] = []
 
-    def start(*arguments: object, **more: str) -> LaunchedStudy:
+    def start(*arguments: object, **more: object) -> LaunchedStudy:
         started.append(LaunchedStudy(*arguments, **more))  # type: ignore[arg-type]
         return started[-1]
 
