@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
-from karat.planning.plans.adaptive import JOINT, schedule_of
+from karat.planning.plans.adaptive import JOINT, group_of, schedule_of
 from karat.planning.plans.confirmation import contests_of
 from karat.schedulers import Scheduler, make_scheduler
 from karat.seeds import derive
@@ -129,7 +129,7 @@ def run_plan(
     ]
     confirm = [
         (_info(len(search) + number, arm, lengths), arms)
-        for number, (arm, arms) in enumerate(cells * space.confirm.seeds)
+        for number, (arm, arms) in enumerate(cells * space.confirm.seeds_each)
     ]
     plan = _Plan(search, confirm, curves, rule)
     loop.run(plan)
@@ -147,8 +147,10 @@ def run_plan(
 def arms_in_order(space: Space, seed: int) -> list[str]:
     """Return the arms of the search trials in order; drawn at random if the sampler chooses them."""
     arms = list(space.arms)
+    tunings = range(space.confirm.tunings)
+    by_group = {group_of(label, tuning): label for tuning in tunings for label in arms}
     return [
-        arms[derive(seed, "joint", index) % len(arms)] if group == JOINT else group
+        arms[derive(seed, "joint", index) % len(arms)] if group == JOINT else by_group[group]
         for index, (group, _) in enumerate(schedule_of(space))
     ]
 

@@ -28,7 +28,8 @@ class Trial:
 
     Status `waiting`: no segment of the trial runs now, since it is new, its worker was lost, it
     will be retried with less memory, or the study was interrupted. Such a trial must not run before
-    `ready_at`. `kernels` computed attention in the first segment (None before its first report).
+    `ready_at`. `tuning`: number of the independent tuning of its arm to which it belongs, from 0.
+    `kernels` computed attention in the first segment (None before its first report).
     `cause` and `details` tell why the trial was stopped or failed (`karat.causes`), `lost_details`
     how its last worker was lost. `unwritten_segments` ended since its last report, since a file could not
     be written. `set_aside`: an extension of the study made the trial invalid,
@@ -48,6 +49,7 @@ class Trial:
     seed_index: int
     epochs: int
     asked_at: float
+    tuning: int = 0
     status: Status = "waiting"
     cause: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -193,7 +195,9 @@ class StudyState:
         """Whether the confirmation of every contest is planned, or skipped."""
         if self.confirmation is None or self.confirmation["contests"] is None:
             return self.confirmation is not None
-        planned = len(self.confirmation["contests"]) * self.created["confirm"]["seeds"]
+        confirm = self.created["confirm"]
+        each = confirm["seeds"] // confirm.get("tunings", 1)
+        planned = len(self.confirmation["contests"]) * each
         return bool(planned >= self.created["totals"]["confirm"])
 
     @property

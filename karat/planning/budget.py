@@ -54,8 +54,13 @@ def too_little_left(space: Space, state: StudyState, now: float) -> Details | No
 
 
 def _all_have_winners(space: Space, state: StudyState) -> bool:
-    done = {trial.arm for trial in state.of_phase("search") if trial.status == "completed"}
-    return all(done & {arm.label for arm in each.arms} for each in contests_of(space))
+    done = {
+        (trial.arm, trial.tuning)
+        for trial in state.of_phase("search")
+        if trial.status == "completed"
+    }
+    contests = contests_of(space)
+    return all(done & {(arm.label, each.tuning) for arm in each.arms} for each in contests)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
     cells = [
         _most(full.get(arm.label, none) for arm in contest.arms) for contest in contests_of(space)
     ]
-    return [*waiting, _most(full.values()), *cells * space.confirm.seeds]
+    return [*waiting, _most(full.values()), *cells * space.confirm.seeds_each]
 
 
 def _value(spent: Spent, key: str) -> float:

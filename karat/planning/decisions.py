@@ -8,7 +8,7 @@ from karat.journal.journal import Event
 from karat.journal.state import Phase, StudyState
 from karat.planning.extension import longer
 from karat.planning.plans import Proposal
-from karat.planning.plans.adaptive import Search
+from karat.planning.plans.adaptive import Search, group_of
 from karat.planning.plans.confirmation import (
     confirmation_proposal,
     contests_of,
@@ -56,7 +56,9 @@ class Decisions:
             if searching:
                 value = event.data["metrics"][self.space.search.metric]
                 self.search.reported(trial.number, epoch, value)
-                stop = self._early_stopping.on_report(trial.arm, trial.number, epoch, value)
+                stop = self._early_stopping.on_report(
+                    group_of(trial.arm, trial.tuning), trial.number, epoch, value
+                )
             if epoch >= trial.epochs:
                 self._verdicts[trial.number] = "completed"
             elif stop:
@@ -85,7 +87,7 @@ class Decisions:
         total = self.search.total
         if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
-        return {"search": total, "confirm": cells * self.space.confirm.seeds}
+        return {"search": total, "confirm": cells * self.space.confirm.seeds_each}
 
     def totals_of(self, larger: Space) -> dict[str, int]:
         """The number of trials of each phase if the study were extended to `larger`."""
@@ -94,7 +96,7 @@ class Decisions:
         void = sum(is_longer or trial.set_aside for trial in searched)
         return {
             "search": Search(larger, self.search, void).total,
-            "confirm": len(contests_of(larger)) * larger.confirm.seeds,
+            "confirm": len(contests_of(larger)) * larger.confirm.seeds_each,
         }
 
     def verdict(self, number: int) -> str | None:
@@ -132,6 +134,7 @@ class Decisions:
             "seed": self.space.seed_of(phase, proposal.seed_index),
             "seed_index": proposal.seed_index,
             "epochs": _epochs(config),
+            **({"tuning": proposal.tuning} if proposal.tuning else {}),
         }
 
     def turn(self) -> tuple[str, dict[str, Any]] | None:

@@ -27,14 +27,15 @@ class SearchConfig:
         metric: the metric that is optimised, as trials report it.
         mode: `max` or `min`.
         allocation: `equal`, every arm gets the same number of trials and is tuned separately;
-            `free`, the sampler also chooses the arms.
+            `by_level`, each level that is confirmed and each reference gets the same number, which
+            the arms of a level share; `free`, the sampler also chooses the arms.
     """
 
     sampler: str = "tpe"
     trials: int | None = None
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     mode: Literal["max", "min"] = "max"
-    allocation: Literal["equal", "free"] = "equal"
+    allocation: Literal["equal", "by_level", "free"] = "equal"
 
     def __post_init__(self) -> None:
         at_least("trials", self.trials, 1)

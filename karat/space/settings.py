@@ -16,13 +16,18 @@ class ConfirmConfig:
     """How the winners of the search are confirmed, and how large a difference must be.
 
     Args:
-        seeds: number of new seeds for each confirmed cell.
+        seeds: number of new seeds for each confirmed arm.
+        tunings: how often each arm is tuned, independently and from the start. With 1 the verdicts
+            are about the cells that this one search happened to find; with more, about the arms,
+            tuning included: each tuning's own best cell is trained with its share of the seeds, and
+            what varies between tunings is part of every interval. It divides `seeds`.
         by: the factor whose levels are confirmed; optional if there is only one factor.
         smallest_difference: smallest difference of practical interest, in the metric's unit.
         alpha: family-wise error rate over the arms (Holm).
     """
 
     seeds: int = 5
+    tunings: int = 1
     by: str | None = None
     smallest_difference: float = 0.005
     alpha: float = 0.05
@@ -30,9 +35,17 @@ class ConfirmConfig:
     def __post_init__(self) -> None:
         at_least("seeds", self.seeds, 2)
         at_most("seeds", self.seeds, MAX_SEEDS)
+        at_least("tunings", self.tunings, 1)
+        if self.seeds % self.tunings:
+            raise SettingError("tunings", f"must divide the {self.seeds} seeds", self.tunings)
         above("smallest_difference", self.smallest_difference, 0)
         above("alpha", self.alpha, 0)
         below("alpha", self.alpha, 0.5)
+
+    @property
+    def seeds_each(self) -> int:
+        """Seeds with which the best cell of each tuning is confirmed."""
+        return self.seeds // self.tunings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,9 @@ def _plan(state: StudyState) -> Iterator[str]:
         return
     confirmed = 0
     if state.confirmation is not None:
-        confirmed = len(state.confirmation["cells"]) * state.created["confirm"]["seeds"]
+        confirm = state.created["confirm"]
+        each = confirm["seeds"] // confirm.get("tunings", 1)
+        confirmed = len(state.confirmation["cells"]) * each
     for phase, planned in (("search", state.created["totals"]["search"]), ("confirm", confirmed)):
         trials = state.of_phase(phase)  # type: ignore[arg-type]
         if len(trials) > planned:

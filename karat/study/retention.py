@@ -33,8 +33,8 @@ def tidy(study: Path, trial: Trial) -> None:
 def to_be_dropped(space: Space, state: StudyState, study: Path) -> list[Trial]:
     """Search trials whose weights are deleted to free space; empty while enough is free.
 
-    With more than `ROOM` of the disk budget used, only the best trial of each arm keeps its
-    weights: no other trial of the arm can be confirmed.
+    With more than `ROOM` of the disk budget used, only the best trial of each tuning of an arm
+    keeps its weights: no other one can be confirmed.
 
     Args:
         space, state: of the study.
@@ -45,8 +45,8 @@ def to_be_dropped(space: Space, state: StudyState, study: Path) -> list[Trial]:
         return []
     searched = state.of_phase("search")
     kept = [each for each in searched if each.status == "completed" and not each.weights_dropped]
-    by_arm: dict[str, list[Trial]] = {}
+    by_tuning: dict[tuple[str, int], list[Trial]] = {}
     for trial in kept:
-        by_arm.setdefault(trial.arm, []).append(trial)
-    best = {best_of(each, space).number for each in by_arm.values()}
+        by_tuning.setdefault((trial.arm, trial.tuning), []).append(trial)
+    best = {best_of(each, space).number for each in by_tuning.values()}
     return [trial for trial in kept if trial.number not in best]

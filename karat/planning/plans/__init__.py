@@ -11,8 +11,9 @@ __all__ = ["Proposal"]
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A proposed trial: an arm, its tuned parameters, and the index of the seed."""
+    """A proposed trial: an arm, its tuned parameters, the index of the seed, and the tuning (from 0)."""
 
     arm: Arm
     tuned: Mapping[str, Any]
     seed_index: int
+    tuning: int = 0

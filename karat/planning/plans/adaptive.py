@@ -20,6 +20,7 @@ from karat.causes import Failure
 from karat.journal.state import Trial
 from karat.parameters import Tuned, level_of
 from karat.planning.plans import Proposal
+from karat.planning.plans.confirmation import contests_of
 from karat.samplers import SAMPLERS
 from karat.seeds import derive
 from karat.space.space import Arm, Space
@@ -32,11 +33,11 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Search:
     """Proposes the trials of the search one by one, and learns from their results.
 
-    Every group of arms has an Optuna study in memory, which is rebuilt by calling `asked`,
+    Every group has an Optuna study in memory, which is rebuilt by calling `asked`,
     `reported` and `ended` for the events in the journal. With `allocation: equal` each arm is a
     separate group, so that all arms are tuned with the same budget. With `free` one group has all
     arms, among which the sampler chooses, and each reference arm has a reserved share of trials, so
-    that it is always tuned. The sampler gets a level as its index in the space file, since Optuna
+    that it is always tuned. With several tunings each is a group of its own. The sampler gets a level as its index in the space file, since Optuna
     takes no lists.
 
     Args:
@@ -51,11 +52,16 @@ class Search:
         begun = before.schedule[: before._asked] if before else []
         self.schedule: list[tuple[str, int]] = schedule_of(space, begun, void)
         self._grids: dict[str, list[dict[str, Any]]] = {}
+        self._arms = {
+            group_of(label, tuning): (arm, tuning)
+            for tuning in range(space.confirm.tunings)
+            for label, arm in space.arms.items()
+        }
         if space.search.sampler == "grid":
-            for label, arm in space.arms.items():
-                known = before._grids[label] if before else []
+            for group, (arm, _) in self._arms.items():
+                known = before._grids[group] if before else []
                 new = [cell for cell in grid_of(arm, space.tuned) if cell not in known]
-                self._grids[label] = [*known, *new]
+                self._grids[group] = [*known, *new]
         direction = (
             StudyDirection.MAXIMIZE if space.search.mode == "max" else StudyDirection.MINIMIZE
         )
@@ -102,18 +108,19 @@ class Search:
         group, index = self.schedule[self._asked]
         study = self._studies[group]
         if group != JOINT:
-            arm = self.space.arms[group]
+            arm, tuning = self._arms[group]
             if self._grids:
                 grid = self._grids[group]
                 tuned = grid[
                     index % len(grid)
                 ]  # again from the start, if an extension made trials longer
             else:
-                study.sampler = self._sampler(group, index)
+                study.sampler = self._sampler(group, index, tuning=tuning)
                 trial = study.ask({key: distribution(self.space.tuned[key]) for key in arm.tuned})
                 tuned = trial.params
                 self._proposed = trial
-            return Proposal(arm=arm, tuned=tuned, seed_index=index)
+            seed_index = index * self.space.confirm.tunings + tuning
+            return Proposal(arm=arm, tuned=tuned, seed_index=seed_index, tuning=tuning)
         return self._propose_jointly(study, index)
 
     def asked(self, trial: Trial) -> None:
@@ -182,10 +189,18 @@ class Search:
             study.tell(trial, state=TrialState.FAIL)  # an excluded combination
         raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
 
-    def _sampler(self, group: str, index: int, attempt: int = 0) -> optuna.samplers.BaseSampler:
+    def _sampler(
+        self, group: str, index: int, attempt: int = 0, tuning: int = 0
+    ) -> optuna.samplers.BaseSampler:
         # The seed does not depend on the arm: all arms are tuned with the same random draws.
-        seed = derive(self.space.name, self.space.seed, "sampler", index, attempt)
+        number = index * self.space.confirm.tunings + tuning
+        seed = derive(self.space.name, self.space.seed, "sampler", number, attempt)
         return SAMPLERS[self.space.search.sampler].make(seed, self._sizes[group])
+
+
+def group_of(label: str, tuning: int) -> str:
+    """The group of the search to which an arm's trials of a tuning belong."""
+    return f"{label} (tuning {tuning + 1})" if tuning else label
 
 
 def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
@@ -224,13 +239,23 @@ def schedule_of(
 
 def _counts(space: Space) -> dict[str, int]:
     """The number of trials of each group."""
-    counts = dict.fromkeys(space.arms, 0)
-    search = space.search
+    search, tunings = space.search, range(space.confirm.tunings)
+    counts = {group_of(label, tuning): 0 for tuning in tunings for label in space.arms}
     if search.sampler == "grid":
-        counts = {label: len(grid_of(arm, space.tuned)) for label, arm in space.arms.items()}
+        for label, arm in space.arms.items():
+            size = len(grid_of(arm, space.tuned))
+            counts |= {group_of(label, tuning): size for tuning in tunings}
     else:
         assert search.trials is not None
-        if search.allocation == "free":
+        if search.allocation == "by_level":
+            # Each contest in turn gives its next trial to the next of its arms.
+            turns = [
+                itertools.cycle([group_of(arm.label, contest.tuning) for arm in contest.arms])
+                for contest in contests_of(space)
+            ]
+            for _, turn in zip(range(search.trials), itertools.cycle(turns), strict=False):
+                counts[next(turn)] += 1
+        elif search.allocation == "free":
             assert space.confirm.by is not None
             references = space.reference_arms
             contests = len(references) + len(space.factors[space.confirm.by].values)

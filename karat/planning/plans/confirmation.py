@@ -1,7 +1,7 @@
 """The confirmation: the best cell of each level of `confirm.by`, and its reference, with new seeds."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from karat.causes import Skip
@@ -20,16 +20,29 @@ class Contest:
         level: of the factor `confirm.by`; None for a reference without this factor.
         arms: candidates.
         reference: label of the arm to compare the best one with; None for a reference.
+        tuning: number of the tuning whose trials are the candidates, from 0.
     """
 
     label: str
     level: Level | None
     arms: tuple[Arm, ...]
     reference: str | None
+    tuning: int = 0
 
 
 def contests_of(space: Space) -> list[Contest]:
-    """Each reference, followed by the levels of `confirm.by` that are compared with it."""
+    """Each reference, followed by the levels of `confirm.by` that are compared with it; by tuning."""
+    if space.confirm.tunings == 1:
+        return levels_of(space)
+    return [
+        replace(contest, label=f"{contest.label} (tuning {tuning + 1})", tuning=tuning)
+        for tuning in range(space.confirm.tunings)
+        for contest in levels_of(space)
+    ]
+
+
+def levels_of(space: Space) -> list[Contest]:
+    """The contests of the first tuning."""
     by = space.confirm.by
     assert by is not None
     others = [arm for arm in space.arms.values() if arm.label not in space.reference_arms]
@@ -53,11 +66,16 @@ def settled_contests(contests: Iterable[Contest], state: StudyState) -> list[Con
         state: of the study.
     """
     open_trials = (state.trials[number] for number in state.unended)
-    busy = {trial.arm for trial in open_trials if trial.phase == "search" and not trial.set_aside}
+    busy = {
+        (trial.arm, trial.tuning)
+        for trial in open_trials
+        if trial.phase == "search" and not trial.set_aside
+    }
     return [
         contest
         for contest in contests
-        if not state.is_planned(contest.label) and busy.isdisjoint(a.label for a in contest.arms)
+        if not state.is_planned(contest.label)
+        and busy.isdisjoint((arm.label, contest.tuning) for arm in contest.arms)
     ]
 
 
@@ -80,7 +98,9 @@ def plan_confirmation(
         finished = [
             trial
             for trial in state.of_phase("search")
-            if trial.arm in labels and trial.status == "completed"
+            if trial.arm in labels
+            and trial.tuning == contest.tuning
+            and trial.status == "completed"
         ]
         if not finished:
             skipped.append({"label": contest.label, "cause": Skip.NONE_COMPLETED.value})
@@ -94,12 +114,16 @@ def plan_confirmation(
                 "tuned": dict(best.tuned),
                 "config": best.config,
                 "value": best.last(space.search.metric),
+                **({"tuning": contest.tuning} if contest.tuning else {}),
             }
         )
-    again = {cell["arm"]: cell["config"] for cell in cells}
-    arms = {arm.label for contest in contests for arm in contest.arms}
-    confirmed = (trial for trial in state.of_phase("confirm") if trial.arm in arms)
-    aside = [trial.number for trial in confirmed if again.get(trial.arm) != trial.config]
+    again = {(cell["arm"], cell.get("tuning", 0)): cell["config"] for cell in cells}
+    arms = {(arm.label, contest.tuning) for contest in contests for arm in contest.arms}
+    aside = [
+        trial.number
+        for trial in state.of_phase("confirm")
+        if (key := (trial.arm, trial.tuning)) in arms and again.get(key) != trial.config
+    ]
     return {
         "contests": [contest.label for contest in contests],
         "cells": cells,
@@ -111,11 +135,13 @@ def plan_confirmation(
 def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
     """The next trial of the planned cells: all with one seed, then the next seed; None at the end."""
     cells = state.confirmation["cells"] if state.confirmation else ()
-    for seed_index in range(space.confirm.seeds):
+    for index in range(space.confirm.seeds_each):
         for cell in cells:
+            tuning = cell.get("tuning", 0)
+            seed_index = index * space.confirm.tunings + tuning
             if (cell["arm"], seed_index) not in state.confirmed:
                 arm = space.arms[cell["arm"]]
-                return Proposal(arm=arm, tuned=cell["tuned"], seed_index=seed_index)
+                return Proposal(arm=arm, tuned=cell["tuned"], seed_index=seed_index, tuning=tuning)
     return None
 
 
