@@ -33,9 +33,12 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 LIGHT, HEAVY = ("karat.attention", "karat.models", "karat.training"), ("ray", "optuna", "mlflow")
 MOST_FILES, MOST_LEVELS, MOST_LINES = 15, 15, 400
 # Modules with a study's facts (numbers, names and codes), and modules that show them.
-FACTS = [f"karat.report.{name}" for name in ("metric", "statistics", "summary", "search_summary")]
+FACTS_IN = "karat.report.facts"
 WORDS = {
-    *(f"karat.report.{name}" for name in ("formatting", "narrative", "sections", "figures")),
+    *(
+        f"karat.report.{name}"
+        for name in ("formatting", "wording", "answer", "narrative", "sections", "figures")
+    ),
     *("karat.report.plots", "karat.report.writer", "karat.journal.wording"),
 }
 FILES = {
@@ -43,6 +46,7 @@ FILES = {
     for top in ("karat", "jobs")
     for path in sorted((ROOT / top).rglob("*.py"))
 }
+FACTS = [name for name in FILES if name.startswith(f"{FACTS_IN}.")]
 
 
 def package_of(module: str) -> str | None:

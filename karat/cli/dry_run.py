@@ -21,7 +21,7 @@ from karat.forecast.plan import (
     slots_by_place,
 )
 from karat.forecast.schedule import arms_in_order
-from karat.planning.plans.confirmation import contests_of
+from karat.planning.plans.confirmation import levels_of
 from karat.space.site import Machines
 from karat.space.space import Space
 
@@ -85,11 +85,12 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         f"search        {counts.total()} trials ({space.search.sampler}) for "
         f"{space.search.metric}; early stopping: {space.early_stopping['scheduler']}"
     )
-    cells = contests_of(space)
+    cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if cell.reference else ''}{cell.label}" for cell in cells]
+    tunings = f" x {confirm.tunings} tunings" if confirm.tunings > 1 else ""
     yield (
-        f"confirmation  {len(cells) * space.confirm.seeds} trials: {len(cells)} cells "
-        f"({', '.join(labels)}) x {space.confirm.seeds} fresh seeds"
+        f"confirmation  {len(cells) * confirm.seeds} trials: {len(cells)} cells "
+        f"({', '.join(labels)}){tunings} x {confirm.seeds_each} fresh seeds"
     )
     for excluded in space.excluded:
         yield f"excluded      {excluded.label}: {excluded.rule}"

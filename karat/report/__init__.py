@@ -3,11 +3,11 @@
 from karat.system.lazy_import import exports
 
 _FROM = {
-    "Metric": "metric",
-    "Summary": "summary",
-    "compare": "statistics",
+    "Metric": "facts.metric",
+    "Summary": "facts.summary",
+    "compare": "facts.statistics",
     "render_terminal": "writer",
-    "summarise": "summary",
+    "summarise": "facts.summary",
     "write_report": "writer",
 }
 __all__ = list(_FROM)

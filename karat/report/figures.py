@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from karat.parameters import is_number
+from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.samples import describe, values_of
+from karat.report.facts.summary import Curve, Summary
 from karat.report.formatting import Units, file_name, in_unit, short, text_of
-from karat.report.narrative import contender_text, reference_text
 from karat.report.plots import Level
-from karat.report.statistics import describe
-from karat.report.summary import ConfirmedArm, Curve, Summary
+from karat.report.wording import contender_text, reference_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,5 +93,8 @@ def _level(arm: ConfirmedArm, summary: Summary) -> Level:
         name=summary.reference if arm.is_reference else text_of(arm.level),
         at=float(arm.level) if is_number(arm.level) else None,
         values=tuple(values),
-        sample=describe(values, summary.rule.alpha),
+        sample=describe(
+            values_of(dict(zip(sorted(arm.runs), values, strict=True)), summary.rule.tunings),
+            summary.rule.alpha,
+        ),
     )

@@ -7,8 +7,10 @@ from typing import Any
 
 from karat.causes import Interrupt
 from karat.journal.wording import interrupt_text
-from karat.report.metric import Metric
-from karat.report.statistics import Comparison, Sample
+from karat.parameters import is_number
+from karat.report.facts.metric import Metric
+from karat.report.facts.samples import Sample
+from karat.report.facts.statistics import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,17 @@ def in_unit(unit: str) -> str:
     return f" ({unit.strip()})" if unit else ""
 
 
-def tuned_text(tuned: Mapping[str, Any]) -> str:
-    """Tuned parameters and their values."""
-    return ", ".join(f"{short(name)} {text_of(value)}" for name, value in tuned.items()) or "-"
+def tuned_text(*tuned: Mapping[str, Any]) -> str:
+    """Tuned parameters and their values; of several cells, from the least to the greatest."""
+    cells = {name: [each[name] for each in tuned if name in each] for name in tuned[0]}
+    return ", ".join(f"{short(name)} {_span(values)}" for name, values in cells.items()) or "-"
+
+
+def _span(values: Sequence[Any]) -> str:
+    texts = list(dict.fromkeys(map(text_of, values)))
+    if len(texts) > 1 and all(map(is_number, values)):
+        return f"{text_of(min(values))} to {text_of(max(values))}"
+    return " or ".join(texts)
 
 
 def spread_text(sample: Sample, units: Units) -> str:
@@ -105,9 +115,14 @@ def p_text(found: Comparison | None) -> str:
     """A p value after the correction; nothing for the reference."""
     if found is None:
         return ""
-    if found.p_holm is None:
+    return raw_p_text(found.p_holm)
+
+
+def raw_p_text(p: float | None) -> str:
+    """A p value, to three digits."""
+    if p is None:
         return "-"
-    return "< 0.001" if found.p_holm < 0.001 else f"{found.p_holm:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def moment_text(time: float) -> str:
@@ -140,3 +155,13 @@ def seconds_text(seconds: float | None) -> str:
 def off_text(predicted: float | None, actual: float | None) -> str:
     """By how much a prediction was too high or too low."""
     return "-" if predicted is None or not actual else f"{predicted / actual - 1:+.0%}"
+
+
+def effect_text(effect: float | None) -> str:
+    """An effect size, with its sign."""
+    return "-" if effect is None else f"{effect:+.2f}"
+
+
+def loss_text(loss: float | None) -> str:
+    """A loss of the training."""
+    return "-" if loss is None else f"{loss:.3f}"

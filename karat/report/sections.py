@@ -18,23 +18,29 @@ from karat.journal.layout import (
 )
 from karat.journal.wording import skip_text, trial_text
 from karat.parameters import is_number
+from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.statistics import Comparison
+from karat.report.facts.summary import Summary
 from karat.report.figures import Figure, epoch_figure, level_figure
 from karat.report.formatting import (
     Units,
+    effect_text,
     in_unit,
     interval_text,
+    loss_text,
     memory_text,
     moment_text,
     off_text,
     p_text,
+    raw_p_text,
     seconds_text,
     short,
     spread_text,
     text_of,
     tuned_text,
 )
-from karat.report.narrative import result_notes, search_notes, verdict_text
-from karat.report.summary import ConfirmedArm, Summary
+from karat.report.narrative import certainty_notes, result_notes, search_notes
+from karat.report.wording import reference_text, unfinished_text, verdict_text
 from karat.settings import flat
 
 T = TypeVar("T")
@@ -102,6 +108,7 @@ def sections(summary: Summary) -> tuple[Section, ...]:
     parts = [
         result_section(summary),
         _figure_section(summary),
+        _certainty_section(summary),
         _pair_section(summary),
         _search_section(summary),
         _trouble_section(summary),
@@ -122,7 +129,7 @@ def result_section(summary: Summary) -> Section | None:
         summary.arms,
         ("arm", "text", lambda arm: arm.label + " (reference)" * arm.is_reference),
         *(() if _labels_name_levels(summary) else (of_level,)),
-        ("tuned", "text", lambda arm: tuned_text(arm.tuned)),
+        ("tuned", "text", lambda arm: tuned_text(*(cell.tuned for cell in arm.cells))),
         ("parameters", "number", lambda arm: f"{arm.parameters:,}" if arm.parameters else "-"),
         ("MFLOPs", "number", lambda arm: f"{arm.flops / 1e6:,.1f}" if arm.flops else "-"),
         (f"validation{in_unit(units.unit)}", "number", lambda arm: units.number(arm.validation)),
@@ -147,6 +154,71 @@ def _labels_name_levels(summary: Summary) -> bool:
 def _figure_section(summary: Summary) -> Section | None:
     figures = [*epoch_figure(summary), *level_figure(summary)]
     return Section(title="Figures", figures=tuple(figures)) if figures else None
+
+
+def _certainty_section(summary: Summary) -> Section | None:
+    """What a reader needs to doubt a verdict: other tests, failed runs, and how far training went."""
+    tables = []
+    if summary.is_final and summary.others:
+        tables.append(_tests_table(summary))
+    if summary.progress:
+        tables.append(_progress_table(summary))
+    if not tables:
+        return None
+    return Section(
+        title="How sure it is", paragraphs=(*certainty_notes(summary),), tables=(*tables,)
+    )
+
+
+def _tests_table(summary: Summary) -> Table:
+    units, rule = Units(summary.metric), summary.rule
+    columns: list[ArmColumn] = [
+        ("arm", "text", lambda arm: arm.label),
+        ("seeds" if rule.tunings == 1 else "tunings", "number", lambda arm: str(_found(arm).n)),
+        ("p, t test", "number", lambda arm: raw_p_text(_found(arm).p)),
+        ("p, signs flipped", "number", lambda arm: raw_p_text(_found(arm).p_flips)),
+        ("effect (d_z)", "number", lambda arm: effect_text(_found(arm).effect)),
+    ]
+    if any(arm.failed for arm in summary.arms):
+        columns += [
+            ("runs failed", "number", lambda arm: f"{len(arm.failed)} of {arm.ended}"),
+            (
+                f"difference{in_unit(units.step)} with failures",
+                "range",
+                lambda arm: interval_text(_found(arm).with_failures, units),
+            ),
+        ]
+    return table_of(summary.others, *columns, title=f"Against {reference_text(summary)}")
+
+
+def _found(arm: ConfirmedArm) -> Comparison:
+    assert arm.comparison is not None
+    return arm.comparison
+
+
+def _progress_table(summary: Summary) -> Table:
+    units = Units(summary.metric)
+    known = [
+        (arm, summary.progress[arm.label]) for arm in summary.arms if arm.label in summary.progress
+    ]
+    return table_of(
+        known,
+        ("arm", "text", lambda each: each[0].label),
+        ("epochs", "number", lambda each: str(each[1].epochs)),
+        ("training loss", "number", lambda each: loss_text(each[1].train_loss)),
+        (
+            f"gain in the middle{in_unit(units.step)}",
+            "number",
+            lambda each: units.number(each[1].gain, "+"),
+        ),
+        (
+            "signs of unfinished training",
+            "text",
+            lambda each: unfinished_text(each[1], units) or ("none" if each[1].is_known else "-"),
+        ),
+        title="Training",
+        cards=True,
+    )
 
 
 def _pair_section(summary: Summary) -> Section | None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN
 from karat.journal.state import StudyState
+from karat.report.answer import answer, status_text
+from karat.report.facts.summary import Summary, summarise
 from karat.report.formatting import short
-from karat.report.narrative import answer, search_notes, status_text
+from karat.report.narrative import search_notes
 from karat.report.sections import Section, Table, folder_section, result_section, sections
-from karat.report.summary import Summary, summarise
 from karat.system.files import replace_file
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from karat.journal.usage import Usage
 from karat.journal.wording import search_cut_text, study_text
 from karat.planning.extension import larger_space
 from karat.planning.replay import replay
-from karat.report.narrative import search_notes, status_text
+from karat.report.answer import status_text
+from karat.report.narrative import search_notes
 from karat.report.writer import summarise, write_report
 from karat.seeds import derive
 from karat.space.reader import load_space

@@ -13,8 +13,8 @@ from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.extension import changes_between
 from karat.planning.replay import replay
+from karat.report.facts.summary import summarise
 from karat.report.narrative import result_notes
-from karat.report.summary import summarise
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from karat.study.study import Study

@@ -31,6 +31,11 @@ class Metric:
         """Whether values are from 0 to 1."""
         return self.noun == "accuracy"
 
+    @property
+    def worst(self) -> float | None:
+        """What a failed run counts as where failures are counted: no image right; a loss has no worst."""
+        return 0.0 if self.is_share else None
+
     def goodness(self, value: float) -> float:
         """The value, or its negative where low values are good: the highest is the best."""
         return value if self.mode == "max" else -value

@@ -5,65 +5,19 @@ no verdict is given, since looking early would spoil their alpha.
 """
 
 import statistics as plain
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from karat.errors import JournalError
 from karat.journal.state import Extension, StudyState, Trial
-from karat.parameters import Level, is_number, label_of
-from karat.report.metric import Metric
-from karat.report.search_summary import SearchFacts, by_arm, search_facts
-from karat.report.statistics import (
-    Comparison,
-    Rule,
-    Sample,
-    compare,
-    describe,
-    pairwise,
-    pooled_variance_cut,
-)
+from karat.parameters import Level, label_of
+from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
+from karat.report.facts.metric import Metric
+from karat.report.facts.progress import Progress, progress_of
+from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
+from karat.report.facts.statistics import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.space.rates import Spent, limits_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmedArm:
-    """One confirmed cell.
-
-    Args:
-        label, factors: of the arm.
-        level: of the factor in question; None where the arm does not have it.
-        against: label of the reference arm that it is compared with; None for a reference.
-        tuned: the tuned parameters' values.
-        parameters: of the model; None where the journal does not say.
-        flops: multiply-adds of one image, forward; None where the journal does not say.
-        completed, ended: number of confirmation runs.
-        validation: mean of the search metric after the last epoch; None without runs.
-        test: over completed runs.
-        runs: seed index to test value.
-        seconds: median training time of a run; None without runs.
-        comparison: with its reference; None for a reference.
-    """
-
-    label: str
-    factors: Mapping[str, Level]
-    level: Any
-    against: str | None
-    tuned: Mapping[str, Any]
-    parameters: int | None
-    flops: int | None
-    completed: int
-    ended: int
-    validation: float | None
-    test: Sample
-    runs: Mapping[int, float]
-    seconds: float | None
-    comparison: Comparison | None
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether others are compared with it."""
-        return self.against is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +72,9 @@ class Summary:
         planned_runs: of the confirmation; None before it is planned for every level.
         is_final: every planned confirmation run has ended, so verdicts are given.
         arms: confirmed arms by level, each reference before the arms compared with it.
+        progress: how far each arm's runs were trained, by label.
         pairs: the confirmed arms but the references, each against each.
-        variance_cut: see `karat.report.statistics.pooled_variance_cut`.
+        variance_cut: see `karat.report.facts.statistics.pooled_variance_cut`.
         also_different: full names of other factors in which the confirmed arms differ.
         curves: validation metric by epoch.
         design: what was fixed before the launch.
@@ -146,6 +101,7 @@ class Summary:
     planned_runs: int | None
     is_final: bool
     arms: tuple[ConfirmedArm, ...]
+    progress: Mapping[str, Progress]
     pairs: tuple[Comparison, ...]
     variance_cut: float | None
     also_different: tuple[str, ...]
@@ -187,19 +143,24 @@ def summarise(state: StudyState) -> Summary:
         raise JournalError("the journal is empty: no study was created in it")
     metric = Metric(name=created["metric"], mode=created["mode"])
     confirm = created["confirm"]
+    tunings = confirm.get("tunings", 1)
     rule = Rule(
         mode=created["mode"],
         smallest_difference=confirm["smallest_difference"],
         alpha=confirm["alpha"],
+        tunings=tunings,
+        worst=metric.worst,
     )
-    arms = _confirmed_arms(state, metric, rule)
+    confirmed = by_arm(state.of_phase("confirm"))
+    arms = confirmed_arms(state, confirmed, metric, rule)
     runs = {arm.label: arm.runs for arm in arms}
+    failed = {arm.label: arm.failed for arm in arms}
     against = {arm.label: arm.against for arm in arms if arm.against is not None}
     others = {label: runs[label] for label in against}
     last = state.launches[-1] if state.launches else None
     planned = None
     if state.confirmation is not None and state.all_planned:
-        planned = len(state.confirmation["cells"]) * confirm["seeds"]
+        planned = len(state.confirmation["cells"]) * (confirm["seeds"] // tunings)
     return Summary(
         name=created["name"],
         question=created["question"],
@@ -214,16 +175,19 @@ def summarise(state: StudyState) -> Summary:
         contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
         planned_runs=planned,
-        is_final=bool(arms)
-        and state.all_planned
-        and all(arm.ended >= confirm["seeds"] for arm in arms),
+        is_final=bool(arms) and state.all_planned and all(arm.ended >= arm.planned for arm in arms),
         arms=arms,
-        pairs=pairwise(others, rule),
+        progress=progress_of(
+            {label: completed(trials) for label, trials in confirmed.items()},
+            metric,
+            rule.smallest_difference,
+        ),
+        pairs=pairwise(others, rule, failed),
         variance_cut=pooled_variance_cut(
-            (runs[arm], runs.get(reference, {})) for arm, reference in against.items()
+            ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
         also_different=_also_different(state, arms),
-        curves=tuple(_curves(state, arms, metric)),
+        curves=tuple(_curves(confirmed, arms, metric)),
         search=search_facts(state, metric),
         failed=tuple(trial for trial in state.trials.values() if trial.status == "failed"),
         excluded=tuple(created["excluded"]),
@@ -239,82 +203,6 @@ def summarise(state: StudyState) -> Summary:
         limits=limits_of(created["space"]),
         search_cut=state.search_cut,
     )
-
-
-def _confirmed_arms(state: StudyState, metric: Metric, rule: Rule) -> tuple[ConfirmedArm, ...]:
-    if state.confirmation is None:
-        return ()
-    confirmed = by_arm(state.of_phase("confirm"))
-    tests = {
-        cell["arm"]: {
-            trial.seed_index: value
-            for trial in _completed(confirmed.get(cell["arm"], ()))
-            if (value := trial.last(metric.test)) is not None
-        }
-        for cell in state.confirmation["cells"]
-    }
-    against = {
-        cell["arm"]: state.references[cell["level"]]
-        for cell in state.confirmation["cells"]
-        if cell["arm"] not in state.reference_arms
-    }
-    compared = compare(tests, against, rule)
-    described = {arm["label"]: arm for arm in state.created["arms"]}
-    found = []
-    for cell in state.confirmation["cells"]:
-        label, all_of_it = cell["arm"], confirmed.get(cell["arm"], [])
-        runs = _completed(all_of_it)
-        validation = [value for t in runs if (value := t.last(metric.name)) is not None]
-        arm = ConfirmedArm(
-            label=label,
-            factors=described[label]["factors"],
-            level=cell["level"],
-            against=against.get(label),
-            tuned=cell["tuned"],
-            parameters=described[label].get("parameters"),
-            flops=described[label].get("flops"),
-            completed=len(runs),
-            ended=sum(trial.ended for trial in all_of_it),
-            validation=plain.fmean(validation) if validation else None,
-            test=describe(list(tests[label].values()), rule.alpha),
-            runs=tests[label],
-            seconds=plain.median(trial.seconds for trial in runs) if runs else None,
-            comparison=compared.get(label),
-        )
-        found.append(arm)
-    in_order = sorted(found, key=_reading_order(state.references))
-    return _ranked(in_order, metric) if _names_only(state) else tuple(in_order)
-
-
-def _names_only(state: StudyState) -> bool:
-    """Whether the levels are names, such as bases, which have no order of their own."""
-    return len(state.reference_arms) == 1 and all(isinstance(x, str) for x in state.references)
-
-
-def _ranked(arms: Sequence[ConfirmedArm], metric: Metric) -> tuple[ConfirmedArm, ...]:
-    """The reference, then the others by their mean, the best first; those without one last."""
-
-    def place(arm: ConfirmedArm) -> tuple[bool, bool, float]:
-        mean = arm.test.mean
-        return not arm.is_reference, mean is None, 0.0 if mean is None else -metric.goodness(mean)
-
-    return tuple(sorted(arms, key=place))
-
-
-def _reading_order(
-    references: Mapping[Level, str],
-) -> Callable[[ConfirmedArm], tuple[int, bool, int]]:
-    """The key that sorts arms by level, each reference before the arms compared with it."""
-    numeric = all(map(is_number, references))
-    levels: list[Any] = sorted(references) if numeric else list(references)
-    labels = list(dict.fromkeys(references[level] for level in levels))
-
-    def place(arm: ConfirmedArm) -> tuple[int, bool, int]:
-        if arm.against is None:
-            return labels.index(arm.label), False, 0
-        return labels.index(arm.against), True, levels.index(arm.level)
-
-    return place
 
 
 def _is_matched(state: StudyState) -> bool:
@@ -335,10 +223,6 @@ def _common_name(state: StudyState, labels: Sequence[str]) -> str:
     return label_of({k: v for k, v in shared if all(each.get(k) == v for each in factors)})
 
 
-def _completed(trials: Iterable[Trial]) -> list[Trial]:
-    return [trial for trial in trials if trial.status == "completed"]
-
-
 def _also_different(state: StudyState, arms: Sequence[ConfirmedArm]) -> tuple[str, ...]:
     labels = {arm.label for arm in arms if not arm.is_reference}
     factors = [arm["factors"] for arm in state.created["arms"] if arm["label"] in labels]
@@ -347,12 +231,13 @@ def _also_different(state: StudyState, arms: Sequence[ConfirmedArm]) -> tuple[st
     return tuple(key for key in keys if len({repr(each.get(key)) for each in factors}) > 1)
 
 
-def _curves(state: StudyState, arms: Sequence[ConfirmedArm], metric: Metric) -> Iterable[Curve]:
+def _curves(
+    confirmed: Mapping[str, Sequence[Trial]], arms: Sequence[ConfirmedArm], metric: Metric
+) -> Iterable[Curve]:
     """By arm, up to the last epoch that all its runs have reached; unless one is complete, of those under way."""
-    confirmed = by_arm(state.of_phase("confirm"))
     for arm in arms:
-        all_of_it = confirmed.get(arm.label, [])
-        runs = _completed(all_of_it) or [
+        all_of_it = confirmed.get(arm.label, ())
+        runs = completed(all_of_it) or [
             trial for trial in all_of_it if trial.status != "failed" and trial.reports
         ]
         series = [

@@ -3,12 +3,14 @@
 import math
 import statistics
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from karat.journal.state import StudyState, Trial
-from karat.report.metric import Metric
+from karat.parameters import level_text
+from karat.report.facts.metric import Metric
 
 EDGE = 0.02  # of a range: a best value this close to an end may lie outside
 
@@ -70,6 +72,7 @@ class SearchFacts:
         epochs_run, epochs_full: of the trials that completed or were stopped: run, and what
             they would have run without early stopping.
         engine_seconds: slot time that was not training, for each trial; None without trials.
+        tuned: number of trials for each side of a comparison: a reference, or a level with all its arms.
         arms: each arm's part.
         needed: memory and time in each arm, where they were predicted; of all phases.
     """
@@ -82,6 +85,7 @@ class SearchFacts:
     epochs_run: int
     epochs_full: int
     engine_seconds: float | None
+    tuned: Mapping[str, int]
     arms: tuple[SearchedArm, ...]
     needed: tuple[Needed, ...]
 
@@ -89,12 +93,6 @@ class SearchFacts:
     def saved(self) -> float | None:
         """Share of the epochs that early stopping saved; None without epochs."""
         return 1 - self.epochs_run / self.epochs_full if self.epochs_full else None
-
-    @property
-    def asked_in_an_arm(self) -> tuple[int, int]:
-        """The least and the most trials that an arm has had."""
-        asked = [arm.asked for arm in self.arms]
-        return min(asked, default=0), max(asked, default=0)
 
 
 def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
@@ -113,12 +111,24 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
         epochs_run=sum(len(trial.reports) for trial in counted),
         epochs_full=sum(trial.epochs for trial in counted),
         engine_seconds=engine,
+        tuned=_tuned(state, of_arm),
         arms=tuple(
             _searched_arm(state, arm, of_arm.get(arm["label"], []), metric)
             for arm in state.created["arms"]
         ),
         needed=tuple(_needed(state)),
     )
+
+
+def _tuned(state: StudyState, of_arm: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
+    """Trials for each reference and each level: of these the best is confirmed."""
+    by, references = state.created["confirm"]["by"], set(state.reference_arms)
+    found: Counter[str] = Counter()
+    for arm in state.created["arms"]:
+        label, level = arm["label"], arm["factors"].get(by)
+        name = label if label in references else f"{by.rpartition('.')[2]}={level_text(level)}"
+        found[name] += len(of_arm.get(label, ()))
+    return dict(found)
 
 
 def by_arm(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
@@ -157,10 +167,10 @@ def _searched_arm(
         for trial in trials
         if trial.status == "completed" and (value := trial.last(metric.name)) is not None
     }
-    best = max(values, key=lambda number: metric.goodness(values[number]), default=None)
-    for cell in state.confirmation["cells"] if state.confirmation else ():
-        if cell["arm"] == arm["label"]:
-            best = cell["trial"]
+    cells = state.confirmation["cells"] if state.confirmation else ()
+    chosen = [cell["trial"] for cell in cells if cell["arm"] == arm["label"]]
+    candidates = [number for number in chosen if number in values] or values
+    best = max(candidates, key=lambda number: metric.goodness(values[number]), default=None)
     tuned = state.trials[best].tuned if best is not None else {}
     return SearchedArm(
         label=arm["label"],

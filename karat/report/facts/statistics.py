@@ -6,19 +6,26 @@ order, augmentation and initial weights, and are compared with each other.
 """
 
 import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from karat.report.facts.samples import (
+    SAME,
+    Array,
+    Runs,
+    all_same,
+    paired,
+    refuse_non_finite,
+    sign_flip_p,
+)
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
-Runs = Mapping[int, float]
-Array = npt.NDArray[np.float64]
-SAME = 1e-9  # differences that agree to this share of the values are rounding, not variance
+LEAST_IDENTICAL = 5  # seeds, for arms that agree in each to be called equivalent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,25 +37,18 @@ class Rule:
         smallest_difference: above 0, in the metric's unit; below it nobody cares.
         alpha: from 0 to 0.5: family-wise error rate of `better` and `worse` (Holm); intervals
             are at 1 - alpha, each for itself.
+        tunings: independent tunings of each arm. The seeds of one tuning share a cell, so that they
+            are averaged first, and tunings are compared: n is their number. Seed index i belongs to
+            tuning i modulo `tunings`. With 1 every seed counts for itself.
+        worst: value that a failed run is given, beside the comparison without it; None where the
+            metric has no worst value.
     """
 
     mode: Literal["max", "min"]
     smallest_difference: float
     alpha: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Runs of one arm: mean, standard deviation (n - 1), interval of the mean (Student's t).
-
-    What too few runs cannot give is None: everything at n = 0, all but the mean at n = 1.
-    """
-
-    n: int
-    mean: float | None = None
-    sd: float | None = None
-    low: float | None = None
-    high: float | None = None
+    tunings: int = 1
+    worst: float | None = None
 
 
 class Why(StrEnum):
@@ -56,6 +56,8 @@ class Why(StrEnum):
 
     TOO_FEW_SEEDS = "too_few_seeds"
     SAME_DIFFERENCE = "same_difference"  # for every seed, so that there is no t test
+    IDENTICAL = "identical"  # the same value for each of at least LEAST_IDENTICAL seeds
+    FAILED_RUNS = "failed_runs"  # the verdict is another one if failed runs count
     WITHIN_SMALLEST_DIFFERENCE = "within_smallest_difference"
     P_BELOW_ALPHA = "p_below_alpha"
     P_NOT_BELOW_ALPHA = "p_not_below_alpha"
@@ -74,11 +76,15 @@ class Comparison:
         low, high: its interval at 1 - alpha; None where it is not defined.
         p: of the paired t test, two-sided; None where it is not defined.
         p_holm: p after Holm's correction over the family.
+        p_flips: of the exact sign-flip permutation test of the mean difference, two-sided, which
+            assumes no distribution; None as p.
+        effect: the mean difference in standard deviations of the differences (Cohen's d_z); None as p.
         variance_cut: 1 - var(difference) / (var(arm) + var(against)): 0 is what independent
             runs would give, 1 perfect pairing, below 0 means that pairing did harm; None where
             neither arm varies or n < 2.
         verdict: see `compare`.
         why: the verdict is this one; None before there is one.
+        with_failures: the same comparison with `Rule.worst` for each failed run; None without one.
     """
 
     arm: str
@@ -91,35 +97,19 @@ class Comparison:
     high: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    p_flips: float | None = None
+    effect: float | None = None
     variance_cut: float | None = None
     verdict: Verdict = "inconclusive"
     why: Why | None = None
-
-
-def describe(values: Sequence[float], alpha: float) -> Sample:
-    """Mean, standard deviation and (1 - alpha) interval of the mean.
-
-    Raises:
-        ValueError: a value is NaN or infinite.
-    """
-    from scipy import stats
-
-    _refuse_non_finite(values)
-    n = len(values)
-    if n == 0:
-        return Sample(n=0)
-    mean = float(np.mean(values))
-    if n == 1:
-        return Sample(n=1, mean=mean)
-    sd = float(np.std(values, ddof=1))
-    if _all_same(values, values):
-        return Sample(n=n, mean=mean, sd=0.0, low=mean, high=mean)
-    low, high = stats.t.interval(1 - alpha, n - 1, loc=mean, scale=stats.sem(values))
-    return Sample(n=n, mean=mean, sd=sd, low=float(low), high=float(high))
+    with_failures: "Comparison | None" = None
 
 
 def compare(
-    runs: Mapping[str, Runs], against: Mapping[str, str], rule: Rule
+    runs: Mapping[str, Runs],
+    against: Mapping[str, str],
+    rule: Rule,
+    failed: Mapping[str, Collection[int]] = MappingProxyType({}),
 ) -> dict[str, Comparison]:
     """Every arm against its reference, with a verdict; all these are the family of the correction.
 
@@ -128,7 +118,11 @@ def compare(
     * `better`, `worse`: otherwise, and the Holm-adjusted p of the paired t test is below alpha.
     * `inconclusive`: neither, or the test is not defined: fewer than two pairs, or differences
       without variance (a t test would call any such difference, however few its seeds). An arm
-      whose test is not defined stays in the family, with p = 1.
+      whose test is not defined stays in the family, with p = 1. Arms that agree exactly in at least
+      `LEAST_IDENTICAL` seeds are `equivalent`.
+
+    A failed run is an outcome. Where one is among the seeds of a pair, the comparison is made a
+    second time with `Rule.worst` for it, and only a verdict that both give stands.
 
     Source: paired t test and its interval, `scipy.stats.ttest_rel`; Holm 1979 (Scandinavian
     Journal of Statistics 6:65), `statsmodels.stats.multitest.multipletests`; equivalence by
@@ -142,26 +136,67 @@ def compare(
         against: label of each arm that is compared, to that of its reference; a reference
             without runs need not be in `runs`.
         rule: what is called a difference.
+        failed: label to the seed indices of its failed runs.
 
     Raises:
         ValueError: a value is NaN or infinite.
     """
-    pairs = [
-        _Pair(arm, runs[arm], reference, runs.get(reference, {}))
-        for arm, reference in against.items()
+    found = _with_and_without(runs, list(against.items()), rule, failed)
+    return {each.arm: each for each in found}
+
+
+def _with_and_without(
+    runs: Mapping[str, Runs],
+    both: Sequence[tuple[str, str]],
+    rule: Rule,
+    failed: Mapping[str, Collection[int]],
+) -> list[Comparison]:
+    """Each two arms as one family; once more with failed runs as outcomes where there are any."""
+    found = _family(runs, both, rule)
+    if not any(failed.values()):
+        return found
+    again: list[Comparison | None] = [None] * len(found)
+    if rule.worst is not None:
+        worst = rule.worst
+        labels = {label for pair in both for label in pair}
+        counted = {
+            label: {**dict.fromkeys(failed.get(label, ()), worst), **runs.get(label, {})}
+            for label in labels
+        }
+        again = [*_family(counted, both, rule)]
+    return [
+        _with_failures(each, counts) if any(failed.get(label) for label in pair) else each
+        for each, counts, pair in zip(found, again, both, strict=True)
     ]
-    return {found.arm: found for found in _judge(_compared(pairs, rule), rule)}
 
 
-def pairwise(arms: Mapping[str, Runs], rule: Rule) -> tuple[Comparison, ...]:
+def _family(
+    runs: Mapping[str, Runs], both: Sequence[tuple[str, str]], rule: Rule
+) -> list[Comparison]:
+    pairs = [_Pair(a, runs.get(a, {}), b, runs.get(b, {})) for a, b in both]
+    return _judge(_compared(pairs, rule), rule)
+
+
+def _with_failures(found: Comparison, counted: Comparison | None) -> Comparison:
+    """The comparison without failed runs, whose verdict stands if it is the same with them."""
+    found = replace(found, with_failures=counted)
+    if found.verdict == "inconclusive" or (counted and counted.verdict == found.verdict):
+        return found
+    return replace(found, verdict="inconclusive", why=Why.FAILED_RUNS)
+
+
+def pairwise(
+    arms: Mapping[str, Runs],
+    rule: Rule,
+    failed: Mapping[str, Collection[int]] = MappingProxyType({}),
+) -> tuple[Comparison, ...]:
     """Every arm against every arm before it, as in `compare`; all pairs are one family.
 
     Raises:
         ValueError: a value is NaN or infinite.
     """
-    both = itertools.combinations(arms.items(), 2)
-    pairs = [_Pair(b, of_b, a, of_a) for (a, of_a), (b, of_b) in both]
-    return tuple(_judge(_compared(pairs, rule), rule))
+    both = [(b, a) for a, b in itertools.combinations(arms, 2)]
+    return tuple(_with_and_without(arms, both, rule, failed))
 
 
 def turned(found: Comparison) -> Comparison:
@@ -178,20 +213,22 @@ def turned(found: Comparison) -> Comparison:
         mean=None,
         sd=None,
         difference=negative(found.difference),
+        effect=negative(found.effect),
         low=negative(found.high),
         high=negative(found.low),
         verdict=other.get(found.verdict, found.verdict),
+        with_failures=None if found.with_failures is None else turned(found.with_failures),
     )
 
 
-def pooled_variance_cut(pairs: Iterable[tuple[Runs, Runs]]) -> float | None:
+def pooled_variance_cut(pairs: Iterable[tuple[Runs, Runs]], tunings: int = 1) -> float | None:
     """`Comparison.variance_cut` over all pairs of arms together: sums of variances in place of each.
 
     None where no two arms share two seeds or nothing varies.
     """
     of_differences = of_values = 0.0
     for runs, reference in pairs:
-        ours, theirs = _shared(runs, reference)
+        ours, theirs = paired(runs, reference, tunings)
         if len(ours) >= 2:
             of_differences += float(np.var(ours - theirs, ddof=1))
             of_values += float(np.var(ours, ddof=1) + np.var(theirs, ddof=1))
@@ -213,36 +250,41 @@ def _compared(pairs: Sequence[_Pair], rule: Rule) -> list[Comparison]:
     All pairs of the same number of seeds are tested in one call of scipy: 200 arms are 19,900 pairs,
     and each call takes most of a millisecond, however few the values.
     """
-    found = [_described(pair) for pair in pairs]
+    found = [_described(pair, rule.tunings) for pair in pairs]
     tested: dict[int, list[int]] = {}
     for place, each in enumerate(found):
         if each.why is None:
             tested.setdefault(each.n, []).append(place)
     for places in tested.values():
-        values = [_shared(pairs[place].runs, pairs[place].base) for place in places]
-        for place, tested_pair in zip(places, _tests(values, rule), strict=True):
-            low, high, p = tested_pair
-            found[place] = replace(found[place], low=low, high=high, p=p)
+        shared = (paired(pairs[place].runs, pairs[place].base, rule.tunings) for place in places)
+        differences = np.stack([ours - theirs for ours, theirs in shared])
+        for place, tested_pair in zip(places, _tests(differences, rule), strict=True):
+            found[place] = replace(found[place], **tested_pair)
     return found
 
 
-def _tests(
-    values: Sequence[tuple[Array, Array]], rule: Rule
-) -> Iterator[tuple[float, float, float]]:
-    """Interval and p of the paired t test for each two arrays [n]; n is the same for all."""
+def _tests(differences: Array, rule: Rule) -> Iterator[dict[str, Any]]:
+    """Interval, p values and effect size for each row of paired differences, [pairs, n]."""
     from scipy import stats
 
-    ours, theirs = (np.stack(each) for each in zip(*values, strict=True))
-    test = stats.ttest_rel(ours, theirs, axis=1)
+    test = stats.ttest_1samp(differences, 0.0, axis=1)
     interval = test.confidence_interval(1 - rule.alpha)
-    for low, high, p in zip(interval.low, interval.high, test.pvalue, strict=True):
-        yield float(low), float(high), float(p)
+    flips = sign_flip_p(differences)
+    effects = differences.mean(axis=1) / differences.std(axis=1, ddof=1)
+    for place in range(len(differences)):
+        yield {
+            "low": float(interval.low[place]),
+            "high": float(interval.high[place]),
+            "p": float(test.pvalue[place]),
+            "p_flips": float(flips[place]),
+            "effect": float(effects[place]),
+        }
 
 
-def _described(pair: _Pair) -> Comparison:
+def _described(pair: _Pair, tunings: int) -> Comparison:
     """What is known of a pair without a test; `why` is None where a test is defined."""
-    _refuse_non_finite([*pair.runs.values(), *pair.base.values()])
-    ours, theirs = _shared(pair.runs, pair.base)
+    refuse_non_finite([*pair.runs.values(), *pair.base.values()])
+    ours, theirs = paired(pair.runs, pair.base, tunings)
     n = len(ours)
     if n < 2:
         too_few = Comparison(arm=pair.arm, against=pair.against, n=n, why=Why.TOO_FEW_SEEDS)
@@ -257,11 +299,13 @@ def _described(pair: _Pair) -> Comparison:
         mean=float(np.mean(ours)),
         sd=float(np.std(ours, ddof=1)),
         difference=float(np.mean(ours - theirs)),
-        variance_cut=pooled_variance_cut([(pair.runs, pair.base)]),
+        variance_cut=pooled_variance_cut([(pair.runs, pair.base)], tunings),
     )
-    if _all_same(ours - theirs, np.concatenate([ours, theirs])):
-        return replace(found, why=Why.SAME_DIFFERENCE)
-    return found
+    if not all_same(ours - theirs, np.concatenate([ours, theirs])):
+        return found
+    if n >= LEAST_IDENTICAL and np.allclose(ours, theirs, rtol=SAME, atol=0):
+        return replace(found, verdict="equivalent", why=Why.IDENTICAL)
+    return replace(found, why=Why.SAME_DIFFERENCE)
 
 
 def _judge(found: Sequence[Comparison], rule: Rule) -> list[Comparison]:
@@ -292,23 +336,3 @@ def _verdict(found: Comparison, rule: Rule) -> Comparison:
     is_below_alone = found.p < rule.alpha
     why = Why.ONLY_UNADJUSTED_P_BELOW_ALPHA if is_below_alone else Why.P_NOT_BELOW_ALPHA
     return replace(found, verdict="inconclusive", why=why)
-
-
-def _shared(runs: Runs, base: Runs) -> tuple[Array, Array]:
-    """The values of both, in the order of the seed indices that both have; two arrays [n]."""
-    shared = sorted(set(runs) & set(base))
-    return (
-        np.array([runs[index] for index in shared], dtype=float),
-        np.array([base[index] for index in shared], dtype=float),
-    )
-
-
-def _all_same(values: Sequence[float] | Array, of: Sequence[float] | Array) -> bool:
-    """Whether `values` differ by no more than rounding, as seen from the size of `of`."""
-    return float(np.ptp(values)) <= SAME * float(np.max(np.abs(of)))
-
-
-def _refuse_non_finite(values: Sequence[float]) -> None:
-    for value in values:
-        if not math.isfinite(value):
-            raise ValueError(f"runs must have finite values, not {value}")

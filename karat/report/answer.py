@@ -1,0 +1,309 @@
+"""The answer to a study's question, in a few sentences that claim what the statistics say and no more."""
+
+from collections.abc import Iterable
+
+from karat.journal.wording import study_failure_text
+from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.statistics import Comparison, Verdict, Why, turned
+from karat.report.facts.summary import Summary
+from karat.report.formatting import Units, interrupted_text, listed, short, text_of, way_on
+from karat.report.wording import (
+    contender_text,
+    failures_text,
+    n_text,
+    name_of,
+    reference_text,
+    unfinished_text,
+    why_text,
+)
+
+VERDICTS: tuple[Verdict, ...] = ("better", "equivalent", "inconclusive", "worse")
+
+
+def answer(summary: Summary) -> str:
+    """The question's answer in a few plain sentences, claiming what the statistics say and no more."""
+    if summary.planned_runs is None:
+        return _answer_of_search(summary)
+    if not any(arm.completed for arm in summary.arms):
+        if summary.status == "failed" or not summary.arms:
+            return f"There is no answer: {_why_failed(summary)}."
+        return "There is no answer yet: no confirmation run has been completed."
+    if not summary.is_final:
+        done = sum(arm.ended for arm in summary.arms)
+        return (
+            f"There is no answer yet: {done} of {summary.planned_runs} confirmation runs have "
+            "ended. The numbers below will change, and no verdict is given on a part of the seeds."
+        )
+    measured = [arm for arm in summary.others if arm.test.mean is not None]
+    if not measured:
+        return f"There is no answer: of the arms confirmed, only {summary.reference} has results."
+    if summary.is_matched:
+        sentences = [*_about_levels(summary), *_about_highest(summary, summary.arms)]
+    else:
+        chosen = _chosen(measured, summary)
+        sentences = [
+            _about_lost(chosen, summary),
+            _about(chosen, summary),
+            _about_others(chosen, summary),
+            _about_pairs(chosen, summary),
+            _about_price(chosen, summary),
+            *_about_highest(summary, [arm for arm in measured if arm is not chosen], chosen),
+        ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _chosen(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
+    """The arm that the answer is about: the best in the search, since its own result must not choose it."""
+
+    def place(arm: ConfirmedArm) -> tuple[bool, float]:
+        value = arm.searched
+        return value is not None, 0.0 if value is None else summary.metric.goodness(value)
+
+    return max(arms, key=place)
+
+
+def _about_lost(chosen: ConfirmedArm, summary: Summary) -> str:
+    """Whether an arm did better in the search, but has nothing to show for it."""
+    first = _chosen(summary.others, summary)
+    if first is chosen:
+        return ""
+    return (
+        f"{name_of(first, summary)}, which did best in the search, has no result: none of its "
+        f"{first.planned} confirmation runs was completed."
+    )
+
+
+def _why_failed(summary: Summary) -> str:
+    if summary.status == "failed":
+        return study_failure_text(summary.cause, summary.details)
+    return "no arm could be confirmed"
+
+
+def status_text(summary: Summary) -> str:
+    """How the study stands, as a phrase."""
+    if summary.status == "running":
+        return "not ended: it is running, or was killed; the same command goes on"
+    if summary.status == "interrupted":
+        why = (summary.cause, summary.details)
+        return f"{interrupted_text(*why)}; {way_on(*why)}"
+    return f"failed: {_why_failed(summary)}" if summary.status == "failed" else summary.status
+
+
+def _answer_of_search(summary: Summary) -> str:
+    facts, units = summary.search, Units(summary.metric)
+    ended = facts.completed + facts.stopped + facts.failed
+    if ended and facts.failed == ended:
+        return f"There is no answer: all {ended} trials that have ended failed."
+    begin = f"There is no answer yet: the search has ended {ended} of {facts.planned} trials"
+    known = [arm for arm in facts.arms if arm.best is not None]
+    if not known:
+        return begin + "."
+    best = max(known, key=lambda arm: summary.metric.goodness(arm.best or 0))
+    return (
+        f"{begin}. Best so far on the validation split: {best.label} with "
+        f"{units.number(best.best)}{units.unit}; {_confirmed_so_far(summary)}."
+    )
+
+
+def _confirmed_so_far(summary: Summary) -> str:
+    """Levels are confirmed while others are still searched."""
+    done = sum(arm.completed for arm in summary.arms)
+    if not done:
+        return "nothing has been confirmed"
+    runs = "confirmation run has" if done == 1 else "confirmation runs have"
+    return f"{done} {runs} been completed, and not every level has begun its own"
+
+
+def _about_levels(summary: Summary) -> Iterable[str]:
+    """The verdict at each level, then the differences, where each level has its own reference."""
+    levels: dict[str, list[str]] = {word: [] for word in (*VERDICTS, "not compared")}
+    for arm in summary.others:
+        assert arm.comparison is not None
+        known = arm.comparison.difference is not None
+        levels[arm.comparison.verdict if known else "not compared"].append(text_of(arm.level))
+    told = "; ".join(f"{word} at {listed(at)}" for word, at in levels.items() if at)
+    yield f"Against {reference_text(summary)}, {contender_text(summary)} is {told}."
+    differences = list(_differences(summary))
+    if differences:
+        yield (
+            f"By {short(summary.by)}, the difference in test {summary.metric.noun} is "
+            f"{listed(differences)}."
+        )
+    if len(differences) > 1:
+        yield f"Whether the difference changes with {short(summary.by)} was not tested."
+
+
+def _differences(summary: Summary) -> Iterable[str]:
+    """`+2.36 points at 24 (95 % interval +1.41 to +3.31)`, the units only in the first."""
+    units = Units(summary.metric)
+    unit = units.step
+    share = f"{100 * (1 - summary.rule.alpha):g} % interval "
+    for arm in summary.others:
+        found = arm.comparison
+        if found is None or found.difference is None:
+            continue
+        text = f"{units.number(found.difference, '+')}{unit} at {text_of(arm.level)}"
+        if found.low is not None and found.high is not None:
+            text += f" ({share}{units.number(found.low, '+')} to {units.number(found.high, '+')})"
+            share = ""
+        unit = ""
+        yield text
+
+
+def _about_highest(
+    summary: Summary, arms: Iterable[ConfirmedArm], chosen: ConfirmedArm | None = None
+) -> Iterable[str]:
+    """The best mean of the test, unless it is the chosen arm's; that it was picked by its result is said."""
+    metric, units = summary.metric, Units(summary.metric)
+    measured = [arm for arm in arms if arm.test.mean is not None]
+    best = max(measured, key=lambda arm: metric.goodness(arm.test.mean or 0), default=None)
+    if best is None or best.test.mean is None:
+        return
+    own = chosen.test.mean if chosen is not None else None
+    if own is not None and metric.goodness(best.test.mean) <= metric.goodness(own):
+        return
+    most = "highest" if metric.mode == "max" else "lowest"
+    off = "high" if metric.mode == "max" else "low"
+    mean = f"{units.number(best.test.mean)}{units.unit}"
+    yield (
+        f"The {most} mean test {metric.noun}, {mean}, is that of {name_of(best, summary)}; as the "
+        f"{most} of {len(measured) + (chosen is not None)} it is probably too {off}."
+    )
+
+
+def _about(arm: ConfirmedArm, summary: Summary) -> str:
+    units, found = Units(summary.metric), arm.comparison
+    assert found is not None
+    what = "a loss of " if summary.metric.noun == "loss" else ""
+    mean = f"{what}{units.number(arm.test.mean)}{units.unit}"
+    begin = f"{name_of(arm, summary)}, {_how_chosen(summary)}, reaches {mean} on the test split"
+    why = why_text(found, summary.rule)
+    trouble = list(_trouble(arm, summary))
+    if found.difference is None:
+        return f"{begin}; there is nothing to compare it with ({'; '.join([why, *trouble])})."
+    side = "above" if found.difference >= 0 else "below"
+    size = f"{units.number(abs(found.difference))}{units.step} {side} {summary.reference}"
+    if found.low is None or found.high is None:
+        return f"{begin}, {size}: {found.verdict} ({'; '.join([why, *trouble])})."
+    ends = (found.low, found.high) if found.difference >= 0 else (-found.high, -found.low)
+    interval = f"{units.number(ends[0])} to {units.number(ends[1])}"
+    share = f"{100 * (1 - summary.rule.alpha):g} % interval {interval}"
+    beside = "; ".join([f"{n_text(found.n, summary.rule)}, {share}", *trouble])
+    return f"{begin}, {size} ({beside}): {_meaning(found, summary)}{_how_far(arm, summary)}."
+
+
+def _how_chosen(summary: Summary) -> str:
+    tuned = "as tuned here"
+    if summary.rule.tunings > 1:
+        tuned = f"tuned {summary.rule.tunings} times from the start"
+    return tuned if len(summary.others) == 1 else f"best in the search and {tuned}"
+
+
+def _trouble(arm: ConfirmedArm, summary: Summary) -> Iterable[str]:
+    """The runs that failed on both sides, and what the comparison is with these counted."""
+    units = Units(summary.metric)
+    sides = [arm, *(each for each in summary.references if each.label == arm.against)]
+    yield from (
+        f"{name_of(each, summary)}: {failures_text(each, summary.rule)}"
+        for each in sides
+        if each.failed
+    )
+    counted = arm.comparison.with_failures if arm.comparison else None
+    if counted is not None and counted.difference is not None and summary.rule.worst is not None:
+        worst = f"{units.number(summary.rule.worst)}{units.unit}"
+        difference = f"{units.number(counted.difference, '+')}{units.step}"
+        yield f"with failed runs counted as {worst} the difference is {difference}"
+
+
+def _meaning(found: Comparison, summary: Summary) -> str:
+    units = Units(summary.metric)
+    least = f"{units.number(summary.rule.smallest_difference)}{units.step}"
+    if found.verdict == "equivalent":
+        return f"equivalent, as {least} is the smallest difference that matters here"
+    if found.why is Why.FAILED_RUNS:
+        return "inconclusive, as failed runs counted would change the verdict"
+    if found.verdict == "inconclusive":
+        settle = "settles" if found.n == 1 else "settle"
+        n = n_text(found.n, summary.rule)
+        return f"inconclusive, {n} {settle} neither a difference nor equivalence"
+    return found.verdict
+
+
+def _how_far(arm: ConfirmedArm, summary: Summary) -> str:
+    """After how many epochs this holds, and who is not trained to the end by then."""
+    known = summary.progress.get(arm.label)
+    if known is None:
+        return ""
+    told = f" after {known.epochs} epoch{'s' * (known.epochs != 1)}"
+    units = Units(summary.metric)
+    sides = [each for each in summary.arms if each.label in (arm.label, arm.against)]
+    found = [
+        f"{name_of(each, summary)} ({unfinished_text(mine, units)})"
+        for each in sides
+        if (mine := summary.progress.get(each.label)) and mine.signs
+    ]
+    look = "looks" if len(found) == 1 else "look"
+    return told + (f", at which {listed(found)} {look} unfinished" if found else "")
+
+
+def _about_others(best: ConfirmedArm, summary: Summary) -> str:
+    others = [arm.comparison for arm in summary.others if arm is not best and arm.comparison]
+    if not others:
+        return ""
+    verdicts = [each.verdict for each in others]
+    assert best.comparison is not None
+    if set(verdicts) == {best.comparison.verdict}:
+        count = (
+            "the other confirmed arm is"
+            if len(others) == 1
+            else f"the other {len(others)} confirmed arms are"
+        )
+        return f"Against {summary.reference}, {count} {verdicts[0]} too."
+    counts = [f"{n} {word}" for word in VERDICTS if (n := verdicts.count(word))]
+    return f"Of the others, against {summary.reference}: {', '.join(counts)}."
+
+
+def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:
+    """Whether the chosen arm is settled to be the best, by the comparisons of each with each."""
+    seen = [
+        pair if pair.arm == best.label else turned(pair)
+        for pair in summary.pairs
+        if best.label in (pair.arm, pair.against)
+    ]
+    if not seen:
+        return ""
+    by_label = {arm.label: text_of(arm.level) for arm in summary.others}
+    beaten = [by_label[pair.against] for pair in seen if pair.verdict == "better"]
+    same = [by_label[pair.against] for pair in seen if pair.verdict == "equivalent"]
+    above = [by_label[pair.against] for pair in seen if pair.verdict == "worse"]
+    open_ = [by_label[pair.against] for pair in seen if pair.verdict == "inconclusive"]
+    if len(beaten) == len(seen):
+        return f"It is better than every other level of {short(summary.by)} confirmed, too."
+    if not any(pair.verdict in ("better", "worse") for pair in summary.pairs) and not same:
+        return f"Between the levels of {short(summary.by)} no difference is settled."
+    parts = [
+        f"better than {listed(beaten)}" if beaten else "",
+        f"equivalent to {listed(same)}" if same else "",
+        f"worse than {listed(above)}" if above else "",
+        f"not settled against {listed(open_)}" if open_ else "",
+    ]
+    told = "; ".join(part for part in parts if part)
+    return f"Between the levels of {short(summary.by)}, {text_of(best.level)} is {told}."
+
+
+def _about_price(best: ConfirmedArm, summary: Summary) -> str:
+    """What the best arm costs, with the reference's figures in brackets."""
+    base = next((arm for arm in summary.arms if arm.is_reference), None)
+    if base is None:
+        return ""
+    prices = []
+    if best.parameters and base.parameters:
+        prices.append(f"{best.parameters:,} parameters ({base.parameters:,})")
+    if best.flops and base.flops:
+        flops = (f"{arm.flops / 1e6:,.1f}" for arm in (best, base) if arm.flops)
+        prices.append("{} million operations an image ({})".format(*flops))
+    if best.seconds and base.seconds:
+        prices.append(f"{best.seconds:.1f} s of training a run ({base.seconds:.1f})")
+    if not prices:
+        return ""
+    return f"Its price, and in brackets that of {name_of(base, summary)}: {listed(prices)}."

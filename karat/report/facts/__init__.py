@@ -1,0 +1,1 @@
+"""A study's facts as numbers, names and codes: what its journal tells, without words or plots."""

@@ -1,0 +1,179 @@
+"""The confirmed arms of a study: their cells, their runs, and what these say against the reference."""
+
+import statistics as plain
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from karat.journal.state import StudyState, Trial
+from karat.parameters import Level, is_number
+from karat.report.facts.metric import Metric
+from karat.report.facts.samples import Sample, describe, values_of
+from karat.report.facts.statistics import Comparison, Rule, compare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """An arm with its tuned parameters fixed, as one tuning found it.
+
+    Args:
+        tuned: the tuned parameters' values.
+        searched: the search metric by which it was chosen; None where the journal does not say.
+    """
+
+    tuned: Mapping[str, Any]
+    searched: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmedArm:
+    """One confirmed arm.
+
+    Args:
+        label, factors: of the arm.
+        level: of the factor in question; None where the arm does not have it.
+        against: label of the reference arm that it is compared with; None for a reference.
+        cells: one of each tuning.
+        parameters: of the model; None where the journal does not say.
+        flops: multiply-adds of one image, forward; None where the journal does not say.
+        planned, completed, ended: number of confirmation runs.
+        failed: seed indices of the runs that failed.
+        validation: mean of the search metric after the last epoch; None without runs.
+        test: over completed runs; with several tunings over their means.
+        runs: seed index to test value.
+        seconds: median training time of a run; None without runs.
+        comparison: with its reference; None for a reference.
+    """
+
+    label: str
+    factors: Mapping[str, Level]
+    level: Any
+    against: str | None
+    cells: tuple[Cell, ...]
+    parameters: int | None
+    flops: int | None
+    planned: int
+    completed: int
+    ended: int
+    failed: tuple[int, ...]
+    validation: float | None
+    test: Sample
+    runs: Mapping[int, float]
+    seconds: float | None
+    comparison: Comparison | None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with it."""
+        return self.against is None
+
+    @property
+    def searched(self) -> float | None:
+        """Mean of the values by which its cells were chosen, from trials that confirm nothing."""
+        values = [cell.searched for cell in self.cells if cell.searched is not None]
+        return plain.fmean(values) if values else None
+
+
+def confirmed_arms(
+    state: StudyState, confirmed: Mapping[str, Sequence[Trial]], metric: Metric, rule: Rule
+) -> tuple[ConfirmedArm, ...]:
+    """The confirmed arms in reading order, each reference before the arms compared with it.
+
+    Args:
+        state: of the study.
+        confirmed: trials of the confirmation, by label.
+        metric, rule: of the study.
+    """
+    if state.confirmation is None:
+        return ()
+    cells: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in state.confirmation["cells"]:
+        cells.setdefault(cell["arm"], []).append(cell)
+    tests = {
+        label: {
+            trial.seed_index: value
+            for trial in completed(confirmed.get(label, ()))
+            if (value := trial.last(metric.test)) is not None
+        }
+        for label in cells
+    }
+    failed = {
+        label: tuple(t.seed_index for t in confirmed.get(label, ()) if t.status == "failed")
+        for label in cells
+    }
+    against = {
+        label: state.references[of_arm[0]["level"]]
+        for label, of_arm in cells.items()
+        if label not in state.reference_arms
+    }
+    compared = compare(tests, against, rule, failed)
+    described = {arm["label"]: arm for arm in state.created["arms"]}
+    found = []
+    for label, of_arm in cells.items():
+        trials = confirmed.get(label, ())
+        runs = completed(trials)
+        validation = [value for t in runs if (value := t.last(metric.name)) is not None]
+        arm = ConfirmedArm(
+            label=label,
+            factors=described[label]["factors"],
+            level=of_arm[0]["level"],
+            against=against.get(label),
+            cells=tuple(_cell(cell, state, metric) for cell in of_arm),
+            parameters=described[label].get("parameters"),
+            flops=described[label].get("flops"),
+            planned=len(of_arm) * (state.created["confirm"]["seeds"] // rule.tunings),
+            completed=len(runs),
+            ended=sum(trial.ended for trial in trials),
+            failed=failed[label],
+            validation=plain.fmean(validation) if validation else None,
+            test=describe(values_of(tests[label], rule.tunings), rule.alpha),
+            runs=tests[label],
+            seconds=plain.median(trial.seconds for trial in runs) if runs else None,
+            comparison=compared.get(label),
+        )
+        found.append(arm)
+    in_order = sorted(found, key=_reading_order(state.references))
+    return _ranked(in_order, metric) if _names_only(state) else tuple(in_order)
+
+
+def completed(trials: Iterable[Trial]) -> list[Trial]:
+    """Those that ran to their end."""
+    return [trial for trial in trials if trial.status == "completed"]
+
+
+def _cell(cell: Mapping[str, Any], state: StudyState, metric: Metric) -> Cell:
+    value = cell.get("value")
+    if value is None and cell.get("trial") in state.trials:  # journals of the first version
+        value = state.trials[cell["trial"]].last(metric.name)
+    return Cell(tuned=cell["tuned"], searched=value)
+
+
+def _names_only(state: StudyState) -> bool:
+    """Whether the levels are names, such as bases, which have no order of their own."""
+    return len(state.reference_arms) == 1 and all(isinstance(x, str) for x in state.references)
+
+
+def _ranked(arms: Sequence[ConfirmedArm], metric: Metric) -> tuple[ConfirmedArm, ...]:
+    """The reference, then the others by their mean, the best first; those without one last."""
+
+    def place(arm: ConfirmedArm) -> tuple[bool, bool, float]:
+        mean = arm.test.mean
+        return not arm.is_reference, mean is None, 0.0 if mean is None else -metric.goodness(mean)
+
+    return tuple(sorted(arms, key=place))
+
+
+def _reading_order(
+    references: Mapping[Level, str],
+) -> Callable[[ConfirmedArm], tuple[int, bool, int]]:
+    """The key that sorts arms by level, each reference before the arms compared with it."""
+    numeric = all(map(is_number, references))
+    levels: list[Any] = sorted(references) if numeric else list(references)
+    labels = list(dict.fromkeys(references[level] for level in levels))
+
+    def place(arm: ConfirmedArm) -> tuple[int, bool, int]:
+        if arm.against is None:
+            return labels.index(arm.label), False, 0
+        return labels.index(arm.against), True, levels.index(arm.level)
+
+    return place

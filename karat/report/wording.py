@@ -1,0 +1,82 @@
+"""Names and phrases with which a report's sentences and tables speak of arms and verdicts."""
+
+from karat.parameters import label_of
+from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.progress import Progress, Sign
+from karat.report.facts.samples import rate_interval
+from karat.report.facts.statistics import Comparison, Rule, Why
+from karat.report.facts.summary import Summary
+from karat.report.formatting import Units, short, text_of
+
+
+def name_of(arm: ConfirmedArm, summary: Summary) -> str:
+    """How sentences speak of an arm: `fourier`, or `softmax at embed_dim=48` among matched levels."""
+    if not summary.is_matched:
+        return arm.label
+    others = {key: level for key, level in arm.factors.items() if key != summary.by}
+    return f"{label_of(others)} at {short(summary.by)}={text_of(arm.factors[summary.by])}"
+
+
+def reference_text(summary: Summary) -> str:
+    """What a difference is a difference to: `softmax`, or `softmax at the same embed_dim`."""
+    return summary.reference + (f" at the same {short(summary.by)}" if summary.is_matched else "")
+
+
+def contender_text(summary: Summary) -> str:
+    """What the confirmed arms but the references are called together."""
+    return summary.contender or "the best other arm"
+
+
+def verdict_text(arm: ConfirmedArm, summary: Summary) -> str:
+    """One word; `pending` until all runs of the confirmation have ended."""
+    if arm.comparison is None:
+        return "reference"
+    return arm.comparison.verdict if summary.is_final else "pending"
+
+
+def n_text(n: int, rule: Rule) -> str:
+    """How many pairs a comparison has: `5 seeds`, or `4 tunings` where each arm was tuned anew."""
+    unit = "seed" if rule.tunings == 1 else "tuning"
+    return f"{n} {unit}{'s' * (n != 1)}"
+
+
+def why_text(found: Comparison, rule: Rule) -> str:
+    """Why a verdict is what it is, in a phrase."""
+    if found.why == Why.TOO_FEW_SEEDS:
+        return f"{n_text(found.n, rule)} completed in both arms; at least 2 are needed"
+    if found.why == Why.SAME_DIFFERENCE:
+        return "the difference is the same for every seed: no t test"
+    if found.why == Why.IDENTICAL:
+        return f"both have the same value in each of {n_text(found.n, rule)}"
+    if found.why == Why.FAILED_RUNS:
+        return "runs failed, and with these as outcomes the verdict is another one"
+    if found.why == Why.WITHIN_SMALLEST_DIFFERENCE:
+        return "the whole interval is within the smallest difference of interest"
+    if found.why == Why.P_BELOW_ALPHA:
+        return f"adjusted p is below {rule.alpha:g}"
+    text = f"adjusted p is not below {rule.alpha:g}, and the interval is too wide for equivalence"
+    alone = "; p alone would be below it"
+    return text + alone * (found.why == Why.ONLY_UNADJUSTED_P_BELOW_ALPHA)
+
+
+def failures_text(arm: ConfirmedArm, rule: Rule) -> str:
+    """`2 of 5 runs failed (40 %, 95 % interval 5 to 85 %)`; empty where none failed."""
+    if not arm.failed:
+        return ""
+    count, n = len(arm.failed), arm.ended
+    low, high = (100 * end for end in rate_interval(count, n, rule.alpha))
+    share = f"{100 * (1 - rule.alpha):g} % interval"
+    runs = f"{count} of {n} run{'s' * (n != 1)} failed"
+    return f"{runs} ({100 * count / n:.0f} %, {share} {low:.0f} to {high:.0f} %)"
+
+
+def unfinished_text(known: Progress, units: Units) -> str:
+    """The signs that an arm was not trained to its end; empty where there are none."""
+    parts = []
+    if Sign.TRAIN_LOSS in known.signs:
+        parts.append(f"training loss {known.train_loss:.2f}, the lowest is {known.lowest_loss:.2f}")
+    if Sign.IMPROVING in known.signs:
+        parts.append(
+            f"{units.number(known.gain, '+')}{units.step} in the middle fifth of its training"
+        )
+    return "; ".join(parts)
