@@ -15,14 +15,17 @@ from tests.conftest import ROOT
 # Packages and modules may import those in the lines above theirs, but not others in the same line.
 # In the first line they may import each other, since everything else uses them.
 LAYERS = (
-    ("errors", "causes", "seeds", "settings", "catalog", "parameters", "terminal", "system"),
+    (
+        *("errors", "causes", "seeds", "settings", "catalog", "parameters", "terminal", "system"),
+        "tested",
+    ),
     ("attention", "datasets", "samplers", "schedulers"),
     ("models",),
     ("training",),
     ("space",),
     ("journal",),
     ("planning", "report", "tracking", "analyses"),
-    ("study",),
+    ("study", "verification"),
     ("forecast",),
     ("execution",),
     ("jobs",),

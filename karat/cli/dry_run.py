@@ -90,7 +90,8 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     tunings = f" x {confirm.tunings} tunings" if confirm.tunings > 1 else ""
     yield (
         f"confirmation  {len(cells) * confirm.seeds} trials: {len(cells)} cells "
-        f"({', '.join(labels)}){tunings} x {confirm.seeds_each} fresh seeds"
+        f"({', '.join(labels)}){tunings} x {confirm.seeds_each} fresh seeds; the weights of the "
+        f"{confirm.weights} epoch are tested"
     )
     for excluded in space.excluded:
         yield f"excluded      {excluded.label}: {excluded.rule}"
@@ -121,7 +122,8 @@ def _price(
     if space.resources.gpus == "auto":
         yield "              at most: with a whole GPU for each trial; a launch may put several on one"
     yield f"CPU-hours     {_spread([each.cpu_hours for each in spent], '{:.3g}'.format)}"
-    yield f"disk          about {disk_bytes(plans, runs, slots) / 1e6:,.0f} MB of checkpoints"
+    size = disk_bytes(plans, runs, slots, space.confirm.weights)
+    yield f"disk          about {size / 1e6:,.0f} MB of checkpoints"
     key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
     price = getattr(space.cluster, key)
     if price is None:

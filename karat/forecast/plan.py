@@ -21,6 +21,7 @@ from karat.space.arms import trial_config
 from karat.space.settings import ResourceConfig
 from karat.space.site import Machines
 from karat.space.space import Arm, Space
+from karat.tested import WEIGHTS, Weights
 from karat.training.config import TrialConfig
 from karat.training.costs import costs_of_trial
 
@@ -160,13 +161,21 @@ def slots_by_place(resources: ResourceConfig, machines: Mapping[str, Machines]) 
     return dict(sorted(found.items(), key=lambda each: -each[1]))
 
 
-def disk_bytes(plans: Mapping[str, ArmPlan], runs: list[Run], slots: int) -> float:
-    """Estimate the bytes of checkpoints: the best weights of each completed trial, and three training
-    states and three copies of the weights of each running trial.
+def disk_bytes(
+    plans: Mapping[str, ArmPlan], runs: list[Run], slots: int, tested: Weights = WEIGHTS
+) -> float:
+    """Estimate the bytes of checkpoints: the weights that each completed trial keeps, and those of
+    each running trial.
+
+    A running trial of the search has three training states and three copies of its best weights; one
+    of the confirmation three states, with its best weights if these are tested, and at its end the
+    tested weights.
     """
     weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
     completed = float(np.median([run.completed + run.confirmed for run in runs]))
-    return weights * (completed + slots * (3 * 3 + 3))  # a state has AdamW's two moments too
+    state = 3  # of AdamW: the weights and two moments
+    running = {"last": 3 * state + 3, "best": 3 * (state + 1) + 1}
+    return weights * (completed + slots * running[tested])
 
 
 def _rate(resources: ResourceConfig) -> float:

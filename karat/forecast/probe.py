@@ -149,9 +149,9 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
                 break
     size = len(splits.val)  # type: ignore[arg-type]
     some = Subset(splits.val, range(min(size, EVAL_BATCH_SIZE)))
-    trainer.evaluate(some, "val")
+    trainer.evaluate(some)
     started = clock()
-    trainer.evaluate(some, "val")
+    trainer.evaluate(some)
     picture_s = (clock() - started) / len(some)
     return Measured(
         base_bytes=memory.base,

@@ -36,7 +36,8 @@ class Trial:
     since it is shorter than trials are now or of a cell that is no longer confirmed.
     `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
     resources (`karat.training.segment.Estimate`). `peak_bytes`: peak memory of the process after the
-    first epoch of the first segment.
+    first epoch of the first segment. `threads`: CPU threads of each process in the last segment.
+    `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it.
     """
 
     number: int
@@ -65,6 +66,8 @@ class Trial:
     kernels: tuple[str, ...] | None = None
     estimate: Mapping[str, Any] | None = None
     peak_bytes: int | None = None
+    threads: int | None = None
+    tested: Mapping[str, Any] | None = None
     ended_at: float | None = None
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
 
@@ -88,6 +91,14 @@ class Trial:
     def last(self, metric: str) -> float | None:
         """The metric at the last epoch that reported it."""
         return self.reports.last(metric)
+
+    def of_kept_weights(self, metric: str) -> float | None:
+        """The metric at the epoch whose weights were tested; at the last one if none were."""
+        if self.tested is None:
+            return self.last(metric)
+        epoch = self.tested["epoch"]
+        own = (report for report in reversed(self.reports) if report.epoch == epoch)
+        return next((report.metrics.get(metric) for report in own), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +277,7 @@ class StudyState:
         if event.data.get("placed", True):
             self._see_slot()
         trial.estimate = trial.estimate or event.data.get("estimate")
+        trial.threads = event.data.get("threads", trial.threads)
         # A segment may resume before the last reported epoch if the newest checkpoint was damaged.
         trial.reports = trial.reports.up_to(event.data["from_epoch"])
 
@@ -284,6 +296,7 @@ class StudyState:
         trial = self.trials[data["trial"]]
         trial.reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
         trial.unwritten_segments = 0
+        trial.tested = data.get("tested")
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
         if trial.peak_bytes is None:

@@ -40,7 +40,12 @@ from karat.report.formatting import (
     tuned_text,
 )
 from karat.report.narrative import certainty_notes, result_notes, search_notes
-from karat.report.wording import reference_text, unfinished_text, verdict_text
+from karat.report.wording import (
+    reference_text,
+    tested_weights_text,
+    unfinished_text,
+    verdict_text,
+)
 from karat.settings import flat
 
 T = TypeVar("T")
@@ -333,6 +338,7 @@ def _settings(summary: Summary) -> dict[str, str]:
     references = "the reference of each" if summary.is_matched else "the reference"
     return {
         "primary metric": f"{metric.test}, measured once for each run, after its last epoch",
+        "tested weights": tested_weights_text(summary),
         "smallest difference of interest": f"{units.number(rule.smallest_difference)}{units.step}",
         "alpha": f"{rule.alpha:g}",
         "correction": "Holm, over the confirmed arms",

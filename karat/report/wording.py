@@ -80,3 +80,17 @@ def unfinished_text(known: Progress, units: Units) -> str:
             f"{units.number(known.gain, '+')}{units.step} in the middle fifth of its training"
         )
     return "; ".join(parts)
+
+
+def tested_weights_text(summary: Summary) -> str:
+    """Which weights the test values are of, and whether these are kept."""
+    if not summary.design.keeps_tested:
+        return (
+            "those of the last epoch; kept are those of the best epoch on the validation split, "
+            "which may be others"
+        )
+    if summary.design.weights == "best":
+        which = f"those of the best epoch by {summary.metric.name}"
+    else:
+        which = "those of the last epoch"
+    return f"{which}; they are kept"

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from karat.errors import SettingError
 from karat.settings import above, at_least, at_most, below, build
+from karat.tested import WEIGHTS, Weights
 
 MAX_SEEDS, MAX_MINUTES, MAX_PROCESSES = 1000, 100_000, 1024
 DeletedRuns = Literal["recreate", "leave"]
@@ -24,6 +25,8 @@ class ConfirmConfig:
         by: the factor whose levels are confirmed; optional if there is only one factor.
         smallest_difference: smallest difference of practical interest, in the metric's unit.
         alpha: family-wise error rate over the arms (Holm).
+        weights: which weights of a run are tested, kept and registered: of its `last` epoch, or of
+            the `best` one by the search's metric on the validation split.
     """
 
     seeds: int = 5
@@ -31,6 +34,7 @@ class ConfirmConfig:
     by: str | None = None
     smallest_difference: float = 0.005
     alpha: float = 0.05
+    weights: Weights = WEIGHTS
 
     def __post_init__(self) -> None:
         at_least("seeds", self.seeds, 2)

@@ -7,6 +7,7 @@
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
 | a segment starts after the last reported epoch, or its event names the checkpoints that were skipped: one for one repeated epoch, both that are kept for more | starts of segments |
 | every checkpoint that is needed verifies | files below `trials/` |
+| a tested trial has the weights that were tested, and its accuracy is the share of right answers | `tested` of its last report |
 | a finished study has finished trials only | the last event |
 | MLflow has one run for each trial, with its configuration, its end, all its epochs and the last value | the tracking server; a deleted run is valid where the space has `deleted_runs: leave` |
 """
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from karat.journal.evaluations import contradictions, tested_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.lock import is_locked
@@ -45,6 +47,7 @@ def audit(
     events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
     found = [*_order(events), *_plan(state), *_ends(state, running)]
+    found += [f"trial {trial.number}: {text}" for trial, text in contradictions(state)]
     for trial in state.trials.values():
         found += _checkpoints(folder, trial)
     if tracking:
@@ -165,6 +168,7 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
         load_checkpoint,
         newest_first,
     )
+    from karat.training.evaluation import sha256_of_weights
 
     own = trial_folder(folder, trial.number)
     last = trial.reports[-1].epoch if trial.reports else 0
@@ -173,17 +177,25 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
     if ahead > last + 1:  # a worker reports each epoch before it starts the next
         yield f"trial {trial.number}: a checkpoint after epoch {ahead}, but reports only up to epoch {last}"
     wanted = []
-    kept = trial.status not in ("failed", "stopped") and not trial.weights_dropped
-    if trial.reports and kept:
-        wanted += known["best"][:1]
-        if not known["best"]:
-            yield f"trial {trial.number}: there is no checkpoint of its best epoch in {own}"
+    # A trial that is tested writes its weights at its end; before, they are in its training states.
+    keeps = trial.phase == "search" or trial.status == "completed" or trial.tested is not None
+    lost = trial.status in ("failed", "stopped") or trial.weights_dropped
+    if trial.reports and keeps and not lost:
+        paths = known["tested"] or ([] if trial.tested is not None else known["best"])
+        wanted += paths[:1]
+        if not paths:
+            which = "its best epoch" if trial.tested is None else "its tested weights"
+            yield f"trial {trial.number}: there is no checkpoint of {which} in {own}"
     if not trial.ended:
         if trial.reports and not known["epoch"]:
             yield f"trial {trial.number}: there is no checkpoint to resume from in {own}"
         wanted += [*known["epoch"], *(p for p in known["within"] if epoch_of(p) == last)]
     for path in wanted:
         try:
-            load_checkpoint(path, trial.fingerprint)
+            content = load_checkpoint(path, trial.fingerprint)
         except CheckpointError as error:
             yield f"trial {trial.number}: {error}"
+            continue
+        tested = tested_of(trial) if path in known["tested"] else None
+        if tested is not None and sha256_of_weights(content["model"]) != tested.weights:
+            yield f"trial {trial.number}: {path}: has other weights than those that were tested"

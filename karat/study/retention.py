@@ -7,7 +7,7 @@ from karat.journal.state import StudyState, Trial
 from karat.planning.plans.confirmation import best_of
 from karat.space.space import Space
 from karat.system.disk_quota import GB, DiskBudget
-from karat.training.checkpoint import drop_half_written, keep_newest
+from karat.training.checkpoint import drop_half_written, keep_newest, newest_first
 
 ROOM = 0.5  # share of the disk budget above which weights are dropped
 
@@ -15,8 +15,8 @@ ROOM = 0.5  # share of the disk budget above which weights are dropped
 def tidy(study: Path, trial: Trial) -> None:
     """Delete checkpoints of a trial that has ended.
 
-    A completed trial keeps its best weights, a stopped one nothing, a failed one everything (to
-    find the error).
+    A completed trial keeps the weights that were tested, or its best ones if none were; a stopped one
+    nothing, a failed one everything (to find the error).
 
     Args:
         study: folder of the study.
@@ -25,9 +25,11 @@ def tidy(study: Path, trial: Trial) -> None:
     folder = trial_folder(study, trial.number)
     drop_half_written(folder)
     if trial.status == "completed":
-        keep_newest(folder, epoch=0, within=0, best=0 if trial.weights_dropped else 1)
+        # Confirmation runs of older versions kept their best weights, and not the tested ones.
+        best = 0 if trial.weights_dropped or newest_first(folder, "tested") else 1
+        keep_newest(folder, epoch=0, within=0, best=best, tested=1)
     elif trial.status == "stopped":
-        keep_newest(folder, epoch=0, within=0, best=0)
+        keep_newest(folder, epoch=0, within=0, best=0, tested=0)
 
 
 def to_be_dropped(space: Space, state: StudyState, study: Path) -> list[Trial]:

@@ -18,6 +18,7 @@ def start_of(
     slot: int | None,
     estimate: Estimate | None,
     processes: int,
+    threads: int,
 ) -> dict[str, Any]:
     """The data of `segment_started`; what does not apply is left out.
 
@@ -28,6 +29,7 @@ def start_of(
         slot: number of the slot that runs the segment; None where there are no slots.
         estimate: predicted resources of the trial; None if they are not predicted.
         processes: of the trial.
+        threads: CPU threads of each process, which results depend on in their last bits.
     """
     data = {
         "trial": trial.number,
@@ -39,6 +41,7 @@ def start_of(
         "processes": processes if processes > 1 else None,
         "estimate": dataclasses.asdict(estimate) if estimate else None,
         "gpus": estimate.gpus if estimate else None,
+        "threads": threads,
     }
     return {key: value for key, value in data.items() if value is not None}
 
@@ -73,6 +76,7 @@ def segment_for(
         gpus=gpus,
         micro_batches=trial.micro_batches,
         limit_s=60 * resources.minutes_per_epoch,
+        weights=space.confirm.weights,
         disk_folder=str(study_folder),
         disk_gb=resources.disk_gb,
     )

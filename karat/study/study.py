@@ -28,6 +28,7 @@ from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
+_MAY_REPORT = ("kernels", "peak_bytes", "tested")
 MAX_UNWRITTEN = 2  # segments in a row that could not write a checkpoint; others would not either
 
 
@@ -129,8 +130,9 @@ class Study:
         (folder / HANG_TRACE).unlink(missing_ok=True)
         reported = trial.reports[-1].epoch if trial.reports else 0
         from_epoch, passed_over = last_state(folder, reported, trial.fingerprint)
-        estimate, processes = self.estimate(trial), self.space.resources.num_processes
-        start = start_of(trial, from_epoch, passed_over, slot, estimate, processes)
+        estimate, resources = self.estimate(trial), self.space.resources
+        processes, threads = resources.num_processes, resources.cpus
+        start = start_of(trial, from_epoch, passed_over, slot, estimate, processes, threads)
         self.record("segment_started", **start)
         return segment_for(
             trial, self.space, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
@@ -151,8 +153,7 @@ class Study:
             report["epoch"],
             report["metrics"],
             report["seconds"],
-            report.get("kernels"),
-            report.get("peak_bytes"),
+            **{key: report[key] for key in _MAY_REPORT if report.get(key) is not None},
         )
 
     def on_report(
@@ -161,8 +162,7 @@ class Study:
         epoch: int,
         metrics: Mapping[str, float],
         seconds: float,
-        kernels: Sequence[str] | None = None,
-        peak_bytes: int | None = None,
+        **more: Any,
     ) -> bool:
         """Handle a finished epoch; returns True if the trial ended: complete, stopped or failed.
 
@@ -170,14 +170,14 @@ class Study:
             number: of the trial.
             epoch: epochs done, from 1.
             metrics, seconds: of the epoch.
-            kernels, peak_bytes: attention kernels and peak memory; in a segment's first report only.
+            more: `kernels` and `peak_bytes` (attention kernels, peak memory) in a segment's first
+                report; `tested` (`karat.tested.Tested`) in the last one of a trial that is tested.
         """
         trial = self.state.trials[number]
         if fault := fault_of(metrics, self.space.search.metric, epoch):
             self._fail(trial, *fault)
             return True
-        more: dict[str, Any] = {} if kernels is None else {"kernels": list(kernels)}
-        more |= {} if peak_bytes is None else {"peak_bytes": peak_bytes}
+        assert more.keys() <= set(_MAY_REPORT)
         self.record(
             "reported",
             trial=number,

@@ -25,7 +25,7 @@ def describe_environment() -> dict[str, Any]:
         "git": _git(),
         "host": platform.node(),
         "system": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cpus": len(os.sched_getaffinity(0)),
         "gpus": _gpus(),
     }
@@ -61,7 +61,8 @@ def _git() -> dict[str, Any]:
         return _NO_CHECKOUT
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """The processor's model name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

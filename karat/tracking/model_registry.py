@@ -22,7 +22,7 @@ from karat.errors import CheckpointError, KaratError
 from karat.journal.layout import trial_folder
 from karat.journal.state import StudyState, Trial
 from karat.tracking.runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
-from karat.training.checkpoint import epoch_of, load_checkpoint, newest_first
+from karat.training.checkpoint import epoch_of, kept_weights, load_checkpoint
 
 REQUIREMENTS = ("torch", "torchvision", "timm")
 log = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 def best_confirmed(state: StudyState) -> tuple[Trial, list[float]] | None:
     """The best trial of the best confirmed cell, and the metric of each completed seed of the cell.
 
-    The best cell has the best mean of the study's metric at the last epoch, over its completed
-    confirmation trials; None if there is none.
+    The best cell has the best mean of the study's metric, at the epochs whose weights were tested, over
+    its completed confirmation trials; None if there is none.
     """
     metric, mode = state.created["metric"], state.created["mode"]
     sign = 1.0 if mode == "max" else -1.0
     cells: dict[str, list[tuple[float, Trial]]] = defaultdict(list)
     for trial in state.of_phase("confirm"):
-        value = trial.last(metric)
+        value = trial.of_kept_weights(metric)
         if trial.status == "completed" and value is not None:
             cells[trial.arm].append((sign * value, trial))
     if not cells:
@@ -106,14 +106,17 @@ def _logged_model(client: Any, run_id: str) -> str | None:
 
 
 def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -> str:
-    """Log the model of a trial's best epoch in its run; returns MLflow's id of the model.
+    """Log the tested model of a trial in its run; returns MLflow's id of the model.
+
+    Of a trial of an older version only the weights of its best epoch are left, which may not be the
+    tested ones.
 
     `mlflow.pytorch.log_model` calls `Model.log` but has no `run_id`, and opening the run with
     `start_run` would set it to RUNNING and change its end time. The model is created first, since
     `Model.log` would create it in MLflow's default experiment.
 
     Raises:
-        CheckpointError: the trial has no valid checkpoint of its best epoch.
+        CheckpointError: the trial has no valid checkpoint of its weights.
         InputError: the data set, which defines the number of classes, is missing.
     """
     import numpy as np
@@ -123,12 +126,13 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
     from karat.models.build import build_model
     from karat.training.config import TrialConfig
 
-    paths = newest_first(trial_folder(folder, trial.number), "best")
-    if not paths:
-        raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its best epoch")
+    path = kept_weights(trial_folder(folder, trial.number))
+    if path is None:
+        raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its weights")
+    content = load_checkpoint(path, trial.fingerprint)
     config = TrialConfig.from_sections(trial.config)
     model = build_model(config.model, config.attention, seed=trial.seed, **config.data_shape())
-    model.load_state_dict(load_checkpoint(paths[0])["model"])
+    model.load_state_dict(content["model"])
     info = config.data.info()
     # Zeros are short: MLflow stores the example twice, as text.
     example = np.zeros((2, info.channels, info.image_size, info.image_size), dtype=np.float32)
@@ -143,7 +147,7 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
             flavor=pytorch,
             model_id=made.model_id,
             run_id=run_id,
-            step=epoch_of(paths[0]),
+            step=content.get("epoch", epoch_of(path)),
             pytorch_model=model.eval(),
             input_example=example,
             pip_requirements=[f"{each}=={_version(each)}" for each in REQUIREMENTS],
@@ -175,11 +179,20 @@ def _create_version(
         },
         description=(
             f"{trial.arm}: mean {metric} {fmean(values):.4f} over {len(values)} seeds; "
-            f"this is seed {trial.seed_index} (trial {trial.number})"
+            f"this is seed {trial.seed_index} (trial {trial.number}), with {_which(trial)}"
         ),
     )
     versions = json.dumps([{"name": name, "version": made.version}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+
+
+def _which(trial: Trial) -> str:
+    """Which weights a registered model has, in words."""
+    if trial.tested is None:
+        return (
+            "the weights of its best epoch on the validation split, which may not be those tested"
+        )
+    return f"the weights that were tested, those of epoch {trial.tested['epoch']}"
 
 
 def _version(package: str) -> str:

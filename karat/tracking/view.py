@@ -265,12 +265,12 @@ class View:
         return not known.new and known.points == count
 
     def _log_checkpoint(self, trial: Trial, known: Known) -> None:
-        from karat.training.checkpoint import newest_first  # imports torch
+        from karat.training.checkpoint import kept_weights  # imports torch
 
-        for path in newest_first(trial_folder(self.folder, trial.number), "best")[:1]:
-            for file in (path, path.with_suffix(".json")):
-                if file.is_file():
-                    self.client.log_artifact(known.id, str(file), "checkpoints")
+        path = kept_weights(trial_folder(self.folder, trial.number))
+        for file in (path, path.with_suffix(".json")) if path else ():
+            if file.is_file():
+                self.client.log_artifact(known.id, str(file), "checkpoints")
 
     def _set_status(self, known: Known, status: str, reason: str, ended: float) -> None:
         from mlflow.entities import RunTag

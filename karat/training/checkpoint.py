@@ -8,8 +8,11 @@ trial (`Trial.fingerprint`), so that a checkpoint of another trial is noticed.
 | series | content | kept |
 |---|---|---|
 | `epoch` | the whole training state after an epoch | the last three |
-| `best` | weights with the best validation metric | the last three, one when the trial is complete |
+| `best` | weights with the best validation metric, of a trial that is not tested | the last three, one when the trial is complete |
+| `tested` | the weights that the test split was evaluated with, and their epoch | always |
 | `within` | the whole training state within an epoch, when the trial was paused | until the end of the epoch |
+
+A training state holds the best weights too if they are the ones to be tested.
 
 Why three: if a process is killed before it reports its newest checkpoint, the trial does not resume
 from that one, and two are left.
@@ -32,7 +35,7 @@ from karat.system.files import open_regular, replace_file
 
 MAX_MANIFEST = 4096  # bytes; a manifest has about 200
 KEPT = 2  # checkpoints of a series beside the newest
-SERIES = ("epoch", "best", "within")
+SERIES = ("epoch", "best", "tested", "within")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -184,6 +187,11 @@ def _drop(path: Path) -> None:
 def newest_first(folder: Path, series: str) -> list[Path]:
     """The checkpoints of a series, not verified, the latest epoch first."""
     return sorted(folder.glob(f"{series}-*.pt"), reverse=True)
+
+
+def kept_weights(folder: Path) -> Path | None:
+    """The weights that a completed trial keeps, not verified: the tested ones, else its best ones."""
+    return next(iter([*newest_first(folder, "tested"), *newest_first(folder, "best")]), None)
 
 
 def epoch_of(path: Path) -> int:

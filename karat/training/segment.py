@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from karat.tested import WEIGHTS, Weights
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -34,7 +36,8 @@ class Segment:
         hang_trace: file for the stack traces of a process that hangs.
         from_epoch: epochs done before; 0 starts from scratch.
         test_at_end: whether the test split is evaluated after the last epoch.
-        metric, mode: metric that selects the weights of the best epoch, and its direction.
+        weights: which weights are tested, of the `last` or of the `best` epoch.
+        metric, mode: metric that selects the best epoch, and its direction.
         threads: CPU threads of each process.
         processes: number of processes that train the trial.
         gpus: GPUs of the trial, for all processes; may be a fraction.
@@ -61,3 +64,4 @@ class Segment:
     limit_s: float
     disk_folder: str
     disk_gb: float | None
+    weights: Weights = WEIGHTS

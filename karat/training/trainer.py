@@ -21,6 +21,8 @@ from karat.models.convert import kernels_of
 from karat.seeds import derive
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
+from karat.tested import WEIGHTS, Tested, Weights
+from karat.training import evaluation
 from karat.training.batch_sampler import BatchParts
 from karat.training.checkpoint import (
     drop_after,
@@ -29,17 +31,22 @@ from karat.training.checkpoint import (
     load_last_good,
     save_series,
 )
-from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
+from karat.training.config import TrialConfig
+from karat.training.optimizer import make_optimizer
 from karat.training.process_group import ProcessGroup, gradient_sync
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """The result of one epoch: epochs done (from 1), metrics, and its duration in seconds."""
+    """The result of one epoch: epochs done (from 1), metrics, and its duration in seconds.
+
+    `tested` holds the test evaluation, image by image, where there was one.
+    """
 
     epoch: int
     metrics: Mapping[str, float]
     seconds: float
+    tested: Tested | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +81,10 @@ class Trainer:
         config: configuration of the trial.
         seed: seed of the weights and of the data order.
         folder: folder for checkpoints; None writes none.
-        test_at_end: whether the test split is evaluated, once, after the last epoch.
-        metric: validation metric that selects the epoch whose weights are kept.
+        test_at_end: whether the test split is evaluated, once, after the last epoch; then the tested
+            weights are kept, otherwise those of the best epoch.
+        weights: which are tested: of the `last` epoch, or of the `best` one by `metric`.
+        metric: validation metric that selects the best epoch; the first of equal ones.
         mode: whether the best `metric` is the highest (`max`) or the lowest (`min`).
         resume_at_most: epochs in the record of the trial; checkpoints of later epochs are ignored.
         micro_batches: number of parts in which a batch goes through the model; gradients are
@@ -94,6 +103,7 @@ class Trainer:
         *,
         folder: Path | None = None,
         test_at_end: bool = False,
+        weights: Weights = WEIGHTS,
         metric: str = "val_accuracy",
         mode: str = "max",
         resume_at_most: int = 0,
@@ -107,7 +117,8 @@ class Trainer:
         self.micro_batches, self._should_pause = micro_batches, should_pause
         self.owner, self.budget = owner, budget
         self.config, self.seed, self.folder = config, seed, folder
-        self.test_at_end, self.metric, self.mode = test_at_end, metric, mode
+        self.test_at_end, self.weights = test_at_end, weights
+        self.metric, self.mode = metric, mode
         self.splits = load_splits(config.data)
         self.model = build_model(config.model, config.attention, seed=seed, **config.data_shape())
         self.device = self.group.device()
@@ -118,9 +129,13 @@ class Trainer:
         if self.batch_size < self.group.world_size:
             rule = f"must be at least the number of the trial's processes, {self.group.world_size}"
             raise SettingError("training.batch_size", rule, self.batch_size)
-        self.optimizer, self.scheduler = self._make_optimizer()
+        self.optimizer, self.scheduler = make_optimizer(
+            self.model, config.training, self.steps_per_epoch
+        )
         self.epoch = 0
-        self.best = -math.inf
+        self.best, self.best_epoch = -math.inf, 0
+        # Where they are tested; in the training state too, which may be all that is left of a trial.
+        self._best_weights: dict[str, Tensor] | None = None
         self._within: _Within | None = None
         if folder is not None:
             self._resume(folder, resume_at_most)
@@ -148,43 +163,45 @@ class Trainer:
         train_loss = self._within.loss.item() / self.steps_per_epoch
         self._within = None
         self.epoch += 1
-        metrics = {"train_loss": train_loss, **self.evaluate(self.splits.val, "val")}
+        metrics = {"train_loss": train_loss, **self.evaluate(self.splits.val).metrics("val")}
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        if self.finished and self.test_at_end:
-            metrics.update(self.evaluate(self.splits.test, "test"))
         metrics = fault_injection.corrupt_metric("metrics", metrics, self.metric)
         if self.metric not in metrics:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                raise NonFiniteError(name, value, self.epoch)
-        self._save(metrics)
-        return EpochResult(epoch=self.epoch, metrics=metrics, seconds=time.monotonic() - started)
+        evaluation.check_finite(metrics, self.epoch)
+        is_best = self._note_best(metrics[self.metric])
+        found = None
+        if self.finished and self.test_at_end:
+            found, more = self._test()
+            evaluation.check_finite(more, self.epoch)
+            metrics = {**metrics, **more}
+        self._save(is_best)
+        seconds = time.monotonic() - started
+        return EpochResult(epoch=self.epoch, metrics=metrics, seconds=seconds, tested=found)
 
-    def _make_optimizer(self) -> tuple[torch.optim.Optimizer, Any]:
-        from timm.optim import create_optimizer_v2  # takes seconds to import
-        from timm.scheduler import create_scheduler_v2
+    def _note_best(self, value: float) -> bool:
+        """Whether this epoch is the best so far; keeps its weights if they may be tested."""
+        value = value if self.mode == "max" else -value
+        if not value > self.best:
+            return False
+        self.best, self.best_epoch = value, self.epoch
+        if self.test_at_end and self.weights == "best":
+            self._best_weights = evaluation.copy_of(self.model.state_dict())
+        return True
 
-        training = self.config.training
-        optimizer = create_optimizer_v2(
-            self.model,
-            opt="adamw",
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-            eps=training.adam_eps,
-            fused=True,
-        )
-        scheduler, _ = create_scheduler_v2(
-            optimizer,
-            sched="cosine",
-            num_epochs=training.epochs,
-            warmup_epochs=training.warmup_epochs,
-            warmup_lr=training.warmup_learning_rate,
-            min_lr=training.min_learning_rate,
-            step_on_epochs=False,
-            updates_per_epoch=self.steps_per_epoch,
-        )
-        return optimizer, scheduler
+    def _test(self) -> tuple[Tested, dict[str, float]]:
+        """Evaluate the test split, and keep the weights that were tested."""
+        is_earlier = self.weights == "best" and self.best_epoch != self.epoch
+        epoch = self.best_epoch if is_earlier else self.epoch
+        with evaluation.holding(self.model, self._best_weights if is_earlier else None) as weights:
+            found = self.evaluate(self.splits.test, hash_images=True)
+            where = evaluation.conditions(self.model, self.group, self.micro_batches)
+            if self.folder is not None and self.group.is_rank_zero:
+                content = {"model": weights, "epoch": epoch}
+                with self._writing("of the tested weights"):
+                    save_series(self.folder, "tested", self.epoch, content, self.owner, self.budget)
+            record = evaluation.record(found, weights, epoch, where)
+        return record, found.metrics("test")
 
     def _train_epoch(self, started: float) -> bool:
         """Train to the end of the epoch (True) or to a pause (False); updates `_within`."""
@@ -260,23 +277,16 @@ class Trainer:
             )
         )
 
-    @torch.inference_mode()
-    def evaluate(self, split: Images, name: str) -> dict[str, float]:
-        """Loss and accuracy on a split; each rank evaluates its shard."""
-        self.model.eval()
-        own = self.group.shard(range(len(split)))  # type: ignore[arg-type]
-        size = max(1, EVAL_BATCH_SIZE // self.micro_batches)
-        workers = self.config.training.workers
-        loader = DataLoader(split, batch_size=size, sampler=own, num_workers=workers)
-        loss = correct = count = 0.0
-        for images, labels in loader:
-            logits, targets = self.model(images.to(self.device)), labels.to(self.device)
-            loss += F.cross_entropy(logits, targets, reduction="sum").item()
-            correct += (logits.argmax(-1) == targets).sum().item()
-            count += len(labels)
-        sums = torch.tensor([loss, correct, count], dtype=torch.float64, device=self.device)
-        loss, correct, count = self.group.all_reduce(sums).tolist()
-        return {f"{name}_loss": loss / count, f"{name}_accuracy": correct / count}
+    def evaluate(self, split: Images, hash_images: bool = False) -> evaluation.Evaluated:
+        """The model's answers on a split; each rank evaluates its shard."""
+        return evaluation.evaluate(
+            self.model,
+            split,
+            self.group,
+            micro_batches=self.micro_batches,
+            workers=self.config.training.workers,
+            hash_images=hash_images,
+        )
 
     def _pause(self) -> Pause:
         assert self._within is not None
@@ -288,15 +298,11 @@ class Trainer:
                 save_series(self.folder, "within", self.epoch, state, self.owner, self.budget)
         return Pause(epoch=self.epoch, step=self._within.step)
 
-    def _save(self, metrics: Mapping[str, float]) -> None:
-        if self.folder is None:
-            return
-        value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
-        is_best, self.best = value > self.best, max(value, self.best)
-        if not self.group.is_rank_zero:
+    def _save(self, is_best: bool) -> None:
+        if self.folder is None or not self.group.is_rank_zero:
             return
         with self._writing(f"after epoch {self.epoch}"):
-            if is_best:
+            if is_best and not self.test_at_end:
                 weights = {"model": self.model.state_dict()}
                 save_series(self.folder, "best", self.epoch, weights, self.owner, self.budget)
             state = self._state()
@@ -314,11 +320,15 @@ class Trainer:
             ) from error
 
     def _state(self) -> dict[str, Any]:
-        return {
+        state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
+            "best_epoch": self.best_epoch,
         }
+        return (
+            state if self._best_weights is None else {**state, "best_weights": self._best_weights}
+        )
 
     def _resume(self, folder: Path, at_most: int) -> None:
         found = load_last_good(folder, "epoch", at_most, self.owner)
@@ -343,6 +353,9 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
+        # States of older versions have neither; they tested the last epoch's weights only.
+        self.best_epoch = state.get("best_epoch", 0)
+        self._best_weights = state.get("best_weights")
 
     def _restore_random_states(self, random: list[list[Tensor]]) -> None:
         """Continue this rank's random numbers; with another world size the epoch's seed stays."""
@@ -364,12 +377,3 @@ def _set_random_states(states: list[Tensor]) -> None:
     # On a machine with another number of GPUs, the states of the GPUs do not apply.
     if len(states) == 1 + torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states[1:])
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on a device or on the CPU."""
-    # torch raises a plain RuntimeError when the CPU's allocator or cuBLAS runs out of memory.
-    signs = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
-    )

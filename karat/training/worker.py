@@ -2,7 +2,8 @@
 
 A report is plain data, one of three:
 
-* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels` and `peak_bytes`;
+* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels` and `peak_bytes`,
+  the last one of a trial that is tested `tested` (`karat.tested.Tested`);
 * `paused`, with epochs and steps done;
 * `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
 """
@@ -99,10 +100,12 @@ class SegmentWorker:
         result = self._trainer.run_epoch()
         if isinstance(result, Pause):
             return {"paused": dataclasses.asdict(result)}
-        if not is_first:
-            return dataclasses.asdict(result)
-        found = {"kernels": self._trainer.kernels(), "peak_bytes": self._memory.peak()}
-        return {**dataclasses.asdict(result), **found}
+        found = dataclasses.asdict(result)
+        if result.tested is None:
+            del found["tested"]
+        if is_first:
+            found |= {"kernels": self._trainer.kernels(), "peak_bytes": self._memory.peak()}
+        return found
 
     def close(self) -> None:
         """Release the trainer, with its model and optimizer."""
@@ -126,10 +129,9 @@ def failed(cause: Failure, **details: Any) -> dict[str, Any]:
 def _failed_by(error: Exception) -> dict[str, Any]:
     """The report of an exception from outside of karat."""
     from karat.training.process_group import is_process_group_error
-    from karat.training.trainer import is_out_of_memory
 
     message = (str(error).strip() or "no message").splitlines()[0]
-    if is_out_of_memory(error):
+    if _is_out_of_memory(error):
         return failed(Failure.MEMORY, message=message)
     if _LOADER_DIED.match(message):
         return failed(Failure.LOST, what=Loss.LOADER, message=message)
@@ -138,6 +140,17 @@ def _failed_by(error: Exception) -> dict[str, Any]:
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno}"
     return failed(Failure.ERROR, type=type(error).__name__, message=message, place=place)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a device or on the CPU."""
+    import torch
+
+    # torch raises a plain RuntimeError when the CPU's allocator or cuBLAS runs out of memory.
+    signs = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    )
 
 
 def _limit_memory(segment: Segment) -> "PeakMemory":
@@ -169,6 +182,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
         segment.seed,
         folder=Path(segment.folder),
         test_at_end=segment.test_at_end,
+        weights=segment.weights,
         metric=segment.metric,
         mode=segment.mode,
         resume_at_most=segment.from_epoch,

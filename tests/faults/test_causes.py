@@ -87,7 +87,7 @@ def test_full_disk_leaves_the_older_checkpoint_whole(
     assert found[0] == 1
 
 
-def test_only_the_best_weights_of_completed_trials_are_kept(
+def test_only_the_tested_or_else_the_best_weights_of_completed_trials_are_kept(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
     folder = tmp_path / "s"
@@ -95,8 +95,12 @@ def test_only_the_best_weights_of_completed_trials_are_kept(
     trials = state_of(folder).trials
     assert any(trial.status == "stopped" for trial in trials.values())
     for trial in trials.values():
-        left = {path.name[:4] for path in (folder / "trials" / f"{trial.number:04d}").iterdir()}
-        assert left == ({"best"} if trial.status == "completed" else set())
+        left = {
+            path.name.partition("-")[0]
+            for path in (folder / "trials" / f"{trial.number:04d}").iterdir()
+        }
+        kept = {"tested"} if trial.phase == "confirm" else {"best"}
+        assert left == (kept if trial.status == "completed" else set())
 
 
 def optuna_trials(study: Study, trial: Trial) -> optuna.trial.FrozenTrial:

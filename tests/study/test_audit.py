@@ -145,12 +145,17 @@ def again_from(epoch: int, **data: Any) -> Change:
         lost = {**trial, "segment": 0, "cause": "lost"}
         started = {**trial, "segment": 1, "from_epoch": epoch, **data}
         last = content[place][1]
-        reports = [{**last, "segment": 1, "epoch": e} for e in range(epoch + 1, last["epoch"] + 1)]
+        before = content[place - 1][1]["metrics"]  # without test values
+        reports = [
+            {**last, "segment": 1, "epoch": e, "metrics": before}
+            for e in range(epoch + 1, last["epoch"])
+        ]
         return [
             *content[:place],
             ("segment_ended", lost),
             ("segment_started", started),
             *(("reported", report) for report in reports),
+            ("reported", {**last, "segment": 1}),
             *content[place + 1 :],
         ]
 

@@ -38,7 +38,7 @@ class ConfirmedArm:
         flops: multiply-adds of one image, forward; None where the journal does not say.
         planned, completed, ended: number of confirmation runs.
         failed: seed indices of the runs that failed.
-        validation: mean of the search metric after the last epoch; None without runs.
+        validation: mean of the search metric at the epoch whose weights are tested; None without runs.
         test: over completed runs; with several tunings over their means.
         runs: seed index to test value.
         seconds: median training time of a run; None without runs.
@@ -112,7 +112,7 @@ def confirmed_arms(
     for label, of_arm in cells.items():
         trials = confirmed.get(label, ())
         runs = completed(trials)
-        validation = [value for t in runs if (value := t.last(metric.name)) is not None]
+        validation = [value for t in runs if (value := t.of_kept_weights(metric.name)) is not None]
         arm = ConfirmedArm(
             label=label,
             factors=described[label]["factors"],

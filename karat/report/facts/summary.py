@@ -18,6 +18,7 @@ from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
 from karat.report.facts.statistics import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.space.rates import Spent, limits_of
+from karat.tested import WEIGHTS, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,9 @@ class Design:
         early_stopping: its rule, `scheduler`, and what that one takes.
         seed: of the study.
         space_hash, data_fingerprint: of the question and of the data.
+        weights: whose test values these are: of the `last` epoch, or of the `best` one.
+        keeps_tested: whether the weights that were tested are kept; studies of older versions keep
+            those of the best epoch instead.
     """
 
     sampler: str
@@ -56,6 +60,8 @@ class Design:
     seed: int
     space_hash: str
     data_fingerprint: str
+    weights: Weights
+    keeps_tested: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,4 +272,6 @@ def _design(created: Mapping[str, Any]) -> Design:
         seed=created["seed"],
         space_hash=created["space_hash"],
         data_fingerprint=created["data"]["fingerprint"],
+        weights=created["confirm"].get("weights", WEIGHTS),
+        keeps_tested="weights" in created["confirm"],
     )

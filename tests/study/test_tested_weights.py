@@ -1,0 +1,178 @@
+"""A confirmation run keeps and registers the weights that were tested, and the audit checks them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from karat.errors import InputError
+from karat.forecast.plan import ArmPlan, disk_bytes
+from karat.forecast.schedule import Run
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL, trial_folder
+from karat.journal.state import StudyState, Trial
+from karat.planning.extension import larger_space
+from karat.report.writer import summarise
+from karat.space.reader import load_space
+from karat.study.audit import audit
+from karat.tracking.model_registry import _which, best_confirmed
+from karat.training.checkpoint import kept_weights, load_checkpoint, save_checkpoint
+from karat.training.evaluation import sha256_of_weights
+from tests.conftest import SMALL
+from tests.studies import SHORT, change_report, rewrite, trained
+
+BEST = ("seeds: 2}", "seeds: 2, weights: best}")
+
+
+@pytest.fixture(scope="module", params=["last", "best"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete study for each choice of the weights."""
+    torch.set_num_threads(1)
+    folder, text = tmp_path_factory.mktemp("tested"), SMALL
+    for old, new in (*SHORT, *([BEST] if request.param == "best" else [])):
+        text = text.replace(old, new)
+    (folder / "space.yaml").write_text(text)
+    return trained(folder / "space.yaml", folder / "small")
+
+
+@pytest.fixture
+def study(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "small")
+    return tmp_path / "small"
+
+
+def state_of(folder: Path) -> StudyState:
+    return StudyState.of(read_events(folder / JOURNAL))
+
+
+def confirmed(folder: Path) -> list[Trial]:
+    found = state_of(folder).of_phase("confirm")
+    assert len(found) == 4
+    return found
+
+
+def weights_of(folder: Path, trial: Trial) -> Path:
+    path = kept_weights(trial_folder(folder, trial.number))
+    assert path is not None
+    return path
+
+
+def test_every_run_keeps_the_weights_that_were_tested(whole: Path) -> None:
+    choice = state_of(whole).created["confirm"]["weights"]
+    for trial in confirmed(whole):
+        assert trial.tested is not None
+        path = weights_of(whole, trial)
+        assert [each.name for each in sorted(path.parent.glob("*.pt"))] == [path.name]
+        content = load_checkpoint(path, trial.fingerprint)
+        assert sha256_of_weights(content["model"]) == trial.tested["weights"]
+        values = [report.metrics["val_accuracy"] for report in trial.reports]
+        best = 1 + values.index(max(values))
+        assert content["epoch"] == trial.tested["epoch"] == (3 if choice == "last" else best)
+    assert audit(whole, tracking=False) == []
+
+
+def test_search_trials_keep_their_best_weights(whole: Path) -> None:
+    for trial in state_of(whole).of_phase("search"):
+        names = [each.name[:5] for each in trial_folder(whole, trial.number).glob("*.pt")]
+        assert names == (["best-"] if trial.status == "completed" else [])
+        assert trial.tested is None
+
+
+def test_report_and_registry_say_which_weights_were_tested(whole: Path) -> None:
+    state = state_of(whole)
+    summary = summarise(state)
+    assert summary.design.keeps_tested
+    assert summary.design.weights == state.created["confirm"]["weights"]
+    best = best_confirmed(state)
+    assert best is not None
+    trial, values = best
+    assert trial.tested is not None
+    epoch = trial.tested["epoch"]
+    assert _which(trial) == f"the weights that were tested, those of epoch {epoch}"
+    assert trial.of_kept_weights("val_accuracy") == max(values)
+    assert trial.of_kept_weights("val_accuracy") == next(
+        report.metrics["val_accuracy"] for report in trial.reports if report.epoch == epoch
+    )
+
+
+def test_test_value_changed_in_the_journal_is_named(study: Path) -> None:
+    trial = confirmed(study)[0]
+    changed = {"test_accuracy": 0.99}
+    change_report(study, trial.number, lambda d: {**d, "metrics": {**d["metrics"], **changed}})
+    [line] = audit(study, tracking=False)
+    assert f"trial {trial.number}: test_accuracy recorded 0.99, but image by image" in line
+
+
+def test_test_values_where_none_belong_are_named(study: Path) -> None:
+    trial = confirmed(study)[0]
+
+    def earlier(event: Any) -> dict[str, Any]:
+        data = dict(event.data)
+        if event.kind == "reported" and (data["trial"], data["epoch"]) == (trial.number, 1):
+            data["metrics"] = {**data["metrics"], "test_accuracy": 0.5}
+        return data
+
+    rewrite(study, earlier)
+    [line] = audit(study, tracking=False)
+    assert "epoch 1 of 3 has test_accuracy, but only a confirmation run is tested, once" in line
+
+
+def test_lost_record_of_the_test_evaluation_is_named(study: Path) -> None:
+    trial = confirmed(study)[0]
+    change_report(study, trial.number, lambda d: {k: v for k, v in d.items() if k != "tested"})
+    found = audit(study, tracking=False)
+    assert any("no test evaluation image by image" in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"correct": "AAAA"}, "cannot be read: 3 bytes of bits for 359 test images"),
+        ({"epoch": 7}, "weights of epoch 7 were tested, but the trial has 3"),
+        ({"labels": 3}, "labels of the test evaluation is missing or has a wrong type"),
+    ],
+)
+def test_damaged_record_of_the_test_evaluation_is_named(
+    study: Path, change: dict[str, Any], message: str
+) -> None:
+    trial = confirmed(study)[0]
+    change_report(study, trial.number, lambda d: {**d, "tested": {**d["tested"], **change}})
+    found = audit(study, tracking=False)
+    assert any(message in line for line in found), found
+
+
+def test_other_weights_with_a_right_manifest_are_named(study: Path) -> None:
+    trial = confirmed(study)[0]
+    path = weights_of(study, trial)
+    content = load_checkpoint(path)
+    content["model"]["head.bias"] += 1.0
+    save_checkpoint(path.parent, path.stem, content, trial.fingerprint)
+    [line] = audit(study, tracking=False)
+    assert f"trial {trial.number}: {path}: has other weights than those that were tested" in line
+
+
+def test_lost_weights_are_named(study: Path) -> None:
+    trial = confirmed(study)[0]
+    weights_of(study, trial).unlink()
+    [line] = audit(study, tracking=False)
+    assert "there is no checkpoint of its tested weights" in line
+
+
+def test_choice_of_weights_cannot_change_within_a_study(write_space: Callable[..., Path]) -> None:
+    space = load_space(write_space())
+    source = {**space.source, "confirm": {**space.source["confirm"], "weights": "best"}}
+    with pytest.raises(InputError, match=r"confirm\.weights from last to best"):
+        larger_space(space, source, "here")
+    with pytest.raises(InputError, match=r"confirm\.weights = 'bets'.*did you mean 'best'"):
+        load_space(write_space(("seeds: 2}", "seeds: 2, weights: bets}")))
+
+
+def test_plan_counts_the_weights_that_running_trials_keep() -> None:
+    plan = ArmPlan(parameters=100, epochs=1, epoch_s=1.0, memory="", is_probed=False)
+    run = Run(search_epochs=8, confirm_epochs=8, slot_s=1.0, wall_s=1.0, completed=4, confirmed=4)
+    # 400 bytes of weights each: 8 ended trials, and 2 that run.
+    assert disk_bytes({"a": plan}, [run], 2) == 400 * (8 + 2 * (3 * 3 + 3))
+    assert disk_bytes({"a": plan}, [run], 2, "best") == 400 * (8 + 2 * (3 * 4 + 1))
