@@ -1,4 +1,4 @@
-"""Commands on an existing study: report, sync, audit, replay, repair."""
+"""Commands on an existing study: report, sync, audit, verify, replay, repair."""
 
 import argparse
 from collections.abc import Sequence
@@ -75,6 +75,17 @@ def _audit(options: argparse.Namespace) -> int:
     return _print_findings(found, summary + "all invariants hold")
 
 
+def _verify(options: argparse.Namespace) -> int:
+    state_of(options.study)
+    from karat.verification.tests_again import verify  # imports torch
+
+    done = verify(options.study)
+    console = make_console()
+    for line in [*done.findings, *done.notes, done.summary]:
+        console.print(line, soft_wrap=True)
+    return FAILED if done.findings else OK
+
+
 def _replay(options: argparse.Namespace) -> int:
     from karat.journal.journal import read_events
     from karat.journal.layout import JOURNAL
@@ -142,5 +153,6 @@ def state_of(study: Path) -> "StudyState":
 REPORT = Command(_add_study, _report)
 SYNC = Command(_add_sync, _sync)
 AUDIT = Command(_add_audit, _audit)
+VERIFY = Command(_add_study, _verify)
 REPLAY = Command(_add_study, _replay)
 REPAIR = Command(_add_study, _repair)

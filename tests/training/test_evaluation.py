@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import Subset
 
 from karat.models.build import build_model
-from karat.tested import Tested, packed, sha256_of_classes, unpacked
+from karat.tested import Tested as Record
+from karat.tested import packed, sha256_of_classes, unpacked
 from karat.training.checkpoint import kept_weights, load_checkpoint, newest_first
 from karat.training.evaluation import evaluate, sha256_of_weights
 from karat.training.process_group import ProcessGroup
@@ -30,7 +31,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def record_of(results: list[EpochResult]) -> Tested:
+def record_of(results: list[EpochResult]) -> Record:
     found = results[-1].tested
     assert found is not None
     return found
@@ -112,7 +113,7 @@ def test_accuracy_is_the_mean_of_the_bits_exactly() -> None:
 def test_record_survives_the_journal_and_is_refused_when_it_is_not_whole() -> None:
     tested = record_of(train(Trainer(config(training={"epochs": 2}), seed=1, test_at_end=True)))
     plain = tested.plain()
-    assert Tested.read(plain) == tested
+    assert Record.read(plain) == tested
     for changes, message in (
         ({"correct": packed(np.ones(80, bool))}, "10 bytes of bits for 359 test images"),
         ({"correct": "?"}, "not base64"),
@@ -125,9 +126,9 @@ def test_record_survives_the_journal_and_is_refused_when_it_is_not_whole() -> No
             changed["correct"] = packed(np.ones(359, bool))
             message = "behind the last of 358"
         with pytest.raises(ValueError, match=message):
-            Tested.read(changed)
+            Record.read(changed)
     with pytest.raises(ValueError, match="not a mapping"):
-        Tested.read([1])
+        Record.read([1])
 
 
 def test_bits_are_packed_without_loss() -> None:

@@ -1,0 +1,212 @@
+"""Evaluates the weights of every confirmed run again, and compares with the journal."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from karat.errors import CheckpointError, InputError
+from karat.journal.evaluations import contradictions, tested_of
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL, trial_folder
+from karat.journal.state import StudyState, Trial
+from karat.system.environment import describe_environment
+from karat.tested import Tested
+from karat.training.checkpoint import epoch_of, kept_weights
+from karat.training.config import TrialConfig
+from karat.verification.again import Kept, evaluate_again, read_kept
+from karat.verification.comparison import SHOWN, Compared, compare, compare_values
+
+
+@dataclass(kw_only=True)
+class Verified:
+    """What the verification of a study says.
+
+    Args:
+        findings: one line for each value, file or image list that is not as recorded.
+        notes: what could not be verified, or only up to rounding, and why.
+        runs: completed confirmation runs.
+        exact: runs whose results are equal to the last bit.
+        rounded: runs whose results are equal up to rounding.
+        images: test images of a run.
+    """
+
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    runs: int = 0
+    exact: int = 0
+    rounded: int = 0
+    images: int = 0
+
+    @property
+    def summary(self) -> str:
+        """One line that says what was verified and what was not."""
+        rest = self.runs - self.exact - self.rounded
+        found = f"{len(self.findings)} finding{'' if len(self.findings) == 1 else 's'}"
+        return (
+            f"{self.runs} confirmed runs on {self.images} test images: {self.exact} verified to the "
+            f"last bit, {self.rounded} up to rounding, {rest} not verified; {found}"
+        )
+
+
+def verify(folder: Path) -> Verified:
+    """Verify every completed confirmation run of a study.
+
+    Args:
+        folder: of the study; may be running.
+
+    Raises:
+        JournalError: the journal is damaged.
+        InputError: no confirmation run is complete, or the data set is missing here.
+    """
+    state = StudyState.of(read_events(folder / JOURNAL))
+    runs = [
+        trial
+        for trial in state.trials.values()
+        if trial.phase == "confirm" and trial.status == "completed"
+    ]
+    if not runs:
+        raise InputError(f"{folder}: no confirmation run is complete; there is nothing to verify")
+    done = Verified(runs=len(runs))
+    wrong = list(contradictions(state))
+    done.findings += [f"trial {trial.number}: {text}" for trial, text in wrong]
+    done.findings += _of_data(state, runs)
+    study = _Study(folder, state, runs, {trial.number for trial, _ in wrong})
+    for trial in runs:
+        study.verify(trial, done)
+    done.notes = _grouped(done.notes)
+    return done
+
+
+class _Study:
+    """What the runs of a study have in common; `wrong` are trials that have a finding already."""
+
+    def __init__(
+        self, folder: Path, state: StudyState, runs: Sequence[Trial], wrong: Collection[int]
+    ) -> None:
+        self.folder, self.state, self.wrong = folder, state, wrong
+        self._owners = {
+            tested.weights: trial.number for trial in runs if (tested := tested_of(trial))
+        }
+        self._is_here: bool | None = None
+
+    def verify(self, trial: Trial, done: Verified) -> None:
+        """Verify one run; adds to `done`."""
+        name = f"trial {trial.number}"
+        if trial.tested is not None and tested_of(trial) is None:
+            return  # one of the contradictions
+        try:
+            found = self._compared(trial, done)
+        except (CheckpointError, RuntimeError) as error:
+            done.findings.append(f"{name}: {' '.join(str(error).split())}")
+            return
+        if found is None:
+            return
+        done.findings += [f"{name}: {text}" for text in found.findings]
+        if found.findings or trial.number in self.wrong:
+            return
+        if not found.differences:
+            done.exact += 1
+            return
+        done.rounded += 1
+        done.notes.append(
+            f"{name}: {', '.join(found.differences)} not as recorded, so results may be rounded "
+            f"otherwise: {found.flipped} of the {found.undecided} images whose answer rounding "
+            "can change are different"
+        )
+
+    def _compared(self, trial: Trial, done: Verified) -> Compared | None:
+        """The comparison; None if there is none, with the reason in `done`."""
+        tested = tested_of(trial)
+        path = kept_weights(trial_folder(self.folder, trial.number))
+        if path is None:
+            raise CheckpointError("its weights are missing")
+        kept = self._read(path, trial)
+        if tested is None:
+            return self._of_older_version(trial, kept, done)
+        if wrong := self._wrong_weights(kept, tested):
+            return Compared(findings=(f"{path.name}: {wrong}",))
+        threads = int(tested.where.get("threads", 1))
+        parts = int(tested.where.get("micro_batches", 1))
+        again = evaluate_again(trial, kept, threads=threads, micro_batches=parts)
+        done.images = len(again.found.labels)
+        return compare(trial, tested, again)
+
+    def _read(self, path: Path, trial: Trial) -> Kept:
+        """The kept weights.
+
+        Raises:
+            CheckpointError: damaged, or of another trial, which is named if it is known.
+        """
+        try:
+            return read_kept(path, trial.fingerprint)
+        except CheckpointError as error:
+            try:
+                weights = read_kept(path).weights
+            except (CheckpointError, KeyError, AttributeError):
+                raise error from None
+            raise CheckpointError(f"{error}{self._owner_of(weights)}") from error
+
+    def _owner_of(self, weights: str) -> str:
+        number = self._owners.get(weights)
+        return "" if number is None else f"; these are the weights of trial {number}"
+
+    def _wrong_weights(self, kept: Kept, tested: Tested) -> str:
+        if kept.weights != tested.weights:
+            return (
+                f"has other weights than those tested: sha256 recorded {tested.weights[:SHOWN]}, "
+                f"found {kept.weights[:SHOWN]}{self._owner_of(kept.weights)}"
+            )
+        if kept.epoch != tested.epoch:
+            return f"weights of epoch {tested.epoch} recorded, of epoch {kept.epoch} found"
+        return ""
+
+    def _of_older_version(self, trial: Trial, kept: Kept, done: Verified) -> Compared | None:
+        """A run whose journal has no test evaluation: its best weights may be those tested."""
+        epoch = epoch_of(kept.path)
+        if epoch != trial.epochs:
+            done.notes.append(
+                f"trial {trial.number}: not verified: karat was older, and kept the weights of the "
+                "best epoch, while those of the last epoch were tested"
+            )
+            return None
+        again = evaluate_again(
+            trial, kept, threads=trial.threads or 1, micro_batches=trial.micro_batches
+        )
+        done.images = len(again.found.labels)
+        if self._is_here is None:
+            self._is_here = _is_here(self.state)
+        return compare_values(trial, again.found, is_same=self._is_here)
+
+
+def _of_data(state: StudyState, runs: Sequence[Trial]) -> Iterator[str]:
+    """Whether the data set, with its training images, is that of the study."""
+    recorded = state.created["data"]["fingerprint"]
+    found = TrialConfig.from_sections(runs[0].config).data.check()
+    if found != recorded:
+        yield (
+            f"the data set has changed since the study began: sha256 recorded "
+            f"{recorded[:SHOWN]}, found {found[:SHOWN]}"
+        )
+
+
+def _is_here(state: StudyState) -> bool:
+    """Whether all launches had this machine's processor and version of torch."""
+    here = _machine(describe_environment())
+    return all(_machine(launch.environment) == here for launch in state.launches)
+
+
+def _machine(environment: Any) -> tuple[Any, Any]:
+    return environment.get("cpu"), environment.get("packages", {}).get("torch")
+
+
+def _grouped(notes: Sequence[str]) -> list[str]:
+    """Notes, where several trials have the same one in one line."""
+    trials: dict[str, list[str]] = {}
+    for note in notes:
+        trial, _, text = note.partition(": ")
+        trials.setdefault(text, []).append(trial.removeprefix("trial "))
+    return [
+        f"trial{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}: {text}"
+        for text, numbers in trials.items()
+    ]
