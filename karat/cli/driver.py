@@ -23,7 +23,7 @@ from karat.space.arms import trial_config
 from karat.space.rates import Terms
 from karat.space.reader import space_of
 from karat.space.space import Space
-from karat.study.description import description, original_space
+from karat.study.description import changed_recipes, description, original_space
 from karat.study.folder import put_aside, refuse_symlinks
 from karat.study.listeners import Listener
 from karat.study.study import Study
@@ -60,8 +60,8 @@ def drive(
         address: address of a running Ray to join; None starts Ray on this machine.
 
     Raises:
-        InputError: the study on disk has another search space, its data has changed, or its
-            folder contains a symbolic link.
+        InputError: the study on disk has another search space, its data or a recipe has changed, or
+            its folder contains a symbolic link.
         StudyLockedError: another process runs this study.
     """
     folder = storage.resolve() / space.name
@@ -81,7 +81,10 @@ def drive(
                 raise InputError(
                     f"{folder}: the data has changed since this study began; {_INSTEAD}"
                 )
-            study = Study(original_space(known, folder), journal, folder)
+            original = original_space(known, folder)
+            if known.status not in ("completed", "failed"):
+                _refuse_other_recipes(known, original, folder)
+            study = Study(original, journal, folder)
             _take_changes(study, space, extend, console)
             if study.finished and known.status in ("completed", "failed"):
                 console.print(
@@ -108,12 +111,23 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     larger, changes = larger_space(study.space, source, str(study.folder))
     if not changes or (study.finished and not any(change.asks_more for change in changes)):
         return
+    _refuse_other_recipes(state, larger, study.folder)
     described = description(larger, state.created["data"]["fingerprint"])
     del described["uid"]
     described["totals"] = study.decisions.totals_of(larger)
     study.extend(larger, described, extend=extend, asked=asked.source)
     shown = "; ".join(map(str, changes))
     console.print(f"extended: {shown}", soft_wrap=True)
+
+
+def _refuse_other_recipes(known: StudyState, space: Space, folder: Path) -> None:
+    """Refuse to train further trials by another recipe than those before.
+
+    Raises:
+        InputError: names recipe, setting, and both values.
+    """
+    if changed := changed_recipes(known, space):
+        raise InputError(f"{folder}: {'; '.join(changed)}; {_INSTEAD}")
 
 
 def _run(

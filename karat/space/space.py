@@ -26,6 +26,7 @@ from karat.seeds import derive
 from karat.space.rates import Terms
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site
+from karat.training.recipes import DEFAULT, load_recipe
 
 SECTIONS = ("data", "model", "attention", "training")
 NOT_HASHED = ("study", "tracking", "cluster", "budget")  # keys without influence on the results
@@ -94,9 +95,36 @@ class Space:
 
     @property
     def hash(self) -> str:
-        """The sha256 of all keys that may change results; not the name of the study, for example."""
+        """The sha256 of all that may change results, with the settings of recipes that have an effect;
+        not the name of the study, for example.
+        """
         hashed = {key: value for key, value in self.source.items() if key not in NOT_HASHED}
+        hashed["recipes"] = {
+            name: {key: values[key] for key in sorted(self.left_to(name))}
+            for name, values in self.recipes.items()
+        }
         return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def recipes(self) -> dict[str, dict[str, Any]]:
+        """The recipes of the trials, by name, with all their settings."""
+        names = dict.fromkeys(name for arm in self.arms.values() for name in self._recipes_of(arm))
+        return {name: load_recipe(name) for name in names}
+
+    def left_to(self, recipe: str) -> set[str]:
+        """The settings that are left to a recipe in at least one arm: all others the space replaces."""
+        return {
+            key
+            for arm in self.arms.values()
+            if recipe in self._recipes_of(arm)
+            for key in load_recipe(recipe)
+            if key not in arm.sections["training"] and f"training.{key}" not in arm.tuned
+        }
+
+    def _recipes_of(self, arm: Arm) -> tuple[str, ...]:
+        if "training.recipe" in arm.tuned:
+            return tuple(map(str, self.tuned["training.recipe"].values or ()))
+        return (arm.sections["training"].get("recipe", DEFAULT),)
 
     @property
     def terms(self) -> Terms:

@@ -23,6 +23,28 @@ def original_space(known: StudyState, folder: Path) -> Space:
     return space_of(known.original["space"], known.original["name"], str(folder))
 
 
+def changed_recipes(known: StudyState, space: Space) -> list[str]:
+    """Settings of recipes that have an effect in a space and are not what they were, as sentences.
+
+    Recipes are files of karat, so another version may have others. Journals of versions that did not
+    write them down have nothing to compare.
+
+    Args:
+        known: the study's state.
+        space: of the study now.
+    """
+    now, found = space.recipes, []
+    for name, was in known.created.get("recipes", {}).items():
+        if name in now:
+            for key in sorted(was.keys() & (space.left_to(name) | (was.keys() - now[name].keys()))):
+                value = now[name].get(key, "gone")
+                if value != was[key]:
+                    found.append(
+                        f"recipe {name}: {key} was {was[key]} when the study began, is {value} now"
+                    )
+    return found
+
+
 def description(space: Space, fingerprint: str) -> dict[str, object]:
     """The data of `study_created`, with parameters and forward FLOPs of every arm.
 
@@ -53,6 +75,7 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
         "question": space.question,
         "space": space.source,
         "space_hash": space.hash,
+        "recipes": space.recipes,
         "seed": space.seed,
         "metric": space.search.metric,
         "mode": space.search.mode,

@@ -9,7 +9,7 @@ from karat.datasets import Dataset, make_dataset
 from karat.models.config import ModelConfig
 from karat.models.shape import check_model
 from karat.settings import above, at_least, at_most, below, build
-from karat.training.recipes import load_recipe
+from karat.training.recipes import DEFAULT, load_recipe
 
 EVAL_BATCH_SIZE = 256
 
@@ -76,7 +76,7 @@ class TrialConfig:
             InputError: a setting is unknown or wrong.
         """
         training = dict(sections["training"])
-        recipe = load_recipe(training.pop("recipe", "quick"))
+        recipe = load_recipe(training.pop("recipe", DEFAULT))
         return cls(
             data=make_dataset(sections["data"]),
             model=build(ModelConfig, sections["model"], "model"),

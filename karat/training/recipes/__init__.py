@@ -1,4 +1,4 @@
-"""Recipes: sets of training settings, one YAML file each; a search space may override any key."""
+"""Recipes: values of all training settings, one YAML file each; a search space may override any key."""
 
 import functools
 from pathlib import Path
@@ -8,7 +8,9 @@ import yaml
 
 from karat.errors import SettingError, nearest
 
-__all__ = ["load_recipe", "recipe_names"]
+__all__ = ["DEFAULT", "load_recipe", "recipe_names"]
+
+DEFAULT = "quick"  # where a configuration names no recipe
 
 
 @functools.cache
