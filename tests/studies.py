@@ -4,10 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from karat.datasets.digits import Digits
 from karat.journal.journal import Event, Journal, read_events
-from karat.journal.layout import JOURNAL
+from karat.journal.layout import JOURNAL, trial_folder
+from karat.journal.state import StudyState, Trial
 from karat.space.reader import load_space
 from karat.study.study import Study
+from karat.training.checkpoint import kept_weights
+from tests.conftest import SMALL
 from tests.faults.inline import run
 
 SHORT = (
@@ -15,6 +19,11 @@ SHORT = (
     ("trials: 6", "trials: 4"),
     ("batch_size: 128", "batch_size: 256"),
     ("[1, 2]", "[2]"),
+)
+# The best epoch's weights are tested; at this learning rate most runs are best after the first.
+BEST = (
+    ("seeds: 2}", "seeds: 2, weights: best}"),
+    ("low: 1e-3, high: 1e-2, log: true", "values: [1.0]"),
 )
 
 
@@ -26,6 +35,40 @@ def trained(space: Path, folder: Path) -> Path:
         run(study, question)
         assert study.state.status == "completed"
     return folder
+
+
+def small_study(folder: Path, *exchanges: tuple[str, str]) -> Path:
+    """A complete small study with four confirmed runs and the true fingerprint of its data."""
+    text = SMALL
+    for old, new in (*SHORT, *exchanges):
+        assert old in text, old
+        text = text.replace(old, new)
+    (folder / "space.yaml").write_text(text)
+    study = trained(folder / "space.yaml", folder / "small")
+    data = {"fingerprint": Digits().check(), "classes": list("0123456789")}
+    rewrite(
+        study, lambda e: {**e.data, "data": data} if e.kind == "study_created" else dict(e.data)
+    )
+    return study
+
+
+def state_of(folder: Path) -> StudyState:
+    """The state of a study, from its journal."""
+    return StudyState.of(read_events(folder / JOURNAL))
+
+
+def confirmed(folder: Path) -> list[Trial]:
+    """The confirmation runs of a small study."""
+    found = state_of(folder).of_phase("confirm")
+    assert len(found) == 4
+    return found
+
+
+def weights_of(folder: Path, trial: Trial) -> Path:
+    """The checkpoint of the weights that a trial keeps."""
+    path = kept_weights(trial_folder(folder, trial.number))
+    assert path is not None
+    return path
 
 
 def rewrite(folder: Path, change: Callable[[Event], dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Commands on an existing study: report, sync, audit, verify, replay, repair."""
+"""Commands on an existing study: report, sync, audit, verify, reproduce, replay, repair."""
 
 import argparse
 from collections.abc import Sequence
@@ -32,6 +32,11 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
         help="do not check MLflow, for example while it is down",
     )
     _add_deleted_runs(parser)
+
+
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    _add_study(parser)
+    parser.add_argument("trial", type=int, help="the trial's number, as in the report and MLflow")
 
 
 def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +89,20 @@ def _verify(options: argparse.Namespace) -> int:
     for line in [*done.findings, *done.notes, done.summary]:
         console.print(line, soft_wrap=True)
     return FAILED if done.findings else OK
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    state_of(options.study)
+    from karat.verification.training_again import reproduce  # imports torch
+
+    console = make_console()
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
+    done = reproduce(options.study, options.trial, say)
+    say(done.summary)
+    return OK if done.is_equal else FAILED
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -154,5 +173,6 @@ REPORT = Command(_add_study, _report)
 SYNC = Command(_add_sync, _sync)
 AUDIT = Command(_add_audit, _audit)
 VERIFY = Command(_add_study, _verify)
+REPRODUCE = Command(_add_reproduce, _reproduce)
 REPLAY = Command(_add_study, _replay)
 REPAIR = Command(_add_study, _repair)

@@ -17,6 +17,7 @@ COMMANDS = {
     "sync": ("bring MLflow up to date from the journal", "inspect:SYNC"),
     "audit": ("check that nothing of a study is lost or wrong", "inspect:AUDIT"),
     "verify": ("evaluate the confirmed models on the test images again", "inspect:VERIFY"),
+    "reproduce": ("train a trial again and compare every number", "inspect:REPRODUCE"),
     "replay": ("make every decision again, without training", "inspect:REPLAY"),
     "repair": ("cut off a damaged journal before its first bad line", "inspect:REPAIR"),
     "doctor": ("check what a study needs, here or on a cluster", "doctor:DOCTOR"),

@@ -3,7 +3,9 @@
 from karat.system.lazy_import import exports
 
 _FROM = {
+    "Reproduced": "training_again",
     "Verified": "tests_again",
+    "reproduce": "training_again",
     "verify": "tests_again",
 }
 __all__ = list(_FROM)

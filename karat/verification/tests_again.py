@@ -3,19 +3,18 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from karat.errors import CheckpointError, InputError
 from karat.journal.evaluations import contradictions, tested_of
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.state import StudyState, Trial
-from karat.system.environment import describe_environment
 from karat.tested import Tested
 from karat.training.checkpoint import epoch_of, kept_weights
 from karat.training.config import TrialConfig
 from karat.verification.again import Kept, evaluate_again, read_kept
 from karat.verification.comparison import SHOWN, Compared, compare, compare_values
+from karat.verification.machine import is_of_this_machine
 
 
 @dataclass(kw_only=True)
@@ -175,7 +174,7 @@ class _Study:
         )
         done.images = len(again.found.labels)
         if self._is_here is None:
-            self._is_here = _is_here(self.state)
+            self._is_here = is_of_this_machine(self.state)
         return compare_values(trial, again.found, is_same=self._is_here)
 
 
@@ -188,16 +187,6 @@ def _of_data(state: StudyState, runs: Sequence[Trial]) -> Iterator[str]:
             f"the data set has changed since the study began: sha256 recorded "
             f"{recorded[:SHOWN]}, found {found[:SHOWN]}"
         )
-
-
-def _is_here(state: StudyState) -> bool:
-    """Whether all launches had this machine's processor and version of torch."""
-    here = _machine(describe_environment())
-    return all(_machine(launch.environment) == here for launch in state.launches)
-
-
-def _machine(environment: Any) -> tuple[Any, Any]:
-    return environment.get("cpu"), environment.get("packages", {}).get("torch")
 
 
 def _grouped(notes: Sequence[str]) -> list[str]:

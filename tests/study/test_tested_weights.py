@@ -11,31 +11,23 @@ import torch
 from karat.errors import InputError
 from karat.forecast.plan import ArmPlan, disk_bytes
 from karat.forecast.schedule import Run
-from karat.journal.journal import read_events
-from karat.journal.layout import JOURNAL, trial_folder
-from karat.journal.state import StudyState, Trial
+from karat.journal.layout import trial_folder
 from karat.planning.extension import larger_space
 from karat.report.writer import summarise
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from karat.tracking.model_registry import _which, best_confirmed
-from karat.training.checkpoint import kept_weights, load_checkpoint, save_checkpoint
+from karat.training.checkpoint import load_checkpoint, save_checkpoint
 from karat.training.evaluation import sha256_of_weights
-from tests.conftest import SMALL
-from tests.studies import SHORT, change_report, rewrite, trained
-
-BEST = ("seeds: 2}", "seeds: 2, weights: best}")
+from tests.studies import BEST, change_report, confirmed, rewrite, small_study, state_of, weights_of
 
 
 @pytest.fixture(scope="module", params=["last", "best"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete study for each choice of the weights."""
     torch.set_num_threads(1)
-    folder, text = tmp_path_factory.mktemp("tested"), SMALL
-    for old, new in (*SHORT, *([BEST] if request.param == "best" else [])):
-        text = text.replace(old, new)
-    (folder / "space.yaml").write_text(text)
-    return trained(folder / "space.yaml", folder / "small")
+    exchanges = BEST if request.param == "best" else ()
+    return small_study(tmp_path_factory.mktemp("tested"), *exchanges)
 
 
 @pytest.fixture
@@ -44,24 +36,10 @@ def study(whole: Path, tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-def state_of(folder: Path) -> StudyState:
-    return StudyState.of(read_events(folder / JOURNAL))
-
-
-def confirmed(folder: Path) -> list[Trial]:
-    found = state_of(folder).of_phase("confirm")
-    assert len(found) == 4
-    return found
-
-
-def weights_of(folder: Path, trial: Trial) -> Path:
-    path = kept_weights(trial_folder(folder, trial.number))
-    assert path is not None
-    return path
-
-
 def test_every_run_keeps_the_weights_that_were_tested(whole: Path) -> None:
     choice = state_of(whole).created["confirm"]["weights"]
+    epochs = [trial.tested["epoch"] for trial in confirmed(whole) if trial.tested]
+    assert (min(epochs) < 3) == (choice == "best")
     for trial in confirmed(whole):
         assert trial.tested is not None
         path = weights_of(whole, trial)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,52 +15,17 @@ from karat.cli.main import main
 from karat.datasets import Splits
 from karat.datasets.digits import Digits
 from karat.errors import InputError
-from karat.journal.journal import read_events
-from karat.journal.layout import JOURNAL, trial_folder
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import Trial
 from karat.study.audit import audit
 from karat.tested import Tested as Record
 from karat.tested import packed
-from karat.training.checkpoint import kept_weights, load_checkpoint, save_checkpoint, save_series
+from karat.training.checkpoint import load_checkpoint, save_checkpoint, save_series
 from karat.training.evaluation import sha256_of_weights
 from karat.verification import again, comparison
 from karat.verification.tests_again import Verified, verify
-from tests.conftest import SMALL
-from tests.studies import SHORT, change_report, rewrite, trained
+from tests.studies import change_report, confirmed, rewrite, state_of, weights_of
 
 Data = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete study of four confirmed runs, with the true fingerprint of its data."""
-    torch.set_num_threads(1)
-    folder, text = tmp_path_factory.mktemp("verify"), SMALL
-    for old, new in SHORT:
-        text = text.replace(old, new)
-    (folder / "space.yaml").write_text(text)
-    study = trained(folder / "space.yaml", folder / "small")
-    data = {"fingerprint": Digits().check(), "classes": list("0123456789")}
-    rewrite(
-        study, lambda e: {**e.data, "data": data} if e.kind == "study_created" else dict(e.data)
-    )
-    return study
-
-
-@pytest.fixture
-def study(whole: Path, tmp_path: Path) -> Path:
-    shutil.copytree(whole, tmp_path / "small")
-    return tmp_path / "small"
-
-
-def confirmed(folder: Path) -> list[Trial]:
-    return StudyState.of(read_events(folder / JOURNAL)).of_phase("confirm")
-
-
-def weights_of(folder: Path, trial: Trial) -> Path:
-    path = kept_weights(trial_folder(folder, trial.number))
-    assert path is not None
-    return path
 
 
 def only_finding(done: Verified, trial: Trial) -> str:
@@ -133,7 +97,7 @@ def test_right_share_of_other_predictions_is_found(study: Path) -> None:
 
 
 def test_test_value_of_a_search_trial_is_found(study: Path) -> None:
-    searched = StudyState.of(read_events(study / JOURNAL)).of_phase("search")
+    searched = state_of(study).of_phase("search")
     trial = next(each for each in searched if each.status == "completed")
     change_report(study, trial.number, of_metrics(test_accuracy=0.5))
     done = verify(study)
