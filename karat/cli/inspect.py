@@ -34,6 +34,21 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
     _add_deleted_runs(parser)
 
 
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "study",
+        type=Path,
+        nargs="?",
+        help="the study's folder (studies/NAME); optional with --claims",
+    )
+    parser.add_argument(
+        "--claims",
+        type=Path,
+        metavar="FILE",
+        help="compare the claims in this YAML file with the reports of their studies",
+    )
+
+
 def _add_reproduce(parser: argparse.ArgumentParser) -> None:
     _add_study(parser)
     parser.add_argument("trial", type=int, help="the trial's number, as in the report and MLflow")
@@ -81,14 +96,26 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    state_of(options.study)
-    from karat.verification.tests_again import verify  # imports torch
+    from karat.verification.claims import check_claims
 
-    done = verify(options.study)
+    if options.study is None and options.claims is None:
+        raise InputError("verify: name a study's folder, or a file of claims with --claims")
+    found, lines = [], []
+    if options.study is not None:
+        state_of(options.study)
+        from karat.verification.tests_again import verify  # imports torch
+
+        done = verify(options.study)
+        found += done.findings
+        lines += [*done.findings, *done.notes, done.summary]
+    if options.claims is not None:
+        checked = check_claims(options.claims)
+        found += checked.findings
+        lines += [*checked.findings, checked.summary]
     console = make_console()
-    for line in [*done.findings, *done.notes, done.summary]:
+    for line in lines:
         console.print(line, soft_wrap=True)
-    return FAILED if done.findings else OK
+    return FAILED if found else OK
 
 
 def _reproduce(options: argparse.Namespace) -> int:
@@ -172,7 +199,7 @@ def state_of(study: Path) -> "StudyState":
 REPORT = Command(_add_study, _report)
 SYNC = Command(_add_sync, _sync)
 AUDIT = Command(_add_audit, _audit)
-VERIFY = Command(_add_study, _verify)
+VERIFY = Command(_add_verify, _verify)
 REPRODUCE = Command(_add_reproduce, _reproduce)
 REPLAY = Command(_add_study, _replay)
 REPAIR = Command(_add_study, _repair)

@@ -5,6 +5,7 @@ from karat.system.lazy_import import exports
 _FROM = {
     "Reproduced": "training_again",
     "Verified": "tests_again",
+    "check_claims": "claims",
     "reproduce": "training_again",
     "verify": "tests_again",
 }
