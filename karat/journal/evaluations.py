@@ -14,7 +14,7 @@ def keeps_evaluations(state: StudyState) -> bool:
     return "weights" in state.original.get("confirm", {})
 
 
-def tested_of(trial: Trial) -> Tested | None:
+def evaluation_of(trial: Trial) -> Tested | None:
     """The recorded test evaluation of a trial; None if it has none that can be read."""
     try:
         return None if trial.tested is None else Tested.read(trial.tested)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from karat.journal.evaluations import contradictions, tested_of
+from karat.journal.evaluations import contradictions, evaluation_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.lock import is_locked
@@ -196,6 +196,6 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
         except CheckpointError as error:
             yield f"trial {trial.number}: {error}"
             continue
-        tested = tested_of(trial) if path in known["tested"] else None
+        tested = evaluation_of(trial) if path in known["tested"] else None
         if tested is not None and sha256_of_weights(content["model"]) != tested.weights:
             yield f"trial {trial.number}: {path}: has other weights than those that were tested"

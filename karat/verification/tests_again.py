@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from karat.errors import CheckpointError, InputError
-from karat.journal.evaluations import contradictions, tested_of
+from karat.journal.evaluations import contradictions, evaluation_of
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.state import StudyState, Trial
@@ -85,14 +85,14 @@ class _Study:
     ) -> None:
         self.folder, self.state, self.wrong = folder, state, wrong
         self._owners = {
-            tested.weights: trial.number for trial in runs if (tested := tested_of(trial))
+            tested.weights: trial.number for trial in runs if (tested := evaluation_of(trial))
         }
         self._is_here: bool | None = None
 
     def verify(self, trial: Trial, done: Verified) -> None:
         """Verify one run; adds to `done`."""
         name = f"trial {trial.number}"
-        if trial.tested is not None and tested_of(trial) is None:
+        if trial.tested is not None and evaluation_of(trial) is None:
             return  # one of the contradictions
         try:
             found = self._compared(trial, done)
@@ -116,7 +116,7 @@ class _Study:
 
     def _compared(self, trial: Trial, done: Verified) -> Compared | None:
         """The comparison; None if there is none, with the reason in `done`."""
-        tested = tested_of(trial)
+        tested = evaluation_of(trial)
         path = kept_weights(trial_folder(self.folder, trial.number))
         if path is None:
             raise CheckpointError("its weights are missing")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from karat.errors import InputError, NonFiniteError
-from karat.journal.evaluations import tested_of
+from karat.journal.evaluations import evaluation_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.reports import Report
@@ -207,7 +207,7 @@ def _difference(name: str, recorded: float | None, found: float | None) -> str:
 
 def _compare_tested(done: Reproduced, trial: Trial, found: Tested) -> None:
     """Compare the test evaluation image by image, and the weights; adds to `done`."""
-    recorded = tested_of(trial)
+    recorded = evaluation_of(trial)
     if recorded is None:
         return
     off = []
@@ -236,7 +236,7 @@ def _elsewhere(
 ) -> list[str]:
     """Names of the conditions that are not those of the journal."""
     found = ["processes"] if any(each.processes > 1 for each in how) else []
-    tested = tested_of(trial)
+    tested = evaluation_of(trial)
     if tested is not None:
         now = evaluation.conditions(trainer.model, trainer.group, trainer.micro_batches)
         found += [name for name in different(tested.where, now) if name not in found]

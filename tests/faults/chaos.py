@@ -179,7 +179,7 @@ class Chaos:
             self.process = self.start()
             if (status := self.process.wait(1200)) != 0:
                 raise Broken(f"the study ended with status {status}; see {self.folder / 'output'}")
-        for command in ("audit", "replay"):
+        for command in ("audit", "replay", "verify"):
             if main([command, str(self.study)]):
                 raise Broken(f"karat {command} found something")
         deadline = time.monotonic() + 60

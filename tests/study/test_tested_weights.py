@@ -5,18 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from karat.datasets import load_splits
+from karat.datasets.digits import Digits
 from karat.errors import InputError
 from karat.forecast.plan import ArmPlan, disk_bytes
 from karat.forecast.schedule import Run
+from karat.journal.evaluations import evaluation_of
 from karat.journal.layout import trial_folder
 from karat.planning.extension import larger_space
 from karat.report.writer import summarise
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from karat.tracking.model_registry import _which, best_confirmed
+from karat.tracking.sync import sync, tracking_uri
 from karat.training.checkpoint import load_checkpoint, save_checkpoint
 from karat.training.evaluation import sha256_of_weights
 from tests.studies import BEST, change_report, confirmed, rewrite, small_study, state_of, weights_of
@@ -74,6 +79,36 @@ def test_report_and_registry_say_which_weights_were_tested(whole: Path) -> None:
     assert trial.of_kept_weights("val_accuracy") == next(
         report.metrics["val_accuracy"] for report in trial.reports if report.epoch == epoch
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
+def test_registered_model_gives_the_tested_answers(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    sync(study)
+    client = mlflow.MlflowClient(tracking_uri(study))
+    [version] = client.search_model_versions(f"name = '{study.name}'")
+    trial = state_of(study).trials[int(version.tags["karat.trial"])]
+    tested = evaluation_of(trial)
+    assert tested is not None
+    assert f"the weights that were tested, those of epoch {tested.epoch}" in version.description
+    [kept, _] = sorted(
+        client.list_artifacts(version.run_id, "checkpoints"), key=lambda f: -f.file_size
+    )
+    assert Path(kept.path).name == weights_of(study, trial).name
+    mlflow.set_tracking_uri(tracking_uri(study))
+    try:
+        model = mlflow.pytorch.load_model(f"models:/{study.name}/1")
+    finally:
+        mlflow.set_tracking_uri(None)
+    images, labels = load_splits(Digits()).test[:]
+    with torch.no_grad():
+        right = (model(images).argmax(-1) == labels).numpy()
+    # torch.export may round otherwise.
+    assert np.count_nonzero(right != tested.bits()) <= 1
 
 
 def test_test_value_changed_in_the_journal_is_named(study: Path) -> None:
