@@ -87,10 +87,13 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     )
     cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if cell.reference else ''}{cell.label}" for cell in cells]
+    lengths = ""
+    if len(confirm.budgets) > 1:
+        lengths = f" x {' and '.join(map(str, confirm.budgets))} times the epochs"
     tunings = f" x {confirm.tunings} tunings" if confirm.tunings > 1 else ""
     yield (
-        f"confirmation  {len(cells) * confirm.seeds} trials: {len(cells)} cells "
-        f"({', '.join(labels)}){tunings} x {confirm.seeds_each} fresh seeds; the weights of the "
+        f"confirmation  {len(cells) * confirm.tunings * confirm.runs_each} trials: {len(cells)} cells "
+        f"({', '.join(labels)}){tunings} x {confirm.seeds_each} fresh seeds{lengths}; the weights of the "
         f"{confirm.weights} epoch are tested"
     )
     for excluded in space.excluded:

@@ -127,9 +127,10 @@ def run_plan(
         for each in contests_of(space)
         if (labels := [arm.label for arm in each.arms])
     ]
+    runs = [(*cell, budget) for cell in cells for budget in space.confirm.budgets]
     confirm = [
-        (_info(len(search) + number, arm, lengths), arms)
-        for number, (arm, arms) in enumerate(cells * space.confirm.seeds_each)
+        (_info(len(search) + number, arm, lengths, budget), arms)
+        for number, (arm, arms, budget) in enumerate(runs * space.confirm.seeds_each)
     ]
     plan = _Plan(search, confirm, curves, rule)
     loop.run(plan)
@@ -155,5 +156,6 @@ def arms_in_order(space: Space, seed: int) -> list[str]:
     ]
 
 
-def _info(number: int, arm: str, lengths: dict[str, int]) -> TrialInfo:
-    return TrialInfo(arm=arm, tuned={}, number=number, seed=number, epochs=lengths[arm])
+def _info(number: int, arm: str, lengths: dict[str, int], budget: int = 1) -> TrialInfo:
+    epochs = budget * lengths[arm]
+    return TrialInfo(arm=arm, tuned={}, number=number, seed=number, epochs=epochs)

@@ -28,7 +28,8 @@ class Trial:
 
     Status `waiting`: no segment of the trial runs now, since it is new, its worker was lost, it
     will be retried with less memory, or the study was interrupted. Such a trial must not run before
-    `ready_at`. `tuning`: number of the independent tuning of its arm to which it belongs, from 0.
+    `ready_at`. `tuning`: number of the independent tuning of its arm to which it belongs, from 0; `budget`: the multiple of
+    the study's epochs that it is trained for.
     `kernels` computed attention in the first segment (None before its first report).
     `cause` and `details` tell why the trial was stopped or failed (`karat.causes`), `lost_details`
     how its last worker was lost. `unwritten_segments` ended since its last report, since a file could not
@@ -51,6 +52,7 @@ class Trial:
     epochs: int
     asked_at: float
     tuning: int = 0
+    budget: int = 1
     status: Status = "waiting"
     cause: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -150,7 +152,7 @@ class StudyState:
         self.trials: dict[int, Trial] = {}
         self.waiting: set[int] = set()  # numbers of the trials with this status
         self.unended: set[int] = set()  # numbers of the trials that have not ended
-        self.confirmed: set[tuple[str, int]] = (
+        self.confirmed: set[tuple[str, int, int]] = (
             set()
         )  # arm and seed index of confirmations that count
         self.ended: list[
@@ -206,10 +208,20 @@ class StudyState:
         """Whether the confirmation of every contest is planned, or skipped."""
         if self.confirmation is None or self.confirmation["contests"] is None:
             return self.confirmation is not None
-        confirm = self.created["confirm"]
-        each = confirm["seeds"] // confirm.get("tunings", 1)
-        planned = len(self.confirmation["contests"]) * each
+        planned = len(self.confirmation["contests"]) * self.runs_each
         return bool(planned >= self.created["totals"]["confirm"])
+
+    @property
+    def longest(self) -> int:
+        """The longest training of the confirmation, as a multiple of the epochs; verdicts are about it."""
+        return int(max(self.created["confirm"].get("budgets", (1,))))
+
+    @property
+    def runs_each(self) -> int:
+        """Confirmation runs of each cell: its seeds, times the lengths of training."""
+        confirm = self.created["confirm"]
+        each: int = confirm["seeds"] // confirm.get("tunings", 1)
+        return each * len(confirm.get("budgets", (1,)))
 
     @property
     def reference_arms(self) -> tuple[str, ...]:
@@ -249,7 +261,7 @@ class StudyState:
             trial = self.trials[number]
             trial.set_aside = True
             if trial.phase == "confirm":
-                self.confirmed.discard((trial.arm, trial.seed_index))
+                self.confirmed.discard((trial.arm, trial.seed_index, trial.budget))
 
     def _on_launched(self, event: Event) -> None:
         data = event.data
@@ -267,7 +279,7 @@ class StudyState:
         self.waiting.add(data["trial"])
         self.unended.add(data["trial"])
         if data["phase"] == "confirm":
-            self.confirmed.add((data["arm"], data["seed_index"]))
+            self.confirmed.add((data["arm"], data["seed_index"], data.get("budget", 1)))
 
     def _on_segment_started(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]

@@ -84,7 +84,7 @@ def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
     lengths: dict[str, int] = {}
     gpus: dict[str, float] = defaultdict(float)
     for trial in state.trials.values():
-        lengths[trial.arm] = trial.epochs
+        lengths[trial.arm] = trial.epochs // trial.budget
         gpus[trial.arm] = max(gpus[trial.arm], state.usage.gpus_of(trial.number))
         trained[trial.arm] += trial.seconds
         epochs[trial.arm] += len(trial.reports)
@@ -102,7 +102,13 @@ def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
     cells = [
         _most(full.get(arm.label, none) for arm in contest.arms) for contest in contests_of(space)
     ]
-    return [*waiting, _most(full.values()), *cells * space.confirm.seeds_each]
+    confirm = space.confirm
+    runs = [
+        dataclasses.replace(cell, seconds=budget * cell.seconds)
+        for cell in cells
+        for budget in confirm.budgets
+    ]
+    return [*waiting, _most(full.values()), *runs * confirm.seeds_each]
 
 
 def _value(spent: Spent, key: str) -> float:

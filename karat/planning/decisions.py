@@ -87,7 +87,7 @@ class Decisions:
         total = self.search.total
         if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
-        return {"search": total, "confirm": cells * self.space.confirm.seeds_each}
+        return {"search": total, "confirm": cells * self.space.confirm.runs_each}
 
     def totals_of(self, larger: Space) -> dict[str, int]:
         """The number of trials of each phase if the study were extended to `larger`."""
@@ -96,7 +96,7 @@ class Decisions:
         void = sum(is_longer or trial.set_aside for trial in searched)
         return {
             "search": Search(larger, self.search, void).total,
-            "confirm": len(contests_of(larger)) * larger.confirm.seeds_each,
+            "confirm": len(contests_of(larger)) * larger.confirm.runs_each,
         }
 
     def verdict(self, number: int) -> str | None:
@@ -123,7 +123,7 @@ class Decisions:
             proposal = confirmation_proposal(self.space, self.state)
         if proposal is None:
             return None
-        config = proposal.arm.config(proposal.tuned)
+        config = proposal.config
         return {
             "trial": asked,
             "phase": phase,
@@ -135,6 +135,7 @@ class Decisions:
             "seed_index": proposal.seed_index,
             "epochs": _epochs(config),
             **({"tuning": proposal.tuning} if proposal.tuning else {}),
+            **({"budget": proposal.budget} if proposal.budget > 1 else {}),
         }
 
     def turn(self) -> tuple[str, dict[str, Any]] | None:

@@ -44,6 +44,7 @@ def answer(summary: Summary) -> str:
         sentences = [
             _about_lost(chosen, summary),
             _about(chosen, summary),
+            _about_lengths(chosen, summary),
             _about_others(chosen, summary),
             _about_pairs(chosen, summary),
             _about_price(chosen, summary),
@@ -189,7 +190,7 @@ def _about(arm: ConfirmedArm, summary: Summary) -> str:
     interval = f"{units.number(ends[0])} to {units.number(ends[1])}"
     share = f"{100 * (1 - summary.rule.alpha):g} % interval {interval}"
     beside = "; ".join([f"{n_text(found.n, summary.rule)}, {share}", *trouble])
-    return f"{begin}, {size} ({beside}): {_meaning(found, summary)}{_how_far(arm, summary)}."
+    return f"{begin}, {size} ({beside}): {found.verdict}{_how_far(arm, summary)}{_reason(found, summary)}."
 
 
 def _how_chosen(summary: Summary) -> str:
@@ -215,18 +216,18 @@ def _trouble(arm: ConfirmedArm, summary: Summary) -> Iterable[str]:
         yield f"with failed runs counted as {worst} the difference is {difference}"
 
 
-def _meaning(found: Comparison, summary: Summary) -> str:
+def _reason(found: Comparison, summary: Summary) -> str:
+    """What a verdict that is no difference rests on, at the end of its sentence."""
     units = Units(summary.metric)
-    least = f"{units.number(summary.rule.smallest_difference)}{units.step}"
     if found.verdict == "equivalent":
-        return f"equivalent, as {least} is the smallest difference that matters here"
+        least = f"{units.number(summary.rule.smallest_difference)}{units.step}"
+        return f"; {least} is the smallest difference that matters here"
     if found.why is Why.FAILED_RUNS:
-        return "inconclusive, as failed runs counted would change the verdict"
+        return "; failed runs, counted as outcomes, would change the verdict"
     if found.verdict == "inconclusive":
         settle = "settles" if found.n == 1 else "settle"
-        n = n_text(found.n, summary.rule)
-        return f"inconclusive, {n} {settle} neither a difference nor equivalence"
-    return found.verdict
+        return f"; {n_text(found.n, summary.rule)} {settle} neither a difference nor equivalence"
+    return ""
 
 
 def _how_far(arm: ConfirmedArm, summary: Summary) -> str:
@@ -242,8 +243,34 @@ def _how_far(arm: ConfirmedArm, summary: Summary) -> str:
         for each in sides
         if (mine := summary.progress.get(each.label)) and mine.signs
     ]
-    look = "looks" if len(found) == 1 else "look"
-    return told + (f", at which {listed(found)} {look} unfinished" if found else "")
+    if found:
+        look = "looks" if len(found) == 1 else "look"
+        return f"{told}, at which {listed(found)} {look} unfinished"
+    return told + _finished(sides, summary)
+
+
+def _about_lengths(arm: ConfirmedArm, summary: Summary) -> str:
+    """How the difference depends on the length of training, where several were tried."""
+    units = Units(summary.metric)
+    told = [
+        f"{units.number(found.difference, '+')}{units.step} after {length.epochs}"
+        for length in summary.lengths[:-1]
+        if (found := length.comparisons.get(arm.label)) and found.difference is not None
+    ]
+    if not told:
+        return ""
+    return f"With shorter training the difference was {listed(told)} epochs."
+
+
+def _finished(sides: Iterable[ConfirmedArm], summary: Summary) -> str:
+    """That longer training was tried and changed nothing that matters, where this is so."""
+    known = [summary.progress.get(arm.label) for arm in sides]
+    longer = [each.longer for each in known if each is not None and each.longer is not None]
+    if len(longer) < len(known) or any(each.verdict != "equivalent" for each in longer):
+        return ""
+    units = Units(summary.metric)
+    least = f"{units.number(summary.rule.smallest_difference)}{units.step}"
+    return f", and training was finished: {summary.lengths[-2].epochs} epochs give the same within {least}"
 
 
 def _about_others(best: ConfirmedArm, summary: Summary) -> str:

@@ -65,8 +65,14 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
             "curve is flat. It is a sign of unfinished training when it is above the smallest difference "
             "of interest beyond doubt (one-sided 95 % bound). So is a training loss of more than "
             f"{LOSS_RATIO:g} times the lowest, and more than {LOSS_MARGIN:g} above it; but such an arm may "
-            "also be unable to fit. Without a sign it is not proven that more epochs change nothing: "
-            "only longer training can show that."
+            "also be unable to fit. "
+            + (
+                "Without a sign it is not proven that more epochs change nothing: only longer training, "
+                "which confirm.budgets adds, can show that."
+                if len(summary.lengths) == 1
+                else "Longer training was tried: where the longest is better than the next shorter one, the arm "
+                "was not finished by then; where both are equivalent, it was."
+            )
         )
 
 

@@ -2,10 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
 
 from karat.journal.layout import (
     FIGURES,
@@ -18,38 +16,32 @@ from karat.journal.layout import (
 )
 from karat.journal.wording import skip_text, trial_text
 from karat.parameters import is_number
+from karat.report.certainty import certainty_section
 from karat.report.facts.confirmed import ConfirmedArm
-from karat.report.facts.statistics import Comparison
 from karat.report.facts.summary import Summary
-from karat.report.figures import Figure, epoch_figure, level_figure
+from karat.report.figures import epoch_figure, level_figure
 from karat.report.formatting import (
     Units,
-    effect_text,
     in_unit,
     interval_text,
-    loss_text,
     memory_text,
     moment_text,
     off_text,
     p_text,
-    raw_p_text,
     seconds_text,
     short,
     spread_text,
     text_of,
     tuned_text,
 )
-from karat.report.narrative import certainty_notes, result_notes, search_notes
+from karat.report.narrative import result_notes, search_notes
+from karat.report.tables import Kind, Section, Table, pairs_table, table_of
 from karat.report.wording import (
-    reference_text,
     tested_weights_text,
-    unfinished_text,
     verdict_text,
 )
 from karat.settings import flat
 
-T = TypeVar("T")
-Kind = Literal["text", "number", "range"]
 ArmColumn = tuple[str, Kind, Callable[[ConfirmedArm], str]]
 FOLDER_CONTENT = {
     JOURNAL: "every decision, report and end, in order; the only truth",
@@ -61,59 +53,12 @@ FOLDER_CONTENT = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Columns, and rows of cells as text.
-
-    Args:
-        columns: names.
-        kinds: of the columns: `number` is set flush right, `range` stays on one line.
-        rows: as many cells as there are columns.
-        title: shown above, unless empty.
-        cards: on a narrow screen, show each row as a card.
-    """
-
-    columns: tuple[str, ...]
-    kinds: tuple[Kind, ...]
-    rows: tuple[tuple[str, ...], ...]
-    title: str = ""
-    cards: bool = False
-
-    @property
-    def folded(self) -> bool:
-        """So long that the reader is to open it."""
-        return len(self.rows) > 30
-
-
-def table_of(
-    items: Iterable[T],
-    *columns: tuple[str, Kind, Callable[[T], str]],
-    title: str = "",
-    cards: bool = False,
-) -> Table:
-    """A table with a row for each item; each column is its name, kind, and what an item shows."""
-    names, kinds, cells = zip(*columns, strict=True)
-    rows = tuple(tuple(cell(item) for cell in cells) for item in items)
-    return Table(columns=names, kinds=kinds, rows=rows, title=title, cards=cards)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One part of the report, in the order in which it is read; commands are (use, command)."""
-
-    title: str
-    paragraphs: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    commands: tuple[tuple[str, str], ...] = ()
-    figures: tuple[Figure, ...] = ()
-
-
 def sections(summary: Summary) -> tuple[Section, ...]:
     """The report after question and answer, in words, tables and figures."""
     parts = [
         result_section(summary),
         _figure_section(summary),
-        _certainty_section(summary),
+        certainty_section(summary),
         _pair_section(summary),
         _search_section(summary),
         _trouble_section(summary),
@@ -159,71 +104,6 @@ def _labels_name_levels(summary: Summary) -> bool:
 def _figure_section(summary: Summary) -> Section | None:
     figures = [*epoch_figure(summary), *level_figure(summary)]
     return Section(title="Figures", figures=tuple(figures)) if figures else None
-
-
-def _certainty_section(summary: Summary) -> Section | None:
-    """What a reader needs to doubt a verdict: other tests, failed runs, and how far training went."""
-    tables = []
-    if summary.is_final and summary.others:
-        tables.append(_tests_table(summary))
-    if summary.progress:
-        tables.append(_progress_table(summary))
-    if not tables:
-        return None
-    return Section(
-        title="How sure it is", paragraphs=(*certainty_notes(summary),), tables=(*tables,)
-    )
-
-
-def _tests_table(summary: Summary) -> Table:
-    units, rule = Units(summary.metric), summary.rule
-    columns: list[ArmColumn] = [
-        ("arm", "text", lambda arm: arm.label),
-        ("seeds" if rule.tunings == 1 else "tunings", "number", lambda arm: str(_found(arm).n)),
-        ("p, t test", "number", lambda arm: raw_p_text(_found(arm).p)),
-        ("p, signs flipped", "number", lambda arm: raw_p_text(_found(arm).p_flips)),
-        ("effect (d_z)", "number", lambda arm: effect_text(_found(arm).effect)),
-    ]
-    if any(arm.failed for arm in summary.arms):
-        columns += [
-            ("runs failed", "number", lambda arm: f"{len(arm.failed)} of {arm.ended}"),
-            (
-                f"difference{in_unit(units.step)} with failures",
-                "range",
-                lambda arm: interval_text(_found(arm).with_failures, units),
-            ),
-        ]
-    return table_of(summary.others, *columns, title=f"Against {reference_text(summary)}")
-
-
-def _found(arm: ConfirmedArm) -> Comparison:
-    assert arm.comparison is not None
-    return arm.comparison
-
-
-def _progress_table(summary: Summary) -> Table:
-    units = Units(summary.metric)
-    known = [
-        (arm, summary.progress[arm.label]) for arm in summary.arms if arm.label in summary.progress
-    ]
-    return table_of(
-        known,
-        ("arm", "text", lambda each: each[0].label),
-        ("epochs", "number", lambda each: str(each[1].epochs)),
-        ("training loss", "number", lambda each: loss_text(each[1].train_loss)),
-        (
-            f"gain in the middle{in_unit(units.step)}",
-            "number",
-            lambda each: units.number(each[1].gain, "+"),
-        ),
-        (
-            "signs of unfinished training",
-            "text",
-            lambda each: unfinished_text(each[1], units) or ("none" if each[1].is_known else "-"),
-        ),
-        title="Training",
-        cards=True,
-    )
 
 
 def _pair_section(summary: Summary) -> Section | None:
@@ -319,7 +199,7 @@ def _decision_section(summary: Summary) -> Section:
         f"Holm over the arms, is below {summary.rule.alpha:g}. Inconclusive: neither. Each "
         "interval holds for itself, not for all together."
     )
-    table = _pairs_table(_settings(summary), "", "setting")
+    table = pairs_table(_settings(summary), "", "setting")
     return Section(title="How it was decided", paragraphs=(note,), tables=(table,))
 
 
@@ -367,14 +247,8 @@ def _environment_section(summary: Summary) -> Section:
     launches = f"{summary.launches} launch{'es' * (summary.launches != 1)}"
     note = f"Began {began}, {ended}; {launches}, {summary.slots} trials at a time in the last."
     told = {name: _environment_text(value) for name, value in flat(summary.environment).items()}
-    table = _pairs_table(told, "", "in the last launch")
+    table = pairs_table(told, "", "in the last launch")
     return Section(title="Where it ran", paragraphs=(note,), tables=(table,) if table.rows else ())
-
-
-def _pairs_table(pairs: Mapping[str, str], name: str, value: str) -> Table:
-    return table_of(
-        pairs.items(), (name, "text", lambda pair: pair[0]), (value, "text", lambda pair: pair[1])
-    )
 
 
 def folder_section(folder: Path) -> Section:
@@ -388,7 +262,7 @@ def folder_section(folder: Path) -> Section:
             f"python -m karat report {shlex.quote(str(_as_typed(folder)))}",
         ),
     )
-    table = _pairs_table(known, "in the study's folder", "")
+    table = pairs_table(known, "in the study's folder", "")
     return Section(title="To look further", tables=(table,), commands=commands)
 
 

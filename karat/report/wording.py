@@ -73,6 +73,9 @@ def failures_text(arm: ConfirmedArm, rule: Rule) -> str:
 def unfinished_text(known: Progress, units: Units) -> str:
     """The signs that an arm was not trained to its end; empty where there are none."""
     parts = []
+    if Sign.LONGER in known.signs and known.longer is not None:
+        gain = f"{units.number(known.longer.difference, '+')}{units.step}"
+        parts.append(f"{gain} from {known.shorter_epochs} to {known.epochs} epochs")
     if Sign.TRAIN_LOSS in known.signs:
         parts.append(f"training loss {known.train_loss:.2f}, the lowest is {known.lowest_loss:.2f}")
     if Sign.IMPROVING in known.signs:

@@ -15,7 +15,8 @@ from karat.report.answer import answer, status_text
 from karat.report.facts.summary import Summary, summarise
 from karat.report.formatting import short
 from karat.report.narrative import search_notes
-from karat.report.sections import Section, Table, folder_section, result_section, sections
+from karat.report.sections import folder_section, result_section, sections
+from karat.report.tables import Section, Table
 from karat.system.files import replace_file
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from karat.errors import SettingError
 from karat.settings import above, at_least, at_most, below, build
 from karat.tested import WEIGHTS, Weights
 
-MAX_SEEDS, MAX_MINUTES, MAX_PROCESSES = 1000, 100_000, 1024
+MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES = 1000, 100, 100_000, 1024
 DeletedRuns = Literal["recreate", "leave"]
 
 
@@ -22,6 +22,9 @@ class ConfirmConfig:
             are about the cells that this one search happened to find; with more, about the arms,
             tuning included: each tuning's own best cell is trained with its share of the seeds, and
             what varies between tunings is part of every interval. It divides `seeds`.
+        budgets: lengths of training of the confirmation, as multiples of the epochs, increasing. Each
+            seed is trained once with each, from the start. Verdicts are about the longest; the others
+            show whether training was finished, and how the difference depends on its length.
         by: the factor whose levels are confirmed; optional if there is only one factor.
         smallest_difference: smallest difference of practical interest, in the metric's unit.
         alpha: family-wise error rate over the arms (Holm).
@@ -31,6 +34,7 @@ class ConfirmConfig:
 
     seeds: int = 5
     tunings: int = 1
+    budgets: tuple[int, ...] = (1,)
     by: str | None = None
     smallest_difference: float = 0.005
     alpha: float = 0.05
@@ -42,6 +46,16 @@ class ConfirmConfig:
         at_least("tunings", self.tunings, 1)
         if self.seeds % self.tunings:
             raise SettingError("tunings", f"must divide the {self.seeds} seeds", self.tunings)
+        for least, budget in zip((0, *self.budgets), self.budgets, strict=False):
+            if budget <= least:
+                raise SettingError(
+                    "budgets",
+                    "must be multiples of the epochs, each above the one before",
+                    self.budgets,
+                )
+        if not self.budgets:
+            raise SettingError("budgets", "must have at least one multiple of the epochs", [])
+        at_most("budgets", self.budgets[-1], MAX_BUDGET)
         above("smallest_difference", self.smallest_difference, 0)
         above("alpha", self.alpha, 0)
         below("alpha", self.alpha, 0.5)
@@ -50,6 +64,11 @@ class ConfirmConfig:
     def seeds_each(self) -> int:
         """Seeds with which the best cell of each tuning is confirmed."""
         return self.seeds // self.tunings
+
+    @property
+    def runs_each(self) -> int:
+        """Confirmation runs of the best cell of each tuning: each seed with each budget."""
+        return self.seeds_each * len(self.budgets)
 
 
 @dataclass(frozen=True, kw_only=True)

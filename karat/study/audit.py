@@ -127,9 +127,7 @@ def _plan(state: StudyState) -> Iterator[str]:
         return
     confirmed = 0
     if state.confirmation is not None:
-        confirm = state.created["confirm"]
-        each = confirm["seeds"] // confirm.get("tunings", 1)
-        confirmed = len(state.confirmation["cells"]) * each
+        confirmed = len(state.confirmation["cells"]) * state.runs_each
     for phase, planned in (("search", state.created["totals"]["search"]), ("confirm", confirmed)):
         trials = state.of_phase(phase)  # type: ignore[arg-type]
         if len(trials) > planned:
@@ -137,11 +135,11 @@ def _plan(state: StudyState) -> Iterator[str]:
         is_cut = phase == "search" and state.search_cut is not None
         if state.status == "completed" and len(trials) < planned and not is_cut:
             yield f"the study is complete with {len(trials)} of {planned} trials of phase {phase}"
-    cells = Counter((t.arm, t.seed) for t in state.of_phase("confirm"))
-    for (arm, seed), count in cells.items():
+    runs = Counter((t.arm, t.seed, t.budget) for t in state.of_phase("confirm"))
+    for (arm, seed, _), count in runs.items():
         if count > 1:
             yield f"{arm} was confirmed {count} times with seed {seed}"
-    if used := {t.seed for t in state.of_phase("search")} & {seed for _, seed in cells}:
+    if used := {t.seed for t in state.of_phase("search")} & {seed for _, seed, _ in runs}:
         yield f"seeds of the search were used again for confirmation: {sorted(used)}"
 
 

@@ -88,6 +88,6 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
         "data": {"fingerprint": fingerprint, "classes": list(classes)},
         "totals": {
             "search": Search(space).total,
-            "confirm": len(contests_of(space)) * space.confirm.seeds_each,
+            "confirm": len(contests_of(space)) * space.confirm.runs_each,
         },
     }

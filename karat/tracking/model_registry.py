@@ -32,14 +32,15 @@ def best_confirmed(state: StudyState) -> tuple[Trial, list[float]] | None:
     """The best trial of the best confirmed cell, and the metric of each completed seed of the cell.
 
     The best cell has the best mean of the study's metric, at the epochs whose weights were tested, over
-    its completed confirmation trials; None if there is none.
+    its completed confirmation trials of the longest training; None if there is none.
     """
     metric, mode = state.created["metric"], state.created["mode"]
     sign = 1.0 if mode == "max" else -1.0
     cells: dict[str, list[tuple[float, Trial]]] = defaultdict(list)
     for trial in state.of_phase("confirm"):
         value = trial.of_kept_weights(metric)
-        if trial.status == "completed" and value is not None:
+        is_longest = trial.budget == state.longest
+        if trial.status == "completed" and is_longest and value is not None:
             cells[trial.arm].append((sign * value, trial))
     if not cells:
         return None

@@ -311,7 +311,10 @@ def status_of(trial: Trial, over: bool) -> str:
 def run_name(trial: Trial) -> str:
     """Name of a run: `0007 fourier grid_size=3 blockwise`, `confirm 0040 fourier grid_size=3 seed 2`."""
     name = f"{trial.number:04d} {trial.arm}"
-    return name if trial.phase == "search" else f"confirm {name} seed {trial.seed_index}"
+    if trial.phase == "search":
+        return name
+    length = f" {trial.budget} times the epochs" if trial.budget > 1 else ""
+    return f"confirm {name} seed {trial.seed_index}{length}"
 
 
 def trial_params(trial: Trial) -> dict[str, str]:

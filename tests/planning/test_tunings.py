@@ -71,9 +71,9 @@ def test_a_study_with_tunings_is_whole_and_replays(
     folder = tmp_path / "s"
     assert done.state.status == "completed"
     assert not list(replay(space, list(read_events(folder / JOURNAL))))
-    # A simulated trial has no weights, and is not tested image by image.
+    # Simulated runs have neither checkpoints nor answers on images.
     found = audit(folder, tracking=False)
-    assert [x for x in found if "checkpoint" not in x and "test evaluation" not in x] == []
+    assert [each for each in found if "checkpoint" not in each and "image by" not in each] == []
 
 
 def test_the_report_compares_tunings_and_says_what_that_covers(done: Simulated) -> None:

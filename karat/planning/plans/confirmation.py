@@ -1,5 +1,6 @@
 """The confirmation: the best cell of each level of `confirm.by`, and its reference, with new seeds."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from karat.causes import Skip
 from karat.journal.state import StudyState, Trial
 from karat.parameters import Level, level_text
-from karat.planning.plans import Proposal
+from karat.planning.plans import Proposal, budgeted
 from karat.space.space import Arm, Space
 
 
@@ -117,12 +118,15 @@ def plan_confirmation(
                 **({"tuning": contest.tuning} if contest.tuning else {}),
             }
         )
-    again = {(cell["arm"], cell.get("tuning", 0)): cell["config"] for cell in cells}
+    again: dict[tuple[Any, Any], Any] = {
+        (cell["arm"], cell.get("tuning", 0)): cell["config"] for cell in cells
+    }
     arms = {(arm.label, contest.tuning) for contest in contests for arm in contest.arms}
     aside = [
         trial.number
         for trial in state.of_phase("confirm")
-        if (key := (trial.arm, trial.tuning)) in arms and again.get(key) != trial.config
+        if (key := (trial.arm, trial.tuning)) in arms
+        and (key not in again or budgeted(again[key], trial.budget) != trial.config)
     ]
     return {
         "contests": [contest.label for contest in contests],
@@ -135,13 +139,19 @@ def plan_confirmation(
 def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
     """The next trial of the planned cells: all with one seed, then the next seed; None at the end."""
     cells = state.confirmation["cells"] if state.confirmation else ()
-    for index in range(space.confirm.seeds_each):
-        for cell in cells:
-            tuning = cell.get("tuning", 0)
-            seed_index = index * space.confirm.tunings + tuning
-            if (cell["arm"], seed_index) not in state.confirmed:
-                arm = space.arms[cell["arm"]]
-                return Proposal(arm=arm, tuned=cell["tuned"], seed_index=seed_index, tuning=tuning)
+    confirm = space.confirm
+    each = itertools.product(range(confirm.seeds_each), cells, confirm.budgets)
+    for index, cell, budget in each:
+        tuning = cell.get("tuning", 0)
+        seed_index = index * confirm.tunings + tuning
+        if (cell["arm"], seed_index, budget) not in state.confirmed:
+            return Proposal(
+                arm=space.arms[cell["arm"]],
+                tuned=cell["tuned"],
+                seed_index=seed_index,
+                tuning=tuning,
+                budget=budget,
+            )
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from karat.journal.state import StudyState, Trial
 from karat.parameters import Level, is_number
+from karat.report.facts.lengths import test_values
 from karat.report.facts.metric import Metric
 from karat.report.facts.samples import Sample, describe, values_of
 from karat.report.facts.statistics import Comparison, Rule, compare
@@ -89,14 +90,7 @@ def confirmed_arms(
     cells: dict[str, list[Mapping[str, Any]]] = {}
     for cell in state.confirmation["cells"]:
         cells.setdefault(cell["arm"], []).append(cell)
-    tests = {
-        label: {
-            trial.seed_index: value
-            for trial in completed(confirmed.get(label, ()))
-            if (value := trial.last(metric.test)) is not None
-        }
-        for label in cells
-    }
+    tests = {label: test_values(confirmed.get(label, ()), metric) for label in cells}
     failed = {
         label: tuple(t.seed_index for t in confirmed.get(label, ()) if t.status == "failed")
         for label in cells

@@ -10,7 +10,9 @@ signs are looked at instead, by a rule that is fixed before a study starts:
   the lowest, and higher by more than `LOSS_MARGIN`. It may also be that the arm cannot fit the
   training data any better: the curves of one length of training do not tell these apart.
 
-Neither sign proves that an arm without it is finished: only longer training shows that.
+Neither sign proves that an arm without it is finished: only longer training shows that. With
+`confirm.budgets` it was tried, and its gain takes the place of the first sign: `LONGER`, if the longest
+training is better than the next shorter one by the rule of the study.
 """
 
 import statistics as plain
@@ -19,19 +21,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from karat.journal.state import Trial
+from karat.report.facts.lengths import Length, gained
 from karat.report.facts.metric import Metric
 from karat.report.facts.samples import mean_bound
+from karat.report.facts.statistics import Comparison, Rule
 
-BEGIN, END = (
-    0.4,
-    0.6,
-)  # of the epochs; with a cosine the learning rate falls from 65 to 35 % of its peak
+# Shares of the epochs. With a cosine the learning rate falls from 65 to 35 % of its peak between them.
+BEGIN, END = 0.4, 0.6
 LOSS_RATIO, LOSS_MARGIN = 1.25, 0.05
 
 
 class Sign(StrEnum):
     """Of training that has not come to its end."""
 
+    LONGER = "longer"
     IMPROVING = "improving"
     TRAIN_LOSS = "train_loss"
 
@@ -46,6 +49,9 @@ class Progress:
         lowest_loss: of the confirmed arms.
         gain: mean improvement of the search metric from `BEGIN` to `END` of the epochs, above 0 is
             better; None below five epochs.
+        longer: the longest training against the next shorter one, paired by seed: `equivalent` is
+            finished, `better` is not; None where only one length was tried.
+        shorter_epochs: of the next shorter one.
         signs: that training has not come to its end.
     """
 
@@ -54,22 +60,25 @@ class Progress:
     lowest_loss: float | None
     gain: float | None
     signs: tuple[Sign, ...]
+    longer: Comparison | None = None
+    shorter_epochs: int | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether the journal says enough to look for signs."""
-        return self.gain is not None or self.train_loss is not None
+        return not (self.gain is None and self.train_loss is None and self.longer is None)
 
 
 def progress_of(
-    runs: Mapping[str, Sequence[Trial]], metric: Metric, smallest_difference: float
+    runs: Mapping[str, Sequence[Trial]], metric: Metric, rule: Rule, lengths: Sequence[Length] = ()
 ) -> dict[str, Progress]:
     """For each arm with completed runs.
 
     Args:
-        runs: completed confirmation runs, by label.
+        runs: completed confirmation runs of the longest training, by label.
         metric: of the search.
-        smallest_difference: of interest, in the metric's unit.
+        rule: of the study.
+        lengths: the results at each length of training, increasing.
     """
     losses = {label: _train_loss(trials) for label, trials in runs.items()}
     lowest = min((each for each in losses.values() if each is not None), default=None)
@@ -79,7 +88,11 @@ def progress_of(
             continue
         gains = [gain for trial in trials if (gain := _gain(trial, metric)) is not None]
         loss, signs = losses[label], []
-        if len(gains) >= 2 and mean_bound(gains) > smallest_difference:
+        longer = gained(label, lengths[-2], lengths[-1], rule) if len(lengths) > 1 else None
+        if longer is not None and longer.difference is not None:
+            if longer.verdict == "better":
+                signs.append(Sign.LONGER)
+        elif len(gains) >= 2 and mean_bound(gains) > rule.smallest_difference:
             signs.append(Sign.IMPROVING)
         if loss is not None and lowest is not None and _is_high(loss, lowest):
             signs.append(Sign.TRAIN_LOSS)
@@ -89,6 +102,8 @@ def progress_of(
             lowest_loss=lowest,
             gain=plain.fmean(gains) if gains else None,
             signs=tuple(signs),
+            longer=longer,
+            shorter_epochs=lengths[-2].epochs if len(lengths) > 1 else None,
         )
     return found
 

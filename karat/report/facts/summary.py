@@ -13,6 +13,7 @@ from karat.errors import JournalError
 from karat.journal.state import Extension, StudyState, Trial
 from karat.parameters import Level, label_of
 from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
+from karat.report.facts.lengths import Length, length_of, of_budget
 from karat.report.facts.metric import Metric
 from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
@@ -78,6 +79,7 @@ class Summary:
         planned_runs: of the confirmation; None before it is planned for every level.
         is_final: every planned confirmation run has ended, so verdicts are given.
         arms: confirmed arms by level, each reference before the arms compared with it.
+        lengths: the results at each length of training, increasing; the last is that of `arms`.
         progress: how far each arm's runs were trained, by label.
         pairs: the confirmed arms but the references, each against each.
         variance_cut: see `karat.report.facts.statistics.pooled_variance_cut`.
@@ -107,6 +109,7 @@ class Summary:
     planned_runs: int | None
     is_final: bool
     arms: tuple[ConfirmedArm, ...]
+    lengths: tuple[Length, ...]
     progress: Mapping[str, Progress]
     pairs: tuple[Comparison, ...]
     variance_cut: float | None
@@ -157,7 +160,9 @@ def summarise(state: StudyState) -> Summary:
         tunings=tunings,
         worst=metric.worst,
     )
-    confirmed = by_arm(state.of_phase("confirm"))
+    runs_of = by_arm(state.of_phase("confirm"))
+    budgets = tuple(confirm.get("budgets", (1,)))
+    confirmed = of_budget(runs_of, budgets[-1])
     arms = confirmed_arms(state, confirmed, metric, rule)
     runs = {arm.label: arm.runs for arm in arms}
     failed = {arm.label: arm.failed for arm in arms}
@@ -166,7 +171,10 @@ def summarise(state: StudyState) -> Summary:
     last = state.launches[-1] if state.launches else None
     planned = None
     if state.confirmation is not None and state.all_planned:
-        planned = len(state.confirmation["cells"]) * (confirm["seeds"] // tunings)
+        planned = len(state.confirmation["cells"]) * state.runs_each
+    lengths = tuple(
+        length_of(of_budget(runs_of, budget), against, budget, metric, rule) for budget in budgets
+    )
     return Summary(
         name=created["name"],
         question=created["question"],
@@ -181,12 +189,16 @@ def summarise(state: StudyState) -> Summary:
         contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
         planned_runs=planned,
-        is_final=bool(arms) and state.all_planned and all(arm.ended >= arm.planned for arm in arms),
+        is_final=bool(arms)
+        and state.all_planned
+        and sum(trial.ended for trials in runs_of.values() for trial in trials) >= (planned or 0),
         arms=arms,
+        lengths=lengths,
         progress=progress_of(
             {label: completed(trials) for label, trials in confirmed.items()},
             metric,
-            rule.smallest_difference,
+            rule,
+            lengths,
         ),
         pairs=pairwise(others, rule, failed),
         variance_cut=pooled_variance_cut(

@@ -1,0 +1,117 @@
+"""How sure a report's answer is: other tests, failed runs, lengths of training, signs of unfinished training."""
+
+from collections.abc import Callable
+
+from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.lengths import Length
+from karat.report.facts.progress import Progress
+from karat.report.facts.statistics import Comparison
+from karat.report.facts.summary import Summary
+from karat.report.formatting import (
+    Units,
+    effect_text,
+    in_unit,
+    interval_text,
+    loss_text,
+    raw_p_text,
+    spread_text,
+)
+from karat.report.narrative import certainty_notes
+from karat.report.tables import Kind, Section, Table, table_of
+from karat.report.wording import reference_text, unfinished_text
+
+ArmColumn = tuple[str, Kind, Callable[[ConfirmedArm], str]]
+ProgressColumn = tuple[str, Kind, Callable[[tuple[ConfirmedArm, Progress]], str]]
+
+
+def certainty_section(summary: Summary) -> Section | None:
+    """What a reader needs to doubt a verdict: other tests, failed runs, and how far training went."""
+    tables = []
+    if summary.is_final and summary.others:
+        tables.append(_tests_table(summary))
+    if len(summary.lengths) > 1 and summary.is_final:
+        tables.append(_lengths_table(summary))
+    if summary.progress:
+        tables.append(_progress_table(summary))
+    if not tables:
+        return None
+    return Section(
+        title="How sure it is", paragraphs=(*certainty_notes(summary),), tables=(*tables,)
+    )
+
+
+def _tests_table(summary: Summary) -> Table:
+    units, rule = Units(summary.metric), summary.rule
+    columns: list[ArmColumn] = [
+        ("arm", "text", lambda arm: arm.label),
+        ("seeds" if rule.tunings == 1 else "tunings", "number", lambda arm: str(_found(arm).n)),
+        ("p, t test", "number", lambda arm: raw_p_text(_found(arm).p)),
+        ("p, signs flipped", "number", lambda arm: raw_p_text(_found(arm).p_flips)),
+        ("effect (d_z)", "number", lambda arm: effect_text(_found(arm).effect)),
+    ]
+    if any(arm.failed for arm in summary.arms):
+        columns += [
+            ("runs failed", "number", lambda arm: f"{len(arm.failed)} of {arm.ended}"),
+            (
+                f"difference{in_unit(units.step)} with failures",
+                "range",
+                lambda arm: interval_text(_found(arm).with_failures, units),
+            ),
+        ]
+    return table_of(summary.others, *columns, title=f"Against {reference_text(summary)}")
+
+
+def _found(arm: ConfirmedArm) -> Comparison:
+    assert arm.comparison is not None
+    return arm.comparison
+
+
+def _lengths_table(summary: Summary) -> Table:
+    """Test and difference of each arm after each length of training."""
+    units = Units(summary.metric)
+    rows = [(arm, length) for arm in summary.arms for length in summary.lengths]
+
+    def test(row: tuple[ConfirmedArm, Length]) -> str:
+        sample = row[1].test.get(row[0].label)
+        return "-" if sample is None else spread_text(sample, units)
+
+    return table_of(
+        rows,
+        ("arm", "text", lambda row: row[0].label),
+        ("epochs", "number", lambda row: str(row[1].epochs)),
+        (f"test{in_unit(units.unit)}", "number", test),
+        (
+            f"difference{in_unit(units.step)}",
+            "range",
+            lambda row: interval_text(row[1].comparisons.get(row[0].label), units),
+        ),
+        title="By length of training",
+    )
+
+
+def _progress_table(summary: Summary) -> Table:
+    units = Units(summary.metric)
+    known = [(arm, mine) for arm in summary.arms if (mine := summary.progress.get(arm.label))]
+    longest: list[ProgressColumn] = []
+    if len(summary.lengths) > 1:
+        name = f"gain of the longest{in_unit(units.step)}"
+        longest = [(name, "range", lambda row: interval_text(row[1].longer, units))]
+    return table_of(
+        known,
+        ("arm", "text", lambda row: row[0].label),
+        ("epochs", "number", lambda row: str(row[1].epochs)),
+        ("training loss", "number", lambda row: loss_text(row[1].train_loss)),
+        (
+            f"gain in the middle{in_unit(units.step)}",
+            "number",
+            lambda row: units.number(row[1].gain, "+"),
+        ),
+        *longest,
+        (
+            "signs of unfinished training",
+            "text",
+            lambda row: unfinished_text(row[1], units) or ("none" if row[1].is_known else "-"),
+        ),
+        title="Training",
+        cards=True,
+    )
