@@ -74,6 +74,17 @@ class Stop(StrEnum):
     EXTENDED = "extended"
 
 
+class Audit(StrEnum):
+    """Why a completed trial is of special interest: `cause` of `trial_ended` with status `completed`.
+
+    | code | is written when | details |
+    |---|---|---|
+    | `finished_anyway` | the early-stopping rule would have stopped it (`early_stopping.audit_share`) | `epoch`, at which it would have |
+    """
+
+    FINISHED_ANYWAY = "finished_anyway"
+
+
 class SegmentEnd(StrEnum):
     """Why a segment ended although its trial continues: `cause` of `segment_ended`.
 
@@ -84,6 +95,7 @@ class SegmentEnd(StrEnum):
     | `checkpoint` | a file could not be written; the trial goes on when it can | as in `Failure` |
     | `paused` | the launch ends, and the worker has written a checkpoint | `epoch`, the epochs done, and `step`, the steps of the next one |
     | `interrupted` | the launch ends, and the worker did not pause in time | `by`, see `Interrupt` |
+    | `held` | the early-stopping rule must see other trials before it decides about this one | |
     | `driver_gone` | a new driver found the segment running: the previous driver was killed | |
     """
 
@@ -92,6 +104,7 @@ class SegmentEnd(StrEnum):
     CHECKPOINT = Failure.CHECKPOINT.value
     PAUSED = "paused"
     INTERRUPTED = "interrupted"
+    HELD = "held"
     DRIVER_GONE = "driver_gone"
 
 

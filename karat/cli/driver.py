@@ -107,7 +107,9 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     source = merged(state.asked, state.created["space"], asked.source)
     last = state.extensions[-1].extend if state.extensions else ()
     if extend and (study.finished or last != tuple(extend)):
-        source = extended_source(space_of(source, asked.name, str(study.folder)), extend)
+        stopping = study.space.early_stopping
+        known = space_of(source, asked.name, str(study.folder), stopping)
+        source = extended_source(known, extend)
     larger, changes = larger_space(study.space, source, str(study.folder))
     if not changes or (study.finished and not any(change.asks_more for change in changes)):
         return

@@ -143,9 +143,9 @@ def _replay(options: argparse.Namespace) -> int:
     if not created:
         raise InputError(f"{path}: the study has not begun; there is nothing to replay")
     events = list(read_events(path))
-    found = [
-        str(each) for each in replay(space_of(created["space"], created["name"], str(path)), events)
-    ]
+    stopping = created["early_stopping"]
+    space = space_of(created["space"], created["name"], str(path), stopping)
+    found = [str(each) for each in replay(space, events)]
     return _print_findings(found, f"{len(events)} events: every decision is the same again")
 
 

@@ -6,7 +6,10 @@ from typing import Protocol
 
 
 class Workload(Protocol):
-    """Trials that an event loop runs epoch by epoch, identified by their numbers."""
+    """Trials that an event loop runs epoch by epoch, identified by their numbers.
+
+    A trial may begin more than once: it then goes on after the last epoch that it has reported.
+    """
 
     @property
     def is_over(self) -> bool:
@@ -19,7 +22,7 @@ class Workload(Protocol):
         """Return the duration of that epoch, in seconds."""
 
     def report(self, trial: int, epoch: int) -> bool:
-        """Process the end of an epoch, counted from 1; return True if the trial ends with it."""
+        """Process the end of an epoch, counted from 1; return True if its worker is free."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class EventLoop:
     now: float = 0.0
     busy_s: float = 0.0
     _ends: list[tuple[float, int, int]] = field(default_factory=list, init=False, repr=False)
+    _reported: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def time(self) -> float:
         """Return the virtual time: a drop-in for `time.time`."""
@@ -48,10 +52,12 @@ class EventLoop:
 
     def run(self, workload: Workload) -> None:
         """Run trials until none is left or the workload is over."""
+        self._reported.clear()
         self._fill(workload)
         while self._ends and not workload.is_over:
             at, trial, epoch = heapq.heappop(self._ends)
             self.now = max(at, self.now) + self.driver_s
+            self._reported[trial] = epoch
             if workload.report(trial, epoch):
                 self._fill(workload)
             else:
@@ -59,7 +65,7 @@ class EventLoop:
 
     def _fill(self, workload: Workload) -> None:
         while len(self._ends) < self.workers and (trial := workload.begin()) is not None:
-            self._train(workload, trial, 1)
+            self._train(workload, trial, self._reported.get(trial, 0) + 1)
 
     def _train(self, workload: Workload, trial: int, epoch: int) -> None:
         seconds = workload.seconds(trial, epoch)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
-from karat.planning.plans.adaptive import JOINT, group_of, schedule_of
+from karat.planning.plans.adaptive import JOINT, schedule_of
 from karat.planning.plans.confirmation import contests_of
 from karat.schedulers import Scheduler, make_scheduler
 from karat.seeds import derive
 from karat.space.space import Space
+from karat.space.stopping import group_of
 
 MOST_TIMES, LEAST_TIMES, REPORTS = 40, 5, 20_000
 
@@ -44,7 +45,7 @@ class Run:
 
 
 @dataclass
-class _Plan:
+class Plan:
     """The trials of a plan: the search, in this order, then the confirmation of each settled contest.
 
     Args:
@@ -53,6 +54,7 @@ class _Plan:
             still be searched when it begins.
         curves: their learning curves.
         rule: early stopping of the search.
+        epochs: trial to the epochs that it has had.
     """
 
     search: Sequence[TrialInfo]
@@ -62,6 +64,7 @@ class _Plan:
     is_over: bool = False
     epochs: dict[int, int] = field(default_factory=dict)
     _searched: Counter[str] = field(default_factory=Counter)
+    _held: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._trials = {each.number: each for each in self.search}
@@ -71,9 +74,14 @@ class _Plan:
         self._to_confirm = dict.fromkeys(range(len(self.confirm)))
 
     def begin(self) -> int | None:
+        for number in self._held:
+            if not self.rule.waits(number):
+                self._held.remove(number)
+                return number
         trial = next(self._to_search, None)
         if trial is not None:
             self._searched[trial.arm] += 1
+            self.rule.on_asked(trial.arm, trial.number)
             return trial.number
         for place in self._to_confirm:
             trial, arms = self.confirm[place]
@@ -87,13 +95,24 @@ class _Plan:
 
     def report(self, trial: int, epoch: int) -> bool:
         info, self.epochs[trial] = self._trials[trial], epoch
-        is_searched = trial in self._searches
         has_ended = epoch == info.epochs
-        if is_searched:
-            value = self.curves.value(info, epoch)
-            has_ended = self.rule.on_report(info.arm, trial, epoch, value) or has_ended
-            self._searched[info.arm] -= has_ended
-        return has_ended
+        if trial not in self._searches:
+            return has_ended
+        value = self.curves.value(info, epoch)
+        has_ended = self.rule.on_report(info.arm, trial, epoch, value) or has_ended
+        if has_ended:
+            self._end(trial)
+        elif self.rule.waits(trial):
+            self._held.append(trial)
+        for number in self.rule.rejected():
+            self._held.remove(number)
+            self._end(number)
+        return has_ended or trial in self._held
+
+    def _end(self, trial: int) -> None:
+        arm = self._trials[trial].arm
+        self._searched[arm] -= 1
+        self.rule.on_ended(arm, trial)
 
 
 def times_for(reports: int) -> int:
@@ -119,7 +138,7 @@ def run_plan(
         slots: the number of trials at a time.
         driver_s: seconds that the driver needs for a report.
     """
-    rule = make_scheduler(space.early_stopping, space.search.mode)
+    rule = make_scheduler(space.early_stopping, space.search.mode, space.sizes)
     loop = EventLoop(slots, driver_s)
     search = [_info(number, arm, lengths) for number, arm in enumerate(schedule)]
     cells = [
@@ -132,7 +151,7 @@ def run_plan(
         (_info(len(search) + number, arm, lengths, budget), arms)
         for number, (arm, arms, budget) in enumerate(runs * space.confirm.seeds_each)
     ]
-    plan = _Plan(search, confirm, curves, rule)
+    plan = Plan(search, confirm, curves, rule)
     loop.run(plan)
     done = [plan.epochs[trial.number] for trial in search]
     return Run(

@@ -36,7 +36,8 @@ class Trial:
     be written. `set_aside`: an extension of the study made the trial invalid,
     since it is shorter than trials are now or of a cell that is no longer confirmed.
     `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
-    resources (`karat.training.segment.Estimate`). `peak_bytes`: peak memory of the process after the
+    resources (`karat.training.segment.Estimate`). `audited`: it goes on where early stopping stops it;
+    if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
     first epoch of the first segment. `threads`: CPU threads of each process in the last segment.
     `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it.
     """
@@ -71,6 +72,7 @@ class Trial:
     threads: int | None = None
     tested: Mapping[str, Any] | None = None
     ended_at: float | None = None
+    audited: bool = False
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
 
     @property

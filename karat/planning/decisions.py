@@ -8,14 +8,14 @@ from karat.journal.journal import Event
 from karat.journal.state import Phase, StudyState
 from karat.planning.extension import longer
 from karat.planning.plans import Proposal
-from karat.planning.plans.adaptive import Search, group_of
+from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import (
     confirmation_proposal,
     contests_of,
     plan_confirmation,
     settled_contests,
 )
-from karat.schedulers import make_scheduler
+from karat.planning.stopping import Stopping, is_audited
 from karat.space.reader import space_of
 from karat.space.space import Space
 
@@ -36,7 +36,7 @@ class Decisions:
         self.state = StudyState()
         self.search = Search(space)
         self.contests = contests_of(space)
-        self._early_stopping = make_scheduler(space.early_stopping, space.search.mode)
+        self._stopping = Stopping(space)
         self._verdicts: dict[int, str] = {}
 
     def observe(self, event: Event) -> None:
@@ -44,21 +44,27 @@ class Decisions:
         self.state.apply(event)
         if event.kind == "study_extended":
             self._grow(event.data["description"])
+        elif event.kind == "search_cut":
+            self._stopping.close()
+        self._observe_trial(event)
+        for number in self._stopping.rejected():
+            self._verdicts[number] = "stopped"
+
+    def _observe_trial(self, event: Event) -> None:
         trial = self.state.trials.get(event.data.get("trial", -1))
         if trial is None:
             return
         searching = trial.phase == "search"
         if event.kind == "trial_asked" and searching:
             self.search.asked(trial)
+            self._stopping.asked(trial)
         elif event.kind == "reported":
             epoch = event.data["epoch"]
             stop = False
             if searching:
                 value = event.data["metrics"][self.space.search.metric]
                 self.search.reported(trial.number, epoch, value)
-                stop = self._early_stopping.on_report(
-                    group_of(trial.arm, trial.tuning), trial.number, epoch, value
-                )
+                stop = self._stopping.reported(trial, epoch, value)
             if epoch >= trial.epochs:
                 self._verdicts[trial.number] = "completed"
             elif stop:
@@ -67,6 +73,9 @@ class Decisions:
             self._verdicts.pop(trial.number, None)
             if searching:
                 self.search.ended(trial)
+                self._stopping.ended(trial)
+                if self._hopeless() is not None:  # no more trials are asked for
+                    self._stopping.close()
 
     @property
     def finished(self) -> bool:
@@ -103,6 +112,19 @@ class Decisions:
         """`completed` or `stopped` if a trial's reports decide so and its end is not recorded yet."""
         return self._verdicts.get(number)
 
+    @property
+    def due(self) -> tuple[int, str] | None:
+        """A trial with a verdict (see there), and the verdict; None if there is none."""
+        return next(iter(self._verdicts.items()), None)
+
+    def waits(self, number: int) -> bool:
+        """Whether a trial must not train, until early stopping has decided about it."""
+        return number not in self._verdicts and self._stopping.waits(number)
+
+    def spared(self, number: int) -> int | None:
+        """The epoch at which a trial would have been stopped that is finished anyway; else None."""
+        return self._stopping.spared(number)
+
     def is_tried_again(self, number: int, cause: str) -> bool:
         """Whether a trial whose segment failed with this cause is retried."""
         trial = self.state.trials[number]
@@ -136,6 +158,7 @@ class Decisions:
             "epochs": _epochs(config),
             **({"tuning": proposal.tuning} if proposal.tuning else {}),
             **({"budget": proposal.budget} if proposal.budget > 1 else {}),
+            **({"audited": True} if phase == "search" and is_audited(self.space, asked) else {}),
         }
 
     def turn(self) -> tuple[str, dict[str, Any]] | None:
@@ -176,12 +199,15 @@ class Decisions:
     def _grow(self, description: Mapping[str, Any]) -> None:
         """Apply an extension, live or when the journal is folded."""
         before = self.space
-        self.space = space_of(description["space"], before.name, self._place)
+        stopping = description["early_stopping"]
+        self.space = space_of(description["space"], before.name, self._place, stopping)
         self.contests = contests_of(self.space)
         searched = [t for t in self.state.trials.values() if t.phase == "search"]
         self.search = self.search.extended(self.space, searched)
         if longer(before, self.space):  # values at the same epoch do not compare
-            self._early_stopping = make_scheduler(self.space.early_stopping, self.space.search.mode)
+            self._stopping = Stopping(self.space)
+        else:
+            self._stopping.fit(self.space)
         for trial in self.state.trials.values():
             if trial.set_aside and not trial.ended:
                 self._verdicts[trial.number] = "stopped"

@@ -129,7 +129,7 @@ def larger_space(old: Space, source: Mapping[str, Any], place: str) -> tuple[Spa
     Raises:
         InputError: the source is not a valid space, or has changes that are not allowed.
     """
-    new = space_of(source, old.name, place)
+    new = space_of(source, old.name, place, old.early_stopping)
     changes = changes_between(old, new)
     refused = [str(change) for change in changes if not change.is_allowed]
     if refused:

@@ -12,7 +12,7 @@ from karat.attention.names import has_basis, settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.parameters import Factor, Level, Scalar, Tuned, level_of, nearest_level, plain
 from karat.samplers import MAX_TRIALS, SAMPLERS, SearchConfig
-from karat.schedulers import make_scheduler
+from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
 from karat.space.arms import BASIS, MECHANISM, Arms, ends, kinds_of, rule_for_unknown
 from karat.space.document import KEYS, SpaceData
@@ -21,6 +21,7 @@ from karat.space.references import confirmed_factor, references
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site, read_site
 from karat.space.space import SECTIONS, Arm, Space
+from karat.space.stopping import arm_sizes, chosen
 from karat.space.yaml_reader import Document, Path_, parse_scalar, read_yaml
 
 MAX_PARAMETERS = 50  # factors, and tuned parameters
@@ -56,18 +57,25 @@ def load_space(
     return reader.at_a_site(space, cluster)
 
 
-def space_of(source: Mapping[str, Any], name: str, place: str) -> Space:
+def space_of(
+    source: Mapping[str, Any],
+    name: str,
+    place: str,
+    early_stopping: Mapping[str, Any] | None = None,
+) -> Space:
     """The space that a journal contains.
 
     Args:
         source: `Space.source`, as the journal stores it.
         name: name of the study.
         place: where the source is from, for messages.
+        early_stopping: what the journal says it is; used where the source names no scheduler.
 
     Raises:
         InputError: this version of karat does not accept the space, or its data is missing here.
     """
-    return SpaceFile(Document({**source, "study": name}, {}), place).read()
+    reader = SpaceFile(Document({**source, "study": name}, {}), place)
+    return reader.read(early_stopping)
 
 
 class SpaceFile(SpaceData):
@@ -97,8 +105,12 @@ class SpaceFile(SpaceData):
                     )
         self.assign(path, parse_scalar(text, place), place)
 
-    def read(self) -> Space:
-        """The checked space."""
+    def read(self, recorded: Mapping[str, Any] | None = None) -> Space:
+        """The checked space.
+
+        Args:
+            recorded: the early stopping in a journal, used where the file names no scheduler.
+        """
         name: Any = self.data.get("study")
         if (rule := why_no_name(name)) is not None:
             self.fail(("study",), rule, name)
@@ -113,8 +125,6 @@ class SpaceFile(SpaceData):
             resources = ResourceConfig.from_settings(self.mapping(("resources",), {}))
             budget = build(BudgetConfig, self.mapping(("budget",), {}), "budget")
             tracking = build(TrackingConfig, self.mapping(("tracking",), {}), "tracking")
-            early_stopping = self.mapping(("early_stopping",), {"scheduler": "none"})
-            make_scheduler(early_stopping, search.mode)
             factors = {key: self.factor(key) for key in self.few("factors")}
             tuned = {key: self.tuned(key) for key in self.few("tuned")}
             SAMPLERS[search.sampler].check(search, tuple(tuned.values()))
@@ -127,6 +137,7 @@ class SpaceFile(SpaceData):
         compared = references(self, arms.found, arms.excluded, factors, by)
         self.check_search(search, arms.found, set(compared.values()), tuned)
         self.check_tunings(search, replace(confirm, by=by), arms.found, set(compared.values()))
+        sizes = arm_sizes(arms.found, search, tuned, confirm.tunings)
         return Space(
             name=name,
             question=question,
@@ -138,7 +149,8 @@ class SpaceFile(SpaceData):
             excluded=tuple(arms.excluded),
             references=compared,
             search=search,
-            early_stopping=early_stopping,
+            early_stopping=self.early_stopping(search, sizes, recorded),
+            sizes=sizes,
             confirm=replace(confirm, by=by),
             resources=resources,
             budget=budget,
@@ -326,6 +338,20 @@ class SpaceFile(SpaceData):
         if log and low <= 0:
             self.fail((*path, "low"), "must be greater than 0 on a logarithmic scale", low)
         return Tuned(name=key, values=None, low=low, high=high, log=log, when=when)
+
+    def early_stopping(
+        self,
+        search: SearchConfig,
+        sizes: Mapping[str, ArmSize],
+        recorded: Mapping[str, Any] | None,
+    ) -> Mapping[str, Any]:
+        """The section `early_stopping`, checked against the sizes of the arms."""
+        try:
+            found = chosen(self.mapping(("early_stopping",), {}), recorded, search, sizes)
+            make_scheduler(found, search.mode, sizes)
+        except SettingError as error:
+            self.refuse(error)
+        return found
 
     def check_search(
         self,

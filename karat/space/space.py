@@ -22,6 +22,7 @@ from typing import Any
 
 from karat.parameters import Factor, Level, Tuned
 from karat.samplers import SearchConfig
+from karat.schedulers import ArmSize, audit_share_of
 from karat.seeds import derive
 from karat.space.rates import Terms
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
@@ -72,6 +73,8 @@ class Space:
     Args:
         references: level of the factor `confirm.by` to the label of the reference arm, with which
             the other arms of this level are compared: the same for all levels, or one for each.
+        sizes: label of each arm to how much is searched in it.
+        early_stopping: with its scheduler, also where the file names none (`karat.space.stopping`).
         cluster: the site with its prices; not stored in the journal.
     """
 
@@ -86,6 +89,7 @@ class Space:
     references: Mapping[Level, str]
     search: SearchConfig
     early_stopping: Mapping[str, Any]
+    sizes: Mapping[str, ArmSize]
     confirm: ConfirmConfig
     resources: ResourceConfig
     budget: BudgetConfig
@@ -125,6 +129,11 @@ class Space:
         if "training.recipe" in arm.tuned:
             return tuple(map(str, self.tuned["training.recipe"].values or ()))
         return (arm.sections["training"].get("recipe", DEFAULT),)
+
+    @property
+    def audit_share(self) -> float:
+        """The share of the stopped search trials that is finished anyway."""
+        return audit_share_of(self.early_stopping)
 
     @property
     def terms(self) -> Terms:

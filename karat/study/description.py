@@ -20,7 +20,8 @@ def original_space(known: StudyState, folder: Path) -> Space:
         known: the study's state.
         folder: of the study, for messages.
     """
-    return space_of(known.original["space"], known.original["name"], str(folder))
+    created = known.original
+    return space_of(created["space"], created["name"], str(folder), created["early_stopping"])
 
 
 def changed_recipes(known: StudyState, space: Space) -> list[str]:

@@ -1,9 +1,10 @@
-"""Whether the metrics of an epoch can be used."""
+"""Whether the metrics of an epoch can be used, and why a worker process died."""
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
-from karat.causes import Details, Failure
+from karat.causes import Details, Failure, Loss
 
 
 def fault_of(
@@ -22,3 +23,15 @@ def fault_of(
         if not math.isfinite(value):
             return Failure.NON_FINITE, {"name": name, "value": str(value), "epoch": epoch}
     return None
+
+
+def death_of(trace: Path, minutes: float) -> tuple[Failure, Details]:
+    """Why a worker process died: its watchdog exited it after it hung, or something else killed it.
+
+    Args:
+        trace: the watchdog's file of the segment.
+        minutes: that an epoch may take.
+    """
+    if trace.is_file() and trace.stat().st_size:
+        return Failure.HUNG, {"minutes": minutes, "trace": str(trace)}
+    return Failure.LOST, {"what": Loss.WORKER.value}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from karat.causes import Details, Failure, Interrupt, Loss, SearchCut, SegmentEnd, Stop
+from karat.causes import Audit, Details, Failure, Interrupt, SearchCut, SegmentEnd, Stop
 from karat.journal.journal import Journal
 from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState, Trial
@@ -21,7 +21,7 @@ from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
 from karat.space.space import Space
 from karat.study.listeners import Listeners
-from karat.study.measurements import fault_of
+from karat.study.measurements import death_of, fault_of
 from karat.study.retention import tidy, to_be_dropped
 from karat.study.segments import segment_for, start_of
 from karat.system import fault_injection
@@ -52,6 +52,7 @@ class Study:
         # Of segments of this launch that could not write a checkpoint, since one could.
         self._unwritten: list[Details] = []
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
+        self.last_state = last_state  # a simulated study has no checkpoints
         for event in journal.past:
             self.decisions.observe(event)
         self.state.usage.end_launch()  # the last launch of the journal was another process
@@ -121,6 +122,8 @@ class Study:
         now = self._clock()
         for number in sorted(self.state.waiting):
             trial = self.state.trials[number]
+            if self.decisions.waits(number):
+                continue
             # A wait longer than the longest back-off means that the clock was set back.
             if not 0 < trial.ready_at - now <= BACK_OFF_S[-1]:
                 yield trial
@@ -129,7 +132,7 @@ class Study:
         folder = trial_folder(self.folder, trial.number)
         (folder / HANG_TRACE).unlink(missing_ok=True)
         reported = trial.reports[-1].epoch if trial.reports else 0
-        from_epoch, passed_over = last_state(folder, reported, trial.fingerprint)
+        from_epoch, passed_over = self.last_state(folder, reported, trial.fingerprint)
         estimate, resources = self.estimate(trial), self.space.resources
         processes, threads = resources.num_processes, resources.cpus
         start = start_of(trial, from_epoch, passed_over, slot, estimate, processes, threads)
@@ -187,7 +190,13 @@ class Study:
             seconds=round(seconds, 4),
             **more,
         )
-        return self._settle(trial)
+        if self._settle(trial):
+            return True
+        if is_held := self.decisions.waits(number):
+            self._end_segment(trial, SegmentEnd.HELD)
+        if self.decisions.due is not None:  # trials that were held, and that the report rejects
+            self._advance()
+        return is_held
 
     def on_failed(self, number: int, cause: str, details: Mapping[str, Any]) -> None:
         """A segment failed: try the trial again, or end it as failed.
@@ -214,12 +223,8 @@ class Study:
 
     def on_worker_died(self, number: int) -> None:
         """A worker process died: its watchdog exited it after it hung, or something else killed it."""
-        trace = trial_folder(self.folder, number) / HANG_TRACE
-        cause, details = Failure.LOST, Details(what=Loss.WORKER.value)
-        if trace.is_file() and trace.stat().st_size:
-            minutes = self.space.resources.minutes_per_epoch
-            cause, details = Failure.HUNG, {"minutes": minutes, "trace": str(trace)}
-        self.on_failed(number, cause, details)
+        minutes = self.space.resources.minutes_per_epoch
+        self.on_failed(number, *death_of(trial_folder(self.folder, number) / HANG_TRACE, minutes))
 
     def on_interrupted(self, signal: str | None) -> None:
         """The launch ends before the study does; the next one resumes the running trials.
@@ -328,15 +333,10 @@ class Study:
         self._advance()
 
     def _end(
-        self, trial: Trial, status: str, cause: Failure | Stop, details: Mapping[str, Any]
+        self, trial: Trial, status: str, cause: Failure | Stop | Audit, details: Mapping[str, Any]
     ) -> None:
-        self.record(
-            "trial_ended",
-            trial=trial.number,
-            status=status,
-            cause=cause.value,
-            **({"details": dict(details)} if details else {}),
-        )
+        more = {"details": dict(details)} if details else {}
+        self.record("trial_ended", trial=trial.number, status=status, cause=cause.value, **more)
 
     def _make_room(self) -> None:
         """Delete weights that no confirmation needs when the disk budget runs low."""
@@ -348,28 +348,30 @@ class Study:
     def _end_segment(
         self, trial: Trial, cause: SegmentEnd, details: Mapping[str, Any] | None = None
     ) -> None:
-        self.record(
-            "segment_ended",
-            trial=trial.number,
-            segment=trial.segments - 1,
-            cause=cause.value,
-            **({"details": dict(details)} if details else {}),
-        )
+        more = {"details": dict(details)} if details else {}
+        number, segment = trial.number, trial.segments - 1
+        self.record("segment_ended", trial=number, segment=segment, cause=cause.value, **more)
 
     def _settle(self, trial: Trial) -> bool:
         verdict = self.decisions.verdict(trial.number)
         if verdict is None:
             return False
-        if verdict == "completed":
+        self._conclude(trial, verdict)
+        self._make_room()
+        self._advance()
+        return True
+
+    def _conclude(self, trial: Trial, verdict: str) -> None:
+        spared = self.decisions.spared(trial.number)
+        if verdict == "completed" and spared is not None:
+            self._end(trial, verdict, Audit.FINISHED_ANYWAY, {"epoch": spared})
+        elif verdict == "completed":
             self.record("trial_ended", trial=trial.number, status=verdict)
         elif trial.set_aside:
             self._end(trial, verdict, Stop.EXTENDED, {})
         else:
             epoch = trial.reports[-1].epoch
             self._end(trial, verdict, Stop.EARLY_STOPPING, {"epoch": epoch})
-        self._make_room()
-        self._advance()
-        return True
 
     def _ask(self) -> Trial | None:
         if not self.decisions.search_is_over:
@@ -384,7 +386,10 @@ class Study:
         return self.state.trials[data["trial"]]
 
     def _advance(self) -> None:
-        """Start the confirmation or end the study once all trials of the phase have ended."""
+        """End the trials that are due, then start the confirmation or end the study if nothing is left."""
+        while (due := self.decisions.due) is not None:
+            number, verdict = due
+            self._conclude(self.state.trials[number], verdict)
         while (turn := self.decisions.turn()) is not None:
             kind, data = turn
             self.record(kind, **data)

@@ -2,8 +2,9 @@ import random
 
 import numpy as np
 
-from karat.schedulers import make_scheduler
-from karat.schedulers.asha import ASHA, quantile
+from karat.schedulers import ArmSize, make_scheduler
+from karat.schedulers._rungs import quantile
+from karat.schedulers.asha import ASHA
 
 
 def test_rungs_grow_by_the_reduction_factor() -> None:
@@ -25,7 +26,7 @@ def test_trials_are_compared_within_their_arm() -> None:
 
 
 def test_lower_is_better_when_the_mode_is_min() -> None:
-    rule = make_scheduler({"scheduler": "asha"}, "min")
+    rule = make_scheduler({"scheduler": "asha"}, "min", {"a": ArmSize(trials=9, epochs=9)})
     assert not rule.on_report("a", 0, 1, 1.0)
     assert rule.on_report("a", 1, 1, 2.0)
     assert not rule.on_report("a", 2, 1, 0.5)

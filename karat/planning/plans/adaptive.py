@@ -24,6 +24,7 @@ from karat.planning.plans.confirmation import contests_of
 from karat.samplers import SAMPLERS
 from karat.seeds import derive
 from karat.space.space import Arm, Space
+from karat.space.stopping import group_of
 
 JOINT = "all arms"
 _ATTEMPTS = 100
@@ -196,11 +197,6 @@ class Search:
         number = index * self.space.confirm.tunings + tuning
         seed = derive(self.space.name, self.space.seed, "sampler", number, attempt)
         return SAMPLERS[self.space.search.sampler].make(seed, self._sizes[group])
-
-
-def group_of(label: str, tuning: int) -> str:
-    """The group of the search to which an arm's trials of a tuning belong."""
-    return f"{label} (tuning {tuning + 1})" if tuning else label
 
 
 def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
