@@ -40,7 +40,16 @@ FACTS_IN = "karat.report.facts"
 WORDS = {
     *(
         f"karat.report.{name}"
-        for name in ("formatting", "wording", "answer", "narrative", "sections", "figures")
+        for name in (
+            "formatting",
+            "wording",
+            "answer",
+            "narrative",
+            "sections",
+            "figures",
+            "search_text",
+            "certainty",
+        )
     ),
     *("karat.report.plots", "karat.report.writer", "karat.journal.wording"),
 }

@@ -7,6 +7,7 @@ from karat.report.facts.progress import BEGIN, END, LOSS_MARGIN, LOSS_RATIO
 from karat.report.facts.search_summary import EDGE, Edge, SearchFacts
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, moment_text, short, text_of
+from karat.report.search_text import importance_notes, stopping_notes
 from karat.report.wording import failures_text, name_of, reference_text, why_text
 
 _LISTED = 8  # sides of comparisons whose tuning is told one by one
@@ -134,6 +135,8 @@ def search_notes(summary: Summary) -> Iterable[str]:
             "nothing was trained (starting, handing over, epochs repeated after a loss, slots "
             "idle at the end)."
         )
+    yield from stopping_notes(facts)
+    yield from importance_notes(facts)
     yield from _about_budget(summary)
     if not facts.asked:
         return

@@ -146,8 +146,21 @@ def _search_section(summary: Summary) -> Section:
         ("tuned to", "text", lambda arm: tuned_text(arm.best_tuned)),
         ("at an end of its range", "text", lambda arm: "yes" if arm.edges else ""),
     )
-    tables = (table, _needed_table(summary)) if summary.search.needed else (table,)
-    return Section(title="Search", paragraphs=tuple(search_notes(summary)), tables=tables)
+    tables = [table, _importance_table(summary)] if summary.search.importances else [table]
+    tables += [_needed_table(summary)] if summary.search.needed else []
+    return Section(title="Search", paragraphs=tuple(search_notes(summary)), tables=tuple(tables))
+
+
+def _importance_table(summary: Summary) -> Table:
+    found = summary.search.importances
+    assert found is not None
+    return table_of(
+        found.found,
+        ("parameter", "text", lambda each: each.name),
+        ("share of all", "number", lambda each: f"{each.share:.0%}"),
+        ("95 % interval", "range", lambda each: f"{each.low:.0%} to {each.high:.0%}"),
+        title=f"Importances after epoch {found.epoch}",
+    )
 
 
 def _needed_table(summary: Summary) -> Table:

@@ -6,12 +6,14 @@ it says what is missing and gives no verdicts, since looking early would spoil t
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN
 from karat.journal.state import StudyState
 from karat.report.answer import answer, status_text
+from karat.report.facts.importances import importances
 from karat.report.facts.summary import Summary, summarise
 from karat.report.formatting import short
 from karat.report.narrative import search_notes
@@ -81,6 +83,8 @@ def write_report(study_folder: Path, state: StudyState) -> Summary:
         OSError: the folder cannot be written to.
     """
     summary = summarise(state)
+    found = importances(state, summary.metric)
+    summary = replace(summary, search=replace(summary.search, importances=found))
     (study_folder / FIGURES).mkdir(exist_ok=True)
     parts = (*sections(summary), folder_section(study_folder))
     for part in parts:

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from karat.causes import Audit
 from karat.journal.state import StudyState, Trial
 from karat.parameters import level_text
+from karat.report.facts.importances import Importances
 from karat.report.facts.metric import Metric
+from karat.report.facts.samples import rate_interval
 
 EDGE = 0.02  # of a range: a best value this close to an end may lie outside
 
@@ -64,6 +67,25 @@ class Needed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FalseStops:
+    """What became of trials that early stopping would have stopped, and that were finished anyway.
+
+    Args:
+        share: of the trials that were to be finished anyway.
+        finished: trials that would have been stopped, and were completed.
+        best: of these, the best of their arm, also better than those that were never to be stopped.
+        low, high: 95 % interval of `best` / `finished` (Clopper and Pearson 1934), which takes the
+            trials for independent; None without any.
+    """
+
+    share: float
+    finished: int
+    best: int
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFacts:
     """What the search cost.
 
@@ -75,6 +97,8 @@ class SearchFacts:
         tuned: number of trials for each side of a comparison: a reference, or a level with all its arms.
         arms: each arm's part.
         needed: memory and time in each arm, where they were predicted; of all phases.
+        false_stops: the audit of early stopping; None where none was asked for.
+        importances: of the parameters; None where there are none, or they were not computed.
     """
 
     planned: int
@@ -88,6 +112,8 @@ class SearchFacts:
     tuned: Mapping[str, int]
     arms: tuple[SearchedArm, ...]
     needed: tuple[Needed, ...]
+    false_stops: FalseStops | None = None
+    importances: Importances | None = None
 
     @property
     def saved(self) -> float | None:
@@ -117,6 +143,7 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
             for arm in state.created["arms"]
         ),
         needed=tuple(_needed(state)),
+        false_stops=false_stops(state, metric),
     )
 
 
@@ -129,6 +156,26 @@ def _tuned(state: StudyState, of_arm: Mapping[str, Sequence[Trial]]) -> dict[str
         name = label if label in references else f"{by.rpartition('.')[2]}={level_text(level)}"
         found[name] += len(of_arm.get(label, ()))
     return dict(found)
+
+
+def false_stops(state: StudyState, metric: Metric) -> FalseStops | None:
+    """How often a trial that would have been stopped was the best of its arm; None without an audit."""
+    share = state.created["early_stopping"].get("audit_share", 0)
+    if not share:
+        return None
+    finished, best = 0, 0
+    for trials in by_arm(state.of_phase("search")).values():
+        values = {
+            trial.number: metric.goodness(value)
+            for trial in trials
+            if trial.status == "completed" and (value := trial.last(metric.name)) is not None
+        }
+        spared = {t.number for t in trials if t.cause == Audit.FINISHED_ANYWAY} & values.keys()
+        others = [value for number, value in values.items() if number not in spared]
+        finished += len(spared)
+        best += bool(spared) and max(values[n] for n in spared) > max(others, default=-math.inf)
+    low, high = rate_interval(best, finished, 0.05) if finished else (None, None)
+    return FalseStops(share=share, finished=finished, best=best, low=low, high=high)
 
 
 def by_arm(trials: Iterable[Trial]) -> dict[str, list[Trial]]:

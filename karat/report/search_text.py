@@ -1,0 +1,41 @@
+"""Sentences about how a study's search was stopped early, and what its result depends on."""
+
+from collections.abc import Iterable
+
+from karat.report.facts.search_summary import SearchFacts
+
+
+def stopping_notes(facts: SearchFacts) -> Iterable[str]:
+    """What the audit of early stopping found; nothing where none was asked for."""
+    found = facts.false_stops
+    if found is None:
+        return
+    if not found.finished:
+        yield (
+            f"Early stopping was audited (a share of {found.share:g} of the stopped trials was to be "
+            "finished anyway), but none of the trials chosen would have been stopped."
+        )
+        return
+    rate = found.best / found.finished
+    yield (
+        f"False stops: {found.finished} trials that early stopping would have stopped were finished "
+        f"anyway (a share of {found.share:g}, drawn before they began), and {found.best} of them "
+        f"{'was' if found.best == 1 else 'were'} the best of an arm: {rate:.0%}, 95 % interval "
+        f"{found.low:.0%} to {found.high:.0%} (Clopper-Pearson)."
+    )
+
+
+def importance_notes(facts: SearchFacts) -> Iterable[str]:
+    """How importances were computed, and at which epoch; nothing where there are none."""
+    found = facts.importances
+    if found is None:
+        return
+    trials = f"{found.trials} trials"
+    if found.trials < found.of:
+        trials = f"{found.trials} of {found.of} trials"
+    yield (
+        f"Importances: PED-ANOVA on the values of {trials} after epoch {found.epoch}, the last that "
+        "all of them have reached. They say what the best tenth of the trials has in common at that "
+        "epoch, not what decides at full length. Each 95 % interval is from the percentiles of "
+        "resampled trials."
+    )
