@@ -24,6 +24,7 @@ from karat.forecast.schedule import arms_in_order
 from karat.planning.plans.confirmation import levels_of
 from karat.space.site import Machines
 from karat.space.space import Space
+from karat.space.stopping import why_chosen
 
 _SPEEDS = (
     "the speed of a matrix product on this machine's CPU",
@@ -83,7 +84,7 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         yield f"tuned         {each.name}: {span}"
     yield (
         f"search        {counts.total()} trials ({space.search.sampler}) for "
-        f"{space.search.metric}; early stopping: {space.early_stopping['scheduler']}"
+        f"{space.search.metric}; early stopping: {why_chosen(space)}"
     )
     cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if cell.reference else ''}{cell.label}" for cell in cells]
@@ -109,10 +110,11 @@ def _price(
     (_, slots), runs = next(iter(places.items())), next(iter(by_place.values()))
     full = sum(plans[arm].epochs for arm in schedule)
     share = np.median([run.search_epochs for run in runs]) / full
+    stopping = f"; early stopping leaves about {share:.0%} of the search's" if share < 1 else ""
     low, middle, high = quantiles([run.epochs for run in runs])
     yield (
         f"epochs        {middle:.0f} (p10 {low:.0f}, p90 {high:.0f}), in {len(runs)} runs of the plan "
-        f"over modelled curves; early stopping leaves about {share:.0%} of the search's"
+        f"over modelled curves{stopping}"
     )
     spent = [space.terms.price(run.slot_s, run.wall_s) for run in runs]
     for place, each in by_place.items():

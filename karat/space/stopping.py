@@ -11,8 +11,8 @@ from karat.schedulers import SCHEDULERS, ArmSize
 from karat.space.space import Arm, Space
 from karat.training.recipes import load_recipe
 
-# With fewer trials in an arm, a few trials at full length find a better one than ASHA does for the
-# same epochs: docs/decisions/0028-early-stopping.md, `python -m benchmarks.early_stopping`.
+# From so many trials in an arm on, the best trial that ASHA leaves is on average less than 0.5 points
+# below the best of all: docs/decisions/0028-early-stopping.md, `python -m benchmarks.early_stopping`.
 FEW_TRIALS = 12
 DEFAULT = "asha"
 
@@ -48,7 +48,7 @@ def chosen(
     search: SearchConfig,
     sizes: Mapping[str, ArmSize],
 ) -> Mapping[str, Any]:
-    """The section `early_stopping` with its scheduler.
+    """The section `early_stopping` with its scheduler: ASHA by default, and none where arms are small.
 
     Args:
         given: the section as it was written; empty where it is not there.
