@@ -26,7 +26,12 @@ def speed_ups(
     trials: int, driver_s: float, workers: Sequence[int]
 ) -> dict[float, list[tuple[int, float]]]:
     """Speed-up over one worker for each number of workers, by the seconds of an epoch."""
-    space = load_space(SPACE, {"search.trials": str(trials), "search.sampler": "random"})
+    overrides = {
+        "search.trials": str(trials),
+        "search.sampler": "random",
+        "early_stopping": "{scheduler: asha, grace_epochs: 2, reduction_factor: 3}",
+    }
+    space = load_space(SPACE, overrides)
     schedule = arms_in_order(space, 0)
     lengths = dict.fromkeys(space.arms, 10)
     found = {}
