@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, Tr
 from karat.space.site import Site, read_site
 from karat.space.space import SECTIONS, Arm, Space
 from karat.space.stopping import arm_sizes, chosen
+from karat.space.tunings import check_tunings
 from karat.space.yaml_reader import Document, Path_, parse_scalar, read_yaml
 
 MAX_PARAMETERS = 50  # factors, and tuned parameters
@@ -136,7 +136,7 @@ class SpaceFile(SpaceData):
         by = confirmed_factor(self, confirm, factors)
         compared = references(self, arms.found, arms.excluded, factors, by)
         self.check_search(search, arms.found, set(compared.values()), tuned)
-        self.check_tunings(search, replace(confirm, by=by), arms.found, set(compared.values()))
+        check_tunings(self, search, replace(confirm, by=by), arms.found, set(compared.values()))
         sizes = arm_sizes(arms.found, search, tuned, confirm.tunings)
         return Space(
             name=name,
@@ -371,28 +371,6 @@ class SpaceFile(SpaceData):
             self.fail(("search", "trials"), rule, search.trials)
         if search.allocation == "free" and search.trials <= len(references):
             rule = f"must be at least {len(references) + 1}, one for each reference and one more"
-            self.fail(("search", "trials"), rule, search.trials)
-
-    def check_tunings(
-        self, search: SearchConfig, confirm: ConfirmConfig, arms: list[Arm], references: set[str]
-    ) -> None:
-        """Refuse several tunings where they cannot be told apart, or have too few trials."""
-        if confirm.tunings == 1:
-            return
-        at = ("confirm", "tunings")
-        if search.allocation == "free":
-            self.fail(at, "must be 1 for search.allocation: free", confirm.tunings)
-        assert confirm.by is not None
-        levels = Counter(arm.factors.get(confirm.by) for arm in arms if arm.label not in references)
-        if several := [level for level, n in levels.items() if n > 1 and level is not None]:
-            rule = (
-                f"must be 1 if a level of {confirm.by} has several arms, as {plain(several[0])} has: "
-                "each tuning could choose another one; make the other factors tuned parameters"
-            )
-            self.fail(at, rule, confirm.tunings)
-        least = len(arms) * confirm.tunings
-        if search.trials is not None and search.trials < least:
-            rule = f"must be at least {least}, one for each arm and tuning"
             self.fail(("search", "trials"), rule, search.trials)
 
 

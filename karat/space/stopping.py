@@ -12,7 +12,7 @@ from karat.space.space import Arm, Space
 from karat.training.recipes import load_recipe
 
 # From so many trials in an arm on, the best trial that ASHA leaves is on average less than 0.5 points
-# below the best of all: docs/decisions/0028-early-stopping.md, `python -m benchmarks.early_stopping`.
+# below the best of all: docs/decisions/0030-early-stopping.md, `python -m benchmarks.early_stopping`.
 FEW_TRIALS = 12
 DEFAULT = "asha"
 

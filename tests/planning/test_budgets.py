@@ -21,7 +21,7 @@ from karat.report.facts.summary import summarise
 from karat.report.sections import sections
 from karat.space.reader import load_space
 from karat.space.space import Space
-from karat.study.audit import audit
+from tests.simulated import findings
 
 WriteSpace = Callable[..., Path]
 TWO = (
@@ -73,9 +73,7 @@ def test_a_study_with_lengths_is_whole_and_replays(
 ) -> None:
     assert done.state.status == "completed"
     assert not list(replay(space, list(read_events(tmp_path / "s" / JOURNAL))))
-    # Simulated runs have neither checkpoints nor answers on images.
-    found = audit(tmp_path / "s", tracking=False)
-    assert [each for each in found if "checkpoint" not in each and "image by" not in each] == []
+    assert findings(tmp_path / "s") == []
 
 
 def test_the_verdict_is_about_the_longest_training_and_the_others_are_told(done: Simulated) -> None:

@@ -20,7 +20,7 @@ from karat.report.facts.summary import summarise
 from karat.report.sections import sections
 from karat.space.reader import load_space
 from karat.space.space import Space
-from karat.study.audit import audit
+from tests.simulated import findings
 
 WriteSpace = Callable[..., Path]
 TWICE = (("trials: 6", "trials: 12"), ("seeds: 2", "seeds: 4, tunings: 2"))
@@ -71,9 +71,7 @@ def test_a_study_with_tunings_is_whole_and_replays(
     folder = tmp_path / "s"
     assert done.state.status == "completed"
     assert not list(replay(space, list(read_events(folder / JOURNAL))))
-    # Simulated runs have neither checkpoints nor answers on images.
-    found = audit(folder, tracking=False)
-    assert [each for each in found if "checkpoint" not in each and "image by" not in each] == []
+    assert findings(folder) == []
 
 
 def test_the_report_compares_tunings_and_says_what_that_covers(done: Simulated) -> None:

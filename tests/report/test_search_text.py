@@ -12,7 +12,8 @@ from karat.forecast.simulator import simulate
 from karat.journal.state import StudyState
 from karat.report.facts.importances import importances
 from karat.report.facts.metric import Metric
-from karat.report.facts.search_summary import clopper_pearson, search_facts
+from karat.report.facts.samples import rate_interval
+from karat.report.facts.search_summary import search_facts
 from karat.report.search_text import importance_notes, stopping_notes
 from karat.report.writer import write_report
 from karat.space.reader import load_space
@@ -128,4 +129,4 @@ def test_an_audit_that_met_no_stop_says_so(write_space: WriteSpace, tmp_path: Pa
 def test_interval_of_a_rate_is_that_of_clopper_and_pearson(
     count: int, of: int, low: float, high: float
 ) -> None:
-    assert clopper_pearson(count, of) == pytest.approx((low, high), abs=1e-4)
+    assert rate_interval(count, of, 0.05) == pytest.approx((low, high), abs=1e-4)

@@ -1,0 +1,47 @@
+"""Independent tunings of every arm: where they are refused."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from karat.parameters import plain
+from karat.samplers import SearchConfig
+from karat.space.document import SpaceData
+from karat.space.settings import ConfirmConfig
+from karat.space.space import Arm
+
+
+def check_tunings(
+    data: SpaceData,
+    search: SearchConfig,
+    confirm: ConfirmConfig,
+    arms: Sequence[Arm],
+    references: Collection[str],
+) -> None:
+    """Refuse several tunings where they cannot be told apart, or have too few trials.
+
+    Args:
+        data: the space, for messages.
+        search, confirm: its settings; `confirm.by` is known.
+        arms: all of them.
+        references: labels of the reference arms.
+
+    Raises:
+        InputError: they are refused.
+    """
+    if confirm.tunings == 1:
+        return
+    at = ("confirm", "tunings")
+    if search.allocation == "free":
+        data.fail(at, "must be 1 for search.allocation: free", confirm.tunings)
+    assert confirm.by is not None
+    levels = Counter(arm.factors.get(confirm.by) for arm in arms if arm.label not in references)
+    if several := [level for level, n in levels.items() if n > 1 and level is not None]:
+        rule = (
+            f"must be 1 if a level of {confirm.by} has several arms, as {plain(several[0])} has: "
+            "each tuning could choose another one; make the other factors tuned parameters"
+        )
+        data.fail(at, rule, confirm.tunings)
+    least = len(arms) * confirm.tunings
+    if search.trials is not None and search.trials < least:
+        rule = f"must be at least {least}, one for each arm and tuning"
+        data.fail(("search", "trials"), rule, search.trials)
