@@ -34,6 +34,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+EACH_ARM = "arm"  # as `confirm.by`: every arm is confirmed for itself
+
+
+def level_in(by: str, label: str, factors: Mapping[str, Any]) -> Any:
+    """What an arm is confirmed as: its level of the factor `by`, or itself; None if it has no such level."""
+    return label if by == EACH_ARM else factors.get(by)
+
+
 def level_text(level: Level) -> str:
     """A level as text for a label: `5`, `early`, `0,1,3`."""
     return ",".join(map(str, level)) if isinstance(level, tuple) else str(level)

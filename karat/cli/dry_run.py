@@ -87,7 +87,7 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         f"{space.search.metric}; early stopping: {why_chosen(space)}"
     )
     cells, confirm = levels_of(space), space.confirm
-    labels = [f"{'the best of ' if cell.reference else ''}{cell.label}" for cell in cells]
+    labels = [f"{'the best of ' if len(cell.arms) > 1 else ''}{cell.label}" for cell in cells]
     lengths = ""
     if len(confirm.budgets) > 1:
         lengths = f" x {' and '.join(map(str, confirm.budgets))} times the epochs"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from karat.errors import CombinationError, SettingError
-from karat.settings import at_least, at_most
+from karat.settings import above, at_least, at_most
 
 # The shapes of timm's tiny, small and base; vit_micro is karat's, for images of 8 x 8 pixels.
 SIZES: Mapping[str, Mapping[str, int]] = {
@@ -36,6 +36,8 @@ class ModelConfig:
         depth: number of blocks.
         num_heads: heads per block.
         registers: number of register tokens (arXiv 2309.16588), for sizes and timm's plain ViTs.
+        pos_embed_std: standard deviation with which the position embedding starts, for sizes and
+            timm's plain ViTs; None is timm's 0.02. The draws are the same, only scaled.
     """
 
     name: str = "vit_micro"
@@ -44,6 +46,7 @@ class ModelConfig:
     depth: int | None = None
     num_heads: int | None = None
     registers: int = 0
+    pos_embed_std: float | None = None
 
     def __post_init__(self) -> None:
         if not self.is_plain and self.name not in (known := _timm_names()):
@@ -53,13 +56,15 @@ class ModelConfig:
             at_most(key, getattr(self, key), _MOST[key])
         at_least("registers", self.registers, 0)
         at_most("registers", self.registers, _MOST_REGISTERS)
-        if self.registers and not self.is_plain:
-            raise SettingError(
-                "registers",
-                f"does not exist for model.name: {self.name}; plain ViTs with a class token have "
-                f"it: {', '.join(SIZES)}, and timm's names such as vit_tiny_patch16_224",
-                self.registers,
-            )
+        above("pos_embed_std", self.pos_embed_std, 0)
+        for key in ("registers", "pos_embed_std"):
+            if (value := getattr(self, key)) and not self.is_plain:
+                raise SettingError(
+                    key,
+                    f"does not exist for model.name: {self.name}; plain ViTs with a class token "
+                    f"have it: {', '.join(SIZES)}, and timm's names such as vit_tiny_patch16_224",
+                    value,
+                )
 
     @property
     def is_plain(self) -> bool:

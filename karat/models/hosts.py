@@ -11,6 +11,7 @@ from karat.errors import CombinationError, HostError
 from karat.models.config import ModelConfig
 from karat.models.layers import AttentionLayer
 
+TIMM_POS_STD = 0.02  # of a ViT's position embedding, before training
 SUPPORTED = "VisionTransformer (ViT, DeiT), ConVit and SwinTransformer of timm"
 
 
@@ -40,11 +41,14 @@ def build_host(
         with torch.device(device):
             if not model.registers:
                 host = VisionTransformer(**arguments, **model.shape())
-                return host
-            from karat.models.registers import RegisterTransformer  # imports timm
+            else:
+                from karat.models.registers import RegisterTransformer  # imports timm
 
-            host = RegisterTransformer(model.registers, **arguments, **model.shape())
-            return host
+                host = RegisterTransformer(model.registers, **arguments, **model.shape())
+        if model.pos_embed_std is not None:
+            with torch.no_grad():
+                host.get_parameter("pos_embed").mul_(model.pos_embed_std / TIMM_POS_STD)
+        return host
     import timm
 
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from karat.journal.wording import study_failure_text
+from karat.parameters import EACH_ARM
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.statistics import Comparison, Verdict, Why, turned
 from karat.report.facts.summary import Summary
@@ -10,6 +11,7 @@ from karat.report.formatting import Units, interrupted_text, listed, short, text
 from karat.report.wording import (
     contender_text,
     failures_text,
+    levels_text,
     n_text,
     name_of,
     reference_text,
@@ -305,9 +307,9 @@ def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:
     above = [by_label[pair.against] for pair in seen if pair.verdict == "worse"]
     open_ = [by_label[pair.against] for pair in seen if pair.verdict == "inconclusive"]
     if len(beaten) == len(seen):
-        return f"It is better than every other level of {short(summary.by)} confirmed, too."
+        return f"It is better than {_every_other(summary)}, too."
     if not any(pair.verdict in ("better", "worse") for pair in summary.pairs) and not same:
-        return f"Between the levels of {short(summary.by)} no difference is settled."
+        return f"Between {levels_text(summary)} no difference is settled."
     parts = [
         f"better than {listed(beaten)}" if beaten else "",
         f"equivalent to {listed(same)}" if same else "",
@@ -315,7 +317,13 @@ def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:
         f"not settled against {listed(open_)}" if open_ else "",
     ]
     told = "; ".join(part for part in parts if part)
-    return f"Between the levels of {short(summary.by)}, {text_of(best.level)} is {told}."
+    return f"Between {levels_text(summary)}, {text_of(best.level)} is {told}."
+
+
+def _every_other(summary: Summary) -> str:
+    if summary.by == EACH_ARM:
+        return "every other arm"
+    return f"every other level of {short(summary.by)} confirmed"
 
 
 def _about_price(best: ConfirmedArm, summary: Summary) -> str:

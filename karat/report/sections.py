@@ -15,7 +15,7 @@ from karat.journal.layout import (
     TRIALS,
 )
 from karat.journal.wording import skip_text, trial_text
-from karat.parameters import is_number
+from karat.parameters import EACH_ARM, is_number
 from karat.report.certainty import certainty_section
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
@@ -37,6 +37,7 @@ from karat.report.formatting import (
 from karat.report.narrative import result_notes, search_notes
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
 from karat.report.wording import (
+    levels_text,
     tested_weights_text,
     verdict_text,
 )
@@ -128,7 +129,7 @@ def _pair_section(summary: Summary) -> Section | None:
         f"A second look: the confirmed arms against each other, {pairs}, corrected by Holm. "
         "The verdict is on the first against the second."
     )
-    title = f"Between the levels of {short(summary.by)}"
+    title = f"Between {levels_text(summary)}"
     return Section(title=title, paragraphs=(note,), tables=(table,))
 
 
@@ -236,7 +237,9 @@ def _settings(summary: Summary) -> dict[str, str]:
         "alpha": f"{rule.alpha:g}",
         "correction": "Holm, over the confirmed arms",
         "seeds": f"{summary.seeds} for each confirmed arm, none of them used in the search",
-        "confirmed": f"the best arm of each level of {summary.by}, and {references}",
+        "confirmed": "every arm"
+        if summary.by == EACH_ARM
+        else f"the best arm of each level of {summary.by}, and {references}",
         "chosen by": f"{best} {metric.name} of the search, among trials at full length",
         "search": (
             f"{design.sampler}, {summary.search.planned} trials, {design.allocation} allocation"

@@ -1,6 +1,6 @@
 """Names and phrases with which a report's sentences and tables speak of arms and verdicts."""
 
-from karat.parameters import label_of
+from karat.parameters import EACH_ARM, label_of
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.progress import Progress, Sign
 from karat.report.facts.samples import rate_interval
@@ -20,6 +20,11 @@ def name_of(arm: ConfirmedArm, summary: Summary) -> str:
 def reference_text(summary: Summary) -> str:
     """What a difference is a difference to: `softmax`, or `softmax at the same embed_dim`."""
     return summary.reference + (f" at the same {short(summary.by)}" if summary.is_matched else "")
+
+
+def levels_text(summary: Summary) -> str:
+    """What the confirmed arms are compared between: `the levels of grid_size`, or `the arms`."""
+    return "the arms" if summary.by == EACH_ARM else f"the levels of {short(summary.by)}"
 
 
 def contender_text(summary: Summary) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from karat.errors import nearest
-from karat.parameters import Factor, Level, level_of, level_text, nearest_level, plain
+from karat.parameters import EACH_ARM, Factor, Level, level_of, level_text, nearest_level, plain
 from karat.space.document import SpaceData
 from karat.space.settings import ConfirmConfig
 from karat.space.space import Arm, Excluded
@@ -14,10 +14,15 @@ from karat.space.space import Arm, Excluded
 def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[str, Factor]) -> str:
     """The factor whose levels are confirmed: `confirm.by`, or the only factor."""
     by = confirm.by
+    if by == EACH_ARM:
+        return by
     if by is None and len(factors) == 1:
         by = next(iter(factors))
     if by is None or by not in factors:
-        rule = f"must be the factor whose levels are confirmed. {nearest(by, factors)}"
+        rule = (
+            "must be the factor whose levels are confirmed, or `arm` to confirm each arm. "
+            f"{nearest(by, factors)}"
+        )
         data.fail(("confirm", "by"), rule, by)
     return by
 
@@ -35,6 +40,8 @@ def references(
     """
     fitting = _fitting(data, arms, factors)
     others = [arm for arm in arms if arm not in fitting]
+    if by == EACH_ARM:
+        return _of_each(data, fitting, others)
     contested = [
         level for level in factors[by].values if any(arm.factors.get(by) == level for arm in others)
     ]
@@ -51,6 +58,17 @@ def references(
             rule = f"has only the reference arm at {level_text(level)}; remove that level"
             data.fail(("confirm", "by"), rule, by)
     return {level: arm.label for arm in fitting if (level := arm.factors[by]) in contested}
+
+
+def _of_each(data: SpaceData, fitting: list[Arm], others: list[Arm]) -> dict[Level, str]:
+    """The one reference for every other arm."""
+    if len(fitting) != 1:
+        shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
+        rule = f"must match one arm for confirm.by: arm; it matches {len(fitting)}{f' ({shown})' if fitting else ''}"
+        data.fail(("reference",), rule)
+    if not others:
+        data.fail(("confirm", "by"), "there is no other arm than the reference", EACH_ARM)
+    return {arm.label: fitting[0].label for arm in others}
 
 
 def _wanted(data: SpaceData, factors: Mapping[str, Factor]) -> dict[str, Level]:

@@ -25,7 +25,8 @@ class ConfirmConfig:
         budgets: lengths of training of the confirmation, as multiples of the epochs, increasing. Each
             seed is trained once with each, from the start. Verdicts are about the longest; the others
             show whether training was finished, and how the difference depends on its length.
-        by: the factor whose levels are confirmed; optional if there is only one factor.
+        by: the factor whose levels are confirmed, each by its best arm; optional if there is only one
+            factor. `arm`: every arm is confirmed for itself.
         smallest_difference: smallest difference of practical interest, in the metric's unit.
         alpha: family-wise error rate over the arms (Holm).
         weights: which weights of a run are tested, kept and registered: of its `last` epoch, or of

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from karat.parameters import plain
+from karat.parameters import level_in, plain
 from karat.samplers import SearchConfig
 from karat.space.document import SpaceData
 from karat.space.settings import ConfirmConfig
@@ -34,7 +34,9 @@ def check_tunings(
     if search.allocation == "free":
         data.fail(at, "must be 1 for search.allocation: free", confirm.tunings)
     assert confirm.by is not None
-    levels = Counter(arm.factors.get(confirm.by) for arm in arms if arm.label not in references)
+    levels = Counter(
+        level_in(confirm.by, arm.label, arm.factors) for arm in arms if arm.label not in references
+    )
     if several := [level for level, n in levels.items() if n > 1 and level is not None]:
         rule = (
             f"must be 1 if a level of {confirm.by} has several arms, as {plain(several[0])} has: "

@@ -438,3 +438,26 @@ def test_public_names_load_at_first_use() -> None:
     assert karat.costs.costs_of is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         karat.nothing  # noqa: B018
+
+
+def test_position_embedding_starts_as_wide_as_asked_from_the_same_draws() -> None:
+    shape = {"image_size": 8, "channels": 1, "classes": 10, "seed": 3}
+    plain, wide = (
+        build_model(ModelConfig(pos_embed_std=std), AttentionConfig(basis="softmax"), **shape)
+        for std in (None, 1.0)
+    )
+    ours, theirs = wide.state_dict(), plain.state_dict()
+    torch.testing.assert_close(ours.pop("pos_embed"), 50 * theirs.pop("pos_embed"))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"pos_embed_std": 0.0}, "must be above 0"),
+        ({"name": "swin_tiny_patch4_window7_224", "pos_embed_std": 1.0}, "does not exist for"),
+    ],
+)
+def test_position_embedding_that_cannot_be_is_refused(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        ModelConfig(**model)

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from karat.causes import Failure
 from karat.journal.state import Trial
-from karat.parameters import Tuned, level_of
+from karat.parameters import EACH_ARM, Tuned, level_of
 from karat.planning.plans import Proposal
 from karat.planning.plans.confirmation import contests_of
 from karat.samplers import SAMPLERS
@@ -254,7 +254,9 @@ def _counts(space: Space) -> dict[str, int]:
         elif search.allocation == "free":
             assert space.confirm.by is not None
             references = space.reference_arms
-            contests = len(references) + len(space.factors[space.confirm.by].values)
+            is_by_arm = space.confirm.by == EACH_ARM
+            levels = space.references if is_by_arm else space.factors[space.confirm.by].values
+            contests = len(references) + len(levels)
             share = max(1, search.trials // contests)
             counts = dict.fromkeys(references, share)
             counts[JOINT] = search.trials - share * len(references)

@@ -7,7 +7,7 @@ from typing import Any
 
 from karat.causes import Skip
 from karat.journal.state import StudyState, Trial
-from karat.parameters import Level, level_text
+from karat.parameters import EACH_ARM, Level, level_in, level_text
 from karat.planning.plans import Proposal, budgeted
 from karat.space.space import Arm, Space
 
@@ -50,11 +50,11 @@ def levels_of(space: Space) -> list[Contest]:
     contests = []
     for label in space.reference_arms:
         arm = space.arms[label]
-        level = arm.factors.get(by)
+        level = None if by == EACH_ARM else arm.factors.get(by)
         contests.append(Contest(label=label, level=level, arms=(arm,), reference=None))
         for level in (each for each, name in space.references.items() if name == label):
-            arms = tuple(arm for arm in others if arm.factors.get(by) == level)
-            name = f"{by.rpartition('.')[2]}={level_text(level)}"
+            arms = tuple(arm for arm in others if level_in(by, arm.label, arm.factors) == level)
+            name = str(level) if by == EACH_ARM else f"{by.rpartition('.')[2]}={level_text(level)}"
             contests.append(Contest(label=name, level=level, arms=arms, reference=label))
     return contests
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from karat.causes import Audit
 from karat.journal.state import StudyState, Trial
-from karat.parameters import level_text
+from karat.parameters import EACH_ARM, level_text
 from karat.report.facts.importances import Importances
 from karat.report.facts.metric import Metric
 from karat.report.facts.samples import rate_interval
@@ -153,7 +153,8 @@ def _tuned(state: StudyState, of_arm: Mapping[str, Sequence[Trial]]) -> dict[str
     found: Counter[str] = Counter()
     for arm in state.created["arms"]:
         label, level = arm["label"], arm["factors"].get(by)
-        name = label if label in references else f"{by.rpartition('.')[2]}={level_text(level)}"
+        is_own = label in references or by == EACH_ARM
+        name = label if is_own else f"{by.rpartition('.')[2]}={level_text(level)}"
         found[name] += len(of_arm.get(label, ()))
     return dict(found)
 

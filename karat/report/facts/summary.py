@@ -11,7 +11,7 @@ from typing import Any
 
 from karat.errors import JournalError
 from karat.journal.state import Extension, StudyState, Trial
-from karat.parameters import Level, label_of
+from karat.parameters import EACH_ARM, Level, label_of
 from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
 from karat.report.facts.lengths import Length, length_of, of_budget
 from karat.report.facts.metric import Metric
@@ -245,7 +245,10 @@ def _also_different(state: StudyState, arms: Sequence[ConfirmedArm]) -> tuple[st
     labels = {arm.label for arm in arms if not arm.is_reference}
     factors = [arm["factors"] for arm in state.created["arms"] if arm["label"] in labels]
     keys = dict.fromkeys(key for each in factors for key in each)
-    keys.pop(state.created["confirm"]["by"], None)
+    by = state.created["confirm"]["by"]
+    if by == EACH_ARM:  # then an arm stands for itself alone
+        return ()
+    keys.pop(by, None)
     return tuple(key for key in keys if len({repr(each.get(key)) for each in factors}) > 1)
 
 
