@@ -19,6 +19,7 @@ from karat.report.wording import (
     why_text,
 )
 
+_NAMED = 6  # other arms, of which the answer gives names instead of counts
 VERDICTS: tuple[Verdict, ...] = ("better", "equivalent", "inconclusive", "worse")
 
 
@@ -276,20 +277,29 @@ def _finished(sides: Iterable[ConfirmedArm], summary: Summary) -> str:
 
 
 def _about_others(best: ConfirmedArm, summary: Summary) -> str:
-    others = [arm.comparison for arm in summary.others if arm is not best and arm.comparison]
-    if not others:
+    arms = [arm for arm in summary.others if arm is not best]
+    if not arms:
         return ""
-    verdicts = [each.verdict for each in others]
-    assert best.comparison is not None
-    if set(verdicts) == {best.comparison.verdict}:
+    if {_verdict(arm) for arm in arms} == {_verdict(best)}:
         count = (
             "the other confirmed arm is"
-            if len(others) == 1
-            else f"the other {len(others)} confirmed arms are"
+            if len(arms) == 1
+            else f"the other {len(arms)} confirmed arms are"
         )
-        return f"Against {summary.reference}, {count} {verdicts[0]} too."
-    counts = [f"{n} {word}" for word in VERDICTS if (n := verdicts.count(word))]
-    return f"Of the others, against {summary.reference}: {', '.join(counts)}."
+        return f"Against {summary.reference}, {count} {_verdict(best)} too."
+    named = {
+        word: [name_of(arm, summary) for arm in arms if _verdict(arm) == word] for word in VERDICTS
+    }
+    told = [
+        f"{listed(labels) if len(arms) <= _NAMED else len(labels)} {word}"
+        for word, labels in named.items()
+        if labels
+    ]
+    return f"Of the others, against {summary.reference}: {'; '.join(told)}."
+
+
+def _verdict(arm: ConfirmedArm) -> Verdict | None:
+    return arm.comparison.verdict if arm.comparison else None
 
 
 def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:

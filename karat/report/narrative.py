@@ -124,7 +124,7 @@ def search_notes(summary: Summary) -> Iterable[str]:
     facts = summary.search
     counts = f"{facts.completed} completed, {facts.stopped} stopped early, {facts.failed} failed"
     yield f"Of {facts.planned} trials, {facts.asked} were asked for: {counts}."
-    if facts.saved is not None:
+    if facts.saved is not None and facts.stopped:
         yield (
             f"{facts.epochs_run} epochs were run; without early stopping it would have been "
             f"{facts.epochs_full} ({100 * facts.saved:.0f} % saved)."

@@ -69,7 +69,8 @@ def _columns_for(width: int, table: Table, key: str) -> list[str]:
         "s per run": 96,
     }
     validation = next(name for name in table.columns if name.startswith("validation"))
-    return [name for name in table.columns if width >= {**wide, validation: 125}.get(name, 0)]
+    least = {**wide, validation: 125, "arm": 0}  # `arm` may be the key too
+    return [name for name in table.columns if width >= least.get(name, 0)]
 
 
 def write_report(study_folder: Path, state: StudyState) -> Summary:
