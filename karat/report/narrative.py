@@ -71,8 +71,8 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
                 "Without a sign it is not proven that more epochs change nothing: only longer training, "
                 "which confirm.budgets adds, can show that."
                 if len(summary.lengths) == 1
-                else "Longer training was tried: where the longest is better than the next shorter one, the arm "
-                "was not finished by then; where both are equivalent, it was."
+                else "Longer training was tried: a mean gain above the smallest difference of interest is a "
+                "sign that the arm was not finished; where both lengths are equivalent, it was."
             )
         )
 
