@@ -183,3 +183,14 @@ def test_dry_run_costs_no_more_for_each_of_many_arms(
     assert calls.keys() == {196, 980}
     assert calls[980] / 980 < calls[196] / 196
     assert calls[980] < 2 * 2_600_000  # measured; under a second
+
+
+def test_a_study_kept_in_memory_is_the_one_on_disk(small_space: Space, tmp_path: Path) -> None:
+    on_disk, kept = (
+        simulate(small_space, folder, 2, curves_of(small_space))
+        for folder in (tmp_path / "s", None)
+    )
+    assert kept.wall_s == on_disk.wall_s
+    assert kept.state.status == "completed"
+    assert kept.state.confirmation == on_disk.state.confirmation
+    assert kept.state.trials == on_disk.state.trials
