@@ -43,7 +43,7 @@ def answer(summary: Summary) -> str:
     if summary.is_matched:
         sentences = [*_about_levels(summary), *_about_highest(summary, summary.arms)]
     else:
-        chosen = _chosen(measured, summary)
+        chosen = headline(measured, summary)
         sentences = [
             _about_lost(chosen, summary),
             _about(chosen, summary),
@@ -56,7 +56,7 @@ def answer(summary: Summary) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _chosen(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
+def headline(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
     """The arm that the answer is about: the best in the search, since its own result must not choose it."""
 
     def place(arm: ConfirmedArm) -> tuple[bool, float]:
@@ -68,7 +68,7 @@ def _chosen(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
 
 def _about_lost(chosen: ConfirmedArm, summary: Summary) -> str:
     """Whether an arm did better in the search, but has nothing to show for it."""
-    first = _chosen(summary.others, summary)
+    first = headline(summary.others, summary)
     if first is chosen:
         return ""
     return (
