@@ -7,7 +7,7 @@ COMPILE := --compile-bytecode
 # Tests in which a version of Python shows, and that start no Ray.
 QUICK := system space journal schedulers study datasets cli/test_main.py attention/test_operator.py test_wheel.py
 
-.PHONY: run test test-all test-quick test-other-python test-cluster check bench chaos requirements clean
+.PHONY: run test test-all test-quick test-other-python test-cluster check bench evidence chaos requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
@@ -49,6 +49,10 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
 	$(VENV)/bin/python -m benchmarks.search --trials 40
+
+# Whole studies with a known truth, simulated: do verdicts keep what they promise? A quarter of an hour on 2 cores.
+evidence: $(STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.evidence --out docs/evidence.md
 
 # A real study whose processes are killed again and again: ten minutes.
 chaos: $(STAMP)

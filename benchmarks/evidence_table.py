@@ -1,0 +1,148 @@
+"""The tables of `benchmarks.evidence`: what was promised, what was found, and whether the promise was kept."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.evidence_studies import ALPHA, Outcome, Question
+
+COVERAGE = (0.93, 0.97)
+Values = Sequence[float | bool | None]
+
+
+class Row(NamedTuple):
+    """A question and its outcomes, one of each study."""
+
+    question: Question
+    outcomes: Sequence[Outcome]
+
+    def of(self, name: str) -> list[float | bool | None]:
+        """One field of all outcomes."""
+        return [getattr(each, name) for each in self.outcomes]
+
+
+def mean(values: Values) -> tuple[float, float] | None:
+    """Mean over studies of what is known, and its standard error; None where nothing is."""
+    known = [float(each) for each in values if each is not None]
+    if not known:
+        return None
+    error = float(np.std(known, ddof=1)) / math.sqrt(len(known)) if len(known) > 1 else math.nan
+    return float(np.mean(known)), error
+
+
+def promised(studies: int) -> float:
+    """The highest share of studies with a false call: alpha and two standard errors of that share."""
+    return ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / studies)
+
+
+def is_about_arms(question: Question) -> bool:
+    """Whether its verdicts promise anything of arms: with one tuning only where all cells are equal."""
+    return question.tunings > 1 or question.landscape.steepness == 0
+
+
+def missed(row: Row) -> list[str]:
+    """Promises that are not kept, in words.
+
+    False calls are promised where the verdict is about arms. Intervals are promised for the cells of one
+    tuning, and for arms that truly differ; where runs fail nothing is promised of them, since a failed run
+    has no value.
+    """
+    question, found = row.question, []
+    if is_about_arms(question):
+        for name, key in {"false calls": "false", "between levels": "false_levels"}.items():
+            share = mean(row.of(key))
+            if share is not None and share[0] > promised(len(row.outcomes)):
+                found.append(name)
+    intervals = {}
+    if question.tunings == 1 and not question.failing:
+        intervals = {"cells": "covered_cells"}
+    elif question.difference:
+        intervals = {"arms": "covered", "arm of the answer": "headline_covered"}
+    for name, key in intervals.items():
+        share = mean(row.of(key))
+        if share is not None and not COVERAGE[0] <= share[0] <= COVERAGE[1]:
+            near = abs(share[0] - (1 - ALPHA)) <= 2 * share[1]
+            found.append(f"coverage, {name}" + " (but 95 is within 2 standard errors)" * near)
+    return found
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Three tables in Markdown: equal arms, arms that truly differ, and an arm that fails."""
+    equal = [each for each in rows if not each.question.difference and not each.question.failing]
+    differ = [each for each in rows if each.question.difference]
+    failing = [each for each in rows if each.question.failing]
+    parts = {
+        "Equal arms": (equal, EQUAL),
+        "Every arm truly 1.0 point better than the reference": (differ, DIFFERENT),
+        "Equal arms, of which one fails in a fifth of its runs": (failing, FAILING),
+    }
+    return "\n\n".join(
+        f"### {title}\n\n{_table(given, columns)}"
+        for title, (given, columns) in parts.items()
+        if given
+    )
+
+
+def line(row: Row) -> str:
+    """A row as one line of text, for those who wait."""
+    shown = ", ".join(
+        f"{name} {text}" for name, of in EVERYTHING.items() if (text := of(row)) and name != "kept"
+    )
+    return f"{shown}, kept: {_kept(row)}"
+
+
+def _table(rows: Sequence[Row], columns: dict[str, Callable[[Row], str]]) -> str:
+    head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+    return "\n".join([head, *(f"| {' | '.join(of(row) for of in columns.values())} |" for row in rows)])  # fmt: skip
+
+
+def _percent(name: str) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        found = mean(row.of(name))
+        return "" if found is None else f"{100 * found[0]:.1f} ± {100 * found[1]:.1f}"
+
+    return text
+
+
+def _promise(row: Row) -> str:
+    if not is_about_arms(row.question):
+        return "nothing"
+    return f"at most {100 * promised(len(row.outcomes)):.1f}"
+
+
+def _kept(row: Row) -> str:
+    bad = missed(row)
+    return f"**no: {'; '.join(bad)}**" if bad else "yes"
+
+
+def _cells(row: Row) -> str:
+    return _percent("covered_cells")(row) if row.question.tunings == 1 else ""
+
+
+FIRST: dict[str, Callable[[Row], str]] = {
+    "landscape": lambda row: row.question.landscape.name,
+    "arms": lambda row: str(1 + row.question.others),
+    "tunings": lambda row: str(row.question.tunings),
+    "studies": lambda row: str(len(row.outcomes)),
+}
+FALSE: dict[str, Callable[[Row], str]] = {
+    "false calls (%)": _percent("false"),
+    "promised (%)": _promise,
+    "false calls between levels (%)": _percent("false_levels"),
+}
+LAST: dict[str, Callable[[Row], str]] = {"kept": _kept}
+COVERED: dict[str, Callable[[Row], str]] = {
+    "interval covers the arms' difference (%)": _percent("covered"),
+    "interval covers the cells' difference (%)": _cells,
+}
+ANSWER: dict[str, Callable[[Row], str]] = {
+    "called better (%)": _percent("found"),
+    "interval covers the difference (%)": _percent("covered"),
+    "that of the arm of the answer (%)": _percent("headline_covered"),
+}
+EQUAL = {**FIRST, **FALSE, **COVERED, **LAST}
+DIFFERENT = {**FIRST, **FALSE, **ANSWER, **LAST}
+FAILING = {**FIRST, **FALSE, **LAST}
+EVERYTHING = {**FIRST, **FALSE, **COVERED, **ANSWER}

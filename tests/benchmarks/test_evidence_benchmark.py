@@ -1,0 +1,106 @@
+"""The tables of `benchmarks.evidence` say what was found, and do not hide what was missed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.evidence import BEGIN, END, simulated, write
+from benchmarks.evidence_curves import CROSSING, FLAT, HIGH, LEARNING_RATE, LOW, STEEP, KnownCurves
+from benchmarks.evidence_studies import Outcome, Question
+from benchmarks.evidence_table import Row, missed, promised, tables
+from karat.forecast.curves import TrialInfo
+
+GOOD = Outcome(
+    false=False,
+    false_levels=None,
+    found=None,
+    covered=1.0,
+    covered_cells=1.0,
+    headline_covered=True,
+    compared=1,
+)
+BAD = replace(GOOD, false=True, covered=0.0, covered_cells=0.0, headline_covered=False)
+EQUAL = Question(landscape=STEEP, others=1, tunings=5)
+
+
+def outcomes(bad: int, of: int = 100) -> list[Outcome]:
+    return [BAD] * bad + [GOOD] * (of - bad)
+
+
+def test_the_bound_is_alpha_and_two_standard_errors() -> None:
+    assert promised(100) == pytest.approx(0.05 + 2 * (0.05 * 0.95 / 100) ** 0.5)
+
+
+def test_false_calls_above_the_bound_are_missed_and_shown() -> None:
+    assert missed(Row(EQUAL, outcomes(9))) == []
+    assert missed(Row(EQUAL, outcomes(10))) == ["false calls"]
+    assert "| 10.0 ± 3.0 | at most 9.4 |" in tables([Row(EQUAL, outcomes(10))])
+    assert "**no: false calls**" in tables([Row(EQUAL, outcomes(10))])
+
+
+def test_one_tuning_promises_nothing_of_arms_unless_all_cells_are_equal() -> None:
+    of_cells = replace(EQUAL, tunings=1)
+    assert missed(Row(of_cells, outcomes(5))) == []
+    assert missed(Row(of_cells, outcomes(40))) == ["coverage, cells"]
+    assert "false calls" in missed(Row(replace(of_cells, landscape=FLAT), outcomes(40)))
+
+
+def test_coverage_outside_its_range_is_missed_also_where_it_is_too_high() -> None:
+    better = replace(EQUAL, difference=1.0)
+    assert missed(Row(better, [replace(GOOD, found=1.0)] * 100)) == [
+        "coverage, arms",
+        "coverage, arm of the answer",
+    ]
+    good = [replace(each, false=False) for each in outcomes(5)]
+    assert missed(Row(better, good)) == []
+
+
+def test_a_miss_that_chance_explains_is_still_a_miss() -> None:
+    good = [replace(each, false=False) for each in outcomes(8)]
+    found = missed(Row(replace(EQUAL, difference=1.0), good))
+    assert found[0] == "coverage, arms (but 95 is within 2 standard errors)"
+
+
+def test_equal_arms_with_their_best_learning_rates_apart_are_mirrored() -> None:
+    curves = KnownCurves(landscape=CROSSING, arms=("softmax", "other"))
+    middle_apart = {
+        arm: curves.expected(arm, {LEARNING_RATE: rate})
+        for arm, rate in (("softmax", 2 * LOW), ("other", HIGH / 2))
+    }
+    assert middle_apart["softmax"] == pytest.approx(middle_apart["other"])
+
+
+def test_a_late_starter_is_behind_at_first_and_level_at_the_end() -> None:
+    quiet = replace(CROSSING, own=0.0, shared=0.0, early=0.0, apart=0.0)
+    curves = KnownCurves(landscape=quiet, arms=("softmax", "other"))
+
+    def value(arm: str, epoch: int) -> float:
+        trial = TrialInfo(arm=arm, tuned={LEARNING_RATE: 0.01}, number=0, seed=0, epochs=3)
+        return curves.value(trial, epoch)
+
+    assert value("other", 1) == pytest.approx(value("softmax", 1) - 0.20)
+    assert value("other", 3) == value("softmax", 3)
+
+
+def test_the_page_keeps_its_text_and_gets_the_new_tables(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    write(page, "new")
+    assert page.read_text() == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_a_page_without_its_markers_is_refused_and_not_touched(tmp_path: Path, text: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(SystemExit, match=r"page\.md: must have a line"):
+        write(page, "new")
+    assert page.read_text() == text
+
+
+@pytest.mark.slow
+def test_figures_do_not_depend_on_the_number_of_processes() -> None:
+    rows = [(EQUAL, 1)]
+    one, two = (list(simulated(rows, 3, 0, processes)) for processes in (1, 2))
+    assert one == two
