@@ -50,7 +50,7 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
 	$(VENV)/bin/python -m benchmarks.search --trials 40
 
-# Whole studies with a known truth, simulated: do verdicts keep what they promise? A quarter of an hour on 2 cores.
+# Whole studies with a known truth, simulated: do verdicts keep what they promise? Some 4,400 studies.
 evidence: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.evidence --out docs/evidence.md
 

@@ -1,15 +1,15 @@
 """The tables of `benchmarks.evidence` say what was found, and do not hide what was missed."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from benchmarks.evidence import BEGIN, END, simulated, write
+from benchmarks.evidence import markers, questions, simulated, written
 from benchmarks.evidence_curves import CROSSING, FLAT, HIGH, LEARNING_RATE, LOW, STEEP, KnownCurves
 from benchmarks.evidence_studies import Outcome, Question
-from benchmarks.evidence_table import Row, missed, promised, tables
+from benchmarks.evidence_table import TABLES, Row, missed, promised, table
 from karat.forecast.curves import TrialInfo
+from tests.conftest import ROOT
 
 GOOD = Outcome(
     false=False,
@@ -35,8 +35,8 @@ def test_the_bound_is_alpha_and_two_standard_errors() -> None:
 def test_false_calls_above_the_bound_are_missed_and_shown() -> None:
     assert missed(Row(EQUAL, outcomes(9))) == []
     assert missed(Row(EQUAL, outcomes(10))) == ["false calls"]
-    assert "| 10.0 ± 3.0 | at most 9.4 |" in tables([Row(EQUAL, outcomes(10))])
-    assert "**no: false calls**" in tables([Row(EQUAL, outcomes(10))])
+    assert "| 10.0 ± 3.0 | at most 9.4 |" in table([Row(EQUAL, outcomes(10))])
+    assert "**no: false calls**" in table([Row(EQUAL, outcomes(10))])
 
 
 def test_one_tuning_promises_nothing_of_arms_unless_all_cells_are_equal() -> None:
@@ -83,24 +83,28 @@ def test_a_late_starter_is_behind_at_first_and_level_at_the_end() -> None:
     assert value("other", 3) == value("softmax", 3)
 
 
-def test_the_page_keeps_its_text_and_gets_the_new_tables(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write(page, "new")
-    assert page.read_text() == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+BEGIN, END = markers("equal")
+
+
+def test_the_page_keeps_its_text_and_gets_the_new_table() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert written(page, "equal", "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
-def test_a_page_without_its_markers_is_refused_and_not_touched(tmp_path: Path, text: str) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(text)
-    with pytest.raises(SystemExit, match=r"page\.md: must have a line"):
-        write(page, "new")
-    assert page.read_text() == text
+def test_a_page_without_the_markers_of_a_table_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must have a line <!-- evidence, equal: begin -->"):
+        written(text, "equal", "new")
+
+
+def test_the_page_of_the_repository_has_a_place_for_every_table() -> None:
+    content = (ROOT / "docs" / "evidence.md").read_text()
+    for name in TABLES:
+        assert written(content, name) == content
+        assert questions([name])
 
 
 @pytest.mark.slow
 def test_figures_do_not_depend_on_the_number_of_processes() -> None:
-    rows = [(EQUAL, 1)]
-    one, two = (list(simulated(rows, 3, 0, processes)) for processes in (1, 2))
+    one, two = (list(simulated([EQUAL], 3, 0, processes)) for processes in (1, 2))
     assert one == two
