@@ -2,7 +2,7 @@
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 STAMP := $(VENV)/.complete
-PYTEST = $(VENV)/bin/python -m pytest -n 3 --dist loadgroup -rsfE
+PYTEST = $(VENV)/bin/python -m pytest -n 4 --dist loadgroup -rsfE
 COMPILE := --compile-bytecode
 # Tests in which a version of Python shows, and that start no Ray.
 QUICK := system space journal schedulers study datasets cli/test_main.py attention/test_operator.py test_wheel.py
@@ -12,7 +12,7 @@ QUICK := system space journal schedulers study datasets cli/test_main.py attenti
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
-# Two at a time. Without the tests marked slow or cluster (pyproject.toml says which those are).
+# Four at a time, since most of the long ones wait. Without the tests marked slow or cluster (pyproject.toml says which those are).
 test: $(STAMP)
 	$(PYTEST) -m "not slow and not cluster"
 

@@ -454,7 +454,7 @@ def test_position_embedding_starts_as_wide_as_asked_from_the_same_draws() -> Non
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"pos_embed_std": 0.0}, "must be above 0"),
+        ({"pos_embed_std": 0.0}, "must be greater than 0"),
         ({"name": "swin_tiny_patch4_window7_224", "pos_embed_std": 1.0}, "does not exist for"),
     ],
 )
