@@ -154,12 +154,11 @@ class StudyState:
         self.trials: dict[int, Trial] = {}
         self.waiting: set[int] = set()  # numbers of the trials with this status
         self.unended: set[int] = set()  # numbers of the trials that have not ended
-        self.confirmed: set[tuple[str, int, int]] = (
-            set()
-        )  # arm and seed index of confirmations that count
-        self.ended: list[
-            int
-        ] = []  # trial numbers in order of their ends, since the start or the last extension
+        # Arm, seed index and length of the confirmations that count.
+        self.confirmed: set[tuple[str, int, int]] = set()
+        # Numbers of trials in the order of their ends, since the start or the last extension.
+        self.ended: list[int] = []
+        self.images: Mapping[str, int] = {}  # in each split; empty before a worker has told
         self.confirmation: Mapping[str, Any] | None = None
         self.search_ended_at: float | None = None
         self.search_cut: Mapping[str, Any] | None = None
@@ -313,6 +312,7 @@ class StudyState:
         trial.tested = data.get("tested")
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
+        self.images = self.images or data.get("images", {})
         if trial.peak_bytes is None:
             trial.peak_bytes = data.get("peak_bytes")
 

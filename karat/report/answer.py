@@ -192,8 +192,19 @@ def _about(arm: ConfirmedArm, summary: Summary) -> str:
     ends = (found.low, found.high) if found.difference >= 0 else (-found.high, -found.low)
     interval = f"{units.number(ends[0])} to {units.number(ends[1])}"
     share = f"{100 * (1 - summary.rule.alpha):g} % interval {interval}"
-    beside = "; ".join([f"{n_text(found.n, summary.rule)}, {share}", *trouble])
+    told = [f"{n_text(found.n, summary.rule)}, {share}", *_for_other_images(arm, units), *trouble]
+    beside = "; ".join(told)
     return f"{begin}, {size} ({beside}): {found.verdict}{_how_far(arm, summary)}{_reason(found, summary)}."
+
+
+def _for_other_images(arm: ConfirmedArm, units: Units) -> Iterable[str]:
+    """The interval if the test images are taken as a sample, on the side of the difference told."""
+    if arm.population is None or arm.comparison is None or arm.comparison.difference is None:
+        return
+    low, high = arm.population
+    if arm.comparison.difference < 0:
+        low, high = -high, -low
+    yield f"for images like these {units.number(low)} to {units.number(high)}"
 
 
 def _how_chosen(summary: Summary) -> str:

@@ -10,6 +10,7 @@ from karat.report.facts.summary import Summary
 from karat.report.formatting import (
     Units,
     effect_text,
+    ends_text,
     in_unit,
     interval_text,
     loss_text,
@@ -49,6 +50,9 @@ def _tests_table(summary: Summary) -> Table:
         ("p, signs flipped", "number", lambda arm: raw_p_text(_found(arm).p_flips)),
         ("effect (d_z)", "number", lambda arm: effect_text(_found(arm).effect)),
     ]
+    if any(arm.population for arm in summary.others):
+        name = f"difference{in_unit(units.step)}, images like these"
+        columns.append((name, "range", lambda arm: ends_text(arm.population, units)))
     if any(arm.failed for arm in summary.arms):
         columns += [
             ("runs failed", "number", lambda arm: f"{len(arm.failed)} of {arm.ended}"),

@@ -165,3 +165,8 @@ def effect_text(effect: float | None) -> str:
 def loss_text(loss: float | None) -> str:
     """A loss of the training."""
     return "-" if loss is None else f"{loss:.3f}"
+
+
+def ends_text(ends: tuple[float, float] | None, units: Units) -> str:
+    """The ends of an interval of a difference."""
+    return "-" if ends is None else " to ".join(units.number(end, "+") for end in ends)

@@ -59,6 +59,11 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
             + (f", and whose p cannot be below {least:.3g} here" if least > 0.001 else "")
             + ". d_z is the mean difference in standard deviations of the differences."
         )
+    if any(arm.population for arm in summary.others):
+        yield (
+            "Images like these: the interval if the test images are a sample too, and not only the seeds; "
+            "verdicts are about these test images."
+        )
     if summary.progress:
         yield (
             f"Gain in the middle: the {summary.metric.name} at {100 * END:.0f} % of the epochs against "

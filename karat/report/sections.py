@@ -36,6 +36,7 @@ from karat.report.formatting import (
 )
 from karat.report.narrative import result_notes, search_notes
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
+from karat.report.training_section import training_section
 from karat.report.wording import (
     levels_text,
     tested_weights_text,
@@ -64,6 +65,7 @@ def sections(summary: Summary) -> tuple[Section, ...]:
         _search_section(summary),
         _trouble_section(summary),
         _decision_section(summary),
+        training_section(summary),
         _environment_section(summary),
     ]
     return tuple(part for part in parts if part is not None)

@@ -149,6 +149,11 @@ class Trainer:
         """Names of the kernels that compute attention on this device; empty for softmax."""
         return kernels_of(self.model)
 
+    def images(self) -> dict[str, int]:
+        """Number of images in each split."""
+        parts = ("train", "val", "test")
+        return {name: len(getattr(self.splits, name)) for name in parts}
+
     def run_epoch(self) -> EpochResult | Pause:
         """Train for one epoch, validate, and write a checkpoint; or pause within the epoch.
 

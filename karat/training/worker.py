@@ -2,7 +2,7 @@
 
 A report is plain data, one of three:
 
-* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels` and `peak_bytes`,
+* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `peak_bytes` and `images`,
   the last one of a trial that is tested `tested` (`karat.tested.Tested`);
 * `paused`, with epochs and steps done;
 * `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
@@ -104,7 +104,11 @@ class SegmentWorker:
         if result.tested is None:
             del found["tested"]
         if is_first:
-            found |= {"kernels": self._trainer.kernels(), "peak_bytes": self._memory.peak()}
+            found |= {
+                "kernels": self._trainer.kernels(),
+                "peak_bytes": self._memory.peak(),
+                "images": self._trainer.images(),
+            }
         return found
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from karat.journal.state import StudyState, Trial
 from karat.parameters import Level, is_number
+from karat.report.facts.images import answers, population_interval
 from karat.report.facts.lengths import test_values
 from karat.report.facts.metric import Metric
 from karat.report.facts.samples import Sample, describe, values_of
@@ -44,6 +45,8 @@ class ConfirmedArm:
         runs: seed index to test value.
         seconds: median training time of a run; None without runs.
         comparison: with its reference; None for a reference.
+        population: interval of that difference for images like the test images; None where the
+            journal does not say image by image what was right.
     """
 
     label: str
@@ -62,6 +65,7 @@ class ConfirmedArm:
     runs: Mapping[int, float]
     seconds: float | None
     comparison: Comparison | None
+    population: tuple[float, float] | None = None
 
     @property
     def is_reference(self) -> bool:
@@ -101,6 +105,7 @@ def confirmed_arms(
         if label not in state.reference_arms
     }
     compared = compare(tests, against, rule, failed)
+    right = {label: answers(confirmed.get(label, ())) for label in cells} if metric.is_share else {}
     described = {arm["label"]: arm for arm in state.created["arms"]}
     found = []
     for label, of_arm in cells.items():
@@ -124,6 +129,12 @@ def confirmed_arms(
             runs=tests[label],
             seconds=plain.median(trial.seconds for trial in runs) if runs else None,
             comparison=compared.get(label),
+            population=population_interval(
+                right.get(label, {}),
+                right.get(against.get(label, ""), {}),
+                rule.tunings,
+                rule.alpha,
+            ),
         )
         found.append(arm)
     in_order = sorted(found, key=_reading_order(state.references))

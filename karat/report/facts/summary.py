@@ -17,6 +17,7 @@ from karat.report.facts.lengths import Length, length_of, of_budget
 from karat.report.facts.metric import Metric
 from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
+from karat.report.facts.setup import Setup, setup_of
 from karat.report.facts.statistics import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.space.rates import Spent, limits_of
 from karat.tested import WEIGHTS, Weights
@@ -86,6 +87,7 @@ class Summary:
         also_different: full names of other factors in which the confirmed arms differ.
         curves: validation metric by epoch.
         design: what was fixed before the launch.
+        setup: how trials were trained.
         environment: of the last launch.
         launches, slots: number of launches; trials at a time in the last.
         began_at, ended_at: seconds since the epoch; None while the study has no end.
@@ -120,6 +122,7 @@ class Summary:
     excluded: tuple[Mapping[str, str], ...]
     skipped: tuple[Mapping[str, str], ...]
     design: Design
+    setup: Setup
     environment: Mapping[str, Any]
     launches: int
     slots: int
@@ -211,6 +214,7 @@ def summarise(state: StudyState) -> Summary:
         excluded=tuple(created["excluded"]),
         skipped=tuple(state.confirmation["skipped"]) if state.confirmation else (),
         design=_design(created),
+        setup=setup_of(state),
         environment=last.environment if last else {},
         launches=len(state.launches),
         slots=last.slots if last else 0,
