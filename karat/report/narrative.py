@@ -6,9 +6,9 @@ from karat.journal.wording import search_cut_text
 from karat.report.facts.progress import BEGIN, END, LOSS_MARGIN, LOSS_RATIO
 from karat.report.facts.search_summary import EDGE, Edge, SearchFacts
 from karat.report.facts.summary import Summary
-from karat.report.formatting import listed, moment_text, short, text_of
+from karat.report.formatting import listed, moment_text, raw_p_text, short, text_of
 from karat.report.search_text import importance_notes, stopping_notes
-from karat.report.wording import failures_text, name_of, reference_text, why_text
+from karat.report.wording import failures_text, n_text, name_of, reference_text, why_text
 
 _LISTED = 8  # sides of comparisons whose tuning is told one by one
 _UNITS = {
@@ -59,6 +59,12 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
             + (f", and whose p cannot be below {least:.3g} here" if least > 0.001 else "")
             + ". d_z is the mean difference in standard deviations of the differences."
         )
+        if summary.family is not None:
+            family = summary.family
+            yield (
+                f"All {family.arms} arms at once, over {n_text(family.n, summary.rule)}: by Friedman's test "
+                f"p {'' if family.p < 0.001 else '= '}{raw_p_text(family.p)} that their ranks differ by chance only."
+            )
     if any(arm.population for arm in summary.others):
         yield (
             "Images like these: the interval if the test images are a sample too, and not only the seeds; "

@@ -65,16 +65,21 @@ def paired(runs: Runs, base: Runs, tunings: int) -> tuple[Array, Array]:
 
     With several tunings those of one are averaged, and n is the number of tunings.
     """
-    shared = sorted(set(runs) & set(base))
+    ours, theirs = grouped([runs, base], tunings)
+    return ours, theirs
+
+
+def grouped(arms: Sequence[Runs], tunings: int) -> list[Array]:
+    """The values of several arms at the seed indices that all have, as `paired` gives them: [n] each."""
+    shared = sorted(set.intersection(*map(set, arms)))
     if tunings == 1:
         groups = [[index] for index in shared]
     else:
         groups = [[i for i in shared if i % tunings == tuning] for tuning in range(tunings)]
-    ours, theirs = (
+    return [
         np.array([float(np.mean([of[i] for i in group])) for group in groups if group])
-        for of in (runs, base)
-    )
-    return ours, theirs
+        for of in arms
+    ]
 
 
 def mean_bound(values: Sequence[float], confidence: float = 0.95) -> float:

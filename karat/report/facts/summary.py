@@ -13,6 +13,7 @@ from karat.errors import JournalError
 from karat.journal.state import Extension, StudyState, Trial
 from karat.parameters import EACH_ARM, Level, label_of
 from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
+from karat.report.facts.family import FamilyTest, family_test
 from karat.report.facts.lengths import Length, length_of, of_budget
 from karat.report.facts.metric import Metric
 from karat.report.facts.progress import Progress, progress_of
@@ -83,6 +84,7 @@ class Summary:
         lengths: the results at each length of training, increasing; the last is that of `arms`.
         progress: how far each arm's runs were trained, by label.
         pairs: the confirmed arms but the references, each against each.
+        family: one test over all confirmed arms that share seeds; None where it is not defined.
         variance_cut: see `karat.report.facts.statistics.pooled_variance_cut`.
         also_different: full names of other factors in which the confirmed arms differ.
         curves: validation metric by epoch.
@@ -114,6 +116,7 @@ class Summary:
     lengths: tuple[Length, ...]
     progress: Mapping[str, Progress]
     pairs: tuple[Comparison, ...]
+    family: FamilyTest | None
     variance_cut: float | None
     also_different: tuple[str, ...]
     curves: tuple[Curve, ...]
@@ -204,6 +207,7 @@ def summarise(state: StudyState) -> Summary:
             lengths,
         ),
         pairs=pairwise(others, rule, failed),
+        family=None if _is_matched(state) else family_test(runs, tunings),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
