@@ -35,6 +35,7 @@ from karat.tracking.runs import (
     find_runs,
     kernels_text,
 )
+from karat.training.recipes import DEFAULT
 
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 5000
 _RUN_STATUS = {
@@ -194,7 +195,7 @@ class View:
             return
         params = {}
         if known.new:
-            params = trial_params(trial)
+            params = trial_params(trial, record.state.created.get("recipes", {}))
             self.client.log_text(known.id, config_text(trial), "config.yaml")
         if trial.kernels and not known.has_kernels:
             params[KERNELS_PARAM] = kernels_text(trial)
@@ -317,10 +318,18 @@ def run_name(trial: Trial) -> str:
     return f"confirm {name} seed {trial.seed_index}{length}"
 
 
-def trial_params(trial: Trial) -> dict[str, str]:
-    """The configuration with dotted names (`training.learning_rate`), and seed, arm, phase, epochs."""
+def trial_params(trial: Trial, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The configuration with dotted names (`training.learning_rate`), and seed, arm, phase, epochs.
+
+    Args:
+        trial: whose parameters.
+        recipes: name to settings, as the journal has them; what the trial leaves to its recipe is
+            written out.
+    """
     own = {"seed": trial.seed, "arm": trial.arm, "phase": trial.phase, "epochs": trial.epochs}
-    return params_of({**own, **trial.config})
+    training = trial.config.get("training", {})
+    left = recipes.get(training.get("recipe", DEFAULT), {})
+    return params_of({**own, **trial.config, "training": {**left, **training}})
 
 
 def config_text(trial: Trial) -> str:

@@ -17,12 +17,14 @@ import pytest
 import torch
 import yaml
 
-from karat.journal.journal import Journal
+from karat.journal.journal import Journal, read_events
+from karat.journal.layout import JOURNAL
+from karat.journal.state import StudyState
 from karat.models.build import build_model
 from karat.tracking.record import Record
 from karat.tracking.runs import KERNELS_PARAM
 from karat.tracking.sync import TrackingError, sync, tracking_uri
-from karat.tracking.view import View, params_of
+from karat.tracking.view import View, params_of, trial_params
 from karat.training.checkpoint import load_checkpoint, newest_first
 from karat.training.config import TrialConfig
 from karat.training.trainer import Trainer
@@ -645,3 +647,14 @@ def test_environment_names_the_server(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_long_parameters_are_cut() -> None:
     values: Mapping[str, Any] = {"a": {"b": "x" * 7000}, "c": [1, 2]}
     assert params_of(values) == {"a.b": "x" * 6000, "c": "[1, 2]"}
+
+
+def test_parameters_have_what_a_trial_leaves_to_its_recipe(writer: Writer) -> None:
+    writer.begin()
+    writer.whole(0, 0.5)
+    trial = StudyState.of(read_events(writer.folder / JOURNAL)).trials[0]
+    recipes = {"quick": {"weight_decay": 0.05, "learning_rate": 0.003}}
+    found = trial_params(trial, recipes)
+    assert found["training.weight_decay"] == "0.05"
+    assert found["training.learning_rate"] == "0.004"  # of the trial, not of the recipe
+    assert "training.weight_decay" not in trial_params(trial, {})  # journals of older versions
