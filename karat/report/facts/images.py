@@ -7,10 +7,11 @@ another draw of images would give other differences, however many seeds there ar
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from karat.journal.evaluations import evaluation_of
 from karat.journal.state import Trial
 from karat.report.facts.samples import Array
+from karat.tested import Tested
 
 
 def answers(trials: Sequence[Trial]) -> dict[int, Array]:
@@ -19,11 +20,19 @@ def answers(trials: Sequence[Trial]) -> dict[int, Array]:
     Only of completed runs whose journal says it, and only where all have as many images.
     """
     found = {
-        trial.seed_index: tested.bits().astype(float)
+        trial.seed_index: bits.astype(float)
         for trial in trials
-        if trial.status == "completed" and (tested := evaluation_of(trial)) is not None
+        if trial.status == "completed" and (bits := _bits(trial)) is not None
     }
     return found if len({len(bits) for bits in found.values()}) == 1 else {}
+
+
+def _bits(trial: Trial) -> NDArray[np.bool_] | None:
+    """What was right, image by image; None where the journal does not say, or where it cannot be read."""
+    try:
+        return None if trial.tested is None else Tested.read(trial.tested).bits()
+    except ValueError:
+        return None  # `karat audit` says why
 
 
 def population_interval(
