@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from karat.attention.mechanisms import Given, Mechanism, Place
 from karat.attention.mechanisms._rows import softmax, without
-from karat.attention.mechanisms._tables import TABLE_SETTINGS, check_table
+from karat.attention.mechanisms._tables import TABLE_SETTINGS, check_table, table_shapes
 from karat.attention.precision import without_autocast
 
 if TYPE_CHECKING:
@@ -37,12 +37,7 @@ class SoftmaxMixed(Mechanism):
         check_table(self.config)
 
     def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:
-        operators, rank = (
-            self.config.operators(place.num_heads),
-            self.config.outputs(place.num_tokens),
-        )
-        tokens = place.num_tokens
-        return {"into": (operators, rank, tokens), "back": (operators, tokens, rank)}
+        return table_shapes(self.config, place, ("into", "back"))
 
     def initialise(
         self, name: str, out: Tensor, place: Place, generator: torch.Generator | None

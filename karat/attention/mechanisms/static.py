@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from karat.attention.mechanisms import Given, Mechanism, Place
 from karat.attention.mechanisms._rows import without
-from karat.attention.mechanisms._tables import TABLE_SETTINGS, check_table
+from karat.attention.mechanisms._tables import TABLE_SETTINGS, check_table, table_shapes
 
 if TYPE_CHECKING:
     import torch
@@ -35,12 +35,7 @@ class Static(Mechanism):
         check_table(self.config)
 
     def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:
-        operators, rank = (
-            self.config.operators(place.num_heads),
-            self.config.outputs(place.num_tokens),
-        )
-        tokens = place.num_tokens
-        return {"back": (operators, tokens, rank), "into": (operators, rank, tokens)}
+        return table_shapes(self.config, place, ("back", "into"))
 
     def initialise(
         self, name: str, out: Tensor, place: Place, generator: torch.Generator | None
