@@ -19,6 +19,12 @@ SERVICES_LOGGER = "ray._private.services"
 CURRENT_CLUSTER = "ray_current_cluster"
 # Read by a raylet: modules that its worker processes load when they start.
 PRELOAD_VARIABLE = "RAY_preload_python_modules"
+# For every process of a cluster of several machines; its head and all others must agree. Without it
+# a trial whose machine was cut off for a while is noticed after five minutes (decision 0020).
+KEEPALIVE = {
+    "RAY_grpc_client_keepalive_time_ms": "10000",
+    "RAY_grpc_client_keepalive_timeout_ms": "10000",
+}
 # The program `ray`, for the Python that runs, which may have no such program beside it.
 RAY_PROGRAM = "from ray.scripts.scripts import main; main()"
 

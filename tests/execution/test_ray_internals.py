@@ -8,6 +8,8 @@ import inspect
 import logging
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,6 +151,20 @@ def test_variables_that_ray_does_not_document_are_read_by_it(
     assert os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] == "0"
     assert ray_hook.VARIABLE == ray_constants.RAY_START_HOOK
     assert '"RAY_JOB_STOP_WAIT_TIME_S"' in inspect.getsource(job_supervisor)
+
+
+def test_keepalive_variables_are_settings_of_ray() -> None:
+    code = "import ray; c = ray._config; print(c.grpc_client_keepalive_time_ms())"
+    code += "; print(c.grpc_client_keepalive_timeout_ms())"
+    own = dict(zip(ray_internals.KEEPALIVE, ("11000", "12000"), strict=True))
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | own,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout.split() == ["11000", "12000"]
 
 
 def test_ray_starts_its_monitors_by_methods_that_can_be_replaced(

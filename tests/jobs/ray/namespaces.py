@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from karat.execution.ray_internals import KEEPALIVE
 from tests.conftest import ROOT
 from tests.launched import OWNER, processes_of
 
@@ -47,7 +48,8 @@ class Machines:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of every process in them."""
-        return {"RAY_AUTH_TOKEN": self.token, "RAY_ADDRESS": self.head, OWNER: str(self.folder)}
+        own = {"RAY_AUTH_TOKEN": self.token, "RAY_ADDRESS": self.head, OWNER: str(self.folder)}
+        return KEEPALIVE | own
 
     def make(self) -> None:
         """Make namespaces, cable and addresses.
