@@ -6,11 +6,11 @@ from benchmarks.evidence_curves import HIGH, LEARNING_RATE, LOW, POINT, KnownCur
 from karat.forecast.simulator import simulate
 from karat.report.answer import headline
 from karat.report.facts.confirmed import ConfirmedArm
-from karat.report.facts.statistics import Comparison
 from karat.report.facts.summary import Summary, summarise
 from karat.seeds import derive
 from karat.space.reader import space_of
 from karat.space.space import Space
+from karat.statistics.comparison import Comparison
 
 ALPHA = 0.05
 TUNINGS = 5

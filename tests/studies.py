@@ -7,7 +7,8 @@ from typing import Any
 from karat.datasets.digits import Digits
 from karat.journal.journal import Event, Journal, read_events
 from karat.journal.layout import JOURNAL, trial_folder
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.space.reader import load_space
 from karat.study.study import Study
 from karat.training.checkpoint import kept_weights

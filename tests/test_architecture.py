@@ -19,7 +19,7 @@ LAYERS = (
         *("errors", "causes", "seeds", "settings", "catalog", "parameters", "terminal", "system"),
         "tested",
     ),
-    ("attention", "datasets", "samplers", "schedulers"),
+    ("attention", "datasets", "samplers", "schedulers", "statistics"),
     ("models",),
     ("training",),
     ("space",),

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from karat.journal.journal import Event
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.journal.wording import trial_text
 from karat.study.study import Study
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from karat.execution.preload import PRELOAD
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.space.arms import sections_of
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from karat.errors import InputError
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.seeds import derive
 
 START = 0.1

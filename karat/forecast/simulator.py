@@ -13,7 +13,8 @@ from pathlib import Path
 from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
 from karat.journal.journal import Journal
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.journal.unwritten import UnwrittenJournal
 from karat.space.space import Space
 from karat.study.description import description

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.tested import Tested
 
 ACCURACY, LOSS = "test_accuracy", "test_loss"

@@ -4,130 +4,18 @@ The driver, the MLflow view and the report all use this class, live or afterward
 disagree.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from karat.causes import SegmentEnd
 from karat.errors import JournalError
 from karat.journal.journal import Event
-from karat.journal.reports import Reports
+from karat.journal.trial import Extension, Launch, Phase, Trial
 from karat.journal.usage import Usage
 from karat.parameters import Level, level_of, levels_of
 
-Status = Literal["running", "waiting", "completed", "stopped", "failed"]
-Phase = Literal["search", "confirm"]
 BACK_OFF_S = (1.0, 5.0, 25.0)  # after the first, second, third lost worker of a trial
-
-
-@dataclass(slots=True)
-class Trial:
-    """One configuration with one seed, its progress and its result.
-
-    Status `waiting`: no segment of the trial runs now, since it is new, its worker was lost, it
-    will be retried with less memory, or the study was interrupted. Such a trial must not run before
-    `ready_at`. `tuning`: number of the independent tuning of its arm to which it belongs, from 0; `budget`: the multiple of
-    the study's epochs that it is trained for.
-    `kernels` computed attention in the first segment (None before its first report).
-    `cause` and `details` tell why the trial was stopped or failed (`karat.causes`), `lost_details`
-    how its last worker was lost. `unwritten_segments` ended since its last report, since a file could not
-    be written. `set_aside`: an extension of the study made the trial invalid,
-    since it is shorter than trials are now or of a cell that is no longer confirmed.
-    `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
-    resources (`karat.training.segment.Estimate`). `audited`: it goes on where early stopping stops it;
-    if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
-    first epoch of the first segment. `threads`: CPU threads of each process in the last segment.
-    `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it.
-    """
-
-    number: int
-    phase: Phase
-    arm: str
-    factors: Mapping[str, Any]
-    tuned: Mapping[str, Any]
-    config: Mapping[str, Any]
-    seed: int
-    seed_index: int
-    epochs: int
-    asked_at: float
-    tuning: int = 0
-    budget: int = 1
-    status: Status = "waiting"
-    cause: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    segments: int = 0
-    lost_segments: int = 0
-    lost_details: Mapping[str, Any] = field(default_factory=dict)
-    unwritten_segments: int = 0
-    micro_batches: int = 1
-    ready_at: float = 0.0
-    set_aside: bool = False
-    weights_dropped: bool = False
-    reports: Reports = field(default_factory=Reports)
-    kernels: tuple[str, ...] | None = None
-    estimate: Mapping[str, Any] | None = None
-    peak_bytes: int | None = None
-    threads: int | None = None
-    tested: Mapping[str, Any] | None = None
-    ended_at: float | None = None
-    audited: bool = False
-    _fingerprint: str = field(default="", init=False, repr=False, compare=False)
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ("completed", "stopped", "failed")
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of configuration and seed, stored in checkpoints to identify their trial."""
-        if not self._fingerprint:
-            text = json.dumps([self.config, self.seed], sort_keys=True)
-            self._fingerprint = hashlib.sha256(text.encode()).hexdigest()[:32]
-        return self._fingerprint
-
-    @property
-    def seconds(self) -> float:
-        """Seconds spent training, over all its epochs."""
-        return self.reports.total_seconds
-
-    def last(self, metric: str) -> float | None:
-        """The metric at the last epoch that reported it."""
-        return self.reports.last(metric)
-
-    def of_kept_weights(self, metric: str) -> float | None:
-        """The metric at the epoch whose weights were tested; at the last one if none were."""
-        if self.tested is None:
-            return self.last(metric)
-        epoch = self.tested["epoch"]
-        own = (report for report in reversed(self.reports) if report.epoch == epoch)
-        return next((report.metrics.get(metric) for report in own), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """One start of the driver: its time, number of slots (concurrent trials), and environment.
-
-    A cluster may grow: `slots` is the number at the start, or the most segments placed at once since.
-    """
-
-    time: float
-    slots: int
-    environment: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """One extension of the study: its time, the changed settings, and whether the study was completed.
-
-    `extend` has the values of `--extend`; it is empty if the space file was changed.
-    """
-
-    time: float
-    extend: tuple[str, ...]
-    changes: tuple[str, ...]
-    was_completed: bool
 
 
 class StudyState:

@@ -18,7 +18,8 @@ from karat.causes import (
     StudyFailure,
 )
 from karat.errors import NonFiniteError
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 
 DRIVER_GONE_TEXT = "the driver exited unexpectedly"
 Details = Mapping[str, Any]

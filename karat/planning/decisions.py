@@ -5,7 +5,8 @@ from typing import Any
 
 from karat.causes import Failure, StudyFailure
 from karat.journal.journal import Event
-from karat.journal.state import Phase, StudyState
+from karat.journal.state import StudyState
+from karat.journal.trial import Phase
 from karat.planning.extension import longer
 from karat.planning.plans import Proposal
 from karat.planning.plans.adaptive import Search

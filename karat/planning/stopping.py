@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.schedulers import make_scheduler
 from karat.seeds import derive
 from karat.space.space import Space

@@ -5,7 +5,6 @@ from karat.system.lazy_import import exports
 _FROM = {
     "Metric": "facts.metric",
     "Summary": "facts.summary",
-    "compare": "facts.statistics",
     "render_terminal": "writer",
     "summarise": "facts.summary",
     "write_report": "writer",

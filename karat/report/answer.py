@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from karat.journal.wording import study_failure_text
 from karat.parameters import EACH_ARM
 from karat.report.facts.confirmed import ConfirmedArm
-from karat.report.facts.statistics import Comparison, Verdict, Why, turned
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, interrupted_text, listed, short, text_of, way_on
 from karat.report.wording import (
@@ -18,6 +17,7 @@ from karat.report.wording import (
     unfinished_text,
     why_text,
 )
+from karat.statistics.comparison import Comparison, Verdict, Why, turned
 
 _NAMED = 6  # other arms, of which the answer gives names instead of counts
 VERDICTS: tuple[Verdict, ...] = ("better", "equivalent", "inconclusive", "worse")

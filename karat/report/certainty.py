@@ -5,7 +5,6 @@ from collections.abc import Callable
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.lengths import Length
 from karat.report.facts.progress import Progress
-from karat.report.facts.statistics import Comparison
 from karat.report.facts.summary import Summary
 from karat.report.formatting import (
     Units,
@@ -20,6 +19,7 @@ from karat.report.formatting import (
 from karat.report.narrative import certainty_notes
 from karat.report.tables import Kind, Section, Table, table_of
 from karat.report.wording import reference_text, unfinished_text
+from karat.statistics.comparison import Comparison
 
 ArmColumn = tuple[str, Kind, Callable[[ConfirmedArm], str]]
 ProgressColumn = tuple[str, Kind, Callable[[tuple[ConfirmedArm, Progress]], str]]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from karat.parameters import is_number
 from karat.report.facts.confirmed import ConfirmedArm
-from karat.report.facts.samples import describe, values_of
 from karat.report.facts.summary import Curve, Summary
 from karat.report.formatting import Units, file_name, in_unit, short, text_of
 from karat.report.plots import Level
 from karat.report.wording import contender_text, reference_text
+from karat.statistics.samples import describe, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

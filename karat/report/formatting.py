@@ -9,8 +9,8 @@ from karat.causes import Interrupt
 from karat.journal.wording import interrupt_text
 from karat.parameters import is_number
 from karat.report.facts.metric import Metric
-from karat.report.facts.samples import Sample
-from karat.report.facts.statistics import Comparison
+from karat.statistics.comparison import Comparison
+from karat.statistics.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)

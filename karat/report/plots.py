@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from karat.report.facts.samples import Sample
 from karat.report.facts.summary import Curve
+from karat.statistics.samples import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

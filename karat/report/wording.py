@@ -3,10 +3,10 @@
 from karat.parameters import EACH_ARM, label_of
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.progress import Progress, Sign
-from karat.report.facts.samples import rate_interval
-from karat.report.facts.statistics import Comparison, Rule, Why
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, short, text_of
+from karat.statistics.comparison import Comparison, Rule, Why
+from karat.statistics.samples import rate_interval
 
 
 def name_of(arm: ConfirmedArm, summary: Summary) -> str:

@@ -20,7 +20,8 @@ from karat.journal.evaluations import contradictions, evaluation_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.lock import is_locked
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.space.settings import DeletedRuns
 from karat.tracking.audit import audit_runs
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from karat.journal.layout import trial_folder
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.planning.plans.confirmation import best_of
 from karat.space.space import Space
 from karat.system.disk_quota import GB, DiskBudget

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.space.space import Space
 from karat.training.segment import Estimate, Segment
 

@@ -15,7 +15,8 @@ from typing import Any
 from karat.causes import Audit, Details, Failure, Interrupt, SearchCut, SegmentEnd, Stop
 from karat.journal.journal import Journal
 from karat.journal.layout import HANG_TRACE, trial_folder
-from karat.journal.state import BACK_OFF_S, StudyState, Trial
+from karat.journal.state import BACK_OFF_S, StudyState
+from karat.journal.trial import Trial
 from karat.planning.budget import first_spent, too_little_left
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer

@@ -20,7 +20,8 @@ from typing import Any
 
 from karat.errors import CheckpointError, KaratError
 from karat.journal.layout import trial_folder
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.tracking.runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
 from karat.training.checkpoint import epoch_of, kept_weights, load_checkpoint
 

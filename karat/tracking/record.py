@@ -8,7 +8,8 @@ from typing import Any
 
 from karat.journal.journal import Event, Follower
 from karat.journal.reports import Reports
-from karat.journal.state import Phase, StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Phase, Trial
 
 COUNT_OF = {phase: f"{phase}_trials_ended" for phase in ("search", "confirm")}
 log = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 
 STATUS_TAG, UID_TAG, TRIAL_TAG = "karat.status", "karat.study_uid", "karat.trial"
 FINGERPRINT_TAG = "karat.fingerprint"  # `karat.journal.state.Trial.fingerprint`

@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, trial_folder
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
 from karat.settings import flat
 from karat.space.settings import DeletedRuns, TrackingConfig

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from karat.datasets import load_splits
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.models.build import build_model
 from karat.training.checkpoint import load_checkpoint
 from karat.training.config import TrialConfig

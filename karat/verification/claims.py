@@ -19,9 +19,9 @@ from karat.errors import InputError, nearest, shorten
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
-from karat.report.facts.statistics import Verdict
 from karat.report.facts.summary import Summary, summarise
 from karat.space.yaml_reader import Document, Path_, read_yaml
+from karat.statistics.comparison import Verdict
 
 KEYS = ("study", "arm", "reference", "verdict", "difference")
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karat.journal.evaluations import ACCURACY, LOSS
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.tested import Tested, sha256_of_classes
 from karat.training.evaluation import Evaluated
 from karat.verification.again import Again

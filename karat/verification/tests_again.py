@@ -8,7 +8,8 @@ from karat.errors import CheckpointError, InputError
 from karat.journal.evaluations import contradictions, evaluation_of
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL, trial_folder
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.tested import Tested
 from karat.training.checkpoint import epoch_of, kept_weights
 from karat.training.config import TrialConfig

@@ -17,7 +17,8 @@ from karat.journal.evaluations import evaluation_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.reports import Report
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.tested import WEIGHTS, Tested
 from karat.training import evaluation
 from karat.training.config import TrialConfig

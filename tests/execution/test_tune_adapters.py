@@ -23,7 +23,7 @@ from karat.execution.tune_adapters import (
 )
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.journal.wording import failure_text
 from karat.space.space import Space
 from karat.study.study import Study

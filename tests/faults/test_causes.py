@@ -10,7 +10,8 @@ import torch
 
 from karat.journal.journal import Journal, read_events
 from karat.journal.layout import JOURNAL
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.journal.wording import failure_text, study_text, trial_text
 from karat.planning.decisions import SAME_ERRORS
 from karat.planning.replay import replay

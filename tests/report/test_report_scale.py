@@ -9,9 +9,10 @@ from scipy import stats
 from benchmarks.large_journal import LargeStudy, write
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
-from karat.journal.state import Phase, StudyState, Trial
-from karat.report.facts.statistics import Rule, pairwise
+from karat.journal.state import StudyState
+from karat.journal.trial import Phase, Trial
 from karat.report.facts.summary import summarise
+from karat.statistics.comparison import Rule, pairwise
 from tests.costs import times_of
 
 

@@ -15,7 +15,7 @@ from karat.cli.main import main
 from karat.datasets import Splits
 from karat.datasets.digits import Digits
 from karat.errors import InputError
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.study.audit import audit
 from karat.tested import Tested as Record
 from karat.tested import packed

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from karat.causes import Failure
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, Tuned, level_of
 from karat.planning.plans import Proposal
 from karat.planning.plans.confirmation import contests_of

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from karat.causes import Skip
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, Level, level_in, level_text
 from karat.planning.plans import Proposal, budgeted
 from karat.space.space import Arm, Space

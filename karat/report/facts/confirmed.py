@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.parameters import Level, is_number
 from karat.report.facts.images import answers, population_interval
 from karat.report.facts.lengths import test_values
 from karat.report.facts.metric import Metric
-from karat.report.facts.samples import Sample, describe, values_of
-from karat.report.facts.statistics import Comparison, Rule, compare
+from karat.statistics.comparison import Comparison, Rule, compare
+from karat.statistics.samples import Sample, describe, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from karat.report.facts.samples import Runs, all_same, grouped
+from karat.statistics.samples import Runs, all_same, grouped
 
 LEAST_ARMS = 3
 

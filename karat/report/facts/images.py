@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from karat.journal.state import Trial
-from karat.report.facts.samples import Array
+from karat.journal.trial import Trial
+from karat.statistics.samples import Array
 from karat.tested import Tested
 
 

@@ -9,10 +9,10 @@ import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.report.facts.metric import Metric
-from karat.report.facts.samples import Runs, Sample, describe, values_of
-from karat.report.facts.statistics import Comparison, Rule, compare
+from karat.statistics.comparison import Comparison, Rule, compare
+from karat.statistics.samples import Runs, Sample, describe, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

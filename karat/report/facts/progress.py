@@ -21,11 +21,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from karat.journal.state import Trial
+from karat.journal.trial import Trial
 from karat.report.facts.lengths import Length, gained
 from karat.report.facts.metric import Metric
-from karat.report.facts.samples import mean_bound
-from karat.report.facts.statistics import Comparison, Rule
+from karat.statistics.comparison import Comparison, Rule
+from karat.statistics.samples import mean_bound
 
 # Shares of the epochs. With a cosine the learning rate falls from 65 to 35 % of its peak between them.
 BEGIN, END = 0.4, 0.6

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from karat.causes import Audit
-from karat.journal.state import StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, level_text
 from karat.report.facts.importances import Importances
 from karat.report.facts.metric import Metric
-from karat.report.facts.samples import rate_interval
+from karat.statistics.samples import rate_interval
 
 EDGE = 0.02  # of a range: a best value this close to an end may lie outside
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from karat.errors import JournalError
-from karat.journal.state import Extension, StudyState, Trial
+from karat.journal.state import StudyState
+from karat.journal.trial import Extension, Trial
 from karat.parameters import EACH_ARM, Level, label_of
 from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
 from karat.report.facts.family import FamilyTest, family_test
@@ -19,8 +20,8 @@ from karat.report.facts.metric import Metric
 from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
 from karat.report.facts.setup import Setup, setup_of
-from karat.report.facts.statistics import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.space.rates import Spent, limits_of
+from karat.statistics.comparison import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.tested import WEIGHTS, Weights
 
 
@@ -85,7 +86,7 @@ class Summary:
         progress: how far each arm's runs were trained, by label.
         pairs: the confirmed arms but the references, each against each.
         family: one test over all confirmed arms that share seeds; None where it is not defined.
-        variance_cut: see `karat.report.facts.statistics.pooled_variance_cut`.
+        variance_cut: see `karat.statistics.comparison.pooled_variance_cut`.
         also_different: full names of other factors in which the confirmed arms differ.
         curves: validation metric by epoch.
         design: what was fixed before the launch.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from karat.report.facts.samples import describe
-from karat.report.facts.statistics import (
+from karat.report.wording import why_text
+from karat.statistics.comparison import (
     Comparison,
     Rule,
     compare,
@@ -15,7 +15,7 @@ from karat.report.facts.statistics import (
     pooled_variance_cut,
     turned,
 )
-from karat.report.wording import why_text
+from karat.statistics.samples import describe
 
 RULE = Rule(mode="max", smallest_difference=0.005, alpha=0.05)
 BASE = {0: 0.700, 1: 0.712, 2: 0.695, 3: 0.706, 4: 0.701}

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from karat.report.facts.samples import (
+from karat.statistics.samples import (
     SAME,
     Array,
     Runs,
