@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from jobs.slurm import ray_hook
-from karat.execution.engine import prepare_environment
+from karat.execution.environment import prepare_environment
 from karat.execution.local_ray import LOOPBACK, no_api_server
 from karat.execution.ray_internals import CURRENT_CLUSTER, RAY_PROGRAM
 from karat.system.signals import IGNORES_SIGTERM

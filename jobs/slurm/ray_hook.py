@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from karat.execution.ray_internals import leave_out_monitors
+
 VARIABLE = "RAY_START_HOOK"
-NAME = f"{__name__}.without_client_server"
+NAME = f"{__name__}.only_what_is_needed"
 
 
-def without_client_server(parameters: Any, head: bool) -> None:
-    """Switch off Ray's server for remote clients, for which there is no option."""
+def only_what_is_needed(parameters: Any, head: bool) -> None:
+    """Leave out Ray's server for remote clients, for which there is no option, and its monitors."""
     parameters.ray_client_server_port = None
+    leave_out_monitors()

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from karat.execution.local_ray import LOOPBACK, close_environment, end_ray, join_ray, start_ray
+from karat.execution.environment import prepare_environment
+from karat.execution.local_ray import LOOPBACK, end_ray, join_ray, start_ray
 from karat.execution.preload import PRELOAD
 from karat.execution.ray_internals import plain_workers
 from karat.execution.watch import Watch, exit_at_once
@@ -24,22 +25,12 @@ from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
-from karat.system.paths import add_to_python_path
 from karat.system.tempdir import make_tempdir
 from karat.training import pause
 
 if TYPE_CHECKING:
     from ray.tune import Trainable
 
-_ENVIRONMENT = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # karat's handler passes SIGINT to Tune as SIGUSR1
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 GRACE_S = 20.0
 _LOOK_EVERY_S = 0.5
 # Tune would copy these into the workers' command lines and Ray's logs, where others can read them;
@@ -210,17 +201,6 @@ class Engine:
             signal.signal(signal.SIGUSR1, self._own_handler)
         if searcher.error is not None:
             raise searcher.error
-
-
-def prepare_environment(address: str) -> None:
-    """Set the variables that Ray and Tune read in the driver; every worker inherits them.
-
-    Args:
-        address: address of Ray's head.
-    """
-    os.environ.update(_ENVIRONMENT)
-    close_environment(address)
-    add_to_python_path(os.environ)
 
 
 @contextlib.contextmanager

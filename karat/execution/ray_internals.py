@@ -28,6 +28,7 @@ KEEPALIVE = {
 # The program `ray`, for the Python that runs, which may have no such program beside it.
 RAY_PROGRAM = "from ray.scripts.scripts import main; main()"
 
+_MONITORS = ("start_monitor", "start_log_monitor")
 # Where Tune's controller keeps trials that have ended, in addition to its list of all trials.
 _ENDED_TRIALS = ("_stopped_trials", "_failed_trials", "_trials_to_cache")
 
@@ -65,21 +66,26 @@ def _no_sigterm_handler() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_monitors() -> Iterator[None]:
-    """Start neither Ray's autoscaler nor its log monitor, processes that a local Ray has no use for.
-
-    On a small machine each delays the first trial by half a second.
-    """
     from ray._private.node import Node
 
-    names = ("start_monitor", "start_log_monitor")
-    methods = {name: getattr(Node, name) for name in names}
-    for name in names:
-        setattr(Node, name, lambda self: None)
+    methods = {name: getattr(Node, name) for name in _MONITORS}
+    leave_out_monitors()
     try:
         yield
     finally:
         for name, method in methods.items():
             setattr(Node, name, method)
+
+
+def leave_out_monitors() -> None:
+    """From now on this process starts neither Ray's autoscaler nor its log monitor.
+
+    karat has no use for them. On a small machine each delays the first trial by half a second.
+    """
+    from ray._private.node import Node
+
+    for name in _MONITORS:
+        setattr(Node, name, lambda self: None)
 
 
 @contextlib.contextmanager

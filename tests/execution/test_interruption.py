@@ -24,7 +24,7 @@ WriteSpace = Callable[..., Path]
 FEW = (("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"))
 # An epoch of several seconds, so that a signal comes within it.
 LONG_EPOCHS = (
-    *(("depth: 1", "depth: 6"), ("embed_dim: 12", "embed_dim: 48")),
+    *(("depth: 1", "depth: 4"), ("embed_dim: 12", "embed_dim: 48")),
     *(("batch_size: 128", "batch_size: 4"), ("trials: 6", "trials: 3")),
 )
 

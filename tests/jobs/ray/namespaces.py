@@ -144,7 +144,7 @@ def two_machines(folder: Path) -> Iterator[Machines]:
 
 def main() -> None:
     """Become `ray start --block`."""
-    from karat.execution.engine import prepare_environment
+    from karat.execution.environment import prepare_environment
     from karat.execution.ray_internals import RAY_PROGRAM
     from karat.system.tempdir import make_tempdir
 

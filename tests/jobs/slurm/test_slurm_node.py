@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -54,3 +55,10 @@ def test_head_that_is_gone_does_not_answer() -> None:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         assert answers(address)
     assert not answers(address)
+
+
+def test_node_loads_neither_torch_nor_the_study() -> None:
+    """On shared storage that would take a node minutes and half a gigabyte, to start Ray."""
+    code = "import sys, jobs.slurm.node; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"torch", "optuna", "mlflow", "karat.study.study"} & set(done.stdout.split())

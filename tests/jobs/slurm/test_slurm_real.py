@@ -22,9 +22,10 @@ from tests.waiting import PATIENCE_S
 
 WriteSpace = Callable[..., Path]
 WHY_NOT = why_not()
+# Each group has a site of its own, so that two workers share the wait for Slurm's minutes.
+ONE, OTHER = pytest.mark.xdist_group("slurm"), pytest.mark.xdist_group("slurm-2")
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.xdist_group("slurm"),
     pytest.mark.timeout(1800),
     pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm: {WHY_NOT}"),
 ]
@@ -118,16 +119,21 @@ class Launched:
 
     def check_end(self) -> StudyState:
         """The study is complete, and whole; nothing of the job is left."""
-        folder, events = self.storage / "small", self.events
+        events = self.events
         state = StudyState.of(events)
         assert state.status == "completed", self.log
         assert not any(trial.status == "failed" for trial in state.trials.values())
         assert {e.data["slots"] for e in events if e.kind == "launched"} == {2}
+        self.check_journal()
+        return state
+
+    def check_journal(self) -> None:
+        """The journal is sound, and nothing of the job is left."""
+        folder = self.storage / "small"
         assert audit(folder) == []
         assert main(["replay", str(folder)]) == 0
         assert main(["audit", str(folder)]) == 0
         assert left_running(self.site) == []
-        return state
 
 
 def left_running(site: Site) -> list[str]:
@@ -168,6 +174,7 @@ def ended(events: list[Event]) -> dict[int, Event]:
     return {e.data["trial"]: e for e in events if e.kind == "trial_ended"}
 
 
+@ONE
 @pytest.mark.parametrize(
     ("exchange", "message"),
     [
@@ -188,6 +195,7 @@ def test_what_the_site_cannot_run_is_refused_and_nothing_submitted(
     assert "small" not in site.run("squeue", "--noheader", "--format=%j")
 
 
+@ONE
 def test_storage_that_a_node_cannot_see_is_refused_by_the_nodes_name(
     site: Site, write_space: WriteSpace
 ) -> None:
@@ -203,6 +211,7 @@ def test_storage_that_a_node_cannot_see_is_refused_by_the_nodes_name(
     assert "ok     clocks" in examined
 
 
+@ONE
 def test_study_on_two_nodes_runs_to_its_end_and_hides_its_token(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
@@ -222,6 +231,7 @@ def test_study_on_two_nodes_runs_to_its_end_and_hides_its_token(
     ]
 
 
+@ONE
 def test_scancel_loses_nothing_and_the_same_command_goes_on(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
@@ -240,6 +250,7 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on(
     assert launched.events[: len(before)] == before
 
 
+@OTHER
 def test_short_jobs_of_an_array_are_one_study(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
@@ -254,6 +265,7 @@ def test_short_jobs_of_an_array_are_one_study(
     assert "this study is finished" in launched.log  # says the third
 
 
+@ONE
 def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
@@ -264,16 +276,23 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     # Slurm counts in minutes: one to two are left, less than the notice, which comes at once.
     site.set_time_limit(launched.job, 2 + site.minutes_of(launched.job))
     launched.wait_for_state("PENDING")
+    before = launched.events
+    assert before[-1].kind == "interrupted", "the study was over before the time limit"
+    assert before[-1].data["details"].get("signal") == "SIGINT"
     site.set_time_limit(launched.job, 30)
-    launched.wait_for_state("COMPLETED")
-    state = launched.check_end()
-    interrupted = [e for e in launched.events if e.kind == "interrupted"]
-    assert interrupted, "the study was over before the time limit"
-    assert {e.data["details"].get("signal") for e in interrupted} == {"SIGINT"}
-    assert not sum(trial.lost_segments for trial in state.trials.values())
+    launched.wait_for_reports(
+        4
+    )  # that a resumed study comes to its end is shown by the tests above
+    assert launched.count("launched") == 2
+    site.run("scancel", launched.job)
+    launched.wait("the end of the job", lambda: launched.job not in site.run("squeue", "-h"))
+    assert launched.events[: len(before)] == before
+    assert {e.data["cause"] for e in launched.events if e.kind == "segment_ended"} == {"paused"}
+    launched.check_journal()
     assert "requeued, to be resumed" in launched.log
 
 
+@OTHER
 def test_node_that_goes_down_costs_no_more_than_epochs_and_the_job_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
