@@ -320,7 +320,12 @@ def test_import_order_of_karat_and_timm_does_not_matter() -> None:
 
 
 @pytest.mark.slow
-def test_every_timm_name_is_a_host_or_listed_as_unsupported() -> None:
+def test_every_timm_name_is_a_host_or_listed_as_unsupported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("uniform_", "normal_", "erfinv_", "clamp_", "mul_", "add_"):
+        # Initial values, which take nine tenths of the time even on the meta device.
+        monkeypatch.setattr(torch.Tensor, name, lambda tensor, *_, **__: tensor)
     refused = set()
     for module in MODULES:
         for name in timm.list_models(module=module):
