@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karat.journal.outcomes import failed_seeds, test_values
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import Level, is_number
 from karat.report.facts.images import answers, population_interval
-from karat.report.facts.lengths import test_values
-from karat.report.facts.metric import Metric
 from karat.statistics.comparison import Comparison, Rule, compare
+from karat.statistics.metric import Metric
 from karat.statistics.samples import Sample, describe, values_of
 
 
@@ -96,10 +96,7 @@ def confirmed_arms(
     for cell in state.confirmation["cells"]:
         cells.setdefault(cell["arm"], []).append(cell)
     tests = {label: test_values(confirmed.get(label, ()), metric) for label in cells}
-    failed = {
-        label: tuple(t.seed_index for t in confirmed.get(label, ()) if t.status == "failed")
-        for label in cells
-    }
+    failed = {label: failed_seeds(confirmed.get(label, ())) for label in cells}
     against = {
         label: state.references[of_arm[0]["level"]]
         for label, of_arm in cells.items()
@@ -121,7 +118,7 @@ def confirmed_arms(
             cells=tuple(_cell(cell, state, metric) for cell in of_arm),
             parameters=described[label].get("parameters"),
             flops=described[label].get("flops"),
-            planned=len(of_arm) * (state.created["confirm"]["seeds"] // rule.tunings),
+            planned=len(of_arm) * state.seeds_of(label),
             completed=len(runs),
             ended=sum(trial.ended for trial in trials),
             failed=failed[label],
@@ -134,7 +131,7 @@ def confirmed_arms(
                 right.get(label, {}),
                 right.get(against.get(label, ""), {}),
                 rule.tunings,
-                rule.alpha,
+                rule.level,
             ),
         )
         found.append(arm)
