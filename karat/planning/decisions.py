@@ -99,6 +99,15 @@ class Decisions:
             total = len(self.state.of_phase("search"))
         return {"search": total, "confirm": to_come + self.state.planned_runs}
 
+    @property
+    def most_confirmed(self) -> int:
+        """Confirmation runs if every arm gets all the seeds that it may."""
+        cells = sum(not self.state.is_planned(contest.label) for contest in self.contests)
+        if self.state.confirmation is not None:
+            cells += len(self.state.confirmation["cells"])
+        confirm = self.space.confirm
+        return cells * confirm.most_each * len(confirm.budgets)
+
     def totals_of(self, larger: Space) -> dict[str, int]:
         """The number of trials of each phase if the study were extended to `larger`."""
         searched = [trial for trial in self.state.trials.values() if trial.phase == "search"]

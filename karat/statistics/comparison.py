@@ -278,7 +278,8 @@ def _compared(pairs: Sequence[_Pair], rule: Rule) -> list[Comparison]:
         both = [paired(pairs[place].runs, pairs[place].base, rule.tunings) for place in places]
         differences = np.stack([ours - theirs for ours, theirs in both])
         least = SAME * np.array([np.max(np.abs(each)) for each in both])
-        tests = _tests(differences, _lowest_p(differences, least, counts_of), rule)
+        early = _lowest_p(differences, least, counts_of[:-1])
+        tests = _tests(differences, early, rule)
         for place, tested_pair in zip(places, tests, strict=True):
             found[place] = replace(found[place], **tested_pair)
     return found
@@ -290,7 +291,7 @@ def _lowest_p(differences: Array, least: Array, counts: Sequence[int]) -> Array:
     Args:
         differences: [pairs, n].
         least: [pairs]; what differs by no more is rounding, and has no test.
-        counts: number of pairs at each look, the last n.
+        counts: number of pairs at each look.
     """
     from scipy import stats
 
@@ -304,22 +305,24 @@ def _lowest_p(differences: Array, least: Array, counts: Sequence[int]) -> Array:
     return lowest
 
 
-def _tests(differences: Array, lowest: Array, rule: Rule) -> Iterator[dict[str, Any]]:
-    """Interval, p values and effect size for each row of paired differences, [pairs, n]."""
+def _tests(differences: Array, early: Array, rule: Rule) -> Iterator[dict[str, Any]]:
+    """Interval, p values and effect size for each row of paired differences, [pairs, n].
+
+    `early` is the lowest p of each row at the looks before, [pairs].
+    """
     from scipy import stats
 
     test = stats.ttest_1samp(differences, 0.0, axis=1)
     interval = test.confidence_interval(1 - rule.level)
-    of_looks = overall_p(lowest, rule.looks)
+    of_looks = overall_p(np.minimum(early, test.pvalue), rule.looks)
     flips = sign_flip_p(differences)
     effects = differences.mean(axis=1) / differences.std(axis=1, ddof=1)
     for place in range(len(differences)):
-        p = float(test.pvalue[place])
         yield {
             "low": float(interval.low[place]),
             "high": float(interval.high[place]),
-            "p": p,
-            "p_looks": float(of_looks[place]) if rule.looks else p,
+            "p": float(test.pvalue[place]),
+            "p_looks": float(of_looks[place]),
             "p_flips": float(flips[place]),
             "effect": float(effects[place]),
         }
