@@ -1,5 +1,6 @@
 """Which arms get more seeds, once all their runs so far have ended: those without a verdict that may get one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from karat.journal.outcomes import failed_seeds, metric_of, rule_of, test_values
@@ -27,20 +28,33 @@ def seeds_to_add(state: StudyState) -> dict[str, Any] | None:
     if not rule.looks or state.confirmation is None:
         return None
     compared = compared_arms(state, rule)
-    seeds: dict[str, int] = {}
-    for label, found in compared.items():
-        now = state.seeds_of(label)
-        later = next((look for look in rule.looks if look > now), None)
-        if found.verdict != "inconclusive" or later is None or is_futile(found, rule, now):
-            continue
-        seeds[label] = later
-        reference = max(later, seeds.get(found.against, 0))
-        if reference > state.seeds_of(found.against):
-            seeds[found.against] = reference
+    labels = {label for each in compared.values() for label in (each.arm, each.against)}
+    seeds = grown(compared, rule, {label: state.seeds_of(label) for label in labels})
     if not seeds:
         return None
     arms = [_told(each, rule, state.seeds_of(label)) for label, each in compared.items()]
     return {"seeds": seeds, "arms": arms}
+
+
+def grown(
+    compared: Mapping[str, Comparison], rule: Rule, seeds: Mapping[str, int]
+) -> dict[str, int]:
+    """The arms and references that get more seeds, with their number from then on; empty at the end.
+
+    Args:
+        compared: each arm with its reference, as one family.
+        rule: with looks.
+        seeds: of each arm and reference so far.
+    """
+    more: dict[str, int] = {}
+    for label, found in compared.items():
+        later = next((look for look in rule.looks if look > seeds[label]), None)
+        if found.verdict != "inconclusive" or later is None or is_futile(found, rule, seeds[label]):
+            continue
+        more[label] = later
+        if later > more.get(found.against, seeds[found.against]):
+            more[found.against] = later
+    return more
 
 
 def compared_arms(state: StudyState, rule: Rule) -> dict[str, Comparison]:
