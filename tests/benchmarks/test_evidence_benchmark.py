@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.evidence import markers, questions, simulated, written
+from benchmarks.evidence import TITLES, markers, questions, simulated, written
 from benchmarks.evidence_curves import CROSSING, FLAT, HIGH, LEARNING_RATE, LOW, STEEP, KnownCurves
 from benchmarks.evidence_studies import Outcome, Question
 from benchmarks.evidence_table import TABLES, Row, missed, promised, table
+from benchmarks.evidence_top_up import Family, confirmed, rows
 from karat.forecast.curves import TrialInfo
 from tests.conftest import ROOT
 
@@ -99,9 +100,21 @@ def test_a_page_without_the_markers_of_a_table_is_refused(text: str) -> None:
 
 def test_the_page_of_the_repository_has_a_place_for_every_table() -> None:
     content = (ROOT / "docs" / "evidence.md").read_text()
-    for name in TABLES:
+    for name in TITLES:
         assert written(content, name) == content
+    for name in TABLES:
         assert questions([name])
+
+
+def test_added_seeds_and_a_fixed_number_judge_the_same_runs() -> None:
+    family = Family(others=2, effect=3.0)
+    fixed, added = confirmed(family, number=0, seed=0)
+    assert (fixed.better, added.better) == (1.0, 1.0)
+    assert not fixed.false
+    assert (fixed.runs, added.runs) == (60, 15)  # of such arms five seeds are enough
+    cells = [row[3:6] for row in rows(family, 2, 0)]
+    assert [row[0] for row in cells] == ["20 seeds", "5 to 24 seeds"]
+    assert cells[1][2] == "100.0 ± 0.0"
 
 
 @pytest.mark.slow

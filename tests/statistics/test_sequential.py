@@ -6,6 +6,7 @@ from scipy import stats
 
 from karat.statistics.comparison import Comparison, Rule, Why, compare
 from karat.statistics.futility import chance_of_verdict, is_futile
+from karat.statistics.power import power
 from karat.statistics.samples import Array
 from karat.statistics.sequential import lowest_p, nominal_level, overall_p, taken
 
@@ -48,6 +49,37 @@ def test_false_verdicts_are_no_more_than_alpha_whatever_stops_the_looks(arms: in
 def test_without_the_correction_looks_would_more_than_double_false_verdicts() -> None:
     lowest = nominal(differences(10_000, 1, seed=0)).min(axis=-1)
     assert holm_rejects_any(lowest).mean() > 2 * ALPHA
+
+
+def test_failed_runs_make_false_verdicts_no_more_likely() -> None:
+    """Looks then have fewer pairs than planned, while the level stays that of the planned looks."""
+    families = 10_000
+    found = differences(families, 1, seed=7)[:, 0]
+    done = np.random.default_rng(8).random(found.shape) > 0.2
+    n, sums, squares = (np.cumsum(done * found**degree, axis=1) for degree in range(3))
+    lowest = np.ones(families)
+    for look in LOOKS:
+        count, mean = n[:, look - 1], sums[:, look - 1] / np.maximum(n[:, look - 1], 1)
+        variance = (squares[:, look - 1] - count * mean**2) / np.maximum(count - 1, 1)
+        t = np.abs(mean) / np.sqrt(np.maximum(variance, 1e-12) / np.maximum(count, 1))
+        p = 2 * stats.t.sf(t, np.maximum(count - 1, 1))
+        lowest = np.where(count > 1, np.minimum(lowest, p), lowest)
+    share = holm_rejects_any(overall_p(lowest[:, None], LOOKS)).mean()
+    assert share <= ALPHA + 2 * np.sqrt(ALPHA * (1 - ALPHA) / families)
+
+
+@pytest.mark.parametrize(("effect", "most_runs"), [(0.9, 0.66), (1.3, 0.46)])
+def test_added_seeds_find_what_a_fixed_number_finds_with_fewer_runs(
+    effect: float, most_runs: float
+) -> None:
+    """5 to 24 seeds, 3 at a time, against 20: 64 % of the runs at d_z 0.9, and 44 % at 1.3."""
+    looks, families = (5, 8, 11, 14, 17, 20, 23, 24), 4000
+    found = np.random.default_rng(1).normal(effect, 1.0, (families, 1, looks[-1]))
+    calls = nominal(found, looks)[:, 0] < nominal_level(ALPHA, looks)
+    called = calls.any(axis=1)
+    seeds = np.where(called, np.array(looks)[calls.argmax(axis=1)], looks[-1])
+    assert called.mean() >= power(effect, 20, ALPHA) - 0.01
+    assert seeds.mean() <= most_runs * 20
 
 
 def test_the_interval_holds_at_all_looks_at_once() -> None:
