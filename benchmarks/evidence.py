@@ -5,8 +5,8 @@
 
 Each study goes through the real plan, search, early stopping, choice of cells, confirmation and verdicts
 (`karat.forecast.simulator`, `karat.report`); only training is replaced by curves whose truth is known
-(`benchmarks.evidence_curves`). The table `top_up` has no search (`benchmarks.evidence_top_up`) and takes a
-tenth of a second for each of its studies. docs/evidence.md says what each figure means. The figures depend on `--studies`
+(`benchmarks.evidence_curves`). The table `top_up` has no search (`benchmarks.evidence_top_up`) and takes seconds,
+also with thousands of studies. docs/evidence.md says what each figure means. The figures depend on `--studies`
 and `--seed` alone, not on the machine or the number of processes.
 """
 

@@ -68,12 +68,12 @@ def test_failed_runs_make_false_verdicts_no_more_likely() -> None:
     assert share <= ALPHA + 2 * np.sqrt(ALPHA * (1 - ALPHA) / families)
 
 
-@pytest.mark.parametrize(("effect", "most_runs"), [(0.9, 0.66), (1.3, 0.46)])
+@pytest.mark.parametrize(("effect", "most_runs"), [(0.9, 0.67), (1.3, 0.46)])
 def test_added_seeds_find_what_a_fixed_number_finds_with_fewer_runs(
     effect: float, most_runs: float
 ) -> None:
-    """5 to 24 seeds, 3 at a time, against 20: 64 % of the runs at d_z 0.9, and 44 % at 1.3."""
-    looks, families = (5, 8, 11, 14, 17, 20, 23, 24), 4000
+    """5 to 26 seeds, 3 at a time, against 20: 65 % of the runs at d_z 0.9, and 44 % at 1.3."""
+    looks, families = (5, 8, 11, 14, 17, 20, 23, 26), 4000
     found = np.random.default_rng(1).normal(effect, 1.0, (families, 1, looks[-1]))
     calls = nominal(found, looks)[:, 0] < nominal_level(ALPHA, looks)
     called = calls.any(axis=1)
