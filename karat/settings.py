@@ -22,7 +22,8 @@ def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
 
     Args:
         cls: a frozen dataclass whose fields are annotated with int, float, bool, str, None,
-            Literal, tuple[X, ...], a mapping, or unions of these.
+            Literal, tuple[X, ...], a mapping, another settings class, or unions of these. The
+            metadata `missing` of a field says what is wrong without it.
         values: field name to value, as read from YAML.
         section: prefix of field names in error messages (`training`).
 
@@ -38,7 +39,7 @@ def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
     for key, field in known.items():
         required = field.default is dataclasses.MISSING
         if required and field.default_factory is dataclasses.MISSING and key not in checked:
-            raise SettingError(f"{section}.{key}", "is missing")
+            raise SettingError(f"{section}.{key}", field.metadata.get("missing", "is missing"))
     try:
         return cls(**checked)
     except SettingError as error:
@@ -89,6 +90,10 @@ def convert(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, Mapping):
             raise SettingError(key, "must be a mapping (key: value)", value)
         return value
+    if dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type, hint)):
+        if not isinstance(value, Mapping):
+            raise SettingError(key, "must be a mapping (key: value)", value)
+        return build(typing.cast(type, hint), value, key)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is type(None) and value is None:

@@ -13,6 +13,7 @@ from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
 from karat.execution.ray_trouble import leave
+from karat.forecast.sight import sight_lines
 from karat.journal.journal import Event, Journal
 from karat.journal.layout import REPORT_HTML
 from karat.journal.state import StudyState
@@ -141,6 +142,8 @@ def _run(
     address: str | None,
 ) -> int:
     console.print(f"{study.space.question}\n{study.folder}")
+    for line in sight_lines(study.space, study.state):
+        console.print(line, soft_wrap=True)
     study.listeners.append(_note_lost_output(study))
     supervisor = Supervisor(study.folder, console)
     study.listeners.append(supervisor.on_event)

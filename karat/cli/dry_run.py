@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from karat.errors import JournalError
 from karat.execution.preload import PRELOAD
 from karat.forecast.plan import (
     EFFICIENCY,
@@ -21,6 +22,10 @@ from karat.forecast.plan import (
     slots_by_place,
 )
 from karat.forecast.schedule import arms_in_order
+from karat.forecast.sight import sight_lines
+from karat.journal.journal import read_events
+from karat.journal.layout import JOURNAL
+from karat.journal.state import StudyState
 from karat.planning.plans.confirmation import levels_of
 from karat.space.site import Machines
 from karat.space.space import Space
@@ -70,7 +75,11 @@ def print_plan(
     console.print("memory        peak of one process; * measured by a probe")
     if len(plans) > _SHOWN_ARMS:
         console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
-    for line in (*_facts(space, counts), *_price(space, plans, schedule, slots)):
+    for line in (
+        *_facts(space, counts),
+        *_power(space, storage),
+        *_price(space, plans, schedule, slots),
+    ):
         console.print(line)
 
 
@@ -92,15 +101,34 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     if len(confirm.budgets) > 1:
         lengths = f" x {' and '.join(map(str, confirm.budgets))} times the epochs"
     tunings = f" x {confirm.tunings} tunings" if confirm.tunings > 1 else ""
+    most = len(cells) * confirm.tunings * confirm.most_each * len(confirm.budgets)
+    seeds, at_most = f"{confirm.seeds_each} fresh seeds", ""
+    if confirm.top_up is not None:
+        at_most = "at most "
+        seeds = f"{confirm.seeds} to {confirm.most_each} fresh seeds (more only for arms without a verdict)"
     yield (
-        f"confirmation  {len(cells) * confirm.tunings * confirm.runs_each} trials: {len(cells)} cells "
-        f"({', '.join(labels)}){tunings} x {confirm.seeds_each} fresh seeds{lengths}; the weights of the "
+        f"confirmation  {at_most}{most} trials: {len(cells)} cells "
+        f"({', '.join(labels)}){tunings} x {seeds}{lengths}; the weights of the "
         f"{confirm.weights} epoch are tested"
     )
+    if confirm.top_up is not None:
+        yield "              what it takes, below, is with all seeds that there may be"
     for excluded in space.excluded:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:
         yield "excluded      nothing"
+
+
+def _power(space: Space, storage: Path) -> Iterator[str]:
+    """What the confirmation can see; of a study that has begun, by its own runs."""
+    state, journal = None, storage / space.name / JOURNAL
+    if journal.is_file():
+        try:
+            state = StudyState.of(read_events(journal))
+        except JournalError as error:
+            yield f"power         the study's own runs are left out: {error}"
+    for place, line in enumerate(sight_lines(space, state)):
+        yield f"{'' if place else 'power':14}{line}"
 
 
 def _price(

@@ -75,6 +75,8 @@ class Progress:
             done = [trial for trial in trials if trial.ended]
             total = totals["search" if phase == "search" else "confirm"]
             text = f"{len(done)} of {total}"
+            if phase == "confirm" and self.study.space.confirm.top_up is not None:
+                text += f" (at most {self.study.decisions.most_confirmed})"
             for status in ("stopped", "failed"):
                 count = sum(trial.status == status for trial in done)
                 if count:

@@ -28,7 +28,7 @@ class Run:
         slot_s: seconds in which slots were used, summed over slots.
         wall_s: wall-clock seconds.
         completed: the number of search trials that reached full length.
-        confirmed: the number of confirmation trials.
+        confirmed: the number of confirmation trials; with `confirm.top_up` the most that there can be.
     """
 
     search_epochs: int
@@ -149,7 +149,7 @@ def run_plan(
     runs = [(*cell, budget) for cell in cells for budget in space.confirm.budgets]
     confirm = [
         (_info(len(search) + number, arm, lengths, budget), arms)
-        for number, (arm, arms, budget) in enumerate(runs * space.confirm.seeds_each)
+        for number, (arm, arms, budget) in enumerate(runs * space.confirm.most_each)
     ]
     plan = Plan(search, confirm, curves, rule)
     loop.run(plan)

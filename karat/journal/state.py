@@ -29,6 +29,7 @@ class StudyState:
     failed (`karat.causes`). `search_cut` has details if the search ended before all its trials were
     asked for, else it is None. `confirmation` has the cells that are confirmed, and the skipped and the
     planned contests (None: all of them), as far as they are planned; it is None before the first.
+    `seeds_now` has the arms to which seeds were added, with their seeds in total.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class StudyState:
         self.ended: list[int] = []
         self.images: Mapping[str, int] = {}  # in each split; empty before a worker has told
         self.confirmation: Mapping[str, Any] | None = None
+        self.seeds_now: dict[str, int] = {}
         self.search_ended_at: float | None = None
         self.search_cut: Mapping[str, Any] | None = None
         self.usage = Usage()
@@ -107,10 +109,23 @@ class StudyState:
 
     @property
     def runs_each(self) -> int:
-        """Confirmation runs of each cell: its seeds, times the lengths of training."""
+        """Confirmation runs of each cell, before seeds are added: its seeds, times the lengths of training."""
         confirm = self.created["confirm"]
         each: int = confirm["seeds"] // confirm.get("tunings", 1)
         return each * len(confirm.get("budgets", (1,)))
+
+    def seeds_of(self, arm: str) -> int:
+        """Seeds with which each cell of an arm is confirmed, as planned now."""
+        confirm = self.created["confirm"]
+        first: int = confirm["seeds"] // confirm.get("tunings", 1)
+        return self.seeds_now.get(arm, first)
+
+    @property
+    def planned_runs(self) -> int:
+        """Confirmation runs of the cells planned so far, with the seeds added so far."""
+        cells = self.confirmation["cells"] if self.confirmation else ()
+        lengths = len(self.created["confirm"].get("budgets", (1,)))
+        return sum(self.seeds_of(cell["arm"]) for cell in cells) * lengths
 
     @property
     def reference_arms(self) -> tuple[str, ...]:
@@ -151,6 +166,7 @@ class StudyState:
             trial.set_aside = True
             if trial.phase == "confirm":
                 self.confirmed.discard((trial.arm, trial.seed_index, trial.budget))
+                self.seeds_now.pop(trial.arm, None)
 
     def _on_launched(self, event: Event) -> None:
         data = event.data
@@ -246,6 +262,9 @@ class StudyState:
         }
         self.search_ended_at = event.time
         self._set_aside(data.get("set_aside", ()))
+
+    def _on_seeds_added(self, event: Event) -> None:
+        self.seeds_now.update(event.data["seeds"])
 
     def _on_output_lost(self, event: Event) -> None:
         """A standard stream of the launch can no longer be written: nothing changes."""

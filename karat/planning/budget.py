@@ -108,7 +108,7 @@ def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
         for cell in cells
         for budget in confirm.budgets
     ]
-    return [*waiting, _most(full.values()), *runs * confirm.seeds_each]
+    return [*waiting, _most(full.values()), *runs * confirm.most_each]
 
 
 def _value(spent: Spent, key: str) -> float:

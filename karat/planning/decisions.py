@@ -17,6 +17,7 @@ from karat.planning.plans.confirmation import (
     settled_contests,
 )
 from karat.planning.stopping import Stopping, is_audited
+from karat.planning.top_up import seeds_to_add
 from karat.space.reader import space_of
 from karat.space.space import Space
 
@@ -90,14 +91,22 @@ class Decisions:
 
     @property
     def total_trials(self) -> dict[Phase, int]:
-        """The planned number of trials of each phase."""
+        """The planned number of trials of each phase; with the seeds that were added so far."""
         cells = sum(not self.state.is_planned(contest.label) for contest in self.contests)
-        if self.state.confirmation is not None:
-            cells += len(self.state.confirmation["cells"])
+        to_come = cells * self.space.confirm.runs_each
         total = self.search.total
         if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
-        return {"search": total, "confirm": cells * self.space.confirm.runs_each}
+        return {"search": total, "confirm": to_come + self.state.planned_runs}
+
+    @property
+    def most_confirmed(self) -> int:
+        """Confirmation runs if every arm gets all the seeds that it may."""
+        cells = sum(not self.state.is_planned(contest.label) for contest in self.contests)
+        if self.state.confirmation is not None:
+            cells += len(self.state.confirmation["cells"])
+        confirm = self.space.confirm
+        return cells * confirm.most_each * len(confirm.budgets)
 
     def totals_of(self, larger: Space) -> dict[str, int]:
         """The number of trials of each phase if the study were extended to `larger`."""
@@ -184,6 +193,8 @@ class Decisions:
             return None
         if confirmation_proposal(self.space, self.state) is not None:
             return None
+        if (added := seeds_to_add(self.state)) is not None:
+            return "seeds_added", added
         confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
         if not confirmed:
             return "study_ended", _failed(StudyFailure.NOTHING_COMPLETED)

@@ -83,6 +83,12 @@ def extended_source(space: Space, assignments: Sequence[str]) -> dict[str, Any]:
             raise InputError(
                 f"{place}: the sampler grid always runs its whole grid; add values to a tuned list instead"
             )
+        if short == "seeds" and space.confirm.top_up is not None:
+            raise InputError(
+                f"{place}: confirm.top_up has fixed the seeds of this study before its launch "
+                f"({space.confirm.seeds}, then {space.confirm.top_up}): more looks at its verdicts would "
+                "make false ones more likely. Ask again with other seeds as a new study: --name NAME"
+            )
         if not text.removeprefix("+").isdecimal() or len(text) > 9:
             raise InputError(f"{place}: must be a whole number, or + and a number to add")
         number = int(text)
@@ -96,7 +102,10 @@ def changes_between(old: Space, new: Space) -> list[Change]:
     """All differences between two spaces, allowed or not."""
     return [
         *_of_section("search", old.search, new.search, grows="trials"),
-        *_of_section("confirm", old.confirm, new.confirm, grows="seeds"),
+        # The looks of a top-up are part of its rule, so that no seeds are added beside it.
+        *_of_section(
+            "confirm", old.confirm, new.confirm, grows="" if old.confirm.top_up else "seeds"
+        ),
         *_of_resources(old, new),
         *_of_wholes(old, new),
         *_of_arms(old, new),

@@ -76,7 +76,7 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
     elif event.kind == "search_cut":
         if too_little_left(decisions.space, decisions.state, event.time) is None:
             yield Difference(event.seq, "the search ended early", "to continue")
-    elif event.kind in ("confirmation_planned", "study_ended"):
+    elif event.kind in ("confirmation_planned", "seeds_added", "study_ended"):
         turn = decisions.turn()
         if turn is not None and turn[0] == event.kind and "contests" not in data:
             turn[1].pop("contests", None)  # of older journals, which plan all contests at once

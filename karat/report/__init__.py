@@ -3,7 +3,6 @@
 from karat.system.lazy_import import exports
 
 _FROM = {
-    "Metric": "facts.metric",
     "Summary": "facts.summary",
     "render_terminal": "writer",
     "summarise": "facts.summary",

@@ -14,10 +14,11 @@ from karat.report.wording import (
     n_text,
     name_of,
     reference_text,
+    seeds_text,
     unfinished_text,
     why_text,
 )
-from karat.statistics.comparison import Comparison, Verdict, Why, turned
+from karat.statistics.comparison import Verdict, Why, turned
 
 _NAMED = 6  # other arms, of which the answer gives names instead of counts
 VERDICTS: tuple[Verdict, ...] = ("better", "equivalent", "inconclusive", "worse")
@@ -192,9 +193,9 @@ def _about(arm: ConfirmedArm, summary: Summary) -> str:
     ends = (found.low, found.high) if found.difference >= 0 else (-found.high, -found.low)
     interval = f"{units.number(ends[0])} to {units.number(ends[1])}"
     share = f"{100 * (1 - summary.rule.alpha):g} % interval {interval}"
-    told = [f"{n_text(found.n, summary.rule)}, {share}", *_for_other_images(arm, units), *trouble]
+    told = [f"{seeds_text(arm, summary)}, {share}", *_for_other_images(arm, units), *trouble]
     beside = "; ".join(told)
-    return f"{begin}, {size} ({beside}): {found.verdict}{_how_far(arm, summary)}{_reason(found, summary)}."
+    return f"{begin}, {size} ({beside}): {found.verdict}{_how_far(arm, summary)}{_reason(arm, summary)}."
 
 
 def _for_other_images(arm: ConfirmedArm, units: Units) -> Iterable[str]:
@@ -230,9 +231,10 @@ def _trouble(arm: ConfirmedArm, summary: Summary) -> Iterable[str]:
         yield f"with failed runs counted as {worst} the difference is {difference}"
 
 
-def _reason(found: Comparison, summary: Summary) -> str:
+def _reason(arm: ConfirmedArm, summary: Summary) -> str:
     """What a verdict that is no difference rests on, at the end of its sentence."""
-    units = Units(summary.metric)
+    units, found = Units(summary.metric), arm.comparison
+    assert found is not None
     if found.verdict == "equivalent":
         least = f"{units.number(summary.rule.smallest_difference)}{units.step}"
         return f"; {least} is the smallest difference that matters here"

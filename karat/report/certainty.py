@@ -43,10 +43,14 @@ def certainty_section(summary: Summary) -> Section | None:
 
 def _tests_table(summary: Summary) -> Table:
     units, rule = Units(summary.metric), summary.rule
+    of_looks: list[ArmColumn] = []
+    if rule.looks:
+        of_looks = [("p, all looks", "number", lambda arm: raw_p_text(_found(arm).p_looks))]
     columns: list[ArmColumn] = [
         ("arm", "text", lambda arm: arm.label),
         ("seeds" if rule.tunings == 1 else "tunings", "number", lambda arm: str(_found(arm).n)),
         ("p, t test", "number", lambda arm: raw_p_text(_found(arm).p)),
+        *of_looks,
         ("p, signs flipped", "number", lambda arm: raw_p_text(_found(arm).p_flips)),
         ("effect (d_z)", "number", lambda arm: effect_text(_found(arm).effect)),
     ]

@@ -8,8 +8,8 @@ from typing import Any
 from karat.causes import Interrupt
 from karat.journal.wording import interrupt_text
 from karat.parameters import is_number
-from karat.report.facts.metric import Metric
 from karat.statistics.comparison import Comparison
+from karat.statistics.metric import Metric
 from karat.statistics.samples import Sample
 
 

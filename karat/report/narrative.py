@@ -8,7 +8,14 @@ from karat.report.facts.search_summary import EDGE, Edge, SearchFacts
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, moment_text, raw_p_text, short, text_of
 from karat.report.search_text import importance_notes, stopping_notes
-from karat.report.wording import failures_text, n_text, name_of, reference_text, why_text
+from karat.report.wording import (
+    failures_text,
+    futile_text,
+    n_text,
+    name_of,
+    reference_text,
+    why_text,
+)
 
 _LISTED = 8  # sides of comparisons whose tuning is told one by one
 _UNITS = {
@@ -44,7 +51,8 @@ def result_notes(summary: Summary) -> Iterable[str]:
             yield f"{name_of(arm, summary)}: {failures_text(arm, summary.rule)}."
         if arm.comparison and arm.comparison.verdict == "inconclusive":
             why = why_text(arm.comparison, summary.rule)
-            yield f"{name_of(arm, summary)}: inconclusive, since {why}."
+            given_up = f"; {futile_text(summary.rule)}" if arm.is_futile else ""
+            yield f"{name_of(arm, summary)}: inconclusive, since {why}{given_up}."
 
 
 def certainty_notes(summary: Summary) -> Iterable[str]:
@@ -91,6 +99,12 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
 def _about_values(summary: Summary) -> str:
     rule = summary.rule
     seeds = f"{summary.seeds} fresh seeds" if summary.is_final else "the seeds completed so far"
+    if summary.is_final and rule.looks:
+        return (
+            f"Validation and test are means over fresh seeds, of which each arm has its own number, at full "
+            f"length, ± one standard deviation. Differences are to {reference_text(summary)}, paired by seed: "
+            "over the seeds that both have, so that they are not always the difference of the two means."
+        )
     differences = f"Differences are to {reference_text(summary)}, paired by "
     if rule.tunings == 1:
         return (

@@ -39,7 +39,9 @@ from karat.report.tables import Kind, Section, Table, pairs_table, table_of
 from karat.report.training_section import training_section
 from karat.report.wording import (
     levels_text,
+    seeds_setting_text,
     tested_weights_text,
+    top_up_text,
     verdict_text,
 )
 from karat.settings import flat
@@ -78,6 +80,7 @@ def result_section(summary: Summary) -> Section | None:
     share = f"{100 * (1 - summary.rule.alpha):g} % interval"
     level_kind: Kind = "number" if all(is_number(a.level) for a in summary.others) else "text"
     of_level: ArmColumn = (short(summary.by), level_kind, lambda arm: text_of(arm.level))
+    seeds: ArmColumn = ("seeds", "number", lambda arm: str(arm.completed))
     table = table_of(
         summary.arms,
         ("arm", "text", lambda arm: arm.label + " (reference)" * arm.is_reference),
@@ -85,6 +88,7 @@ def result_section(summary: Summary) -> Section | None:
         ("tuned", "text", lambda arm: tuned_text(*(cell.tuned for cell in arm.cells))),
         ("parameters", "number", lambda arm: f"{arm.parameters:,}" if arm.parameters else "-"),
         ("MFLOPs", "number", lambda arm: f"{arm.flops / 1e6:,.1f}" if arm.flops else "-"),
+        *([seeds] if summary.rule.looks else []),
         (f"validation{in_unit(units.unit)}", "number", lambda arm: units.number(arm.validation)),
         (f"test{in_unit(units.unit)}", "number", lambda arm: spread_text(arm.test, units)),
         (
@@ -215,8 +219,9 @@ def _decision_section(summary: Summary) -> Section:
         f"Holm over the arms, is below {summary.rule.alpha:g}. Inconclusive: neither. Each "
         "interval holds for itself, not for all together."
     )
+    added = (top_up_text(summary.rule),) if summary.rule.looks else ()
     table = pairs_table(_settings(summary), "", "setting")
-    return Section(title="How it was decided", paragraphs=(note,), tables=(table,))
+    return Section(title="How it was decided", paragraphs=(note, *added), tables=(table,))
 
 
 def _settings(summary: Summary) -> dict[str, str]:
@@ -238,7 +243,7 @@ def _settings(summary: Summary) -> dict[str, str]:
         "smallest difference of interest": f"{units.number(rule.smallest_difference)}{units.step}",
         "alpha": f"{rule.alpha:g}",
         "correction": "Holm, over the confirmed arms",
-        "seeds": f"{summary.seeds} for each confirmed arm, none of them used in the search",
+        "seeds": seeds_setting_text(summary),
         "confirmed": "every arm"
         if summary.by == EACH_ARM
         else f"the best arm of each level of {summary.by}, and {references}",

@@ -6,6 +6,7 @@ from karat.report.facts.progress import Progress, Sign
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, short, text_of
 from karat.statistics.comparison import Comparison, Rule, Why
+from karat.statistics.futility import FUTILE
 from karat.statistics.samples import rate_interval
 
 
@@ -45,6 +46,25 @@ def n_text(n: int, rule: Rule) -> str:
     return f"{n} {unit}{'s' * (n != 1)}"
 
 
+def seeds_text(arm: ConfirmedArm, summary: Summary) -> str:
+    """How many pairs a verdict rests on; where seeds were added, how the addition ended: `decided at 8 of at most 20 seeds`."""
+    found, rule = arm.comparison, summary.rule
+    assert found is not None
+    pairs = n_text(found.n, rule)
+    if not rule.looks:
+        return pairs
+    most, how = rule.looks[-1], "decided"
+    if found.verdict == "inconclusive":
+        how = "given up as futile" if arm.is_futile else "undecided"
+    told = f"{how} at {arm.planned} of at most {most} seeds"
+    return told if found.n == arm.planned else f"{told}, {found.n} of them completed in both"
+
+
+def futile_text(rule: Rule) -> str:
+    """Why an arm got no more seeds."""
+    return f"futile: the chance of a verdict at {rule.looks[-1]} seeds was below {100 * FUTILE:g} %"
+
+
 def why_text(found: Comparison, rule: Rule) -> str:
     """Why a verdict is what it is, in a phrase."""
     if found.why == Why.TOO_FEW_SEEDS:
@@ -59,6 +79,8 @@ def why_text(found: Comparison, rule: Rule) -> str:
         return "the whole interval is within the smallest difference of interest"
     if found.why == Why.P_BELOW_ALPHA:
         return f"adjusted p is below {rule.alpha:g}"
+    if found.why == Why.ONLY_EARLIER_P_BELOW_ALPHA:
+        return "the difference was clear at an earlier look only, and the interval now contains 0"
     text = f"adjusted p is not below {rule.alpha:g}, and the interval is too wide for equivalence"
     alone = "; p alone would be below it"
     return text + alone * (found.why == Why.ONLY_UNADJUSTED_P_BELOW_ALPHA)
@@ -102,3 +124,26 @@ def tested_weights_text(summary: Summary) -> str:
     else:
         which = "those of the last epoch"
     return f"{which}; they are kept"
+
+
+def seeds_setting_text(summary: Summary) -> str:
+    """With how many seeds an arm is confirmed."""
+    looks = summary.rule.looks
+    if not looks:
+        return f"{summary.seeds} for each confirmed arm, none of them used in the search"
+    return (
+        f"{looks[0]} for each confirmed arm; for those without a verdict at {', '.join(map(str, looks[:-1]))} "
+        f"more, at most {looks[-1]}; none of them used in the search"
+    )
+
+
+def top_up_text(rule: Rule) -> str:
+    """How seeds were added without making false verdicts more likely, with the sources."""
+    return (
+        f"Verdicts were looked at {len(rule.looks)} times at most, and arms without one got more seeds. So that "
+        f"looking again makes no false verdict more likely, p must be below {rule.level:.3g} at any look, in place "
+        f"of {rule.alpha:g} at one (Pocock 1977, Biometrika 64:191, for t tests by simulation): p values count "
+        "all looks before Holm's correction, and intervals hold at all looks at once (Jennison & Turnbull 1989, "
+        f"J. Royal Statistical Society B 51:305). An arm was given up as futile where the chance of a verdict at "
+        f"{rule.looks[-1]} seeds was below {100 * FUTILE:g} %."
+    )

@@ -1,15 +1,36 @@
 """The sections of a space other than its parameters: confirmation, resources, budget, tracking."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from karat.errors import SettingError
 from karat.settings import above, at_least, at_most, below, build
 from karat.tested import WEIGHTS, Weights
 
-MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES = 1000, 100, 100_000, 1024
+MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES, MAX_LOOKS = 1000, 100, 100_000, 1024, 100
 DeletedRuns = Literal["recreate", "leave"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopUpConfig:
+    """How seeds are added to arms that have no verdict yet (`karat.statistics.sequential`).
+
+    Args:
+        most: the seeds that an arm has at most. It is fixed before the launch: how often the verdicts
+            may be looked at decides how small a p must be at each look.
+        step: seeds that are added at a time; the last step is shorter where `most` demands it.
+    """
+
+    most: int = field(metadata={"missing": "must be given: a top-up needs a maximum of seeds"})
+    step: int = 2
+
+    def __post_init__(self) -> None:
+        at_most("most", self.most, MAX_SEEDS)
+        at_least("step", self.step, 1)
+
+    def __str__(self) -> str:
+        return f"at most {self.most} seeds, {self.step} at a time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +38,7 @@ class ConfirmConfig:
     """How the winners of the search are confirmed, and how large a difference must be.
 
     Args:
-        seeds: number of new seeds for each confirmed arm.
+        seeds: number of new seeds for each confirmed arm; with `top_up` before any are added.
         tunings: how often each arm is tuned, independently and from the start. With 1 the verdicts
             are about the cells that this one search happened to find; with more, about the arms,
             tuning included: each tuning's own best cell is trained with its share of the seeds, and
@@ -31,6 +52,7 @@ class ConfirmConfig:
         alpha: family-wise error rate over the arms (Holm).
         weights: which weights of a run are tested, kept and registered: of its `last` epoch, or of
             the `best` one by the search's metric on the validation split.
+        top_up: whether seeds are added to arms without a verdict, and how many at most.
     """
 
     seeds: int = 5
@@ -40,6 +62,7 @@ class ConfirmConfig:
     smallest_difference: float = 0.005
     alpha: float = 0.05
     weights: Weights = WEIGHTS
+    top_up: TopUpConfig | None = None
 
     def __post_init__(self) -> None:
         at_least("seeds", self.seeds, 2)
@@ -60,6 +83,35 @@ class ConfirmConfig:
         above("smallest_difference", self.smallest_difference, 0)
         above("alpha", self.alpha, 0)
         below("alpha", self.alpha, 0.5)
+        self._check_top_up()
+
+    def _check_top_up(self) -> None:
+        if self.top_up is None:
+            return
+        most, step = self.top_up.most, self.top_up.step
+        if self.tunings > 1:
+            rule = "must be omitted if tunings are repeated: there a tuning counts, and not a seed"
+            raise SettingError("top_up", rule)
+        if most <= self.seeds:
+            raise SettingError(
+                "top_up.most", f"must be greater than confirm.seeds, {self.seeds}", most
+            )
+        if (looks := len(self.looks)) > MAX_LOOKS:
+            rule = f"must be greater: there would be {looks} looks at the verdicts, at most {MAX_LOOKS} may be"
+            raise SettingError("top_up.step", rule, step)
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Seeds of an arm at which its verdict is looked at; empty without `top_up`."""
+        if self.top_up is None:
+            return ()
+        most = self.top_up.most
+        return (*range(self.seeds, most, self.top_up.step), most)
+
+    @property
+    def most_each(self) -> int:
+        """Seeds with which the best cell of each tuning is confirmed at most."""
+        return self.seeds_each if self.top_up is None else self.top_up.most
 
     @property
     def seeds_each(self) -> int:

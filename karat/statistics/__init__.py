@@ -4,6 +4,7 @@ from karat.system.lazy_import import exports
 
 _FROM = {
     "Comparison": "comparison",
+    "Metric": "metric",
     "Rule": "comparison",
     "Sample": "samples",
     "compare": "comparison",

@@ -23,6 +23,7 @@ from karat.statistics.samples import (
     refuse_non_finite,
     sign_flip_p,
 )
+from karat.statistics.sequential import nominal_level, overall_p, taken
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 LEAST_IDENTICAL = 5  # seeds, for arms that agree in each to be called equivalent
@@ -42,6 +43,8 @@ class Rule:
             tuning i modulo `tunings`. With 1 every seed counts for itself.
         worst: value that a failed run is given, beside the comparison without it; None where the
             metric has no worst value.
+        looks: seeds of an arm at which its verdict may be looked at, where seeds are added to arms
+            without one; empty where their number is fixed.
     """
 
     mode: Literal["max", "min"]
@@ -49,6 +52,12 @@ class Rule:
     alpha: float
     tunings: int = 1
     worst: float | None = None
+    looks: tuple[int, ...] = ()
+
+    @property
+    def level(self) -> float:
+        """Nominal level of each interval: alpha, or with several looks less, so that all hold at once."""
+        return nominal_level(self.alpha, self.looks)
 
 
 class Why(StrEnum):
@@ -62,6 +71,7 @@ class Why(StrEnum):
     P_BELOW_ALPHA = "p_below_alpha"
     P_NOT_BELOW_ALPHA = "p_not_below_alpha"
     ONLY_UNADJUSTED_P_BELOW_ALPHA = "only_unadjusted_p_below_alpha"
+    ONLY_EARLIER_P_BELOW_ALPHA = "only_earlier_p_below_alpha"  # the interval now contains 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +83,11 @@ class Comparison:
         n: number of pairs.
         mean, sd: of the arm's runs in these pairs.
         difference: mean of arm minus against; None without pairs.
-        low, high: its interval at 1 - alpha; None where it is not defined.
+        spread: standard deviation of the paired differences; None for n < 2.
+        low, high: its interval at 1 - alpha, for all looks at once; None where it is not defined.
         p: of the paired t test, two-sided; None where it is not defined.
-        p_holm: p after Holm's correction over the family.
+        p_looks: the same with all looks counted (`karat.statistics.sequential`); p where there is one.
+        p_holm: `p_looks` after Holm's correction over the family.
         p_flips: of the exact sign-flip permutation test of the mean difference, two-sided, which
             assumes no distribution; None as p.
         effect: the mean difference in standard deviations of the differences (Cohen's d_z); None as p.
@@ -93,9 +105,11 @@ class Comparison:
     mean: float | None = None
     sd: float | None = None
     difference: float | None = None
+    spread: float | None = None
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    p_looks: float | None = None
     p_holm: float | None = None
     p_flips: float | None = None
     effect: float | None = None
@@ -120,6 +134,9 @@ def compare(
       without variance (a t test would call any such difference, however few its seeds). An arm
       whose test is not defined stays in the family, with p = 1. Arms that agree exactly in at least
       `LEAST_IDENTICAL` seeds are `equivalent`.
+
+    With `Rule.looks` the same holds with p of all looks and the interval that holds at all looks; a
+    difference must be outside its present interval, too.
 
     A failed run is an outcome. Where one is among the seeds of a pair, the comparison is made a
     second time with `Rule.worst` for it, and only a verdict that both give stands.
@@ -251,24 +268,53 @@ def _compared(pairs: Sequence[_Pair], rule: Rule) -> list[Comparison]:
     and each call takes most of a millisecond, however few the values.
     """
     found = [_described(pair, rule.tunings) for pair in pairs]
-    tested: dict[int, list[int]] = {}
+    tested: dict[tuple[int, ...], list[int]] = {}
     for place, each in enumerate(found):
         if each.why is None:
-            tested.setdefault(each.n, []).append(place)
-    for places in tested.values():
-        shared = (paired(pairs[place].runs, pairs[place].base, rule.tunings) for place in places)
-        differences = np.stack([ours - theirs for ours, theirs in shared])
-        for place, tested_pair in zip(places, _tests(differences, rule), strict=True):
+            shared = sorted(pairs[place].runs.keys() & pairs[place].base.keys())
+            counts = taken(shared, rule.looks) if rule.looks else [each.n]
+            tested.setdefault((*counts,), []).append(place)
+    for counts_of, places in tested.items():
+        both = [paired(pairs[place].runs, pairs[place].base, rule.tunings) for place in places]
+        differences = np.stack([ours - theirs for ours, theirs in both])
+        least = SAME * np.array([np.max(np.abs(each)) for each in both])
+        early = _lowest_p(differences, least, counts_of[:-1])
+        tests = _tests(differences, early, rule)
+        for place, tested_pair in zip(places, tests, strict=True):
             found[place] = replace(found[place], **tested_pair)
     return found
 
 
-def _tests(differences: Array, rule: Rule) -> Iterator[dict[str, Any]]:
-    """Interval, p values and effect size for each row of paired differences, [pairs, n]."""
+def _lowest_p(differences: Array, least: Array, counts: Sequence[int]) -> Array:
+    """The lowest p of the paired t test over looks at the first seeds of each row, [pairs].
+
+    Args:
+        differences: [pairs, n].
+        least: [pairs]; what differs by no more is rounding, and has no test.
+        counts: number of pairs at each look.
+    """
+    from scipy import stats
+
+    lowest = np.ones(len(differences))
+    for count in counts:
+        seen = differences[:, :count]
+        varies = np.ptp(seen, axis=1) > least
+        if count > 1 and varies.any():
+            p = stats.ttest_1samp(seen[varies], 0.0, axis=1).pvalue
+            lowest[varies] = np.minimum(lowest[varies], p)
+    return lowest
+
+
+def _tests(differences: Array, early: Array, rule: Rule) -> Iterator[dict[str, Any]]:
+    """Interval, p values and effect size for each row of paired differences, [pairs, n].
+
+    `early` is the lowest p of each row at the looks before, [pairs].
+    """
     from scipy import stats
 
     test = stats.ttest_1samp(differences, 0.0, axis=1)
-    interval = test.confidence_interval(1 - rule.alpha)
+    interval = test.confidence_interval(1 - rule.level)
+    of_looks = overall_p(np.minimum(early, test.pvalue), rule.looks)
     flips = sign_flip_p(differences)
     effects = differences.mean(axis=1) / differences.std(axis=1, ddof=1)
     for place in range(len(differences)):
@@ -276,6 +322,7 @@ def _tests(differences: Array, rule: Rule) -> Iterator[dict[str, Any]]:
             "low": float(interval.low[place]),
             "high": float(interval.high[place]),
             "p": float(test.pvalue[place]),
+            "p_looks": float(of_looks[place]),
             "p_flips": float(flips[place]),
             "effect": float(effects[place]),
         }
@@ -299,6 +346,7 @@ def _described(pair: _Pair, tunings: int) -> Comparison:
         mean=float(np.mean(ours)),
         sd=float(np.std(ours, ddof=1)),
         difference=float(np.mean(ours - theirs)),
+        spread=float(np.std(ours - theirs, ddof=1)),
         variance_cut=pooled_variance_cut([(pair.runs, pair.base)], tunings),
     )
     if not all_same(ours - theirs, np.concatenate([ours, theirs])):
@@ -314,7 +362,7 @@ def _judge(found: Sequence[Comparison], rule: Rule) -> list[Comparison]:
         return []
     from statsmodels.stats.multitest import multipletests
 
-    p_values = [1.0 if each.p is None else each.p for each in found]
+    p_values = [1.0 if each.p_looks is None else each.p_looks for each in found]
     adjusted = multipletests(p_values, alpha=rule.alpha, method="holm")[1]
     return [
         _verdict(replace(each, p_holm=None if each.p is None else float(p)), rule)
@@ -324,15 +372,17 @@ def _judge(found: Sequence[Comparison], rule: Rule) -> list[Comparison]:
 
 def _verdict(found: Comparison, rule: Rule) -> Comparison:
     low, high, difference = found.low, found.high, found.difference
-    if low is None or high is None or difference is None or found.p is None:
+    if low is None or high is None or difference is None or found.p_looks is None:
         return found
     assert found.p_holm is not None
     if -rule.smallest_difference < low and high < rule.smallest_difference:
         return replace(found, verdict="equivalent", why=Why.WITHIN_SMALLEST_DIFFERENCE)
     if found.p_holm < rule.alpha:
+        if rule.looks and low <= 0 <= high:
+            return replace(found, verdict="inconclusive", why=Why.ONLY_EARLIER_P_BELOW_ALPHA)
         gain = difference if rule.mode == "max" else -difference
         verdict: Verdict = "better" if gain > 0 else "worse"
         return replace(found, verdict=verdict, why=Why.P_BELOW_ALPHA)
-    is_below_alone = found.p < rule.alpha
+    is_below_alone = found.p_looks < rule.alpha
     why = Why.ONLY_UNADJUSTED_P_BELOW_ALPHA if is_below_alone else Why.P_NOT_BELOW_ALPHA
     return replace(found, verdict="inconclusive", why=why)

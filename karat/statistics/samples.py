@@ -73,9 +73,8 @@ def grouped(arms: Sequence[Runs], tunings: int) -> list[Array]:
     """The values of several arms at the seed indices that all have, as `paired` gives them: [n] each."""
     shared = sorted(set.intersection(*map(set, arms)))
     if tunings == 1:
-        groups = [[index] for index in shared]
-    else:
-        groups = [[i for i in shared if i % tunings == tuning] for tuning in range(tunings)]
+        return [np.array([of[i] for i in shared], np.float64) for of in arms]
+    groups = [[i for i in shared if i % tunings == tuning] for tuning in range(tunings)]
     return [
         np.array([float(np.mean([of[i] for i in group])) for group in groups if group])
         for of in arms

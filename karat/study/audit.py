@@ -126,9 +126,7 @@ def _plan(state: StudyState) -> Iterator[str]:
     """Numbers of trials and seeds against the plan."""
     if not state.created:
         return
-    confirmed = 0
-    if state.confirmation is not None:
-        confirmed = len(state.confirmation["cells"]) * state.runs_each
+    confirmed = state.planned_runs
     for phase, planned in (("search", state.created["totals"]["search"]), ("confirm", confirmed)):
         trials = state.of_phase(phase)  # type: ignore[arg-type]
         if len(trials) > planned:

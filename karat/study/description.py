@@ -1,6 +1,7 @@
 """The description of a study, which is its first event: the question, fixed before any trial runs."""
 
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 
 from karat.journal.state import StudyState
@@ -69,6 +70,9 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
             }
         )
     confirm = {key: getattr(space.confirm, key) for key in fields_of(type(space.confirm))}
+    top_up = confirm.pop("top_up")
+    if top_up is not None:
+        confirm["top_up"] = asdict(top_up)
     search = {key: getattr(space.search, key) for key in fields_of(type(space.search))}
     return {
         "name": space.name,

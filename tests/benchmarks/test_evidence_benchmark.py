@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from benchmarks.evidence import markers, questions, simulated, written
+from benchmarks.evidence import TITLES, markers, questions, simulated, written
 from benchmarks.evidence_curves import CROSSING, FLAT, HIGH, LEARNING_RATE, LOW, STEEP, KnownCurves
 from benchmarks.evidence_studies import Outcome, Question
 from benchmarks.evidence_table import TABLES, Row, missed, promised, table
+from benchmarks.evidence_top_up import LOOKS, Family, confirmed, drawn, judged, rows
 from karat.forecast.curves import TrialInfo
 from tests.conftest import ROOT
 
@@ -99,9 +101,31 @@ def test_a_page_without_the_markers_of_a_table_is_refused(text: str) -> None:
 
 def test_the_page_of_the_repository_has_a_place_for_every_table() -> None:
     content = (ROOT / "docs" / "evidence.md").read_text()
-    for name in TABLES:
+    for name in TITLES:
         assert written(content, name) == content
+    for name in TABLES:
         assert questions([name])
+
+
+@pytest.mark.parametrize("looks", [(20,), LOOKS])
+def test_studies_judged_at_once_are_judged_as_the_study_does(looks: tuple[int, ...]) -> None:
+    family = Family(others=3, effect=0.8)
+    for seed in range(8):
+        runs = np.array([*drawn(family, seed).values()])
+        found = judged((runs[1:] - runs[:1])[None], family.effect, looks)
+        compared, count = confirmed(family, seed, looks)
+        verdicts = [each.verdict for each in compared.values()]
+        assert found.runs[0] == count
+        assert found.better[0] == pytest.approx(verdicts.count("better") / 3)
+        assert found.equivalent[0] == pytest.approx(verdicts.count("equivalent") / 3)
+
+
+def test_the_table_of_added_seeds_says_what_they_save() -> None:
+    fixed, added = rows(Family(others=2, effect=3.0), 50, 0)
+    assert (fixed[3], added[3]) == ("20 seeds", "5 to 26 seeds")
+    assert (fixed[5], fixed[-1]) == ("100.0 ± 0.0", "100.0")
+    assert added[5] == "100.0 ± 0.0"
+    assert float(added[-1]) < 35  # of arms that differ so much few seeds are enough
 
 
 @pytest.mark.slow

@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from statsmodels.stats.power import TTestPower
 
 from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.launch import launch
+from karat.forecast.curves import ModelledCurves
+from karat.forecast.sight import spread_of
+from karat.forecast.simulator import simulate
+from karat.journal.layout import JOURNAL
+from karat.space.reader import load_space
 
 WriteSpace = Callable[..., Path]
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -89,3 +95,42 @@ def test_prices_are_those_of_the_named_site_for_a_budget_too(
     space = write_space(at("dear"))
     assert "at 3 an hour" in plan(capsys, space, *money, "--cluster", "cheap")
     assert "at 9 an hour" in plan(capsys, space, *money)
+
+
+def test_the_plan_says_what_the_seeds_can_see_and_that_their_number_is_a_maximum(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    there = ("--storage", str(tmp_path))
+    fixed = plan(capsys, write_space(("seeds: 2", "seeds: 8")), *there)
+    assert "confirmation 24 trials: 3 cells" in fixed
+    effect = TTestPower().solve_power(nobs=8, alpha=0.05 / 2, power=0.8)
+    assert f"8 seeds call a true difference of {effect:.2f} standard deviations" in fixed
+    assert "the first of 2 arms in Holm's correction" in fixed
+    assert (
+        f"if that deviation is 0.50 points, which no run has shown yet: {effect / 2:.2f} points"
+        in fixed
+    )
+    assert "equal arms are then called equivalent in" in fixed
+    added = plan(capsys, write_space(("seeds: 2", "seeds: 5, top_up: {most: 20}")), *there)
+    assert "confirmation at most 60 trials: 3 cells" in added
+    assert "x 5 to 20 fresh seeds (more only for arms without a verdict)" in added
+    assert "what it takes, below, is with all seeds that there may be" in added
+    assert "at most 20 seeds call a true difference of" in added
+
+
+def test_the_plan_of_a_study_that_has_run_takes_the_spread_of_its_own_runs(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = write_space(("seeds: 2", "seeds: 5"))
+    space = load_space(path)
+    curves = ModelledCurves(0, dict.fromkeys(space.arms, 1.0))
+    done = simulate(space, tmp_path / "kept" / "small", 2, curves)
+    known = spread_of(done.state)
+    assert known is not None
+    assert (known.pairs, known.arms) == (10, 2)
+    said = plan(capsys, path, "--storage", str(tmp_path / "kept"))
+    assert f"in this study that deviation is {100 * known.sd:.2f} points so far (10 pairs" in said
+    (tmp_path / "kept" / "small" / JOURNAL).write_text("no journal\n" * 3)
+    said = plan(capsys, path, "--storage", str(tmp_path / "kept"))
+    assert "the study's own runs are left out: " in said
+    assert "which no run has shown yet" in said

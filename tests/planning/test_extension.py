@@ -1,5 +1,6 @@
 """A study can be extended, but not changed; its trials are kept."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -288,3 +289,33 @@ def test_mlflow_follows_an_extended_study_in_the_same_runs(
     assert len(after) == len(state_of(tmp_path).trials) + 1
     assert {run.trial for run in before} < {run.trial for run in after}
     assert [line for line in audit(folder) if "checkpoint" not in line] == []
+
+
+def test_a_study_whose_seeds_were_added_takes_more_trials(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    space = write_space(("seeds: 2", "seeds: 3, top_up: {most: 6, step: 2}"))
+    assert go(space, tmp_path) == 0
+    before = check(tmp_path)
+    assert before.seeds_now
+    assert go(space, tmp_path, "trials=+6") == 0
+    after = check(tmp_path)
+    assert after.status == "completed"
+    assert summarise(after).is_final
+    runs = Counter(trial.arm for trial in after.of_phase("confirm"))
+    assert all(runs[arm] == after.seeds_of(arm) for arm in runs)
+
+
+def test_a_study_whose_seeds_are_being_added_resumes_where_it_was(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    space = write_space(("seeds: 2", "seeds: 3, top_up: {most: 6, step: 2}"))
+    assert go(space, tmp_path / "whole") == 0
+    whole = check(tmp_path / "whole")
+    epochs = sum(len(trial.reports) for trial in whole.trials.values())
+    assert go(space, tmp_path, steps=epochs - 2) == 75
+    stopped = state_of(tmp_path)
+    assert stopped.seeds_now
+    assert not summarise(stopped).is_final
+    assert go(space, tmp_path) == 0
+    assert check(tmp_path).seeds_now == whole.seeds_now

@@ -16,7 +16,6 @@ from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.report import plots
 from karat.report.answer import answer
-from karat.report.facts.metric import Metric
 from karat.report.facts.search_summary import edges_of
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units
@@ -24,6 +23,7 @@ from karat.report.narrative import search_notes
 from karat.report.sections import sections
 from karat.report.wording import verdict_text
 from karat.report.writer import render_terminal, summarise, write_report
+from karat.statistics.metric import Metric
 from karat.statistics.samples import describe
 from tests import journals
 from tests.journals import Plan

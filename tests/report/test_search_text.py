@@ -11,11 +11,11 @@ from karat.forecast.curves import TrialInfo
 from karat.forecast.simulator import simulate
 from karat.journal.state import StudyState
 from karat.report.facts.importances import importances
-from karat.report.facts.metric import Metric
 from karat.report.facts.search_summary import search_facts
 from karat.report.search_text import importance_notes, stopping_notes
 from karat.report.writer import write_report
 from karat.space.reader import load_space
+from karat.statistics.metric import Metric
 from karat.statistics.samples import rate_interval
 from tests.conftest import SMALL
 

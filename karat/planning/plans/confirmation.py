@@ -141,8 +141,11 @@ def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
     """The next trial of the planned cells: all with one seed, then the next seed; None at the end."""
     cells = state.confirmation["cells"] if state.confirmation else ()
     confirm = space.confirm
-    each = itertools.product(range(confirm.seeds_each), cells, confirm.budgets)
+    seeds = {cell["arm"]: state.seeds_of(cell["arm"]) for cell in cells}
+    each = itertools.product(range(max(seeds.values(), default=0)), cells, confirm.budgets)
     for index, cell, budget in each:
+        if index >= seeds[cell["arm"]]:
+            continue
         tuning = cell.get("tuning", 0)
         seed_index = index * confirm.tunings + tuning
         if (cell["arm"], seed_index, budget) not in state.confirmed:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karat.journal.outcomes import failed_seeds, test_values
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import Level, is_number
 from karat.report.facts.images import answers, population_interval
-from karat.report.facts.lengths import test_values
-from karat.report.facts.metric import Metric
 from karat.statistics.comparison import Comparison, Rule, compare
+from karat.statistics.futility import is_futile
+from karat.statistics.metric import Metric
 from karat.statistics.samples import Sample, describe, values_of
 
 
@@ -46,6 +47,7 @@ class ConfirmedArm:
         runs: seed index to test value.
         seconds: median training time of a run; None without runs.
         comparison: with its reference; None for a reference.
+        is_futile: whether it got no more seeds, although it might have, since a verdict was too unlikely.
         population: interval of that difference for images like the test images; None where the
             journal does not say image by image what was right.
     """
@@ -66,6 +68,7 @@ class ConfirmedArm:
     runs: Mapping[int, float]
     seconds: float | None
     comparison: Comparison | None
+    is_futile: bool = False
     population: tuple[float, float] | None = None
 
     @property
@@ -96,10 +99,7 @@ def confirmed_arms(
     for cell in state.confirmation["cells"]:
         cells.setdefault(cell["arm"], []).append(cell)
     tests = {label: test_values(confirmed.get(label, ()), metric) for label in cells}
-    failed = {
-        label: tuple(t.seed_index for t in confirmed.get(label, ()) if t.status == "failed")
-        for label in cells
-    }
+    failed = {label: failed_seeds(confirmed.get(label, ())) for label in cells}
     against = {
         label: state.references[of_arm[0]["level"]]
         for label, of_arm in cells.items()
@@ -121,7 +121,7 @@ def confirmed_arms(
             cells=tuple(_cell(cell, state, metric) for cell in of_arm),
             parameters=described[label].get("parameters"),
             flops=described[label].get("flops"),
-            planned=len(of_arm) * (state.created["confirm"]["seeds"] // rule.tunings),
+            planned=len(of_arm) * state.seeds_of(label),
             completed=len(runs),
             ended=sum(trial.ended for trial in trials),
             failed=failed[label],
@@ -130,16 +130,21 @@ def confirmed_arms(
             runs=tests[label],
             seconds=plain.median(trial.seconds for trial in runs) if runs else None,
             comparison=compared.get(label),
+            is_futile=_is_given_up(compared.get(label), rule, state.seeds_of(label)),
             population=population_interval(
                 right.get(label, {}),
                 right.get(against.get(label, ""), {}),
                 rule.tunings,
-                rule.alpha,
+                rule.level,
             ),
         )
         found.append(arm)
     in_order = sorted(found, key=_reading_order(state.references))
     return _ranked(in_order, metric) if _names_only(state) else tuple(in_order)
+
+
+def _is_given_up(found: Comparison | None, rule: Rule, seeds: int) -> bool:
+    return found is not None and bool(rule.looks) and is_futile(found, rule, seeds)
 
 
 def completed(trials: Iterable[Trial]) -> list[Trial]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.report.facts.metric import Metric
+from karat.statistics.metric import Metric
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

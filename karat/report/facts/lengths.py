@@ -9,9 +9,10 @@ import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from karat.journal.outcomes import failed_seeds, test_values
 from karat.journal.trial import Trial
-from karat.report.facts.metric import Metric
 from karat.statistics.comparison import Comparison, Rule, compare
+from karat.statistics.metric import Metric
 from karat.statistics.samples import Runs, Sample, describe, values_of
 
 
@@ -55,10 +56,7 @@ def length_of(
         metric, rule: of the study.
     """
     runs = {label: test_values(of_arm, metric) for label, of_arm in trials.items()}
-    failed = {
-        label: [trial.seed_index for trial in of_arm if trial.status == "failed"]
-        for label, of_arm in trials.items()
-    }
+    failed = {label: failed_seeds(of_arm) for label, of_arm in trials.items()}
     epochs = [trial.epochs for of_arm in trials.values() for trial in of_arm]
     return Length(
         budget=budget,
@@ -70,15 +68,6 @@ def length_of(
         },
         comparisons=compare(runs, against, rule, failed),
     )
-
-
-def test_values(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
-    """Seed index to test value of the completed runs."""
-    return {
-        trial.seed_index: value
-        for trial in trials
-        if trial.status == "completed" and (value := trial.last(metric.test)) is not None
-    }
 
 
 def gained(label: str, shorter: Length, longer: Length, rule: Rule) -> Comparison:

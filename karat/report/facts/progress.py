@@ -23,8 +23,8 @@ from enum import StrEnum
 
 from karat.journal.trial import Trial
 from karat.report.facts.lengths import Length, gained
-from karat.report.facts.metric import Metric
 from karat.statistics.comparison import Comparison, Rule
+from karat.statistics.metric import Metric
 from karat.statistics.samples import mean_bound
 
 # Shares of the epochs. With a cosine the learning rate falls from 65 to 35 % of its peak between them.

@@ -13,7 +13,7 @@ from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, level_text
 from karat.report.facts.importances import Importances
-from karat.report.facts.metric import Metric
+from karat.statistics.metric import Metric
 from karat.statistics.samples import rate_interval
 
 EDGE = 0.02  # of a range: a best value this close to an end may lie outside

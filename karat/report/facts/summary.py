@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from karat.errors import JournalError
+from karat.journal.outcomes import metric_of, rule_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Extension, Trial
 from karat.parameters import EACH_ARM, Level, label_of
 from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
 from karat.report.facts.family import FamilyTest, family_test
 from karat.report.facts.lengths import Length, length_of, of_budget
-from karat.report.facts.metric import Metric
 from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
 from karat.report.facts.setup import Setup, setup_of
 from karat.space.rates import Spent, limits_of
 from karat.statistics.comparison import Comparison, Rule, pairwise, pooled_variance_cut
+from karat.statistics.metric import Metric
+from karat.statistics.samples import Runs
 from karat.tested import WEIGHTS, Weights
 
 
@@ -80,7 +82,8 @@ class Summary:
         reference, contender: label of the levels that the reference arms have in common, and the
             others confirmed; empty where they have none.
         planned_runs: of the confirmation; None before it is planned for every level.
-        is_final: every planned confirmation run has ended, so verdicts are given.
+        is_final: every planned confirmation run has ended, so verdicts are given; where seeds may be
+            added, the study too.
         arms: confirmed arms by level, each reference before the arms compared with it.
         lengths: the results at each length of training, increasing; the last is that of `arms`.
         progress: how far each arm's runs were trained, by label.
@@ -157,16 +160,8 @@ def summarise(state: StudyState) -> Summary:
     created = state.created
     if not created:
         raise JournalError("the journal is empty: no study was created in it")
-    metric = Metric(name=created["metric"], mode=created["mode"])
-    confirm = created["confirm"]
-    tunings = confirm.get("tunings", 1)
-    rule = Rule(
-        mode=created["mode"],
-        smallest_difference=confirm["smallest_difference"],
-        alpha=confirm["alpha"],
-        tunings=tunings,
-        worst=metric.worst,
-    )
+    metric, rule, confirm = metric_of(created), rule_of(created), created["confirm"]
+    tunings = rule.tunings
     runs_of = by_arm(state.of_phase("confirm"))
     budgets = tuple(confirm.get("budgets", (1,)))
     confirmed = of_budget(runs_of, budgets[-1])
@@ -178,7 +173,7 @@ def summarise(state: StudyState) -> Summary:
     last = state.launches[-1] if state.launches else None
     planned = None
     if state.confirmation is not None and state.all_planned:
-        planned = len(state.confirmation["cells"]) * state.runs_each
+        planned = state.planned_runs
     lengths = tuple(
         length_of(of_budget(runs_of, budget), against, budget, metric, rule) for budget in budgets
     )
@@ -198,6 +193,7 @@ def summarise(state: StudyState) -> Summary:
         planned_runs=planned,
         is_final=bool(arms)
         and state.all_planned
+        and (not rule.looks or state.status in ("completed", "failed"))
         and sum(trial.ended for trials in runs_of.values() for trial in trials) >= (planned or 0),
         arms=arms,
         lengths=lengths,
@@ -208,7 +204,7 @@ def summarise(state: StudyState) -> Summary:
             lengths,
         ),
         pairs=pairwise(others, rule, failed),
-        family=None if _is_matched(state) else family_test(runs, tunings),
+        family=None if _is_matched(state) else family_test(_first(runs, confirm["seeds"]), tunings),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
@@ -230,6 +226,14 @@ def summarise(state: StudyState) -> Summary:
         limits=limits_of(created["space"]),
         search_cut=state.search_cut,
     )
+
+
+def _first(runs: Mapping[str, Runs], seeds: int) -> dict[str, Runs]:
+    """The runs with the seeds that every arm has, whatever was found in them."""
+    return {
+        label: {index: value for index, value in of.items() if index < seeds}
+        for label, of in runs.items()
+    }
 
 
 def _is_matched(state: StudyState) -> bool:

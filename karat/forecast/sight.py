@@ -1,0 +1,81 @@
+"""What the confirmation of a study can see, before its launch and, with the study's own spread, after it."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from karat.journal.outcomes import rule_of
+from karat.journal.state import StudyState
+from karat.planning.plans.confirmation import levels_of
+from karat.planning.top_up import compared_arms
+from karat.report.formatting import Units
+from karat.space.space import Space
+from karat.statistics.metric import Metric
+from karat.statistics.power import POWER, Sight, sight
+
+
+class Spread(NamedTuple):
+    """Of paired differences: standard deviation in the metric's unit, and the number of pairs and arms it is from."""
+
+    sd: float
+    pairs: int
+    arms: int
+
+
+def spread_of(state: StudyState) -> Spread | None:
+    """The spread of paired differences in a study, pooled over its arms; None before two runs of a pair."""
+    if not state.created or state.confirmation is None:
+        return None
+    found = [
+        (each.spread, each.n)
+        for each in compared_arms(state, rule_of(state.created)).values()
+        if each.spread is not None
+    ]
+    freedom = sum(n - 1 for _, n in found)
+    squares = sum((n - 1) * sd * sd for sd, n in found)
+    if not squares > 0:
+        return None
+    return Spread(math.sqrt(squares / freedom), sum(n for _, n in found), len(found))
+
+
+def sight_of(space: Space, spread: float) -> Sight:
+    """What the confirmation of a space can see, if paired differences have this standard deviation."""
+    confirm = space.confirm
+    return sight(
+        seeds=confirm.tunings if confirm.tunings > 1 else confirm.most_each,
+        looks=confirm.looks,
+        arms=sum(contest.reference is not None for contest in levels_of(space)),
+        alpha=confirm.alpha,
+        smallest_difference=confirm.smallest_difference,
+        spread=spread,
+    )
+
+
+def sight_lines(space: Space, state: StudyState | None) -> Iterator[str]:
+    """What can be seen, in words: in standard deviations, then in the metric's unit.
+
+    Args:
+        space: of the study.
+        state: of the study on disk; None where there is none.
+    """
+    units = Units(Metric(name=space.search.metric, mode=space.search.mode))
+    known = None if state is None else spread_of(state)
+    found = sight_of(space, known.sd if known else space.confirm.smallest_difference)
+    unit = "tunings" if space.confirm.tunings > 1 else "seeds"
+    at_most = "at most " if space.confirm.looks else ""
+    arms = sum(contest.reference is not None for contest in levels_of(space))
+    holm = f", the first of {arms} arms in Holm's correction" if arms > 1 else ""
+    yield (
+        f"{at_most}{found.seeds} {unit} call a true difference of {found.effect:.2f} standard deviations of the "
+        f"paired differences in {POWER:.0%} of studies (alpha {space.confirm.alpha:g}{holm})"
+    )
+    sd = f"{units.number(found.spread)}{units.step}"
+    if known:
+        pairs = f"{known.pairs} pairs of {known.arms} arm{'s' * (known.arms != 1)}"
+        begin = f"in this study that deviation is {sd} so far ({pairs})"
+    else:
+        begin = f"if that deviation is {sd}, which no run has shown yet"
+    yield (
+        f"{begin}: {units.number(found.difference)}{units.step}; equal arms are then called equivalent in "
+        f"{found.equivalent:.0%}"
+    )
