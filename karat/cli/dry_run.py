@@ -92,6 +92,12 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     if len(confirm.budgets) > 1:
         lengths = f" x {' and '.join(map(str, confirm.budgets))} times the epochs"
     tunings = f" x {confirm.tunings} tunings" if confirm.tunings > 1 else ""
+    if confirm.shortlist > 1:
+        contests = len(cells) * confirm.tunings
+        yield (
+            f"shortlist     {contests * confirm.shortlist_runs} trials: the best {confirm.shortlist} cells of each "
+            f"of {contests} searches x {confirm.fresh_seeds} fresh seeds; the best mean is confirmed"
+        )
     yield (
         f"confirmation  {len(cells) * confirm.tunings * confirm.runs_each} trials: {len(cells)} cells "
         f"({', '.join(labels)}){tunings} x {confirm.seeds_each} fresh seeds{lengths}; the weights of the "

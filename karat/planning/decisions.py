@@ -13,9 +13,9 @@ from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import (
     confirmation_proposal,
     contests_of,
-    plan_confirmation,
-    settled_contests,
+    totals_after_search,
 )
+from karat.planning.plans.shortlist import due_plan, shortlist_proposal
 from karat.planning.stopping import Stopping, is_audited
 from karat.space.reader import space_of
 from karat.space.space import Space
@@ -92,12 +92,16 @@ class Decisions:
     def total_trials(self) -> dict[Phase, int]:
         """The planned number of trials of each phase."""
         cells = sum(not self.state.is_planned(contest.label) for contest in self.contests)
+        confirm, listed = self.space.confirm, self.state.shortlists
+        unlisted = sum(contest.label not in listed.planned for contest in self.contests)
+        again = unlisted * confirm.shortlist_runs + len(listed.runs) * confirm.fresh_seeds
         if self.state.confirmation is not None:
             cells += len(self.state.confirmation["cells"])
         total = self.search.total
         if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
-        return {"search": total, "confirm": cells * self.space.confirm.runs_each}
+        runs = cells * confirm.runs_each
+        return {"search": total, **({"shortlist": again} if again else {}), "confirm": runs}
 
     def totals_of(self, larger: Space) -> dict[str, int]:
         """The number of trials of each phase if the study were extended to `larger`."""
@@ -106,7 +110,7 @@ class Decisions:
         void = sum(is_longer or trial.set_aside for trial in searched)
         return {
             "search": Search(larger, self.search, void).total,
-            "confirm": len(contests_of(larger)) * larger.confirm.runs_each,
+            **totals_after_search(larger),
         }
 
     def verdict(self, number: int) -> str | None:
@@ -141,6 +145,8 @@ class Decisions:
         phase: Phase = "search"
         if not self.search_is_over:
             proposal: Proposal | None = self.search.propose()
+        elif (proposal := shortlist_proposal(self.space, self.state)) is not None:
+            phase = "shortlist"
         else:
             phase = "confirm"
             proposal = confirmation_proposal(self.space, self.state)
@@ -165,7 +171,8 @@ class Decisions:
     def turn(self) -> tuple[str, dict[str, Any]] | None:
         """The next step of the plan that is due now, as kind and data of its event; None if none is.
 
-        A contest is planned once its own search has ended, while others still search; the study ends
+        A contest is planned once its own search has ended, while others still search, and its cell is
+        chosen once the runs of its shortlist have ended, if it has one (`due_plan`); the study ends
         once all trials have ended and none is left to ask for.
         """
         if self.finished:
@@ -177,17 +184,21 @@ class Decisions:
             return "study_ended", _failed(StudyFailure.SAME_ERROR, details=details)
         if not self.search_is_over:
             return None
-        if contests := settled_contests(self.contests, self.state):
-            plan = plan_confirmation(self.space, self.state, contests)
-            return "confirmation_planned", plan
+        if (plan := due_plan(self.space, self.state, self.contests)) is not None:
+            return plan
         if self.state.unended:
             return None
-        if confirmation_proposal(self.space, self.state) is not None:
+        if self._is_left():
             return None
         confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
         if not confirmed:
             return "study_ended", _failed(StudyFailure.NOTHING_COMPLETED)
         return "study_ended", {"status": "completed"}
+
+    def _is_left(self) -> bool:
+        """Whether a run of a shortlist or of the confirmation is to be asked for."""
+        of_phases = (shortlist_proposal, confirmation_proposal)
+        return any(proposal(self.space, self.state) is not None for proposal in of_phases)
 
     def _hopeless(self) -> Mapping[str, Any] | None:
         """Details of the error if the last `SAME_ERRORS` trials failed with the same one; else None."""
