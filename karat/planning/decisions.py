@@ -145,7 +145,8 @@ class Decisions:
         phase: Phase = "search"
         if not self.search_is_over:
             proposal: Proposal | None = self.search.propose()
-        elif (proposal := shortlist_proposal(self.space, self.state)) is not None:
+        elif (again := shortlist_proposal(self.space, self.state, self.contests)) is not None:
+            proposal = again
             phase = "shortlist"
         else:
             phase = "confirm"
@@ -197,8 +198,8 @@ class Decisions:
 
     def _is_left(self) -> bool:
         """Whether a run of a shortlist or of the confirmation is to be asked for."""
-        of_phases = (shortlist_proposal, confirmation_proposal)
-        return any(proposal(self.space, self.state) is not None for proposal in of_phases)
+        again = shortlist_proposal(self.space, self.state, self.contests)
+        return again is not None or confirmation_proposal(self.space, self.state) is not None
 
     def _hopeless(self) -> Mapping[str, Any] | None:
         """Details of the error if the last `SAME_ERRORS` trials failed with the same one; else None."""

@@ -91,12 +91,20 @@ def best_cells(trials: Sequence[Trial], space: Space) -> list[Trial]:
     return list(found.values())[: space.confirm.shortlist]
 
 
-def shortlist_proposal(space: Space, state: StudyState) -> Proposal | None:
-    """The next run of the planned shortlists: all cells with one seed, then the next seed; None at the end."""
+def shortlist_proposal(
+    space: Space, state: StudyState, contests: Sequence[Contest]
+) -> Proposal | None:
+    """The next run of the planned shortlists: all cells with one seed, then the next seed; None at the end.
+
+    Args:
+        space, state: of the study.
+        contests: all of them. Their order, and not that of the plans, is the order of the runs: a launch
+            that resumes the study may plan some contests earlier than one that went on would have.
+    """
     confirm, shortlists = space.confirm, state.shortlists
     for index in range(confirm.fresh_seeds):
-        for numbers in shortlists.planned.values():
-            for number in numbers:
+        for contest in contests:
+            for number in shortlists.planned.get(contest.label, ()):
                 cell = state.trials[number]
                 seed_index = index * confirm.tunings + cell.tuning
                 if any(run.seed_index == seed_index for run in shortlists.runs[number]):
