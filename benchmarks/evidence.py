@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.evidence_curves import FLAT, LANDSCAPES
+from benchmarks.evidence_curves import FLAT, LANDSCAPES, STEEP
 from benchmarks.evidence_studies import TUNINGS, Question, run
 from benchmarks.evidence_table import TABLES, Row, line, table, table_of
 from benchmarks.evidence_top_up import TITLE
@@ -31,6 +31,7 @@ from benchmarks.measuring import machine
 
 STUDIES = 200
 TITLES = {**TABLES, "top_up": TITLE}
+FEW_TRIALS = 6  # for each arm, in the table of shortlists
 
 
 def questions(tables: Sequence[str]) -> list[Question]:
@@ -47,7 +48,13 @@ def questions(tables: Sequence[str]) -> list[Question]:
         for each in equal
         if each.others == 1 and (each.tunings > 1 or each.landscape is FLAT)
     ]
-    return [each for each in (*equal, *better, *failing) if table_of(each) in tables]
+    listed = [
+        Question(landscape=land, others=1, tunings=1, trials=trials, shortlist=shortlist)
+        for land in (FLAT, STEEP)
+        # The last one costs as much as the second.
+        for trials, shortlist in ((FEW_TRIALS, 1), (FEW_TRIALS, 3), (2 * FEW_TRIALS, 1))
+    ]
+    return [each for each in (*equal, *better, *failing, *listed) if table_of(each) in tables]
 
 
 def simulated(rows: Iterable[Question], studies: int, seed: int, processes: int) -> Iterator[Row]:

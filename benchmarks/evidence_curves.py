@@ -99,6 +99,10 @@ class KnownCurves:
         lost = land.steepness * distance**2
         return HIGHEST + (self.truth(arm) - lost) * POINT
 
+    def best(self, arm: str) -> float:
+        """Accuracy of an arm at its best learning rate, without noise."""
+        return HIGHEST + self.truth(arm) * POINT
+
     def truth(self, arm: str) -> float:
         """Points by which an arm, tuned as the reference is, is better than it."""
         return 0.0 if arm == self.arms[0] else self.difference

@@ -1,9 +1,11 @@
 """Whole studies with a known truth, and whether their reports say what is so: for `benchmarks.evidence`."""
 
+import statistics
 from dataclasses import dataclass
 
 from benchmarks.evidence_curves import HIGH, LEARNING_RATE, LOW, POINT, KnownCurves, Landscape
 from karat.forecast.simulator import simulate
+from karat.journal.state import StudyState
 from karat.report.answer import headline
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary, summarise
@@ -29,6 +31,8 @@ class Question:
         tunings: of each arm, which share its trials and seeds.
         difference: points by which all the others are truly better.
         failing: share of the seeds of the first of the others that fail.
+        trials: of the search, for each arm.
+        shortlist: cells of each arm that are trained again with two fresh seeds before one is confirmed.
     """
 
     landscape: Landscape
@@ -36,6 +40,8 @@ class Question:
     tunings: int
     difference: float = 0.0
     failing: float = 0.0
+    trials: int = TRIALS_PER_ARM
+    shortlist: int = 1
 
     @property
     def labels(self) -> list[str]:
@@ -60,13 +66,14 @@ class Question:
                 },
             },
             "tuned": {LEARNING_RATE: {"low": LOW, "high": HIGH, "log": True}},
-            "search": {"sampler": "tpe", "trials": TRIALS_PER_ARM * (1 + self.others)},
+            "search": {"sampler": "tpe", "trials": self.trials * (1 + self.others)},
             "early_stopping": dict(self.landscape.early_stopping),
             "confirm": {
                 "by": "attention.grid_size",
                 "seeds": SEEDS,
                 "tunings": self.tunings,
                 "alpha": ALPHA,
+                "shortlist": self.shortlist,
             },
         }  # fmt: skip
         return space_of(source, "evidence", "benchmarks.evidence")
@@ -96,6 +103,10 @@ class Outcome:
         headline_covered: whether the interval of the arm that the answer is about contains its true
             difference; None where it has no interval.
         compared: number of arms with an interval.
+        below_tried: points by which the cells confirmed are truly below the best cell that the search of
+            their arm has tried; mean over arms and tunings.
+        below_best: the same, below the best learning rate that there is.
+        runs: of all phases.
     """
 
     false: bool
@@ -105,6 +116,9 @@ class Outcome:
     covered_cells: float | None
     headline_covered: bool | None
     compared: int
+    below_tried: float
+    below_best: float
+    runs: int
 
 
 def run(question: Question, number: int, seed: int) -> Outcome:
@@ -122,11 +136,12 @@ def run(question: Question, number: int, seed: int) -> Outcome:
     summary = summarise(state)
     if not summary.is_final:
         raise RuntimeError(f"study {number} of {question} is {state.status}, and has no verdicts")
-    return judge(summary, curves)
+    return judge(summary, curves, state)
 
 
-def judge(summary: Summary, curves: KnownCurves) -> Outcome:
-    """Compare the verdicts of a study with the truth."""
+def judge(summary: Summary, curves: KnownCurves, state: StudyState) -> Outcome:
+    """Compare the verdicts of a study, and the cells that it confirmed, with the truth."""
+    below_tried, below_best = _below(state, curves)
     others = [arm for arm in summary.others if arm.comparison is not None]
     known = {arm.label: arm.comparison for arm in others if arm.comparison is not None}
     reference = summary.references[0]
@@ -146,7 +161,23 @@ def judge(summary: Summary, curves: KnownCurves) -> Outcome:
         covered_cells=_share(cells),
         headline_covered=None if chosen is None else covers[chosen.label],
         compared=sum(each is not None for each in covers.values()),
+        below_tried=below_tried,
+        below_best=below_best,
+        runs=len(state.trials),
     )
+
+
+def _below(state: StudyState, curves: KnownCurves) -> tuple[float, float]:
+    """`below_tried` and `below_best` of a study."""
+    assert state.confirmation is not None
+    tried, best = [], []
+    for cell in state.confirmation["cells"]:
+        arm, tuning = cell["arm"], cell.get("tuning", 0)
+        own = curves.expected(arm, cell["tuned"])
+        known = (t for t in state.of_phase("search") if (t.arm, t.tuning) == (arm, tuning))
+        tried.append(max(curves.expected(arm, trial.tuned) for trial in known) - own)
+        best.append(curves.best(arm) - own)
+    return statistics.fmean(tried) / POINT, statistics.fmean(best) / POINT
 
 
 def _is_false(found: Comparison, true: float) -> bool:

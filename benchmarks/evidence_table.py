@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.evidence_studies import ALPHA, Outcome, Question
+from benchmarks.evidence_studies import ALPHA, TRIALS_PER_ARM, Outcome, Question
 
 COVERAGE = (0.93, 0.97)
 Values = Sequence[float | bool | None]
@@ -72,6 +72,8 @@ def missed(row: Row) -> list[str]:
 
 def table_of(question: Question) -> str:
     """The name of the table to which a question belongs."""
+    if question.trials != TRIALS_PER_ARM:
+        return "shortlist"
     if question.failing:
         return "failing"
     return "different" if question.difference else "equal"
@@ -101,6 +103,16 @@ def _percent(name: str) -> Callable[[Row], str]:
     return text
 
 
+def _points(name: str) -> Callable[[Row], str]:
+    return lambda row: "{:.2f} ± {:.2f}".format(*_known(row, name))
+
+
+def _known(row: Row, name: str) -> tuple[float, float]:
+    found = mean(row.of(name))
+    assert found is not None
+    return found
+
+
 def _promise(row: Row) -> str:
     if not is_about_arms(row.question):
         return "nothing"
@@ -127,6 +139,7 @@ FALSE: dict[str, Callable[[Row], str]] = {
     "promised (%)": _promise,
     "false calls between levels (%)": _percent("false_levels"),
 }
+OF_PAIR = {name: FALSE[name] for name in ("false calls (%)", "promised (%)")}
 LAST: dict[str, Callable[[Row], str]] = {"kept": _kept}
 COVERED: dict[str, Callable[[Row], str]] = {
     "interval covers the arms' difference (%)": _percent("covered"),
@@ -137,14 +150,23 @@ ANSWER: dict[str, Callable[[Row], str]] = {
     "interval covers the difference (%)": _percent("covered"),
     "that of the arm of the answer (%)": _percent("headline_covered"),
 }
+LISTED: dict[str, Callable[[Row], str]] = {
+    "trials for each arm": lambda row: str(row.question.trials),
+    "shortlist": lambda row: str(row.question.shortlist),
+    "runs": lambda row: f"{_known(row, 'runs')[0]:g}",
+    "cell confirmed, below the best one tried (points)": _points("below_tried"),
+    "below the best there is (points)": _points("below_best"),
+}
 COLUMNS = {
     "equal": {**FIRST, **FALSE, **COVERED, **LAST},
     "different": {**FIRST, **FALSE, **ANSWER, **LAST},
     "failing": {**FIRST, **FALSE, **LAST},
+    "shortlist": {**FIRST, **LISTED, **OF_PAIR, **LAST},
 }
-EVERYTHING = {**FIRST, **FALSE, **COVERED, **ANSWER}
+EVERYTHING = {**FIRST, **FALSE, **COVERED, **ANSWER, **LISTED}
 TABLES = {
     "equal": "Equal arms",
     "different": "Every arm truly 1.0 point better than the reference",
     "failing": "Equal arms, of which one fails in a fifth of its runs",
+    "shortlist": "Two equal arms: the best cell of a search, or the best of a shortlist in fresh runs",
 }

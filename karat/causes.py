@@ -170,6 +170,8 @@ class Skip(StrEnum):
     | code | is written when |
     |---|---|
     | `none_completed` | no search trial of the level was completed |
+    | `none_repeated` | no run of its shortlist was completed |
     """
 
     NONE_COMPLETED = "none_completed"
+    NONE_REPEATED = "none_repeated"

@@ -48,6 +48,7 @@ WORDS = {
             "sections",
             "figures",
             "search_text",
+            "shortlist_text",
             "certainty",
         )
     ),

@@ -101,6 +101,12 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     if len(confirm.budgets) > 1:
         lengths = f" x {' and '.join(map(str, confirm.budgets))} times the epochs"
     tunings = f" x {confirm.tunings} tunings" if confirm.tunings > 1 else ""
+    if confirm.shortlist > 1:
+        contests = len(cells) * confirm.tunings
+        yield (
+            f"shortlist     {contests * confirm.shortlist_runs} trials: the best {confirm.shortlist} cells of each "
+            f"of {contests} searches x {confirm.fresh_seeds} fresh seeds; the best mean is confirmed"
+        )
     most = len(cells) * confirm.tunings * confirm.most_each * len(confirm.budgets)
     seeds, at_most = f"{confirm.seeds_each} fresh seeds", ""
     if confirm.top_up is not None:

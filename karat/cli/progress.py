@@ -12,11 +12,12 @@ from rich.text import Text
 
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
-from karat.journal.trial import Trial
+from karat.journal.trial import PHASES, Trial
 from karat.journal.wording import trial_text
 from karat.study.study import Study
 
 _LINE_EVERY_S = 10.0
+_PHASE_TEXT = {"confirm": "confirmation"}
 _STATUS_TEXT = {"completed": "done", "stopped": "stopped early", "failed": "FAILED"}
 
 
@@ -70,10 +71,8 @@ class Progress:
     def _facts(self) -> list[tuple[str, str]]:
         state, totals = self.study.state, self.study.decisions.total_trials
         facts = []
-        for phase, name in (("search", "search"), ("confirm", "confirmation")):
-            trials = state.of_phase("search" if phase == "search" else "confirm")
-            done = [trial for trial in trials if trial.ended]
-            total = totals["search" if phase == "search" else "confirm"]
+        for phase, total in totals.items():
+            done = [trial for trial in state.of_phase(phase) if trial.ended]
             text = f"{len(done)} of {total}"
             if phase == "confirm" and self.study.space.confirm.top_up is not None:
                 text += f" (at most {self.study.decisions.most_confirmed})"
@@ -81,7 +80,7 @@ class Progress:
                 count = sum(trial.status == status for trial in done)
                 if count:
                     text += f", {count} {_STATUS_TEXT[status]}"
-            facts.append((name, text))
+            facts.append((_PHASE_TEXT.get(phase, phase), text))
         facts.append(("best", self._best()))
         facts.append(("time left", self._time_left()))
         return facts
@@ -127,17 +126,15 @@ class Progress:
             return None
         ended = [len(t.reports) for t in state.of_phase("search") if t.ended]
         length = next(iter(state.trials.values())).epochs
-        per_trial = {
-            "search": sum(ended) / len(ended) if ended else float(length),
-            "confirm": float(length),
-        }
+        per_trial = dict.fromkeys(PHASES, float(length))
+        if ended:
+            per_trial["search"] = sum(ended) / len(ended)
         epochs = 0.0
         for trial in state.trials.values():
             if not trial.ended:
                 epochs += max(1.0, per_trial[trial.phase] - len(trial.reports))
-        for phase in ("search", "confirm"):
+        for phase, total in totals.items():
             asked = sum(trial.phase == phase for trial in state.trials.values())
-            total = totals["search" if phase == "search" else "confirm"]
             epochs += (total - asked) * per_trial[phase]
         each = sum(trial.seconds for trial in state.trials.values()) / reports
         slots = [self.slots, *(launch.slots for launch in state.launches[-1:])]

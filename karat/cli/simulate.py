@@ -17,6 +17,7 @@ from karat.errors import InputError
 from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
 from karat.forecast.simulator import Simulated, simulate
 from karat.journal.state import StudyState
+from karat.journal.trial import PHASES
 from karat.journal.wording import study_text
 from karat.space.overrides import read_question
 from karat.space.reader import load_space
@@ -74,7 +75,8 @@ def data_of(space: Space, found: Simulated) -> dict[str, Any]:
                 status: sum(trial.status == status for trial in state.of_phase(phase))
                 for status in ("completed", "stopped", "waiting")
             }
-            for phase in ("search", "confirm")
+            for phase in PHASES
+            if phase != "shortlist" or state.shortlists.planned
         },
         "epochs": len(found.report_s),
         "wall_hours": spent.wall_hours,

@@ -172,7 +172,7 @@ def disk_bytes(
     tested weights.
     """
     weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
-    completed = float(np.median([run.completed + run.confirmed for run in runs]))
+    completed = float(np.median([run.completed + run.repeated + run.confirmed for run in runs]))
     state = 3  # of AdamW: the weights and two moments
     running = {"last": 3 * state + 3, "best": 3 * (state + 1) + 1}
     return weights * (completed + slots * running[tested])

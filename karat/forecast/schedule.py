@@ -24,10 +24,11 @@ class Run:
     """Result of one run of a plan.
 
     Args:
-        search_epochs, confirm_epochs: epochs of each phase.
+        search_epochs, shortlist_epochs, confirm_epochs: epochs of each phase.
         slot_s: seconds in which slots were used, summed over slots.
         wall_s: wall-clock seconds.
         completed: the number of search trials that reached full length.
+        repeated: the number of runs of the shortlists.
         confirmed: the number of confirmation trials; with `confirm.top_up` the most that there can be.
     """
 
@@ -37,27 +38,32 @@ class Run:
     wall_s: float
     completed: int
     confirmed: int
+    shortlist_epochs: int = 0
+    repeated: int = 0
 
     @property
     def epochs(self) -> int:
-        """Epochs of both phases."""
-        return self.search_epochs + self.confirm_epochs
+        """Epochs of all phases."""
+        return self.search_epochs + self.shortlist_epochs + self.confirm_epochs
 
 
 @dataclass
 class Plan:
-    """The trials of a plan: the search, in this order, then the confirmation of each settled contest.
+    """The trials of a plan: the search, in this order, then shortlist and confirmation of each settled contest.
 
     Args:
         search: all trials of the search.
-        confirm: all trials of the confirmation, each with the arms of its contest, none of which may
-            still be searched when it begins.
+        again: all runs of the shortlists, each with the arms of its contest, none of which may still be
+            searched when it begins.
+        confirm: all trials of the confirmation, likewise; the runs of the contest's shortlist must have
+            ended, too.
         curves: their learning curves.
         rule: early stopping of the search.
         epochs: trial to the epochs that it has had.
     """
 
     search: Sequence[TrialInfo]
+    again: Sequence[tuple[TrialInfo, frozenset[str]]]
     confirm: Sequence[tuple[TrialInfo, frozenset[str]]]
     curves: Curves
     rule: Scheduler
@@ -68,10 +74,15 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._trials = {each.number: each for each in self.search}
-        self._trials |= {each.number: each for each, _ in self.confirm}
+        self._trials |= {each.number: each for each, _ in (*self.again, *self.confirm)}
         self._searches = {each.number for each in self.search}
         self._to_search = iter(self.search)
+        self._to_repeat = dict.fromkeys(range(len(self.again)))
         self._to_confirm = dict.fromkeys(range(len(self.confirm)))
+        self._contests = {each.number: arms for each, arms in self.again}
+        self._repeating = Counter(
+            self._contests.values()
+        )  # runs of each shortlist that have not ended
 
     def begin(self) -> int | None:
         for number in self._held:
@@ -83,9 +94,14 @@ class Plan:
             self._searched[trial.arm] += 1
             self.rule.on_asked(trial.arm, trial.number)
             return trial.number
+        for place in self._to_repeat:
+            trial, arms = self.again[place]
+            if not any(self._searched[arm] for arm in arms):
+                del self._to_repeat[place]
+                return trial.number
         for place in self._to_confirm:
             trial, arms = self.confirm[place]
-            if not any(self._searched[arm] for arm in arms):
+            if not self._repeating[arms] and not any(self._searched[arm] for arm in arms):
                 del self._to_confirm[place]
                 return trial.number
         return None
@@ -97,6 +113,8 @@ class Plan:
         info, self.epochs[trial] = self._trials[trial], epoch
         has_ended = epoch == info.epochs
         if trial not in self._searches:
+            if has_ended and trial in self._contests:
+                self._repeating[self._contests[trial]] -= 1
             return has_ended
         value = self.curves.value(info, epoch)
         has_ended = self.rule.on_report(info.arm, trial, epoch, value) or has_ended
@@ -128,7 +146,7 @@ def run_plan(
     slots: int,
     driver_s: float = 0.0,
 ) -> Run:
-    """Run search and confirmation on a virtual clock.
+    """Run search, shortlists and confirmation on a virtual clock.
 
     Args:
         space: the search space.
@@ -146,20 +164,27 @@ def run_plan(
         for each in contests_of(space)
         if (labels := [arm.label for arm in each.arms])
     ]
+    again = [
+        (_info(len(search) + number, arm, lengths), arms)
+        for number, (arm, arms) in enumerate(cells * space.confirm.shortlist_runs)
+    ]
     runs = [(*cell, budget) for cell in cells for budget in space.confirm.budgets]
     confirm = [
-        (_info(len(search) + number, arm, lengths, budget), arms)
+        (_info(len(search) + len(again) + number, arm, lengths, budget), arms)
         for number, (arm, arms, budget) in enumerate(runs * space.confirm.most_each)
     ]
-    plan = Plan(search, confirm, curves, rule)
+    plan = Plan(search, again, confirm, curves, rule)
     loop.run(plan)
     done = [plan.epochs[trial.number] for trial in search]
+    repeated = sum(plan.epochs[trial.number] for trial, _ in again)
     return Run(
         search_epochs=sum(done),
-        confirm_epochs=sum(plan.epochs.values()) - sum(done),
+        shortlist_epochs=repeated,
+        confirm_epochs=sum(plan.epochs.values()) - sum(done) - repeated,
         slot_s=loop.busy_s,
         wall_s=loop.now,
         completed=sum(n == trial.epochs for n, trial in zip(done, search, strict=True)),
+        repeated=len(again),
         confirmed=len(confirm),
     )
 

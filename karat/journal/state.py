@@ -11,6 +11,7 @@ from typing import Any, Literal
 from karat.causes import SegmentEnd
 from karat.errors import JournalError
 from karat.journal.journal import Event
+from karat.journal.shortlists import Shortlists
 from karat.journal.trial import Extension, Launch, Phase, Trial
 from karat.journal.usage import Usage
 from karat.parameters import Level, level_of, levels_of
@@ -30,6 +31,7 @@ class StudyState:
     asked for, else it is None. `confirmation` has the cells that are confirmed, and the skipped and the
     planned contests (None: all of them), as far as they are planned; it is None before the first.
     `seeds_now` has the arms to which seeds were added, with their seeds in total.
+    `shortlists` has the cells that are trained again before one of them is confirmed.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class StudyState:
         # Numbers of trials in the order of their ends, since the start or the last extension.
         self.ended: list[int] = []
         self.images: Mapping[str, int] = {}  # in each split; empty before a worker has told
+        self.shortlists = Shortlists()
         self.confirmation: Mapping[str, Any] | None = None
         self.seeds_now: dict[str, int] = {}
         self.search_ended_at: float | None = None
@@ -128,6 +131,11 @@ class StudyState:
         return sum(self.seeds_of(cell["arm"]) for cell in cells) * lengths
 
     @property
+    def fresh_seeds(self) -> int:
+        """Seeds with which each cell of a shortlist is trained again; 0 without a shortlist."""
+        return int(self.created["confirm"].get("shortlist_seeds") or 0)
+
+    @property
     def reference_arms(self) -> tuple[str, ...]:
         """Labels of the reference arms, each once."""
         return tuple(dict.fromkeys(self.references.values()))
@@ -151,6 +159,7 @@ class StudyState:
         self.asked = data["asked"]
         self._set_aside(data["set_aside"])
         self.confirmation, self.search_ended_at, self.search_cut = None, None, None
+        self.shortlists.forget_plans()
         self.status, self.ended_at = "running", None
         self.cause, self.details = "", {}
         self.ended.clear()
@@ -164,6 +173,8 @@ class StudyState:
         for number in numbers:
             trial = self.trials[number]
             trial.set_aside = True
+            if trial.phase == "shortlist":
+                self.shortlists.set_aside(trial)
             if trial.phase == "confirm":
                 self.confirmed.discard((trial.arm, trial.seed_index, trial.budget))
                 self.seeds_now.pop(trial.arm, None)
@@ -183,6 +194,8 @@ class StudyState:
         )
         self.waiting.add(data["trial"])
         self.unended.add(data["trial"])
+        if data["phase"] == "shortlist":
+            self.shortlists.asked(self.trials[data["trial"]])
         if data["phase"] == "confirm":
             self.confirmed.add((data["arm"], data["seed_index"], data.get("budget", 1)))
 
@@ -251,6 +264,13 @@ class StudyState:
     def _on_search_cut(self, event: Event) -> None:
         _, self.search_cut = _cause(event)
 
+    def _on_shortlist_planned(self, event: Event) -> None:
+        self.search_ended_at = event.time
+        self._set_aside(event.data.get("set_aside", ()))
+        for each in event.data["contests"]:
+            cells = [self.trials[number] for number in each["trials"]]
+            self.shortlists.plan(each["label"], cells)
+
     def _on_confirmation_planned(self, event: Event) -> None:
         data, before = event.data, self.confirmation or {"cells": [], "skipped": [], "contests": []}
         cells = [{**cell, "level": level_of(cell["level"])} for cell in data["cells"]]
@@ -260,7 +280,8 @@ class StudyState:
             # Older journals plan all contests in one event, which does not name them.
             "contests": [*before["contests"], *data["contests"]] if "contests" in data else None,
         }
-        self.search_ended_at = event.time
+        if not self.shortlists.planned:  # else it ended before the runs of the shortlists
+            self.search_ended_at = event.time
         self._set_aside(data.get("set_aside", ()))
 
     def _on_seeds_added(self, event: Event) -> None:

@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from karat.journal.reports import Reports
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
-Phase = Literal["search", "confirm"]
+Phase = Literal["search", "shortlist", "confirm"]
+PHASES: tuple[Phase, ...] = get_args(Phase)  # in the order in which they are run
 
 
 @dataclass(slots=True)

@@ -148,5 +148,7 @@ def study_failure_text(cause: str, details: Details) -> str:
 
 def skip_text(cause: str) -> str:
     """Why a level is not confirmed; `cause` is one of `Skip`."""
+    if cause == Skip.NONE_REPEATED:
+        return "every run of its shortlist failed"
     assert cause == Skip.NONE_COMPLETED
     return "no trial of it finished the search"

@@ -78,7 +78,7 @@ def _most(found: Iterable[_Coming]) -> _Coming:
 
 
 def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
-    """All unfinished trials, one more search trial, and each trial of the confirmation."""
+    """All unfinished trials, one more search trial, and each run of the shortlists and the confirmation."""
     trained: dict[str, float] = defaultdict(float)
     epochs: dict[str, int] = defaultdict(int)
     lengths: dict[str, int] = {}
@@ -108,7 +108,8 @@ def _to_come(space: Space, state: StudyState, now: float) -> list[_Coming]:
         for cell in cells
         for budget in confirm.budgets
     ]
-    return [*waiting, _most(full.values()), *runs * confirm.most_each]
+    again = cells * confirm.shortlist_runs
+    return [*waiting, _most(full.values()), *again, *runs * confirm.most_each]
 
 
 def _value(spent: Spent, key: str) -> float:

@@ -13,9 +13,9 @@ from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import (
     confirmation_proposal,
     contests_of,
-    plan_confirmation,
-    settled_contests,
+    totals_after_search,
 )
+from karat.planning.plans.shortlist import due_plan, shortlist_proposal
 from karat.planning.stopping import Stopping, is_audited
 from karat.planning.top_up import seeds_to_add
 from karat.space.reader import space_of
@@ -93,11 +93,14 @@ class Decisions:
     def total_trials(self) -> dict[Phase, int]:
         """The planned number of trials of each phase; with the seeds that were added so far."""
         cells = sum(not self.state.is_planned(contest.label) for contest in self.contests)
-        to_come = cells * self.space.confirm.runs_each
+        confirm, listed = self.space.confirm, self.state.shortlists
+        unlisted = sum(contest.label not in listed.planned for contest in self.contests)
+        again = unlisted * confirm.shortlist_runs + len(listed.runs) * confirm.fresh_seeds
         total = self.search.total
         if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
-        return {"search": total, "confirm": to_come + self.state.planned_runs}
+        runs = cells * confirm.runs_each + self.state.planned_runs
+        return {"search": total, **({"shortlist": again} if again else {}), "confirm": runs}
 
     @property
     def most_confirmed(self) -> int:
@@ -115,7 +118,7 @@ class Decisions:
         void = sum(is_longer or trial.set_aside for trial in searched)
         return {
             "search": Search(larger, self.search, void).total,
-            "confirm": len(contests_of(larger)) * larger.confirm.runs_each,
+            **totals_after_search(larger),
         }
 
     def verdict(self, number: int) -> str | None:
@@ -150,6 +153,9 @@ class Decisions:
         phase: Phase = "search"
         if not self.search_is_over:
             proposal: Proposal | None = self.search.propose()
+        elif (again := shortlist_proposal(self.space, self.state, self.contests)) is not None:
+            proposal = again
+            phase = "shortlist"
         else:
             phase = "confirm"
             proposal = confirmation_proposal(self.space, self.state)
@@ -174,7 +180,8 @@ class Decisions:
     def turn(self) -> tuple[str, dict[str, Any]] | None:
         """The next step of the plan that is due now, as kind and data of its event; None if none is.
 
-        A contest is planned once its own search has ended, while others still search; the study ends
+        A contest is planned once its own search has ended, while others still search, and its cell is
+        chosen once the runs of its shortlist have ended, if it has one (`due_plan`); the study ends
         once all trials have ended and none is left to ask for.
         """
         if self.finished:
@@ -186,12 +193,11 @@ class Decisions:
             return "study_ended", _failed(StudyFailure.SAME_ERROR, details=details)
         if not self.search_is_over:
             return None
-        if contests := settled_contests(self.contests, self.state):
-            plan = plan_confirmation(self.space, self.state, contests)
-            return "confirmation_planned", plan
+        if (plan := due_plan(self.space, self.state, self.contests)) is not None:
+            return plan
         if self.state.unended:
             return None
-        if confirmation_proposal(self.space, self.state) is not None:
+        if self._is_left():
             return None
         if (added := seeds_to_add(self.state)) is not None:
             return "seeds_added", added
@@ -199,6 +205,11 @@ class Decisions:
         if not confirmed:
             return "study_ended", _failed(StudyFailure.NOTHING_COMPLETED)
         return "study_ended", {"status": "completed"}
+
+    def _is_left(self) -> bool:
+        """Whether a run of a shortlist or of the confirmation is to be asked for."""
+        again = shortlist_proposal(self.space, self.state, self.contests)
+        return again is not None or confirmation_proposal(self.space, self.state) is not None
 
     def _hopeless(self) -> Mapping[str, Any] | None:
         """Details of the error if the last `SAME_ERRORS` trials failed with the same one; else None."""

@@ -1,7 +1,7 @@
 """Repeats every decision of a study from its journal, without training.
 
 A decision is what the study chose: the next trial, which trials are stopped, complete or retried,
-which cells are confirmed, how the study ends. What happened to the study (reports, lost workers,
+which cells are trained again and confirmed, how the study ends. What happened to the study (reports, lost workers,
 signals, failures) is taken from the journal.
 """
 
@@ -76,7 +76,12 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
     elif event.kind == "search_cut":
         if too_little_left(decisions.space, decisions.state, event.time) is None:
             yield Difference(event.seq, "the search ended early", "to continue")
-    elif event.kind in ("confirmation_planned", "seeds_added", "study_ended"):
+    elif event.kind in (
+        "shortlist_planned",
+        "confirmation_planned",
+        "seeds_added",
+        "study_ended",
+    ):
         turn = decisions.turn()
         if turn is not None and turn[0] == event.kind and "contests" not in data:
             turn[1].pop("contests", None)  # of older journals, which plan all contests at once

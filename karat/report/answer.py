@@ -7,6 +7,7 @@ from karat.parameters import EACH_ARM
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, interrupted_text, listed, short, text_of, way_on
+from karat.report.shortlist_text import where_best
 from karat.report.wording import (
     contender_text,
     failures_text,
@@ -58,7 +59,9 @@ def answer(summary: Summary) -> str:
 
 
 def headline(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
-    """The arm that the answer is about: the best in the search, since its own result must not choose it."""
+    """The arm that the answer is about: the best in the search, or in the fresh runs of the shortlists, since
+    its own result must not choose it.
+    """
 
     def place(arm: ConfirmedArm) -> tuple[bool, float]:
         value = arm.searched
@@ -68,12 +71,12 @@ def headline(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
 
 
 def _about_lost(chosen: ConfirmedArm, summary: Summary) -> str:
-    """Whether an arm did better in the search, but has nothing to show for it."""
+    """Whether an arm did better where the arm is chosen, but has nothing to show for it."""
     first = headline(summary.others, summary)
     if first is chosen:
         return ""
     return (
-        f"{name_of(first, summary)}, which did best in the search, has no result: none of its "
+        f"{name_of(first, summary)}, which did best in the {where_best(summary)}, has no result: none of its "
         f"{first.planned} confirmation runs was completed."
     )
 
@@ -113,6 +116,10 @@ def _answer_of_search(summary: Summary) -> str:
 def _confirmed_so_far(summary: Summary) -> str:
     """Levels are confirmed while others are still searched."""
     done = sum(arm.completed for arm in summary.arms)
+    facts = summary.shortlist
+    if facts is not None and facts.ended < facts.planned:
+        again = f"{facts.ended} of {facts.planned} runs of shortlists have ended"
+        return again if done else f"{again}, and nothing has been confirmed"
     if not done:
         return "nothing has been confirmed"
     runs = "confirmation run has" if done == 1 else "confirmation runs have"
@@ -212,7 +219,7 @@ def _how_chosen(summary: Summary) -> str:
     tuned = "as tuned here"
     if summary.rule.tunings > 1:
         tuned = f"tuned {summary.rule.tunings} times from the start"
-    return tuned if len(summary.others) == 1 else f"best in the search and {tuned}"
+    return tuned if len(summary.others) == 1 else f"best in the {where_best(summary)} and {tuned}"
 
 
 def _trouble(arm: ConfirmedArm, summary: Summary) -> Iterable[str]:

@@ -8,6 +8,7 @@ from karat.report.facts.search_summary import EDGE, Edge, SearchFacts
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, moment_text, raw_p_text, short, text_of
 from karat.report.search_text import importance_notes, stopping_notes
+from karat.report.shortlist_text import shortlist_notes, where_best
 from karat.report.wording import (
     failures_text,
     futile_text,
@@ -40,7 +41,7 @@ def result_notes(summary: Summary) -> Iterable[str]:
         yield f"Pairing {did}, against independent runs."
     if summary.also_different:
         yield (
-            f"Each level of {short(summary.by)} is represented by the arm that did best in the search; these arms "
+            f"Each level of {short(summary.by)} is represented by the arm that did best in the {where_best(summary)}; these arms "
             f"differ in {listed([*map(short, summary.also_different)])} as well."
         )
     yield from _about_extensions(summary)
@@ -166,6 +167,7 @@ def search_notes(summary: Summary) -> Iterable[str]:
     if not facts.asked:
         return
     yield _about_tuning(facts)
+    yield from shortlist_notes(summary)
     edges = [
         f"{arm.label} ({', '.join(map(_edge_text, arm.edges))})" for arm in facts.arms if arm.edges
     ]

@@ -35,6 +35,7 @@ from karat.report.formatting import (
     tuned_text,
 )
 from karat.report.narrative import result_notes, search_notes
+from karat.report.shortlist_text import chosen_text
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
 from karat.report.training_section import training_section
 from karat.report.wording import (
@@ -153,9 +154,30 @@ def _search_section(summary: Summary) -> Section:
         ("tuned to", "text", lambda arm: tuned_text(arm.best_tuned)),
         ("at an end of its range", "text", lambda arm: "yes" if arm.edges else ""),
     )
-    tables = [table, _importance_table(summary)] if summary.search.importances else [table]
+    tables = [each for each in (table, _shortlist_table(summary)) if each is not None]
+    tables += [_importance_table(summary)] if summary.search.importances else []
     tables += [_needed_table(summary)] if summary.search.needed else []
     return Section(title="Search", paragraphs=tuple(search_notes(summary)), tables=tuple(tables))
+
+
+def _shortlist_table(summary: Summary) -> Table | None:
+    """Each cell of the shortlists; None without any."""
+    facts, units = summary.shortlist, Units(summary.metric)
+    if facts is None or not facts.cells:
+        return None
+    return table_of(
+        facts.cells,
+        ("for", "text", lambda cell: cell.contest),
+        ("arm", "text", lambda cell: cell.arm),
+        ("tuned", "text", lambda cell: tuned_text(cell.tuned)),
+        ("place in the search", "number", lambda cell: str(cell.place)),
+        (f"search{in_unit(units.unit)}", "number", lambda cell: units.number(cell.searched)),
+        (f"fresh mean{in_unit(units.unit)}", "number", lambda cell: units.number(cell.value)),
+        ("runs", "number", lambda cell: str(cell.runs)),
+        ("failed", "number", lambda cell: str(cell.failed)),
+        ("confirmed", "text", lambda cell: "yes" if cell.is_confirmed else ""),
+        title="Cells of the shortlists, by validation",
+    )
 
 
 def _importance_table(summary: Summary) -> Table:
@@ -235,7 +257,6 @@ def _settings(summary: Summary) -> dict[str, str]:
     stopping = dict(design.early_stopping)
     scheduler = stopping.pop("scheduler", "none")
     details = ", ".join(f"{key} {text_of(value)}" for key, value in stopping.items())
-    best = "highest" if metric.mode == "max" else "lowest"
     references = "the reference of each" if summary.is_matched else "the reference"
     return {
         "primary metric": f"{metric.test}, measured once for each run, after its last epoch",
@@ -247,7 +268,7 @@ def _settings(summary: Summary) -> dict[str, str]:
         "confirmed": "every arm"
         if summary.by == EACH_ARM
         else f"the best arm of each level of {summary.by}, and {references}",
-        "chosen by": f"{best} {metric.name} of the search, among trials at full length",
+        "chosen by": chosen_text(summary),
         "search": (
             f"{design.sampler}, {summary.search.planned} trials, {design.allocation} allocation"
         ),

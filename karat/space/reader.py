@@ -18,6 +18,7 @@ from karat.space.document import KEYS, SpaceData
 from karat.space.overrides import place_of, why_no_name
 from karat.space.references import confirmed_factor, references
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
+from karat.space.shortlist import check_shortlist
 from karat.space.site import Site, read_site
 from karat.space.space import SECTIONS, Arm, Space
 from karat.space.stopping import arm_sizes, chosen
@@ -136,8 +137,10 @@ class SpaceFile(SpaceData):
         by = confirmed_factor(self, confirm, factors)
         compared = references(self, arms.found, arms.excluded, factors, by)
         self.check_search(search, arms.found, set(compared.values()), tuned)
-        check_tunings(self, search, replace(confirm, by=by), arms.found, set(compared.values()))
+        confirm = replace(confirm, by=by, shortlist_seeds=confirm.fresh_seeds or None)
+        check_tunings(self, search, confirm, arms.found, set(compared.values()))
         sizes = arm_sizes(arms.found, search, tuned, confirm.tunings)
+        check_shortlist(self, search, confirm, arms.found, compared, sizes)
         return Space(
             name=name,
             question=question,
@@ -151,7 +154,7 @@ class SpaceFile(SpaceData):
             search=search,
             early_stopping=self.early_stopping(search, sizes, recorded),
             sizes=sizes,
-            confirm=replace(confirm, by=by),
+            confirm=confirm,
             resources=resources,
             budget=budget,
             tracking=tracking,

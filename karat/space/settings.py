@@ -9,6 +9,7 @@ from karat.settings import above, at_least, at_most, below, build
 from karat.tested import WEIGHTS, Weights
 
 MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES, MAX_LOOKS = 1000, 100, 100_000, 1024, 100
+FRESH_SEEDS = 2  # of each cell of a shortlist
 DeletedRuns = Literal["recreate", "leave"]
 
 
@@ -53,6 +54,10 @@ class ConfirmConfig:
         weights: which weights of a run are tested, kept and registered: of its `last` epoch, or of
             the `best` one by the search's metric on the validation split.
         top_up: whether seeds are added to arms without a verdict, and how many at most.
+        shortlist: number of cells, the best of the search, that are trained again with fresh seeds
+            before one of them is confirmed. With 1 the best one of the search is confirmed.
+        shortlist_seeds: fresh seeds of each cell of a shortlist, 2 if None; not used in the search or the
+            confirmation. Only with a shortlist of at least 2.
     """
 
     seeds: int = 5
@@ -63,6 +68,8 @@ class ConfirmConfig:
     alpha: float = 0.05
     weights: Weights = WEIGHTS
     top_up: TopUpConfig | None = None
+    shortlist: int = 1
+    shortlist_seeds: int | None = None
 
     def __post_init__(self) -> None:
         at_least("seeds", self.seeds, 2)
@@ -83,6 +90,12 @@ class ConfirmConfig:
         above("smallest_difference", self.smallest_difference, 0)
         above("alpha", self.alpha, 0)
         below("alpha", self.alpha, 0.5)
+        at_least("shortlist", self.shortlist, 1)
+        at_least("shortlist_seeds", self.shortlist_seeds, 1)
+        at_most("shortlist_seeds", self.shortlist_seeds, MAX_SEEDS)
+        if self.shortlist == 1 and self.shortlist_seeds is not None:
+            rule = "has no effect with shortlist = 1; omit it, or set shortlist to at least 2"
+            raise SettingError("shortlist_seeds", rule, self.shortlist_seeds)
         self._check_top_up()
 
     def _check_top_up(self) -> None:
@@ -122,6 +135,18 @@ class ConfirmConfig:
     def runs_each(self) -> int:
         """Confirmation runs of the best cell of each tuning: each seed with each budget."""
         return self.seeds_each * len(self.budgets)
+
+    @property
+    def fresh_seeds(self) -> int:
+        """Seeds with which each cell of a shortlist is trained again; 0 without a shortlist."""
+        if self.shortlist == 1:
+            return 0
+        return FRESH_SEEDS if self.shortlist_seeds is None else self.shortlist_seeds
+
+    @property
+    def shortlist_runs(self) -> int:
+        """Runs of a whole shortlist; 0 without one."""
+        return self.shortlist * self.fresh_seeds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 | invariant | checked against |
 |---|---|
-| trials are as planned, and each exists once | `trial_asked` and the space's totals |
+| trials are as planned, each exists once, and no phase uses the seeds of another | `trial_asked`, the planned shortlists and cells, and the space's totals |
 | a trial runs in one segment at a time, and ends once | starts and ends of segments |
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
 | a segment starts after the last reported epoch, or its event names the checkpoints that were skipped: one for one repeated epoch, both that are kept for more | starts of segments |
@@ -20,8 +20,9 @@ from karat.journal.evaluations import contradictions, evaluation_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.lock import is_locked
+from karat.journal.shortlists import cell_of
 from karat.journal.state import StudyState
-from karat.journal.trial import Trial
+from karat.journal.trial import Phase, Trial
 from karat.space.settings import DeletedRuns
 from karat.tracking.audit import audit_runs
 
@@ -126,9 +127,13 @@ def _plan(state: StudyState) -> Iterator[str]:
     """Numbers of trials and seeds against the plan."""
     if not state.created:
         return
-    confirmed = state.planned_runs
-    for phase, planned in (("search", state.created["totals"]["search"]), ("confirm", confirmed)):
-        trials = state.of_phase(phase)  # type: ignore[arg-type]
+    totals: dict[Phase, int] = {
+        "search": state.created["totals"]["search"],
+        "shortlist": len(state.shortlists.runs) * state.fresh_seeds,
+        "confirm": state.planned_runs,
+    }
+    for phase, planned in totals.items():
+        trials = state.of_phase(phase)
         if len(trials) > planned:
             yield f"{len(trials)} trials of phase {phase}; {planned} were planned"
         is_cut = phase == "search" and state.search_cut is not None
@@ -138,8 +143,16 @@ def _plan(state: StudyState) -> Iterator[str]:
     for (arm, seed, _), count in runs.items():
         if count > 1:
             yield f"{arm} was confirmed {count} times with seed {seed}"
+    again = Counter((cell_of(run), run.seed) for run in state.of_phase("shortlist"))
+    for (cell, seed), count in again.items():
+        if count > 1:
+            yield f"cell {cell} of a shortlist was trained {count} times with seed {seed}"
     if used := {t.seed for t in state.of_phase("search")} & {seed for _, seed, _ in runs}:
         yield f"seeds of the search were used again for confirmation: {sorted(used)}"
+    if used := {seed for _, seed in again} & {seed for _, seed, _ in runs}:
+        yield f"seeds of a shortlist were used again for confirmation: {sorted(used)}"
+    if used := {seed for _, seed in again} & {t.seed for t in state.of_phase("search")}:
+        yield f"seeds of the search were used again for a shortlist: {sorted(used)}"
 
 
 def _ends(state: StudyState, running: bool) -> Iterator[str]:
@@ -175,7 +188,7 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
         yield f"trial {trial.number}: a checkpoint after epoch {ahead}, but reports only up to epoch {last}"
     wanted = []
     # A trial that is tested writes its weights at its end; before, they are in its training states.
-    keeps = trial.phase == "search" or trial.status == "completed" or trial.tested is not None
+    keeps = trial.phase != "confirm" or trial.status == "completed" or trial.tested is not None
     lost = trial.status in ("failed", "stopped") or trial.weights_dropped
     if trial.reports and keeps and not lost:
         paths = known["tested"] or ([] if trial.tested is not None else known["best"])

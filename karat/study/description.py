@@ -6,7 +6,7 @@ from pathlib import Path
 
 from karat.journal.state import StudyState
 from karat.planning.plans.adaptive import Search
-from karat.planning.plans.confirmation import contests_of
+from karat.planning.plans.confirmation import totals_after_search
 from karat.settings import fields_of
 from karat.space.arms import trial_config
 from karat.space.reader import space_of
@@ -93,6 +93,6 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
         "data": {"fingerprint": fingerprint, "classes": list(classes)},
         "totals": {
             "search": Search(space).total,
-            "confirm": len(contests_of(space)) * space.confirm.runs_each,
+            **totals_after_search(space),
         },
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from karat.journal.layout import trial_folder
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.planning.plans.confirmation import best_of
+from karat.planning.plans.shortlist import best_cells
 from karat.space.space import Space
 from karat.system.disk_quota import GB, DiskBudget
 from karat.training.checkpoint import drop_half_written, keep_newest, newest_first
@@ -34,10 +34,11 @@ def tidy(study: Path, trial: Trial) -> None:
 
 
 def to_be_dropped(space: Space, state: StudyState, study: Path) -> list[Trial]:
-    """Search trials whose weights are deleted to free space; empty while enough is free.
+    """Trials of search and shortlists whose weights are deleted to free space; empty while enough is free.
 
-    With more than `ROOM` of the disk budget used, only the best trial of each tuning of an arm
-    keeps its weights: no other one can be confirmed.
+    With more than `ROOM` of the disk budget used, only the best trials of the search keep their weights:
+    of each tuning of an arm as many as a shortlist has, or the one whose cell is confirmed once that is
+    known. No other one can be confirmed.
 
     Args:
         space, state: of the study.
@@ -46,10 +47,21 @@ def to_be_dropped(space: Space, state: StudyState, study: Path) -> list[Trial]:
     limit = space.resources.disk_gb
     if limit is None or DiskBudget(study, limit).used() < ROOM * limit * GB:
         return []
-    searched = state.of_phase("search")
-    kept = [each for each in searched if each.status == "completed" and not each.weights_dropped]
+    trials = [*state.of_phase("search"), *state.of_phase("shortlist")]
+    kept = [each for each in trials if each.status == "completed" and not each.weights_dropped]
     by_tuning: dict[tuple[str, int], list[Trial]] = {}
     for trial in kept:
-        by_tuning.setdefault((trial.arm, trial.tuning), []).append(trial)
-    best = {best_of(each, space).number for each in by_tuning.values()}
-    return [trial for trial in kept if trial.number not in best]
+        if trial.phase == "search":
+            by_tuning.setdefault((trial.arm, trial.tuning), []).append(trial)
+    cells = state.confirmation["cells"] if state.confirmation else ()
+    confirmed = {(cell["arm"], cell.get("tuning", 0)): cell["trial"] for cell in cells}
+    wanted = {
+        number
+        for key, each in by_tuning.items()
+        for number in (
+            [confirmed[key]]
+            if key in confirmed
+            else [trial.number for trial in best_cells(each, space)]
+        )
+    }
+    return [trial for trial in kept if trial.number not in wanted]

@@ -9,9 +9,9 @@ from typing import Any
 from karat.journal.journal import Event, Follower
 from karat.journal.reports import Reports
 from karat.journal.state import StudyState
-from karat.journal.trial import Phase, Trial
+from karat.journal.trial import PHASES, Phase, Trial
 
-COUNT_OF = {phase: f"{phase}_trials_ended" for phase in ("search", "confirm")}
+COUNT_OF = {phase: f"{phase}_trials_ended" for phase in PHASES}
 log = logging.getLogger(__name__)
 
 
@@ -126,7 +126,7 @@ class Record:
 
     def _count_again(self) -> None:
         """Trials may have been set aside, which do not count."""
-        self._ended = {"search": _Ended(), "confirm": _Ended()}
+        self._ended = {phase: _Ended() for phase in PHASES}
         for phase, ended in self._ended.items():
             for trial in self.state.of_phase(phase):
                 if trial.ended:

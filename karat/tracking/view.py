@@ -311,12 +311,12 @@ def status_of(trial: Trial, over: bool) -> str:
 
 
 def run_name(trial: Trial) -> str:
-    """Name of a run: `0007 fourier grid_size=3 blockwise`, `confirm 0040 fourier grid_size=3 seed 2`."""
+    """Name of a run: `0007 fourier grid_size=3`, `confirm 0040 fourier grid_size=3 seed 2`; or `shortlist`."""
     name = f"{trial.number:04d} {trial.arm}"
     if trial.phase == "search":
         return name
     length = f" {trial.budget} times the epochs" if trial.budget > 1 else ""
-    return f"confirm {name} seed {trial.seed_index}{length}"
+    return f"{trial.phase} {name} seed {trial.seed_index}{length}"
 
 
 def trial_params(trial: Trial, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -21,6 +21,9 @@ GOOD = Outcome(
     covered_cells=1.0,
     headline_covered=True,
     compared=1,
+    below_tried=0.0,
+    below_best=0.0,
+    runs=30,
 )
 BAD = replace(GOOD, false=True, covered=0.0, covered_cells=0.0, headline_covered=False)
 EQUAL = Question(landscape=STEEP, others=1, tunings=5)

@@ -1,7 +1,7 @@
 """The confirmation: the best cell of each level of `confirm.by`, and its reference, with new seeds."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,14 @@ class Contest:
     arms: tuple[Arm, ...]
     reference: str | None
     tuning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The search trial whose cell is confirmed, and the values by which it was chosen, for the journal."""
+
+    trial: Trial
+    values: Mapping[str, float | None]
 
 
 def contests_of(space: Space) -> list[Contest]:
@@ -81,8 +89,21 @@ def settled_contests(contests: Iterable[Contest], state: StudyState) -> list[Con
     ]
 
 
+def finished_of(contest: Contest, state: StudyState) -> list[Trial]:
+    """The completed search trials of a contest."""
+    labels = {arm.label for arm in contest.arms}
+    return [
+        trial
+        for trial in state.of_phase("search")
+        if trial.arm in labels and trial.tuning == contest.tuning and trial.status == "completed"
+    ]
+
+
 def plan_confirmation(
-    space: Space, state: StudyState, contests: Sequence[Contest]
+    space: Space,
+    state: StudyState,
+    contests: Sequence[Contest],
+    choose: Callable[[Contest, Sequence[Trial]], Choice | None] | None = None,
 ) -> dict[str, list[Any]]:
     """The cells to confirm, and the skipped contests with causes, as data of `confirmation_planned`.
 
@@ -93,21 +114,24 @@ def plan_confirmation(
     Args:
         space, state: of the study.
         contests: those to plan now.
+        choose: picks the cell of a contest, given its completed search trials; None if none can be
+            confirmed. Without it the best trial is picked.
     """
     cells, skipped = [], []
     for contest in contests:
-        labels = {arm.label for arm in contest.arms}
-        finished = [
-            trial
-            for trial in state.of_phase("search")
-            if trial.arm in labels
-            and trial.tuning == contest.tuning
-            and trial.status == "completed"
-        ]
+        finished = finished_of(contest, state)
         if not finished:
             skipped.append({"label": contest.label, "cause": Skip.NONE_COMPLETED.value})
             continue
-        best = best_of(finished, space)
+        if choose is None:
+            best = best_of(finished, space)
+            choice: Choice | None = Choice(best, {"value": best.last(space.search.metric)})
+        else:
+            choice = choose(contest, finished)
+        if choice is None:
+            skipped.append({"label": contest.label, "cause": Skip.NONE_REPEATED.value})
+            continue
+        best = choice.trial
         cells.append(
             {
                 "arm": best.arm,
@@ -115,7 +139,7 @@ def plan_confirmation(
                 "trial": best.number,
                 "tuned": dict(best.tuned),
                 "config": best.config,
-                "value": best.last(space.search.metric),
+                **choice.values,
                 **({"tuning": contest.tuning} if contest.tuning else {}),
             }
         )
@@ -161,13 +185,20 @@ def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:
 
 def best_of(trials: Iterable[Trial], space: Space) -> Trial:
     """The best of completed search trials, of which there is at least one."""
-    return min(trials, key=lambda trial: _rank(trial, space))
+    return min(trials, key=lambda trial: rank(trial, space))
 
 
-def _rank(trial: Trial, space: Space) -> tuple[float, float, int]:
+def rank(trial: Trial, space: Space) -> tuple[float, float, int]:
     """Sort key of a completed search trial; the lowest is the best."""
     value = trial.last(space.search.metric)
     assert value is not None
     loss = trial.last("val_loss")
     assert loss is not None
     return (-value if space.search.mode == "max" else value, loss, trial.number)
+
+
+def totals_after_search(space: Space) -> dict[str, int]:
+    """The planned number of trials of each phase after the search; a phase without any is left out."""
+    contests, confirm = len(contests_of(space)), space.confirm
+    again = contests * confirm.shortlist_runs
+    return {**({"shortlist": again} if again else {}), "confirm": contests * confirm.runs_each}

@@ -22,7 +22,8 @@ class Cell:
 
     Args:
         tuned: the tuned parameters' values.
-        searched: the search metric by which it was chosen; None where the journal does not say.
+        searched: the search metric by which it was chosen, of the search or the mean of the fresh runs of
+            a shortlist; None where the journal does not say.
     """
 
     tuned: Mapping[str, Any]

@@ -217,7 +217,9 @@ def _searched_arm(
         if trial.status == "completed" and (value := trial.last(metric.name)) is not None
     }
     cells = state.confirmation["cells"] if state.confirmation else ()
-    chosen = [cell["trial"] for cell in cells if cell["arm"] == arm["label"]]
+    # The best ones of the search, of which the shortlist may have chosen another.
+    listed = [number for each in state.shortlists.planned.values() for number in each]
+    chosen = listed or [cell["trial"] for cell in cells if cell["arm"] == arm["label"]]
     candidates = [number for number in chosen if number in values] or values
     best = max(candidates, key=lambda number: metric.goodness(values[number]), default=None)
     tuned = state.trials[best].tuned if best is not None else {}
@@ -276,14 +278,14 @@ def _slot_seconds(state: StudyState) -> float:
 
 
 def _confirming_meanwhile(state: StudyState) -> float:
-    """Seconds of training of the confirmation while the search still ran, whose slots they used.
+    """Seconds of training of shortlists and confirmation while the search still ran, whose slots they used.
 
     Epochs that ended later are left out, so at most one for each slot is missing.
     """
     end = state.search_ended_at or math.inf
     return sum(
         report.seconds
-        for trial in state.of_phase("confirm")
+        for trial in (*state.of_phase("shortlist"), *state.of_phase("confirm"))
         for report in trial.reports
         if report.time <= end
     )

@@ -20,6 +20,7 @@ from karat.report.facts.lengths import Length, length_of, of_budget
 from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
 from karat.report.facts.setup import Setup, setup_of
+from karat.report.facts.shortlists import ShortlistFacts, shortlist_facts
 from karat.space.rates import Spent, limits_of
 from karat.statistics.comparison import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.statistics.metric import Metric
@@ -100,6 +101,7 @@ class Summary:
         extensions: how the question was made larger after the launch.
         spent, limits: what was used, and what may be.
         search_cut: details of why the search ended early; None where it did not.
+        shortlist: the cells that were trained again before one was confirmed; None without a shortlist.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Summary:
     spent: Spent = field(default_factory=Spent)
     limits: Mapping[str, float] = field(default_factory=dict)
     search_cut: Mapping[str, Any] | None = None
+    shortlist: ShortlistFacts | None = None
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -225,6 +228,7 @@ def summarise(state: StudyState) -> Summary:
         spent=state.usage.until(),
         limits=limits_of(created["space"]),
         search_cut=state.search_cut,
+        shortlist=shortlist_facts(state, metric),
     )
 
 
