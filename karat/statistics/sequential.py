@@ -16,9 +16,9 @@ hypothesis. With F the distribution of the lowest two-sided p over *all* looks,
 F is found by simulation with a fixed seed. Differences are taken to be normal, as in any t test. Where runs
 fail, looks have fewer pairs than planned; F stays that of the planned looks.
 
-Alternatives that need no maximum hold at every n without end (e-processes for t tests, arXiv 2310.03722;
-arXiv 2602.13872). They pay for all looks that never come: with a maximum known in advance, the same seeds
-find smaller differences.
+Alternatives that need no maximum hold at every n without end (e-processes for t tests, arXiv 2310.03722).
+They pay for all looks that never come: with a maximum known in advance, the same seeds find smaller
+differences.
 """
 
 import functools
