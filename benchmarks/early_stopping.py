@@ -77,7 +77,7 @@ class Searched:
         """Epochs that the trials of each arm have with a rule."""
         arms = self.by_arm
         sizes = {arm: ArmSize(trials=len(infos), epochs=self.epochs) for arm, infos in arms.items()}
-        plan = Plan(self.infos, [], self.curves, make_scheduler(settings, "max", sizes))
+        plan = Plan(self.infos, [], [], self.curves, make_scheduler(settings, "max", sizes))
         EventLoop(SLOTS).run(plan)
         return [[plan.epochs[each.number] for each in arm] for arm in arms.values()]
 

@@ -126,7 +126,9 @@ class StudyState:
     @property
     def planned_runs(self) -> int:
         """Confirmation runs of the cells planned so far, with the seeds added so far."""
-        cells = self.confirmation["cells"] if self.confirmation else ()
+        if self.confirmation is None:
+            return 0
+        cells = self.confirmation["cells"]
         lengths = len(self.created["confirm"].get("budgets", (1,)))
         return sum(self.seeds_of(cell["arm"]) for cell in cells) * lengths
 

@@ -4,6 +4,7 @@ The spread is the standard deviation of an arm's difference to its reference fro
 here is exact for normal differences: under a true difference of `effect` spreads the paired t statistic
 of n seeds is noncentral t with n - 1 degrees of freedom and noncentrality effect * sqrt(n) (Cohen 1988,
 Statistical Power Analysis, chapter 2; `statsmodels.stats.power.TTestPower` is the same).
+Of scipy only what a plan may load: `scipy.stats` loads torch.
 """
 
 import math
@@ -70,13 +71,13 @@ def sight(
 
 def power(effect: float, n: int, alpha: float) -> float:
     """Chance that the two-sided paired t test of n pairs is below alpha at a true effect in spreads, from 0."""
-    from scipy import stats
+    from scipy import special
 
-    bound = stats.t.isf(alpha / 2, n - 1)
+    bound = -special.stdtrit(n - 1, alpha / 2)
     shift = effect * math.sqrt(n)
     # The wrong side has less than the normal tail below -shift, 4e-5 at 4, where scipy cannot tell it.
-    wrong = stats.nct.cdf(-bound, n - 1, shift) if shift < _FAR else 0.0
-    return float(stats.nct.sf(bound, n - 1, shift) + wrong)
+    wrong = special.nctdtr(n - 1, shift, -bound) if shift < _FAR else 0.0
+    return float(1 - special.nctdtr(n - 1, shift, bound) + wrong)
 
 
 def detectable(n: int, alpha: float, chance: float = POWER) -> float:
@@ -100,14 +101,27 @@ def chance_of_equivalence(n: int, smallest: float, level: float) -> float:
         smallest: the smallest difference of interest, in spreads.
         level: of the interval.
     """
-    from scipy import integrate, stats
+    from scipy import integrate, special
 
-    half = stats.t.isf(level / 2, n - 1) / math.sqrt(n)  # of the interval, in observed spreads
-    of_spread = stats.chi(n - 1, scale=1 / math.sqrt(n - 1))
+    half = -special.stdtrit(n - 1, level / 2) / math.sqrt(n)  # of the interval, in observed spreads
 
     def given(observed: float) -> float:
-        inside = 2 * stats.norm.cdf((smallest - half * observed) * math.sqrt(n)) - 1
-        return float(inside * of_spread.pdf(observed))
+        inside = 2 * special.ndtr((smallest - half * observed) * math.sqrt(n)) - 1
+        return float(inside * _density_of_spread(observed, n - 1))
 
     # Beyond twelve spreads nothing is left of the distribution.
     return float(integrate.quad(given, 0.0, min(smallest / half, 12.0), limit=200)[0])
+
+
+def _density_of_spread(observed: float, freedom: int) -> float:
+    """Density of the standard deviation of a normal sample, of a true one of 1: chi over sqrt(freedom)."""
+    if observed == 0.0:
+        return math.sqrt(2 / math.pi) if freedom == 1 else 0.0
+    logarithm = (
+        (1 - freedom / 2) * math.log(2)
+        - math.lgamma(freedom / 2)
+        + freedom / 2 * math.log(freedom)
+        + (freedom - 1) * math.log(observed)
+        - freedom * observed**2 / 2
+    )
+    return math.exp(logarithm)
