@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from karat.journal.outcomes import rule_of
 from karat.journal.state import StudyState
-from karat.planning.plans.confirmation import levels_of
 from karat.planning.top_up import compared_arms
 from karat.report.formatting import Units
 from karat.space.space import Space
@@ -44,7 +43,7 @@ def sight_of(space: Space, spread: float) -> Sight:
     return sight(
         seeds=confirm.tunings if confirm.tunings > 1 else confirm.most_each,
         looks=confirm.looks,
-        arms=sum(contest.reference is not None for contest in levels_of(space)),
+        arms=len(space.references),
         alpha=confirm.alpha,
         smallest_difference=confirm.smallest_difference,
         spread=spread,
@@ -63,7 +62,7 @@ def sight_lines(space: Space, state: StudyState | None) -> Iterator[str]:
     found = sight_of(space, known.sd if known else space.confirm.smallest_difference)
     unit = "tunings" if space.confirm.tunings > 1 else "seeds"
     at_most = "at most " if space.confirm.looks else ""
-    arms = sum(contest.reference is not None for contest in levels_of(space))
+    arms = len(space.references)
     holm = f", the first of {arms} arms in Holm's correction" if arms > 1 else ""
     yield (
         f"{at_most}{found.seeds} {unit} call a true difference of {found.effect:.2f} standard deviations of the "

@@ -1,19 +1,23 @@
 """What a confirmation can see before it runs: differences, and equality, in the spread of paired differences.
 
 The spread is the standard deviation of an arm's difference to its reference from seed to seed. Everything
-here is exact for normal differences: under a true difference of `effect` spreads the paired t statistic
-of n seeds is noncentral t with n - 1 degrees of freedom and noncentrality effect * sqrt(n) (Cohen 1988,
-Statistical Power Analysis, chapter 2; `statsmodels.stats.power.TTestPower` is the same).
-Of scipy only what a plan may load: `scipy.stats` loads torch.
+here holds for normal differences: under a true difference of `effect` spreads the paired t statistic of n
+seeds is noncentral t with n - 1 degrees of freedom and noncentrality effect * sqrt(n) (Cohen 1988,
+Statistical Power Analysis, chapter 2; `statsmodels.stats.power.TTestPower` is the same). Mean and observed
+standard deviation are independent, so that chances are means over quantiles of the latter: scipy's noncentral t
+gives NaN, or does not return, for few pairs at a small alpha, and `scipy.stats` would load torch into a plan.
 """
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from karat.statistics.samples import Array
 from karat.statistics.sequential import nominal_level
 
 POWER = 0.8
-_FAR = 4.0
+_QUANTILES, _EXACT = 4000, 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,58 +74,43 @@ def sight(
 
 
 def power(effect: float, n: int, alpha: float) -> float:
-    """Chance that the two-sided paired t test of n pairs is below alpha at a true effect in spreads, from 0."""
+    """Chance that the two-sided paired t test of n pairs is below alpha at a true effect in spreads."""
     from scipy import special
 
-    bound = -special.stdtrit(n - 1, alpha / 2)
+    bound = special.stdtrit(n - 1, 1 - alpha / 2) * _observed(n)
     shift = effect * math.sqrt(n)
-    # The wrong side has less than the normal tail below -shift, 4e-5 at 4, where scipy cannot tell it.
-    wrong = special.nctdtr(n - 1, shift, -bound) if shift < _FAR else 0.0
-    return float(1 - special.nctdtr(n - 1, shift, bound) + wrong)
+    return float(np.mean(special.ndtr(shift - bound) + special.ndtr(-shift - bound)))
 
 
 def detectable(n: int, alpha: float, chance: float = POWER) -> float:
-    """The effect, in spreads, that n pairs find at this alpha with this chance; the inverse of `power`."""
-    from scipy import optimize
-
-    highest = 1.0
-    while power(highest, n, alpha) < chance:
-        highest *= 2
-    return float(optimize.brentq(lambda effect: power(effect, n, alpha) - chance, 0.0, highest))
+    """The effect, in spreads, that n pairs find at this alpha with this chance: the inverse of `power`."""
+    low, high = 0.0, 1.0
+    while power(high, n, alpha) < chance:
+        low, high = high, 2 * high
+    while high - low > _EXACT * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if power(middle, n, alpha) < chance else (low, middle)
+    return high
 
 
 def chance_of_equivalence(n: int, smallest: float, level: float) -> float:
     """Chance that the (1 - level) interval of n pairs of truly equal arms lies within plus or minus `smallest`.
-
-    The mean and the standard deviation of normal differences are independent: the chance given the
-    latter is integrated over its distribution.
 
     Args:
         n: pairs, from 2.
         smallest: the smallest difference of interest, in spreads.
         level: of the interval.
     """
-    from scipy import integrate, special
+    from scipy import special
 
-    half = -special.stdtrit(n - 1, level / 2) / math.sqrt(n)  # of the interval, in observed spreads
-
-    def given(observed: float) -> float:
-        inside = 2 * special.ndtr((smallest - half * observed) * math.sqrt(n)) - 1
-        return float(inside * _density_of_spread(observed, n - 1))
-
-    # Beyond twelve spreads nothing is left of the distribution.
-    return float(integrate.quad(given, 0.0, min(smallest / half, 12.0), limit=200)[0])
+    half = special.stdtrit(n - 1, 1 - level / 2) / math.sqrt(n) * _observed(n)
+    room = np.maximum(smallest - half, 0.0) * math.sqrt(n)
+    return float(np.mean(2 * special.ndtr(room) - 1))
 
 
-def _density_of_spread(observed: float, freedom: int) -> float:
-    """Density of the standard deviation of a normal sample, of a true one of 1: chi over sqrt(freedom)."""
-    if observed == 0.0:
-        return math.sqrt(2 / math.pi) if freedom == 1 else 0.0
-    logarithm = (
-        (1 - freedom / 2) * math.log(2)
-        - math.lgamma(freedom / 2)
-        + freedom / 2 * math.log(freedom)
-        + (freedom - 1) * math.log(observed)
-        - freedom * observed**2 / 2
-    )
-    return math.exp(logarithm)
+def _observed(n: int) -> Array:
+    """Observed standard deviations of n normal values of sd 1, each as likely as the others."""
+    from scipy import special
+
+    shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    return np.asarray(np.sqrt(2 * special.gammaincinv((n - 1) / 2, shares) / (n - 1)))
