@@ -113,7 +113,7 @@ def _repeats(started: Event, last: int) -> Iterator[str]:
     A segment repeats epochs only where the newest checkpoints could not be used. At most `KEPT`
     exist, so no more have to be named.
     """
-    from karat.training.checkpoint import KEPT  # imports torch
+    from karat.training.checkpoint import KEPT
 
     again, named = last - started.data["from_epoch"], len(started.data.get("passed_over", ()))
     if min(again, KEPT) > named:

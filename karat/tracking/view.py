@@ -267,7 +267,7 @@ class View:
         return not known.new and known.points == count
 
     def _log_checkpoint(self, trial: Trial, known: Known) -> None:
-        from karat.training.checkpoint import kept_weights  # imports torch
+        from karat.training.checkpoint import kept_weights
 
         path = kept_weights(trial_folder(self.folder, trial.number))
         for file in (path, path.with_suffix(".json")) if path else ():

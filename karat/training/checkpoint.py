@@ -14,6 +14,8 @@ trial (`Trial.fingerprint`), so that a checkpoint of another trial is noticed.
 
 A training state holds the best weights too if they are the ones to be tested.
 
+torch is imported where tensors are written and read: the view and the audit ask for names and sizes alone.
+
 Why three: if a process is killed before it reports its newest checkpoint, the trial does not resume
 from that one, and two are left.
 """
@@ -25,8 +27,6 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-
-import torch
 
 from karat.errors import CheckpointError, shorten
 from karat.system import fault_injection
@@ -62,6 +62,8 @@ def save_checkpoint(
     Raises:
         OSError: the checkpoint could not be written, or exceeds the budget.
     """
+    import torch
+
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
@@ -95,6 +97,8 @@ def load_checkpoint(path: Path, owner: str = "") -> dict[str, Any]:
         CheckpointError: a file is missing, truncated, modified or of another trial, or contains
             more than plain data.
     """
+    import torch
+
     data = _verified(path, owner)
     try:
         content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
