@@ -6,6 +6,7 @@ from typing import Any
 from karat.journal.trial import Trial
 from karat.statistics.comparison import Rule
 from karat.statistics.metric import Metric
+from karat.statistics.sequential import looks_at
 
 
 def metric_of(created: Mapping[str, Any]) -> Metric:
@@ -31,7 +32,7 @@ def looks_of(confirm: Mapping[str, Any]) -> tuple[int, ...]:
     top_up = confirm.get("top_up")
     if top_up is None:
         return ()
-    return (*range(confirm["seeds"], top_up["most"], top_up["step"]), top_up["most"])
+    return looks_at(confirm["seeds"], top_up["most"], top_up["step"])
 
 
 def test_values(trials: Iterable[Trial], metric: Metric) -> dict[int, float]:

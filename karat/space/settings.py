@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from karat.errors import SettingError
 from karat.settings import above, at_least, at_most, below, build
+from karat.statistics.sequential import looks_at
 from karat.tested import WEIGHTS, Weights
 
 MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES, MAX_LOOKS = 1000, 100, 100_000, 1024, 100
@@ -118,8 +119,7 @@ class ConfirmConfig:
         """Seeds of an arm at which its verdict is looked at; empty without `top_up`."""
         if self.top_up is None:
             return ()
-        most = self.top_up.most
-        return (*range(self.seeds, most, self.top_up.step), most)
+        return looks_at(self.seeds, self.top_up.most, self.top_up.step)
 
     @property
     def most_each(self) -> int:

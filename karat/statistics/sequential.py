@@ -82,6 +82,11 @@ def nominal_level(alpha: float, looks: tuple[int, ...]) -> float:
     return max(simulated, alpha / len(looks))
 
 
+def looks_at(first: int, most: int, step: int) -> tuple[int, ...]:
+    """Seeds at each look: `first`, then `step` more at a time; at the last one exactly `most`."""
+    return (*range(first, most, step), most)
+
+
 def taken(indices: Sequence[int], looks: tuple[int, ...]) -> list[int]:
     """How many pairs each look had so far, increasing: a look without a new pair is none.
 

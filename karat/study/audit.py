@@ -172,7 +172,7 @@ def _ends(state: StudyState, running: bool) -> Iterator[str]:
 def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
     """The weights of a completed trial, and the checkpoints from which an unfinished one resumes."""
     from karat.errors import CheckpointError
-    from karat.training.checkpoint import (  # imports torch
+    from karat.training.checkpoint import (
         SERIES,
         epoch_of,
         load_checkpoint,

@@ -103,7 +103,7 @@ def plan_confirmation(
     space: Space,
     state: StudyState,
     contests: Sequence[Contest],
-    choose: Callable[[Contest, Sequence[Trial]], Choice | None] | None = None,
+    choose: Callable[[Contest], Choice | None] | None = None,
 ) -> dict[str, list[Any]]:
     """The cells to confirm, and the skipped contests with causes, as data of `confirmation_planned`.
 
@@ -114,8 +114,8 @@ def plan_confirmation(
     Args:
         space, state: of the study.
         contests: those to plan now.
-        choose: picks the cell of a contest, given its completed search trials; None if none can be
-            confirmed. Without it the best trial is picked.
+        choose: picks the cell of a contest; None if none can be confirmed. Without it the best
+            trial is picked.
     """
     cells, skipped = [], []
     for contest in contests:
@@ -127,7 +127,7 @@ def plan_confirmation(
             best = best_of(finished, space)
             choice: Choice | None = Choice(best, {"value": best.last(space.search.metric)})
         else:
-            choice = choose(contest, finished)
+            choice = choose(contest)
         if choice is None:
             skipped.append({"label": contest.label, "cause": Skip.NONE_REPEATED.value})
             continue

@@ -6,6 +6,7 @@ by which a cell is chosen here is that of its runs and of nothing else.
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from karat.journal.shortlists import cell_of
@@ -43,10 +44,7 @@ def due_plan(
     if new := [each for each in settled if each.label not in state.shortlists.planned]:
         return "shortlist_planned", plan_shortlists(space, state, new)
     if done := [each for each in settled if _is_done(each, space, state)]:
-
-        def choose(contest: Contest, _: Sequence[Trial]) -> Choice | None:
-            return chosen_of(contest, space, state)
-
+        choose = partial(chosen_of, space=space, state=state)
         return "confirmation_planned", plan_confirmation(space, state, done, choose)
     return None
 
