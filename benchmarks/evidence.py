@@ -11,7 +11,6 @@ and `--seed` alone, not on the machine or the number of processes.
 """
 
 import argparse
-import gc
 import multiprocessing
 import os
 import sys
@@ -64,16 +63,10 @@ def simulated(rows: Iterable[Question], studies: int, seed: int, processes: int)
             yield Row(question, [run(question, number, seed) for number in range(studies)])
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(processes, context, _prepare) as pool:
+    with ProcessPoolExecutor(processes, context) as pool:
         for question in rows:
             one = partial(run, question, seed=seed)
             yield Row(question, list(pool.map(one, range(studies), chunksize=5)))
-
-
-def _prepare() -> None:
-    """Take what is loaded out of garbage collection: statsmodels collects at every correction."""
-    gc.collect()
-    gc.freeze()
 
 
 def markers(name: str) -> tuple[str, str]:
@@ -130,7 +123,6 @@ def _computed(name: str, options: argparse.Namespace, started: float) -> str:
 
 def main() -> None:
     options = _options()
-    _prepare()
     for name in options.table:
         started = time.perf_counter()
         found = _computed(name, options, started)

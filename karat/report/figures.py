@@ -1,7 +1,8 @@
 """The figures of a report, with their captions."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from karat.parameters import is_number
 from karat.report.facts.confirmed import ConfirmedArm
@@ -12,13 +13,23 @@ from karat.report.wording import contender_text, reference_text
 from karat.statistics.samples import describe, values_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plot: its file's name, what it shows, and the PNG file."""
+    """A plot: its file's name, and what it shows.
+
+    Args:
+        file: name of its file.
+        draw: returns the PNG file; called when a view shows the figure, since a terminal does not.
+    """
 
     file: str
     caption: str
-    png: bytes
+    draw: Callable[[], bytes]
+
+    @cached_property
+    def png(self) -> bytes:
+        """The PNG file."""
+        return self.draw()
 
 
 def epoch_figure(summary: Summary) -> Iterable[Figure]:
@@ -38,7 +49,9 @@ def epoch_figure(summary: Summary) -> Iterable[Figure]:
                 f"Validation {noun} of the confirmed arms by epoch: mean over seeds, and a band "
                 f"of one standard deviation{dashes}."
             ),
-            png=plots.by_epoch([_scaled(curve, summary) for curve in summary.curves], axis),
+            draw=partial(
+                plots.by_epoch, [_scaled(curve, summary) for curve in summary.curves], axis
+            ),
         )
 
 
@@ -65,7 +78,7 @@ def level_figure(summary: Summary) -> Iterable[Figure]:
             "These intervals are of single means; differences are paired, and the table's "
             "intervals hold for them."
         ),
-        png=plots.by_level(levels, line, axis, key, label),
+        draw=partial(plots.by_level, levels, line, axis, key, label),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from karat.statistics.correction import holm
 from karat.statistics.samples import (
     SAME,
     Array,
@@ -142,7 +143,7 @@ def compare(
     second time with `Rule.worst` for it, and only a verdict that both give stands.
 
     Source: paired t test and its interval, `scipy.stats.ttest_rel`; Holm 1979 (Scandinavian
-    Journal of Statistics 6:65), `statsmodels.stats.multitest.multipletests`; equivalence by
+    Journal of Statistics 6:65), `karat.statistics.correction.holm`; equivalence by
     interval inclusion, Schuirmann 1987 (J. Pharmacokinetics and Biopharmaceutics 15:657).
     Departure: two one-sided tests at level alpha compare with the (1 - 2 alpha) interval; we
     take the (1 - alpha) interval, which is the one that is shown. So the reader can check the
@@ -360,12 +361,9 @@ def _judge(found: Sequence[Comparison], rule: Rule) -> list[Comparison]:
     """Holm's correction over `found`, then the verdicts."""
     if not found:
         return []
-    from statsmodels.stats.multitest import multipletests
-
-    p_values = [1.0 if each.p_looks is None else each.p_looks for each in found]
-    adjusted = multipletests(p_values, alpha=rule.alpha, method="holm")[1]
+    adjusted = holm([1.0 if each.p_looks is None else each.p_looks for each in found])
     return [
-        _verdict(replace(each, p_holm=None if each.p is None else float(p)), rule)
+        _verdict(replace(each, p_holm=None if each.p is None else p), rule)
         for each, p in zip(found, adjusted, strict=True)
     ]
 

@@ -4,8 +4,7 @@ The seeds are fixed, so that a test always has the same outcome; its bounds are 
 other seeds exceed once in a thousand times if the promise holds.
 """
 
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -17,15 +16,6 @@ from benchmarks.evidence_studies import ALPHA, TUNINGS, Outcome, Question, run
 RARE = 0.001
 STUDIES, FEWER = 25, 15
 of_each_landscape = pytest.mark.parametrize("landscape", LANDSCAPES, ids=lambda land: land.name)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_collection_of_what_is_loaded() -> Iterator[None]:
-    """statsmodels collects garbage at every correction, which takes longer than a study."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def studies(question: Question, number: int = STUDIES) -> list[Outcome]:
