@@ -10,10 +10,12 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from karat.journal import lock
 from karat.space.reader import load_space
 from karat.space.space import Space
+from karat.tracking.client import open_client, prepare_mlflow
 from tests.launched import ROOT, launch
 
 __all__ = ["ROOT", "launch"]  # which is a fixture
@@ -88,3 +90,19 @@ def write_space(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def small_space(write_space: Callable[..., Path]) -> Space:
     return load_space(write_space())
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, which take seconds to create: once for all processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "empty-mlflow.db"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            made = path.with_suffix(".made")
+            prepare_mlflow()
+            open_client(f"sqlite:///{made}").search_experiments()
+            made.rename(path)
+    return path

@@ -1,20 +1,21 @@
 """Studies as users start them, in separate processes, which are killed at the end of a test."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 import pytest
 
 from karat.cli.main import main
 from karat.journal.journal import Event, read_events
-from karat.journal.layout import JOURNAL
+from karat.journal.layout import JOURNAL, MLFLOW_DATABASE
 from karat.journal.state import StudyState
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -143,13 +144,17 @@ def processes_of(folder: Path) -> Iterator[psutil.Process]:
 
 
 @pytest.fixture
-def launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch]:
+def launch(monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> Iterator[Launch]:
     """Start studies, without an MLflow server unless the test gives one."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     started: list[LaunchedStudy] = []
 
-    def start(*arguments: object, **more: object) -> LaunchedStudy:
-        started.append(LaunchedStudy(*arguments, **more))  # type: ignore[arg-type]
+    def start(space: Path, storage: Path, *more: str, **others: Any) -> LaunchedStudy:
+        database = storage / MLFLOW_DATABASE
+        if not database.exists():
+            storage.mkdir(exist_ok=True)
+            shutil.copy(empty_database, database)
+        started.append(LaunchedStudy(space, storage, *more, **others))
         return started[-1]
 
     yield start  # type: ignore[misc]

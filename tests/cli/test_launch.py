@@ -14,7 +14,11 @@ from tests.launched import Launch, LaunchedStudy
 
 WriteSpace = Callable[..., Path]
 # Epochs long enough that two trials are seen side by side.
-SLOWER = [("batch_size: 128", "batch_size: 8"), ("epochs: 4", "epochs: 3")]
+SLOWER = [
+    ("batch_size: 128", "batch_size: 16"),
+    ("epochs: 4", "epochs: 3"),
+    ("trials: 6", "trials: 4"),
+]
 
 
 def observed_parallelism(study: LaunchedStudy) -> int:
@@ -44,7 +48,7 @@ def test_interrupted_study_resumes_with_the_same_command_and_runs_once(
     launch(space, storage).end()
     state = study.state
     assert state.status == "completed"
-    assert len(state.of_phase("search")) == 6
+    assert len(state.of_phase("search")) == 4
     assert len(state.of_phase("confirm")) == 6
     for trial in state.trials.values():
         assert [report.epoch for report in trial.reports] == list(range(1, len(trial.reports) + 1))

@@ -16,7 +16,11 @@ from tests.launched import ROOT
 from tests.training.test_process_group import segment
 from tests.waiting import PATIENCE_S
 
-SHORTER = [("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"), ("seeds: 2", "seeds: 2")]
+SHORTER = [
+    ("epochs: 4", "epochs: 2"),
+    ("trials: 6", "trials: 2"),
+    ("values: [1, 2]", "values: [2]"),
+]
 ONE_TRIAL = [*SHORTER, ("confirm:", "resources: {processes: 2}\nconfirm:")]
 
 

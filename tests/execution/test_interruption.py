@@ -21,7 +21,11 @@ from tests.launched import Launch, LaunchedStudy
 from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
-FEW = (("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3"))
+# One trial at a time, where there are two cores: what is tested is the launch.
+FEW = (
+    *(("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3")),
+    ("confirm:", "resources: {cpus: 2}\nconfirm:"),
+)
 # An epoch of several seconds, so that a signal comes within it.
 LONG_EPOCHS = (
     *(("depth: 1", "depth: 4"), ("embed_dim: 12", "embed_dim: 48")),
@@ -183,16 +187,7 @@ def pause_within_an_epoch(study: LaunchedStudy, number: signal.Signals) -> int:
 
 
 @pytest.mark.slow
-def test_running_trials_write_a_checkpoint_within_the_epoch_and_resume_from_it(
-    launch: Launch, write_space: WriteSpace, tmp_path: Path
-) -> None:
-    study = launch(write_space(*LONG_EPOCHS), tmp_path)
-    paused = pause_within_an_epoch(study, signal.SIGUSR1)
-    assert len(list(study.folder.glob("trials/*/within-*.pt"))) == paused
-
-
-@pytest.mark.slow
-def test_second_signal_exits_at_once_and_loses_nothing(
+def test_second_signal_exits_at_once_and_a_single_one_writes_checkpoints_within_the_epoch(
     launch: Launch, write_space: WriteSpace, tmp_path: Path
 ) -> None:
     space = write_space(*LONG_EPOCHS)
@@ -204,4 +199,6 @@ def test_second_signal_exits_at_once_and_loses_nothing(
     # Not 75, with which it ends as soon as the trials have paused or their time for that is over.
     study.end(-signal.SIGTERM)
     assert study.state.status == "running"
-    pause_within_an_epoch(launch(space, tmp_path), signal.SIGTERM)
+    study = launch(space, tmp_path)
+    paused = pause_within_an_epoch(study, signal.SIGUSR1)
+    assert len(list(study.folder.glob("trials/*/within-*.pt"))) == paused

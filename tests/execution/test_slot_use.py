@@ -12,21 +12,27 @@ from karat.journal.layout import JOURNAL
 from tests.launched import ROOT
 from tests.waiting import PATIENCE_S
 
-# Sleeping trials, so that there can be more slots than cores. Run in a process of its own, since it
-# starts Ray.
+# Sleeping trials, so that there can be more slots than cores; they need no torch, which would take
+# most of the time. Run in a process of its own, since it starts Ray.
 _STUDY = """
 import sys
 from pathlib import Path
 from benchmarks.search_engines import karat_ready, space_source
 from benchmarks.search_objective import EPOCHS, Work
+from karat.execution import engine as engines
 
+engines.PRELOAD = ()
 folder, slots, seconds, trials, seeds = sys.argv[1], *map(float, sys.argv[2:])
 source = space_source(int(trials), seeds=int(seeds))
 work = Work(seconds=seconds / EPOCHS, sleeps=True)
 with karat_ready(Path(folder), source, work, int(slots)) as (study, engine):
     from benchmarks.search_stand_in import StandInSlot
 
-    engine.run(study, StandInSlot)
+    class Sleeper(StandInSlot):
+        def prepare(self):
+            self._work = Work.announced()
+
+    engine.run(study, Sleeper)
 """
 
 

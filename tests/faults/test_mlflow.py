@@ -27,11 +27,13 @@ from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
 from tests.faults.mlflow_server import MlflowServer, mlflow_server
 from tests.launched import Launch
-from tests.tracking.test_sync import Writer, empty_database
+from tests.tracking.test_sync import Writer
 from tests.waiting import PATIENCE_S, wait_until
 
-__all__ = ["empty_database"]  # a fixture
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow itself
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning"),  # of MLflow itself
+    pytest.mark.xdist_group("mlflow"),  # one process starts the server
+]
 When = Literal["start", "middle", "end"]
 SHORT_TIMEOUT_S = "2"  # below the proxy's `SLOW_S`, and far above what a healthy answer takes
 
@@ -326,7 +328,7 @@ def test_training_does_not_notice_that_the_server_is_killed(
 ) -> None:
     storage, service = tmp_path / "studies", tmp_path / "service"
     service.mkdir()
-    longer = (("epochs: 4", "epochs: 16"), ("depth: 1", "depth: 6"), ("trials: 6", "trials: 3"))
+    longer = (("epochs: 4", "epochs: 9"), ("depth: 1", "depth: 6"), ("trials: 6", "trials: 3"))
     with mlflow_server(service) as server:
         study = launch(write_space(*longer), storage, MLFLOW_TRACKING_URI=server.uri)
         study.wait_for("reported", 12)

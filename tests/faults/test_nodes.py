@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 WriteSpace = Callable[..., Path]
-SLOWER = (("epochs: 4", "epochs: 12"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 4"))
+SLOWER = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 3"))
 
 
 def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
@@ -90,7 +90,7 @@ def run_on_two_nodes(space: Path, folder: Path, *, comes_late: bool) -> None:
 def test_waiting_trial_runs_on_a_node_that_joins_late(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    folder, longer = tmp_path / "small", ("epochs: 12", "epochs: 300")  # than a process starts
+    folder, longer = tmp_path / "small", ("epochs: 8", "epochs: 300")  # than a process starts
     run_on_two_nodes(write_space(*SLOWER, longer), folder, comes_late=True)
     events = list(read_events(folder / JOURNAL))
     assert next(e for e in events if e.kind == "launched").data["slots"] == 1

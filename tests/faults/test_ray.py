@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
 FEW = (("epochs: 4", "epochs: 3"), ("trials: 6", "trials: 4"))
-SLOWER = (("epochs: 4", "epochs: 16"), ("depth: 1", "depth: 4"))
+SLOWER = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 4"))
 
 
 @pytest.fixture(autouse=True)

@@ -17,13 +17,12 @@ from tests.tracking.test_sync import (
     UID,
     Writer,
     client_of,
-    empty_database,
     runs_of,
     trial_run,
     writer,
 )
 
-__all__ = ["empty_database", "writer"]  # fixtures
+__all__ = ["writer"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
 LEAVE = {"tracking": {"deleted_runs": "leave"}}
 

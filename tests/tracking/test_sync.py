@@ -142,18 +142,6 @@ class Writer:
             self.closed = True
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables, which take seconds to create."""
-    folder = tmp_path_factory.mktemp("template") / "study"
-    Writer(folder).close()
-    sync(folder)
-    from mlflow import MlflowClient
-
-    MlflowClient(tracking_uri(folder)).search_experiments()
-    return folder.parent / "mlflow.db"
-
-
 @pytest.fixture
 def writer(
     tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch

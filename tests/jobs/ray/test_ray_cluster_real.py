@@ -82,23 +82,6 @@ def test_databases_are_apart(stack: LocalStack) -> None:
                 connect(role, other)
 
 
-def test_submitted_study_outlives_a_lost_worker_and_the_audit_finds_nothing(
-    stack: LocalStack, write_space: WriteSpace
-) -> None:
-    done = hand_over(stack, write_space(*SLOWER), "lost")
-    wait_until(lambda: reports(state_of(stack, "lost")) >= 4, "four reports", poll_s=0.3)
-    stack.kill("ray-worker-2")
-    try:
-        assert wait_for_job(stack, done.id) == "SUCCEEDED", job_logs(stack, done.id)
-    finally:
-        stack.restart("ray-worker-2")
-    state = state_of(stack, "lost")
-    assert state.status == "completed"
-    assert any(trial.segments > 1 for trial in state.trials.values())
-    assert not any(trial.status == "failed" for trial in state.trials.values())
-    assert audit(stack.studies / "lost") == []
-
-
 def typed(command: str) -> str:
     """What a command prints, typed as it is shown; `python` and `ray` are this environment's."""
     python = shlex.quote(sys.executable)
@@ -109,41 +92,52 @@ def typed(command: str) -> str:
     return done.stdout
 
 
-def test_stopped_job_leaves_a_study_that_the_same_submission_resumes(
-    stack: LocalStack, write_space: WriteSpace
-) -> None:
-    # Long enough to be caught at work: the command that stops it takes ten seconds on a busy machine.
-    space = write_space(*SLOWER[1:], ("epochs: 4", "epochs: 16"))
-    done = hand_over(stack, space, "stopped")
-    wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, "four reports", poll_s=0.3)
-    typed(done.stop)
-    assert wait_for_job(stack, done.id) == "STOPPED"
-    assert done.id in typed(done.watch.replace(" --follow", ""))
-    state = state_of(stack, "stopped")
-    assert (state.status, study_text(state)) == ("interrupted", "SIGTERM")
-    again = hand_over(stack, space, "stopped")
-    assert wait_for_job(stack, again.id) == "SUCCEEDED", job_logs(stack, again.id)
-    assert state_of(stack, "stopped").status == "completed"
-    assert audit(stack.studies / "stopped") == []
-
-
 def at_the_stack(stack: LocalStack) -> tuple[str, str]:
     """An exchange that puts the cluster into the small space."""
     site = f"{{ray: {{address: '{stack.ray}', storage: {stack.studies}}}}}"
     return ("study: small\n", f"study: small\ncluster: {site}\n")
 
 
-def test_two_studies_on_one_cluster_do_not_touch_each_other(
+def submitted(stack: LocalStack, space: Path, name: str) -> str:
+    """The job of a study that is submitted as the documentation has it."""
+    said = typed(f"python launch.py --submit ray --space {space} --name {name}")
+    found = re.search(rf"submitted: {name} is job (karat-{name}-\w+)", said)
+    assert found, said
+    return found[1]
+
+
+def test_two_studies_on_one_cluster_survive_a_lost_worker_and_a_stop_and_do_not_touch_each_other(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
-    space = write_space(at_the_stack(stack))
-    launch = f"python launch.py --submit ray --space {space} --name"
-    said = {name: typed(f"{launch} {name}") for name in ("one", "two")}
-    for name, text in said.items():
-        found = re.search(rf"submitted: {name} is job (karat-{name}-\w+)", text)
-        assert found, text
-        assert wait_for_job(stack, found[1]) == "SUCCEEDED", job_logs(stack, found[1])
-        assert state_of(stack, name).status == "completed"
+    # The second has room when the first has ended. It is long enough to be caught at work: the
+    # command that stops it takes ten seconds on a busy machine.
+    longer = write_space(*SLOWER[1:], ("epochs: 4", "epochs: 16"))
+    longer = longer.rename(longer.with_name("longer.yaml"))
+    job = submitted(stack, write_space(at_the_stack(stack), *SLOWER), "lost")
+    stopped = hand_over(stack, longer, "stopped")
+
+    wait_until(lambda: reports(state_of(stack, "lost")) >= 4, "four reports", poll_s=0.3)
+    stack.kill("ray-worker-2")
+    try:
+        assert wait_for_job(stack, job) == "SUCCEEDED", job_logs(stack, job)
+    finally:
+        stack.restart("ray-worker-2")
+    state = state_of(stack, "lost")
+    assert any(trial.segments > 1 for trial in state.trials.values())
+
+    wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, "four reports", poll_s=0.3)
+    typed(stopped.stop)
+    assert wait_for_job(stack, stopped.id) == "STOPPED"
+    assert stopped.id in typed(stopped.watch.replace(" --follow", ""))
+    state = state_of(stack, "stopped")
+    assert (state.status, study_text(state)) == ("interrupted", "SIGTERM")
+    again = hand_over(stack, longer, "stopped")
+    assert wait_for_job(stack, again.id) == "SUCCEEDED", job_logs(stack, again.id)
+
+    for name in ("lost", "stopped"):
+        state = state_of(stack, name)
+        assert state.status == "completed"
+        assert not any(trial.status == "failed" for trial in state.trials.values())
         assert audit(stack.studies / name) == []
 
 
