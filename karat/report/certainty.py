@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.interactions import Interaction
 from karat.report.facts.lengths import Length
 from karat.report.facts.progress import Progress
 from karat.report.facts.summary import Summary
@@ -13,15 +14,18 @@ from karat.report.formatting import (
     in_unit,
     interval_text,
     loss_text,
+    p_text,
     raw_p_text,
+    short,
     spread_text,
 )
 from karat.report.narrative import certainty_notes
 from karat.report.tables import Kind, Section, Table, table_of
-from karat.report.wording import reference_text, unfinished_text
+from karat.report.wording import interaction_text, reference_text, unfinished_text
 from karat.statistics.comparison import Comparison
 
 ArmColumn = tuple[str, Kind, Callable[[ConfirmedArm], str]]
+MOST_INTERACTIONS = 20  # shown, those with the lowest p
 ProgressColumn = tuple[str, Kind, Callable[[tuple[ConfirmedArm, Progress]], str]]
 
 
@@ -30,6 +34,8 @@ def certainty_section(summary: Summary) -> Section | None:
     tables = []
     if summary.is_final and summary.others:
         tables.append(_tests_table(summary))
+    if summary.interactions and summary.is_final:
+        tables.append(_interactions_table(summary))
     if len(summary.lengths) > 1 and summary.is_final:
         tables.append(_lengths_table(summary))
     if summary.progress:
@@ -67,6 +73,40 @@ def _tests_table(summary: Summary) -> Table:
             ),
         ]
     return table_of(summary.others, *columns, title=f"Against {reference_text(summary)}")
+
+
+def _interactions_table(summary: Summary) -> Table:
+    units = Units(summary.metric)
+    columns: list[tuple[str, Kind, Callable[[Interaction], str]]] = [
+        ("gain", "text", lambda row: f"{row.levels[0]} to {row.levels[1]}"),
+        ("at", "text", lambda row: row.at[1]),
+        ("against its gain at", "text", lambda row: row.at[0]),
+    ]
+    if any(row.within for row in summary.interactions):
+        columns.append(("all with", "text", lambda row: row.within))
+    shown = sorted(summary.interactions, key=lambda row: row.comparison.p_holm or 1.0)
+    return table_of(
+        shown[:MOST_INTERACTIONS],
+        *columns,
+        (
+            "seeds" if summary.rule.tunings == 1 else "tunings",
+            "number",
+            lambda row: str(row.comparison.n),
+        ),
+        (
+            f"difference of the gains{in_unit(units.step)}",
+            "range",
+            lambda row: interval_text(row.comparison, units),
+        ),
+        ("p (Holm)", "number", lambda row: p_text(row.comparison)),
+        ("does the gain depend on it?", "text", interaction_text),
+        title=_factors_text(summary.interactions),
+    )
+
+
+def _factors_text(interactions: tuple[Interaction, ...]) -> str:
+    pairs = dict.fromkeys(f"{short(each.factor)} and {short(each.other)}" for each in interactions)
+    return f"Interactions of {', '.join(pairs)}"
 
 
 def _found(arm: ConfirmedArm) -> Comparison:

@@ -74,6 +74,12 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
                 f"All {family.arms} arms at once, over {n_text(family.n, summary.rule)}: by Friedman's test "
                 f"p {'' if family.p < 0.001 else '= '}{raw_p_text(family.p)} that their ranks differ by chance only."
             )
+    if summary.interactions and summary.is_final:
+        number = len(summary.interactions)
+        yield (
+            "Interactions: the gain between two levels of one factor at one level of another, minus the same "
+            f"gain at the first level of that, by seed; {number} in all, corrected together by Holm."
+        )
     if any(arm.population for arm in summary.others):
         yield (
             "Images like these: the interval if the test images are a sample too, and not only the seeds; "

@@ -2,6 +2,7 @@
 
 from karat.parameters import EACH_ARM, label_of
 from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.interactions import Interaction
 from karat.report.facts.progress import Progress, Sign
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, short, text_of
@@ -110,6 +111,16 @@ def unfinished_text(known: Progress, units: Units) -> str:
             f"{units.number(known.gain, '+')}{units.step} in the middle fifth of its training"
         )
     return "; ".join(parts)
+
+
+def interaction_text(found: Interaction) -> str:
+    """Whether what one factor gains depends on the level of the other."""
+    return {
+        "better": f"yes, greater at {found.at[1]}",
+        "worse": f"yes, smaller at {found.at[1]}",
+        "equivalent": "no, the same",
+        "inconclusive": "not settled",
+    }[found.comparison.verdict]
 
 
 def tested_weights_text(summary: Summary) -> str:

@@ -16,6 +16,7 @@ from karat.journal.trial import Extension, Trial
 from karat.parameters import EACH_ARM, Level, label_of
 from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
 from karat.report.facts.family import FamilyTest, family_test
+from karat.report.facts.interactions import Interaction, interactions_of
 from karat.report.facts.lengths import Length, length_of, of_budget
 from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
@@ -90,6 +91,7 @@ class Summary:
         progress: how far each arm's runs were trained, by label.
         pairs: the confirmed arms but the references, each against each.
         family: one test over all confirmed arms that share seeds; None where it is not defined.
+        interactions: of two factors, where the confirmed arms cross them.
         variance_cut: see `karat.statistics.comparison.pooled_variance_cut`.
         also_different: full names of other factors in which the confirmed arms differ.
         curves: validation metric by epoch.
@@ -123,6 +125,7 @@ class Summary:
     progress: Mapping[str, Progress]
     pairs: tuple[Comparison, ...]
     family: FamilyTest | None
+    interactions: tuple[Interaction, ...]
     variance_cut: float | None
     also_different: tuple[str, ...]
     curves: tuple[Curve, ...]
@@ -208,6 +211,7 @@ def summarise(state: StudyState) -> Summary:
         ),
         pairs=pairwise(others, rule, failed),
         family=None if _is_matched(state) else family_test(_first(runs, confirm["seeds"]), tunings),
+        interactions=interactions_of(arms, rule, confirm["seeds"]),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
