@@ -286,7 +286,7 @@ def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     space, words = write_space(("epochs: 4", "epochs: 1000")), ("--set", "budget.cpu_hours=0.002")
     study = launch(space, tmp_path / "st", *words, COLUMNS="200")
     output = study.end(75)
-    assert "budget.cpu_hours = 0.004 is spent" in output
+    assert "budget.cpu_hours = 0.002 is spent" in output
     assert "With budget.cpu_hours raised, the same command goes on" in output
     ends = [event for event in study.events if event.kind == "segment_ended"]
     assert ends
