@@ -5,9 +5,9 @@ STAMP := $(VENV)/.complete
 PYTEST = $(VENV)/bin/python -m pytest -n 4 --dist loadgroup -rsfE
 COMPILE := --compile-bytecode
 # Tests in which a version of Python shows, and that start no Ray.
-QUICK := system space journal schedulers study datasets cli/test_main.py attention/test_operator.py test_wheel.py
+QUICK := system space journal schedulers samplers datasets statistics cli/test_main.py attention/test_operator.py test_wheel.py
 
-.PHONY: run test test-all test-quick test-other-python test-cluster check bench evidence chaos requirements clean
+.PHONY: run test test-all test-quick test-other-python test-cluster check lint bench evidence chaos requirements clean
 
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
@@ -22,7 +22,7 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(PYTEST)
 
-# A part of `make test` that takes two minutes.
+# A part of `make test` that takes a minute.
 test-quick: $(STAMP)
 	$(PYTEST) -m "not slow and not cluster" $(QUICK:%=tests/%)
 
@@ -39,11 +39,13 @@ test-other-python: $(STAMP)
 test-cluster: $(STAMP)
 	$(VENV)/bin/python -m pytest -m cluster -rsfE
 
-check: $(STAMP)
+check: lint
+	$(VENV)/bin/python -m pytest tests/test_architecture.py
+
+lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest tests/test_architecture.py
 
 # Compares kernels with softmax, then the engines: under five minutes on an idle machine.
 bench: $(STAMP)

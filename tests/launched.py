@@ -22,6 +22,8 @@ from tests.waiting import PATIENCE_S, wait_until
 ROOT = Path(__file__).parent.parent
 OWNER = "OF_TEST"  # a variable of every process that a test has started, directly or not
 NAME = "small"
+# An exchange of the small space, for what is not about MLflow: its process takes as long as a trial.
+NO_MLFLOW = ("confirm:", "tracking: {follow: false}\nconfirm:")
 
 
 class LaunchedStudy:

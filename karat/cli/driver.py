@@ -1,8 +1,10 @@
 """One launch of a study: create or resume it, run it, write the report, shut down gracefully."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rich.console import Console
@@ -145,9 +147,7 @@ def _run(
     for line in sight_lines(study.space, study.state):
         console.print(line, soft_wrap=True)
     study.listeners.append(_note_lost_output(study))
-    supervisor = Supervisor(study.folder, console)
-    study.listeners.append(supervisor.on_event)
-    with supervisor:
+    with _mlflow(study, console):
         # A driver that was killed after its last trial has nothing left to run: do not start Ray.
         if not study.finished and interruption.signal is None and study.spent() is None:
             _run_segments(study, terms, command, interruption, console, address)
@@ -202,6 +202,19 @@ def _run_segments(
         with Progress(study, engine.slots, console):
             if interruption.signal is None:
                 engine.run(study, Slot)
+
+
+def _mlflow(study: Study, console: Console) -> AbstractContextManager[None]:
+    """Keep MLflow up to date within the block, unless the space says otherwise."""
+    if not study.space.tracking.follow:
+        console.print(
+            f"MLflow is not written (tracking.follow: false); `python -m karat sync {study.folder}` does it",
+            soft_wrap=True,
+        )
+        return contextlib.nullcontext()
+    supervisor = Supervisor(study.folder, console)
+    study.listeners.append(supervisor.on_event)
+    return supervisor
 
 
 def _note_lost_output(study: Study) -> Listener:

@@ -85,12 +85,14 @@ def _sync(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     from karat.study.audit import audit
+    from karat.tracking.view import is_followed
 
     state = state_of(options.study)
     found = audit(
         options.study, tracking=not options.no_tracking, deleted_runs=options.deleted_runs
     )
-    checked = "journal and checkpoints" if options.no_tracking else "journal, checkpoints, MLflow"
+    is_checked = not options.no_tracking and is_followed(state)
+    checked = "journal, checkpoints, MLflow" if is_checked else "journal and checkpoints"
     summary = f"{len(state.trials)} trials; {checked}: "
     return _print_findings(found, summary + "all invariants hold")
 

@@ -275,6 +275,9 @@ class TrackingConfig:
     Args:
         deleted_runs: what to do with runs that a user deleted in MLflow: `recreate` them from the
             journal, or `leave` them deleted.
+        follow: whether MLflow is kept up to date while the study runs; if not, `karat sync` writes
+            it from the journal at any time.
     """
 
     deleted_runs: DeletedRuns = "recreate"
+    follow: bool = True

@@ -25,6 +25,7 @@ from karat.journal.state import StudyState
 from karat.journal.trial import Phase, Trial
 from karat.space.settings import DeletedRuns
 from karat.tracking.audit import audit_runs
+from karat.tracking.view import is_followed
 
 _KINDS_OF_TRIALS = (
     *("segment_started", "segment_placed", "reported"),
@@ -39,7 +40,7 @@ def audit(
 
     Args:
         folder: of the study.
-        tracking: whether to check MLflow too.
+        tracking: whether to check MLflow too, unless the space has `tracking.follow: false`.
         deleted_runs: overrides the space's `tracking.deleted_runs`.
 
     Raises:
@@ -52,7 +53,7 @@ def audit(
     found += [f"trial {trial.number}: {text}" for trial, text in contradictions(state)]
     for trial in state.trials.values():
         found += _checkpoints(folder, trial)
-    if tracking:
+    if tracking and is_followed(state):
         found += audit_runs(folder, events, state, running, deleted_runs)
     return found
 

@@ -12,7 +12,7 @@ from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.training.worker import SegmentWorker
-from tests.launched import ROOT
+from tests.launched import NO_MLFLOW, ROOT
 from tests.training.test_process_group import segment
 from tests.waiting import PATIENCE_S
 
@@ -20,6 +20,7 @@ SHORTER = [
     ("epochs: 4", "epochs: 2"),
     ("trials: 6", "trials: 2"),
     ("values: [1, 2]", "values: [2]"),
+    NO_MLFLOW,
 ]
 ONE_TRIAL = [*SHORTER, ("confirm:", "resources: {processes: 2}\nconfirm:")]
 

@@ -17,7 +17,7 @@ from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
 from karat.study.audit import audit
 from karat.training import pause
-from tests.launched import Launch, LaunchedStudy
+from tests.launched import NO_MLFLOW, Launch, LaunchedStudy
 from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
@@ -25,11 +25,13 @@ WriteSpace = Callable[..., Path]
 FEW = (
     *(("epochs: 4", "epochs: 2"), ("trials: 6", "trials: 3")),
     ("confirm:", "resources: {cpus: 2}\nconfirm:"),
+    NO_MLFLOW,
 )
 # An epoch of several seconds, so that a signal comes within it.
 LONG_EPOCHS = (
     *(("depth: 1", "depth: 4"), ("embed_dim: 12", "embed_dim: 48")),
     *(("batch_size: 128", "batch_size: 4"), ("trials: 6", "trials: 3")),
+    NO_MLFLOW,
 )
 
 

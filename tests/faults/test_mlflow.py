@@ -328,7 +328,7 @@ def test_training_does_not_notice_that_the_server_is_killed(
 ) -> None:
     storage, service = tmp_path / "studies", tmp_path / "service"
     service.mkdir()
-    longer = (("epochs: 4", "epochs: 9"), ("depth: 1", "depth: 6"), ("trials: 6", "trials: 3"))
+    longer = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 5"), ("trials: 6", "trials: 3"))
     with mlflow_server(service) as server:
         study = launch(write_space(*longer), storage, MLFLOW_TRACKING_URI=server.uri)
         study.wait_for("reported", 12)

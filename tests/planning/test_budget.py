@@ -23,7 +23,7 @@ from karat.space.space import Space
 from karat.study.description import description
 from karat.study.study import Study
 from karat.training.segment import Estimate
-from tests.launched import Launch
+from tests.launched import NO_MLFLOW, Launch
 
 EPOCH_S = 360.0  # a tenth of an hour
 PRICED = "cluster: {usd_per_cpu_hour: 2}"
@@ -283,7 +283,10 @@ def test_trials_on_a_gpu_need_the_price_of_a_gpu(budgeted: Callable[..., Space])
 def test_launch_with_a_spent_budget_exits_75_and_goes_on_when_it_is_raised(
     launch: Launch, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    space, words = write_space(("epochs: 4", "epochs: 1000")), ("--set", "budget.cpu_hours=0.002")
+    space, words = (
+        write_space(("epochs: 4", "epochs: 1000"), NO_MLFLOW),
+        ("--set", "budget.cpu_hours=0.002"),
+    )
     study = launch(space, tmp_path / "st", *words, COLUMNS="200")
     output = study.end(75)
     assert "budget.cpu_hours = 0.002 is spent" in output

@@ -15,7 +15,7 @@ import pytest
 from karat.cli.exit_status import INTERRUPTED
 from karat.study.audit import audit
 from tests.jobs.ray.namespaces import Machines, two_machines
-from tests.launched import Launch, LaunchedStudy
+from tests.launched import NO_MLFLOW, Launch, LaunchedStudy
 from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
@@ -25,6 +25,7 @@ SLOWER = (
     ("batch_size: 128", "batch_size: 16"),
     ("trials: 6", "trials: 3"),
     ("seeds: 2", "seeds: 30"),  # more than are needed: it is interrupted
+    NO_MLFLOW,
 )
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(1800)]
 

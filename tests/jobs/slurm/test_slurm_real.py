@@ -18,6 +18,7 @@ from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 from tests.jobs.slurm.local_slurm import Site, slurm_site, why_not
+from tests.launched import NO_MLFLOW
 from tests.waiting import PATIENCE_S
 
 WriteSpace = Callable[..., Path]
@@ -266,7 +267,7 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
     longer = ("epochs: 4", "epochs: 36")
-    space = write_space(cluster('"00:30:00", notice_s: 90'), longer, *SLOWER[1:])
+    space = write_space(cluster('"00:30:00", notice_s: 90'), longer, *SLOWER[1:], NO_MLFLOW)
     launched = Launched(site, space, tmp_path / "studies")
     launched.wait_for_reports(4)
     # Slurm counts in minutes: one to two are left, less than the notice, which comes at once.
@@ -292,7 +293,8 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
 def test_node_that_goes_down_costs_no_more_than_epochs_and_the_job_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    space = write_space(cluster(), *SLOWER, NO_MLFLOW)
+    launched = Launched(site, space, tmp_path / "studies")
     launched.wait_for_reports(8)
     kill_node(site, "n2")
     site.run("scontrol", "update", "nodename=n2", "state=down", "reason=test")
