@@ -46,7 +46,7 @@ def test_an_audit_leaves_out_mlflow(
     write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = load_space(write_space(NO_MLFLOW))
-    curves = ModelledCurves(0, {arm.label: 1.0 for arm in space.arms})
+    curves = ModelledCurves(0, dict.fromkeys(space.arms, 1.0))
     simulate(space, tmp_path / "s", 2, curves)
     asked = []
     monkeypatch.setattr("karat.study.audit.audit_runs", lambda *_: asked.append("MLflow") or [])
