@@ -126,8 +126,9 @@ class _Finder:
     ) -> ModuleSpec | None:
         if name != self.package:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self)
-        found = (finder.find_spec(name, path, target) for finder in others)
+        # Not all others: a second hook for the same package would ask this one, and so on without end.
+        after = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        found = (finder.find_spec(name, path, target) for finder in after)
         spec = next(filter(None, found), None)
         if spec is not None and spec.loader is not None:
             self._call_after(spec.loader)

@@ -5,56 +5,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from karat.cli import driver
 from karat.errors import InputError
 from karat.journal.journal import Journal, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.extension import changes_between
-from karat.planning.replay import replay
 from karat.report.facts.summary import summarise
 from karat.report.narrative import result_notes
 from karat.space.reader import load_space
 from karat.study.audit import audit
-from karat.study.study import Study
-from karat.system.signals import Interruption
 from karat.tracking.sync import runs_of_study, sync
-from tests.study.test_study import decisions, run
+from tests.driven import checked, go, without_ray
+from tests.study.test_study import decisions
+
+__all__ = ["without_ray"]  # a fixture
 
 WriteSpace = Callable[..., Path]
 Exchange = tuple[str, str]
-steps_to_run = [10**6]
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver with a fake engine: synthetic numbers, for `steps_to_run` epochs."""
-
-    def fake_run(study: Study, *_: object) -> int:
-        study.record("launched", slots=1, environment={})
-        run(study, steps=steps_to_run[0], slots=1)
-        if not study.finished:
-            study.on_interrupted("SIGTERM")
-        return 0 if study.finished else 75
-
-    monkeypatch.setattr(driver, "_run", fake_run)
-    steps_to_run[0] = 10**6
-
-
-def go(space: Path, storage: Path, *extend: str, steps: int = 10**6, fresh: bool = False) -> int:
-    steps_to_run[0] = steps
-    console = Console(quiet=True)
-    return driver.drive(
-        load_space(space),
-        storage,
-        fresh=fresh,
-        extend=extend,
-        command="",
-        console=console,
-        interruption=Interruption(),
-    )
+pytestmark = pytest.mark.usefixtures("without_ray")
 
 
 def state_of(storage: Path) -> StudyState:
@@ -62,15 +31,7 @@ def state_of(storage: Path) -> StudyState:
 
 
 def check(storage: Path) -> StudyState:
-    """Check all invariants except checkpoints, which the fake engine does not write, and the replay."""
-    folder = storage / "small"
-    assert [line for line in audit(folder, tracking=False) if "checkpoint" not in line] == []
-    state = state_of(storage)
-    assert (
-        list(replay(driver.original_space(state, folder), list(read_events(folder / JOURNAL))))
-        == []
-    )
-    return state
+    return checked(storage / "small")
 
 
 def test_finished_study_takes_more_trials_and_keeps_what_it_has(

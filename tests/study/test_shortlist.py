@@ -19,12 +19,14 @@ from karat.study import retention
 from karat.study.audit import audit
 from karat.study.description import description
 from karat.study.study import Study
-from karat.system.signals import Interruption
 from karat.tracking.record import Record
 from karat.tracking.view import run_name
+from tests import driven
+from tests.driven import checked, without_ray
 from tests.studies import rewrite, small_study, state_of
 from tests.study.test_study import decisions, open_study, run
 
+__all__ = ["without_ray"]  # a fixture
 WriteSpace = Callable[..., Path]
 FULL = ("scheduler: asha, grace_epochs: 1, reduction_factor: 3", "scheduler: none")
 LISTED = (("trials: 6", "trials: 9"), ("seeds: 2", "seeds: 2, shortlist: 2"), FULL)
@@ -196,41 +198,13 @@ def test_a_search_ends_early_enough_for_its_shortlists_too(
 
 
 @pytest.fixture
-def go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
-    """The driver with a fake engine, which is stopped after `steps` epochs."""
-    left = [10**6]
+def go(without_ray: None, tmp_path: Path) -> Callable[..., int]:
+    """Launches in the test's folder."""
 
-    def fake_run(study: Study, *_: object) -> int:
-        study.record("launched", slots=1, environment={})
-        run(study, steps=left[0], slots=1)
-        if not study.finished:
-            study.on_interrupted("SIGTERM")
-        return 0 if study.finished else 75
+    def launch(path: Path, *extend: str, steps: int = driven.ALL) -> int:
+        return driven.go(path, tmp_path, *extend, steps=steps)
 
-    monkeypatch.setattr(driver, "_run", fake_run)
-
-    def drive(path: Path, *extend: str, steps: int = 10**6) -> int:
-        left[0] = steps
-        return driver.drive(
-            load_space(path),
-            tmp_path,
-            fresh=False,
-            extend=extend,
-            command="",
-            console=Console(quiet=True),
-            interruption=Interruption(),
-        )
-
-    return drive
-
-
-def checked(folder: Path) -> StudyState:
-    """All invariants but checkpoints, which the fake engine does not write, and the replay."""
-    assert [line for line in audit(folder, tracking=False) if "checkpoint" not in line] == []
-    state = state_of(folder)
-    events = list(read_events(folder / JOURNAL))
-    assert list(replay(driver.original_space(state, folder), events)) == []
-    return state
+    return launch
 
 
 def test_an_extended_study_plans_its_shortlists_again_and_counts_the_runs_it_has(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from karat.system.lazy_import import import_lazily, load
+from karat.system.lazy_import import call_after_import, import_lazily, load
 from tests.conftest import ROOT
 
 
@@ -55,6 +55,24 @@ def test_import_of_a_submodule_that_the_package_loads_executes_it_once(package: 
 
     assert counted is sys.modules["slow_package"].counted
     assert counted.__spec__.origin == str(part)
+
+
+def test_two_hooks_for_one_package_both_run_after_its_import_and_a_later_one_at_once(
+    package: Path,
+) -> None:
+    called: list[tuple[int, int]] = []
+    before = len(sys.meta_path)
+    for number in (1, 2):
+        call_after_import(
+            "slow_package", lambda module, n=number: called.append((n, module.answer))
+        )  # type: ignore[misc]
+    assert not called
+    import slow_package  # noqa: F401
+
+    assert called == [(1, 42), (2, 42)]
+    call_after_import("slow_package", lambda module: called.append((3, module.answer)))
+    assert called[-1] == (3, 42)
+    del sys.meta_path[: len(sys.meta_path) - before]
 
 
 def test_package_can_be_loaded_early(package: Path) -> None:
