@@ -182,3 +182,13 @@ def test_the_report_has_the_table_of_a_study_that_crosses_two_factors(
     (row,) = table.rows
     assert row[:3] == ("softmax to fourier", "embed_dim=24", "embed_dim=12")
     assert row[-1] == "yes, greater at embed_dim=24"
+
+
+def test_the_first_level_is_the_one_that_the_space_names_first(
+    write_space: WriteSpace, tmp_path: Path
+) -> None:
+    """Arms are shown the best first."""
+    summary = crossed_study(write_space, tmp_path / "s")
+    assert summary.others[0].factors[SIZE] == 24
+    (found,) = summary.interactions
+    assert (found.levels, found.at) == (("softmax", "fourier"), ("embed_dim=12", "embed_dim=24"))

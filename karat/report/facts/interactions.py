@@ -60,7 +60,7 @@ def interactions_of(
     Designing Experiments and Analyzing Data, chapter 12). All contrasts are one family (Holm).
 
     Args:
-        arms: the confirmed arms.
+        arms: the confirmed arms; the first level of a factor is that of the first arm that has it.
         rule: of the study.
         seeds: the number that every arm has, whatever was found in it: seeds that were added because of
             a result would bias the contrast.

@@ -211,7 +211,7 @@ def summarise(state: StudyState) -> Summary:
         ),
         pairs=pairwise(others, rule, failed),
         family=None if _is_matched(state) else family_test(_first(runs, confirm["seeds"]), tunings),
-        interactions=interactions_of(arms, rule, confirm["seeds"]),
+        interactions=interactions_of(_in_order(arms, created), rule, confirm["seeds"]),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
@@ -242,6 +242,12 @@ def _first(runs: Mapping[str, Runs], seeds: int) -> dict[str, Runs]:
         label: {index: value for index, value in of.items() if index < seeds}
         for label, of in runs.items()
     }
+
+
+def _in_order(arms: Sequence[ConfirmedArm], created: Mapping[str, Any]) -> list[ConfirmedArm]:
+    """The arms in the order of the space, so that the first level of a factor is the one named first."""
+    places = {arm["label"]: place for place, arm in enumerate(created["arms"])}
+    return sorted(arms, key=lambda arm: places[arm.label])
 
 
 def _is_matched(state: StudyState) -> bool:
