@@ -101,6 +101,7 @@ def _interactions_table(summary: Summary) -> Table:
         ("p (Holm)", "number", lambda row: p_text(row.comparison)),
         ("does the gain depend on it?", "text", interaction_text),
         title=_factors_text(summary.interactions),
+        cards=True,
     )
 
 

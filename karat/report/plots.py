@@ -92,9 +92,7 @@ def by_epoch(curves: Sequence[Curve], axis: str) -> bytes:
     if close:
         panels[0].set_title("all arms")
         _zoom_on_end(panels[1], others)
-    handles, labels = panels[0].get_legend_handles_labels()
-    columns = 2 if len(curves) < 7 else 3
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    _add_legend(figure, panels[0], 2 if len(curves) < 7 else 3)
     return _png(figure)
 
 
@@ -138,9 +136,20 @@ def by_level(
     if close:
         panels[0].set_title(f"with {_plain(references[0].name)}")
         panels[1].set_title(f"without {_plain(references[0].name)}, close up")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    _add_legend(figure, panels[0], 3)
     return _png(figure)
+
+
+def _add_legend(figure: "Figure", panel: "Axes", most: int) -> None:
+    """Below the panels, in as many columns as the figure is wide enough for, at most `most`."""
+    handles, labels = panel.get_legend_handles_labels()
+    for columns in range(most, 0, -1):
+        legend = figure.legend(
+            handles, labels, loc="outside lower center", ncols=columns, frameon=False
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def _panels(number: int, height: float, widths: tuple[float, float]) -> "tuple[Figure, list[Axes]]":

@@ -565,6 +565,21 @@ def test_figures_are_drawn_for_few_and_equal_runs(values: tuple[float, ...]) -> 
     assert plots.by_epoch([reference, curve], "accuracy").startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("label", "columns"), [("short", 3), ("of a middling length, 24", 2), (90 * "x", 1)]
+)
+def test_legend_has_as_many_columns_as_the_figure_is_wide_enough_for(
+    label: str, columns: int
+) -> None:
+    figure, panels = plots._panels(1, 4.0, (1, 1))
+    for number in range(9):
+        panels[0].plot([number], [number], label=f"{label} {number}")
+    plots._add_legend(figure, panels[0], 3)
+    (legend,) = figure.legends
+    assert legend._ncols == columns
+    assert columns == 1 or legend.get_window_extent().width <= figure.bbox.width
+
+
 def test_references_beside_their_levels_are_drawn_even_where_a_level_lacks_one() -> None:
     numbers = [level("24", 24.0, 0.9, 0.91), level("48", 48.0, 0.94, 0.95), level("96", 96.0)]
     base = level("softmax", 48.0, 0.92, 0.93)
