@@ -252,14 +252,15 @@ def test_mlflow_follows_an_extended_study_in_the_same_runs(
     assert [line for line in audit(folder) if "checkpoint" not in line] == []
 
 
-def test_a_study_whose_seeds_were_added_takes_more_trials(
-    write_space: WriteSpace, tmp_path: Path
+@pytest.mark.parametrize("extend", ["trials=+6", "epochs=+1"])
+def test_a_study_whose_seeds_were_added_can_be_extended(
+    write_space: WriteSpace, tmp_path: Path, extend: str
 ) -> None:
     space = write_space(("seeds: 2", "seeds: 3, top_up: {most: 6, step: 2}"))
     assert go(space, tmp_path) == 0
     before = check(tmp_path)
     assert before.seeds_now
-    assert go(space, tmp_path, "trials=+6") == 0
+    assert go(space, tmp_path, extend) == 0
     after = check(tmp_path)
     assert after.status == "completed"
     assert summarise(after).is_final
