@@ -15,11 +15,13 @@ from karat.study.description import changed_recipes
 from karat.training import config
 from karat.training.config import TrainingConfig, TrialConfig
 from karat.training.recipes import load_recipe
-from tests.planning.test_extension import go, state_of, without_ray
+from tests.driven import go, without_ray
+from tests.planning.test_extension import state_of
 from tests.studies import rewrite
 
 WriteSpace = Callable[..., Path]
-__all__ = ["without_ray"]  # which is a fixture
+__all__ = ["without_ray"]  # a fixture
+pytestmark = pytest.mark.usefixtures("without_ray")
 
 
 @pytest.fixture
