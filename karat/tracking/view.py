@@ -290,13 +290,16 @@ class View:
 
 def is_followed(state: StudyState) -> bool:
     """Whether MLflow is kept up to date while the study runs, as its space says now."""
-    created = state.created
-    return not created or TrackingConfig(**created["space"].get("tracking", {})).follow
+    return not state.created or _tracking_of(state).follow
 
 
 def deleted_runs_of(state: StudyState, given: DeletedRuns | None = None) -> DeletedRuns:
     """The policy for deleted runs: `given` if set, else that of the study's space."""
-    return given or TrackingConfig(**state.created["space"].get("tracking", {})).deleted_runs
+    return given or _tracking_of(state).deleted_runs
+
+
+def _tracking_of(state: StudyState) -> TrackingConfig:
+    return TrackingConfig(**state.created["space"].get("tracking", {}))
 
 
 def _real(id_: object) -> str:

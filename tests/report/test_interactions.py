@@ -146,6 +146,15 @@ def test_an_interaction_that_failed_runs_would_change_is_not_called() -> None:
     assert found.comparison.verdict == "inconclusive"
 
 
+def test_without_a_worst_value_a_failed_run_settles_nothing() -> None:
+    arms = crossed(np.random.default_rng(3), 0.1)
+    last = arms[-1]
+    runs = {index: value for index, value in last.runs.items() if index > 0}
+    rule = Rule(mode="max", smallest_difference=0.005, alpha=0.05)
+    (found,) = interactions_of([*arms[:-1], arm(last.factors, runs, (0,))], rule, 8)
+    assert found.comparison.verdict == "inconclusive"
+
+
 class Crossing:
     """Curves of a study in which Fourier gains nothing in the narrow model, and 5 points in the wide one."""
 

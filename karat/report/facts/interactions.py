@@ -48,6 +48,10 @@ class _Square:
     def labels(self) -> frozenset[str]:
         return frozenset(arm.label for row in self.arms for arm in row)
 
+    @property
+    def has_failures(self) -> bool:
+        return any(arm.failed for row in self.arms for arm in row)
+
 
 def interactions_of(
     arms: Sequence[ConfirmedArm], rule: Rule, seeds: int
@@ -71,9 +75,12 @@ def interactions_of(
         squares.setdefault(square.labels, square)
     known = list(squares.values())
     found = _contrasts(known, rule, seeds, counts_failures=False)
-    if any(arm.failed for square in known for row in square.arms for arm in row):
+    if any(square.has_failures for square in known):
         again = _contrasts(known, rule, seeds, counts_failures=True)
-        found = [_both(one, two) for one, two in zip(found, again, strict=True)]
+        found = [
+            _both(one, two, rule) if square.has_failures else one
+            for square, one, two in zip(known, found, again, strict=True)
+        ]
     return tuple(
         Interaction(
             factor=square.factor,
@@ -152,8 +159,10 @@ def _runs(arm: ConfirmedArm, rule: Rule, seeds: int, counts_failures: bool) -> d
     return runs
 
 
-def _both(found: Comparison, counted: Comparison) -> Comparison:
-    """The comparison without failed runs, whose verdict stands if it is the same with them."""
+def _both(found: Comparison, counted: Comparison, rule: Rule) -> Comparison:
+    """As `compare`: a verdict stands if it is the same with failed runs, which need a worst value."""
+    if rule.worst is None:
+        return replace(found, verdict="inconclusive")
     if found.verdict == counted.verdict:
         return replace(found, with_failures=counted)
     return replace(found, verdict="inconclusive", with_failures=counted)
