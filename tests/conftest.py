@@ -5,6 +5,8 @@ import os
 # Must be set before torch is imported. Tests run in parallel on few cores; the threads of OpenMP
 # wait actively for each other, which would take most of the time for models as small as these.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray gives its workers the lowest priority but four: beside other tests they would hardly run.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 from collections.abc import Callable, Generator
 from pathlib import Path

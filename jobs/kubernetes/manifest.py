@@ -14,7 +14,7 @@ from jobs.command_line import launch_words, refuse_secrets
 from jobs.kubernetes.settings import KubernetesSettings
 from jobs.ray.request import STOP_WAIT_S, data_of
 from karat.errors import InputError
-from karat.execution.ray_internals import KEEPALIVE
+from karat.execution.ray_internals import NETWORK
 from karat.space.settings import ResourceConfig
 
 STUDIES = PurePosixPath("/studies")
@@ -213,7 +213,7 @@ def _pod(
         "env": [
             {"name": "PYTHONPATH", "value": str(_CODE)},
             {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"},
-            *({"name": name, "value": value} for name, value in KEEPALIVE.items()),
+            *({"name": name, "value": value} for name, value in NETWORK.items()),
         ],
         "volumeMounts": [
             {"name": "studies", "mountPath": str(STUDIES)},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs import Submission
 from jobs.slurm.settings import SlurmSettings
-from karat.execution.ray_internals import KEEPALIVE
+from karat.execution.ray_internals import NETWORK
 
 LOGS = ".slurm"  # below the storage; no study has a name with a dot
 
@@ -89,7 +89,7 @@ def setup_of(settings: SlurmSettings) -> str:
 
 
 def _exports(submission: Submission[SlurmSettings]) -> list[str]:
-    settings, values = submission.settings, {**KEEPALIVE, **submission.environment}
+    settings, values = submission.settings, {**NETWORK, **submission.environment}
     if settings.array:
         values["KARAT_IF_LOCKED"] = "leave"
     if setup_of(settings):

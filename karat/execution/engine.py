@@ -169,7 +169,7 @@ class Engine:
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=StudyScheduler(searcher),
+                scheduler=StudyScheduler(searcher, is_cluster=self.address is not None),
                 num_samples=-1,
                 max_concurrent_trials=most,
                 reuse_actors=False,  # a slot's worker stays, and runs one segment after the other

@@ -20,10 +20,12 @@ CURRENT_CLUSTER = "ray_current_cluster"
 # Read by a raylet: modules that its worker processes load when they start.
 PRELOAD_VARIABLE = "RAY_preload_python_modules"
 # For every process of a cluster of several machines; its head and all others must agree. Without it
-# a trial whose machine was cut off for a while is noticed after five minutes (decision 0020).
-KEEPALIVE = {
+# a trial whose machine was cut off for a while is noticed after five minutes, and a machine that was
+# cut off for 15 seconds is given up (decision 0020).
+NETWORK = {
     "RAY_grpc_client_keepalive_time_ms": "10000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
+    "RAY_health_check_period_ms": "10000",
 }
 # The program `ray`, for the Python that runs, which may have no such program beside it.
 RAY_PROGRAM = "from ray.scripts.scripts import main; main()"
@@ -211,3 +213,18 @@ def treat_memory_kills_as_deaths(controller: Any, tell: Callable[[bool], None]) 
         tell(False)
 
     manager._actor_task_failed = handle_also_memory
+
+
+def free_resources_by(controller: Any, make: Callable[[Callable[[Any], None]], Any]) -> Any:
+    """Put something in the place of Tune's function that removes the placement group of a slot.
+
+    Args:
+        controller: as Tune passes it to a scheduler.
+        make: makes it from Tune's own function.
+
+    Returns:
+        What was made.
+    """
+    manager = controller._actor_manager._resource_manager
+    manager.free_resources = made = make(manager.free_resources)
+    return made

@@ -24,9 +24,11 @@ from karat.execution.messages import assignment_of, config_of, report_of
 from karat.execution.ray_internals import (
     assign,
     forget_ended_trials,
+    free_resources_by,
     kill_worker,
     treat_memory_kills_as_deaths,
 )
+from karat.execution.release import Release
 from karat.study.study import Study
 from karat.training.segment import Segment
 
@@ -246,11 +248,17 @@ class StudySearcher(Searcher):
 
 
 class StudyScheduler(FIFOScheduler):
-    """Forwards every result to the study, and the next assignment to the worker."""
+    """Forwards every result to the study, and the next assignment to the worker.
 
-    def __init__(self, searcher: StudySearcher) -> None:
+    Args:
+        searcher: of the same run.
+        is_cluster: whether workers may be on machines that the network cuts off.
+    """
+
+    def __init__(self, searcher: StudySearcher, is_cluster: bool = False) -> None:
         super().__init__()
-        self._searcher = searcher
+        self._searcher, self._is_cluster = searcher, is_cluster
+        self._release: Release | None = None
         self._is_prepared = False
         self._is_memory_kill = False
 
@@ -263,6 +271,10 @@ class StudyScheduler(FIFOScheduler):
         if not self._is_prepared:
             self._is_prepared = True
             treat_memory_kills_as_deaths(tune_controller, self._set_memory_kill)
+            if self._is_cluster:
+                self._release = free_resources_by(tune_controller, Release)
+        if self._release is not None:
+            self._release.on_step()
         if self._searcher.is_over:
             for trial in [t for t in tune_controller.get_trials() if t.status == "PENDING"]:
                 tune_controller.stop_trial(trial)  # it waits for resources, and nothing for it

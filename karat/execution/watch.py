@@ -66,7 +66,7 @@ class Watch:
             if _has_ended(process):
                 return {"what": RayTrouble.PROCESS.value, "name": self._names[process.pid]}
         if self._address is not None:
-            self._refused_s = 0.0 if _accepts(self._address) else self._refused_s + LOOK_EVERY_S
+            self._refused_s = 0.0 if accepts(self._address) else self._refused_s + LOOK_EVERY_S
             if self._refused_s >= UNREACHABLE_S:
                 return {"what": RayTrouble.UNREACHABLE.value, "address": self._address}
         if self._silent_looks is not None:
@@ -86,11 +86,11 @@ def _has_ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def _accepts(address: str) -> bool:
+def accepts(address: str, timeout_s: float = _ANSWER_S) -> bool:
     """Whether something accepts connections at this address, of the form HOST:PORT."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=_ANSWER_S):
+        with socket.create_connection((host, int(port)), timeout=timeout_s):
             return True
     except OSError:
         return False

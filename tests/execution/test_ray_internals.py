@@ -79,6 +79,17 @@ def test_tunes_manager_of_actors_takes_a_kill_for_memory_as_a_death(
     assert told == [True, False][not is_memory_kill :]
 
 
+def test_tune_removes_placement_groups_by_a_function_that_can_be_replaced(controller: Any) -> None:
+    manager = controller._actor_manager
+    assert "self._resource_manager.free_resources(" in inspect.getsource(manager._cleanup_actor)
+    parameters = inspect.signature(manager._resource_manager.free_resources).parameters
+    assert list(parameters) == ["acquired_resource"]
+    theirs = manager._resource_manager.free_resources
+    made = ray_internals.free_resources_by(controller, lambda free: SimpleNamespace(free=free))
+    assert made.free == theirs
+    assert manager._resource_manager.free_resources is made
+
+
 def test_ray_sets_its_handler_of_sigterm_by_a_function_that_can_be_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -153,10 +164,10 @@ def test_variables_that_ray_does_not_document_are_read_by_it(
     assert '"RAY_JOB_STOP_WAIT_TIME_S"' in inspect.getsource(job_supervisor)
 
 
-def test_keepalive_variables_are_settings_of_ray() -> None:
+def test_network_variables_are_settings_of_ray() -> None:
     code = "import ray; c = ray._config; print(c.grpc_client_keepalive_time_ms())"
-    code += "; print(c.grpc_client_keepalive_timeout_ms())"
-    own = dict(zip(ray_internals.KEEPALIVE, ("11000", "12000"), strict=True))
+    code += "; print(c.grpc_client_keepalive_timeout_ms(), c.health_check_period_ms())"
+    own = dict(zip(ray_internals.NETWORK, ("11000", "12000", "13000"), strict=True))
     said = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | own,
@@ -164,7 +175,7 @@ def test_keepalive_variables_are_settings_of_ray() -> None:
         capture_output=True,
         text=True,
     )
-    assert said.stdout.split() == ["11000", "12000"]
+    assert said.stdout.split() == ["11000", "12000", "13000"]
 
 
 def test_ray_starts_its_monitors_by_methods_that_can_be_replaced(

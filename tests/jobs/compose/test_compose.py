@@ -15,7 +15,7 @@ import yaml
 from jobs.compose import secrets
 from jobs.compose.secrets import COMPOSE, make_secrets
 from karat import __version__
-from karat.execution.ray_internals import KEEPALIVE
+from karat.execution.ray_internals import NETWORK
 from tests.conftest import ROOT
 from tests.jobs.compose.compose_file import filled, read_services
 
@@ -60,7 +60,7 @@ def test_ray_has_shared_memory_a_token_and_time_for_jobs_that_are_stopped() -> N
         service = SERVICES[name]
         assert service["shm_size"]
         assert service["environment"]["RAY_AUTH_MODE"] == "token"
-        assert service["environment"].items() >= KEEPALIVE.items()
+        assert service["environment"].items() >= NETWORK.items()
     assert int(SERVICES["ray-head"]["environment"]["RAY_JOB_STOP_WAIT_TIME_S"]) >= 140
 
 

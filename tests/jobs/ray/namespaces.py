@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from karat.execution.ray_internals import KEEPALIVE
+from karat.execution.ray_internals import NETWORK
 from tests.conftest import ROOT
 from tests.launched import OWNER, processes_of
 
@@ -49,7 +49,7 @@ class Machines:
     def environment(self) -> dict[str, str]:
         """Variables of every process in them."""
         own = {"RAY_AUTH_TOKEN": self.token, "RAY_ADDRESS": self.head, OWNER: str(self.folder)}
-        return KEEPALIVE | own
+        return NETWORK | own
 
     def make(self) -> None:
         """Make namespaces, cable and addresses.

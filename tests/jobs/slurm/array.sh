@@ -14,6 +14,7 @@ set -eo pipefail
 umask 077
 export RAY_grpc_client_keepalive_time_ms=10000
 export RAY_grpc_client_keepalive_timeout_ms=10000
+export RAY_health_check_period_ms=10000
 export MLFLOW_TRACKING_URI=https://mlflow.example.org
 export KARAT_IF_LOCKED=leave
 exec /shared/karat/.venv/bin/python /shared/karat/jobs/slurm/job.py \

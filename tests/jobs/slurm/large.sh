@@ -17,6 +17,7 @@ set -eo pipefail
 umask 077
 export RAY_grpc_client_keepalive_time_ms=10000
 export RAY_grpc_client_keepalive_timeout_ms=10000
+export RAY_health_check_period_ms=10000
 export MLFLOW_TRACKING_URI=https://mlflow.example.org
 export KARAT_SETUP='module load cuda/12.4
 source '"'"'/opt/site env/activate'"'"''
