@@ -8,6 +8,7 @@ images; the maximum of these functions at the trial's batch size is the peak.
 """
 
 import contextlib
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,9 @@ def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1)
     def evaluate(count: int) -> None:
         model(torch.randn(count, *shape, device=device))
 
-    with _one_thread():
+    with _one_thread(), warnings.catch_warnings():
+        # The first forward-mode derivative of a process calls torch.jit.script, within torch.
+        warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)
         training = _peak(model.train(), step, images)
         evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
     moments = 2 * weights

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from karat.errors import CombinationError, SettingError
 from karat.settings import above, at_least, at_most
@@ -38,6 +39,10 @@ class ModelConfig:
         registers: number of register tokens (arXiv 2309.16588), for sizes and timm's plain ViTs.
         pos_embed_std: standard deviation with which the position embedding starts, for sizes and
             timm's plain ViTs; None is timm's 0.02. The draws are the same, only scaled.
+        weight_init: timm's scheme for the initial weights, of sizes and timm's plain ViTs: `jax` or
+            `moco` (Xavier: the standard deviation follows from the width, in `jax` with a classifier
+            of zeros); None is timm's default, a standard deviation of 0.02 at every width. That is
+            small for narrow models: a width of 48 has 0.14 by Xavier.
     """
 
     name: str = "vit_micro"
@@ -47,6 +52,7 @@ class ModelConfig:
     num_heads: int | None = None
     registers: int = 0
     pos_embed_std: float | None = None
+    weight_init: Literal["jax", "moco"] | None = None
 
     def __post_init__(self) -> None:
         if not self.is_plain and self.name not in (known := _timm_names()):
@@ -57,7 +63,7 @@ class ModelConfig:
         at_least("registers", self.registers, 0)
         at_most("registers", self.registers, _MOST_REGISTERS)
         above("pos_embed_std", self.pos_embed_std, 0)
-        for key in ("registers", "pos_embed_std"):
+        for key in ("registers", "pos_embed_std", "weight_init"):
             if (value := getattr(self, key)) and not self.is_plain:
                 raise SettingError(
                     key,

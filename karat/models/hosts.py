@@ -32,19 +32,24 @@ def build_host(
     Raises:
         CombinationError: the host model cannot have this shape or image size.
     """
-    arguments = {"img_size": image_size, "in_chans": channels, "num_classes": classes}
+    arguments: dict[str, Any] = {
+        "img_size": image_size,
+        "in_chans": channels,
+        "num_classes": classes,
+    }
     host: nn.Module
     if model.is_plain:
         from timm.models.vision_transformer import VisionTransformer  # takes seconds to import
 
         model.grid(image_size)
+        arguments |= model.shape() | {"weight_init": model.weight_init or ""}
         with torch.device(device):
             if not model.registers:
-                host = VisionTransformer(**arguments, **model.shape())
+                host = VisionTransformer(**arguments)
             else:
                 from karat.models.registers import RegisterTransformer  # imports timm
 
-                host = RegisterTransformer(model.registers, **arguments, **model.shape())
+                host = RegisterTransformer(model.registers, **arguments)
         if model.pos_embed_std is not None:
             with torch.no_grad():
                 host.get_parameter("pos_embed").mul_(model.pos_embed_std / TIMM_POS_STD)

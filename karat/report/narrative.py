@@ -7,7 +7,7 @@ from karat.report.facts.progress import BEGIN, END, LOSS_MARGIN, LOSS_RATIO
 from karat.report.facts.search_summary import EDGE, Edge, SearchFacts
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, moment_text, raw_p_text, short, text_of
-from karat.report.search_text import importance_notes, stopping_notes
+from karat.report.search_text import stopping_notes
 from karat.report.shortlist_text import shortlist_notes, where_best
 from karat.report.wording import (
     failures_text,
@@ -168,7 +168,6 @@ def search_notes(summary: Summary) -> Iterable[str]:
             "idle at the end)."
         )
     yield from stopping_notes(facts)
-    yield from importance_notes(facts)
     yield from _about_budget(summary)
     if not facts.asked:
         return

@@ -35,6 +35,7 @@ from karat.report.formatting import (
     tuned_text,
 )
 from karat.report.narrative import result_notes, search_notes
+from karat.report.search_text import importance_notes
 from karat.report.shortlist_text import chosen_text
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
 from karat.report.training_section import training_section
@@ -157,7 +158,8 @@ def _search_section(summary: Summary) -> Section:
     tables = [each for each in (table, _shortlist_table(summary)) if each is not None]
     tables += [_importance_table(summary)] if summary.search.importances else []
     tables += [_needed_table(summary)] if summary.search.needed else []
-    return Section(title="Search", paragraphs=tuple(search_notes(summary)), tables=tuple(tables))
+    notes = (*search_notes(summary), *importance_notes(summary.search))
+    return Section(title="Search", paragraphs=notes, tables=tuple(tables))
 
 
 def _shortlist_table(summary: Summary) -> Table | None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import timm
@@ -456,13 +456,30 @@ def test_position_embedding_starts_as_wide_as_asked_from_the_same_draws() -> Non
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
+@pytest.mark.parametrize("settings", [{}, {"registers": 2}])
+@pytest.mark.parametrize(("scheme", "std"), [(None, 0.02), ("jax", 0.144), ("moco", 0.144)])
+def test_weights_start_by_the_scheme_of_timm_that_is_asked_for(
+    scheme: Literal["jax", "moco"] | None, std: float, settings: dict[str, Any]
+) -> None:
+    model = ModelConfig(weight_init=scheme, **settings)
+    shape = {"image_size": 8, "channels": 1, "classes": 10, "seed": 3}
+    for basis in ("softmax", "fourier"):
+        built = build_model(model, AttentionConfig(basis=basis), **shape)
+        weight = built.get_parameter("blocks.1.attn.proj.weight")  # 48 x 48
+        assert float(weight.detach().std()) == pytest.approx(std, rel=0.1)
+        assert (float(built.get_parameter("head.weight").detach().std()) == 0.0) == (
+            scheme == "jax"
+        )
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        ({"name": "deit_tiny_distilled_patch16_224", "weight_init": "jax"}, "does not exist for"),
         ({"pos_embed_std": 0.0}, "must be greater than 0"),
         ({"name": "swin_tiny_patch4_window7_224", "pos_embed_std": 1.0}, "does not exist for"),
     ],
 )
-def test_position_embedding_that_cannot_be_is_refused(model: dict[str, Any], message: str) -> None:
+def test_start_that_a_model_cannot_have_is_refused(model: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         ModelConfig(**model)

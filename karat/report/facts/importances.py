@@ -97,6 +97,7 @@ def _shares(trials: Sequence["FrozenTrial"]) -> dict[str, float] | None:
     """Share of each parameter, the largest first; None where no parameter has any."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study that is created
     study = optuna.create_study(direction="minimize")
     study.add_trials(trials)
     with warnings.catch_warnings():
