@@ -21,7 +21,7 @@ class Failure(StrEnum):
     | code | is written when | details |
     |---|---|---|
     | `error` | the trial raised any other exception | `type`, `message`, and `place` (file and line) |
-    | `memory` | memory ran out, on a GPU or on the machine; one retry, in micro-batches | `message` of the exception, or `killed_by`, which is `ray` or `kernel` |
+    | `memory` | memory ran out, on a GPU or on the machine; one retry, in micro-batches | `message` of the exception, or `killed_by`, which is `ray` |
     | `non-finite` | a loss or a metric is NaN or infinite | `name`, `value` as text, `epoch`, and `step` for a training loss |
     | `checkpoint` | a file of the trial could not be written, again and again | `message` of the exception |
     | `lost` | a process of the trial was lost; the trial ends after too many losses | `what`, see `Loss`; at the end of the trial `times`, and `last` with the details of the last loss |

@@ -25,6 +25,7 @@ from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
+from karat.system.memory import MemoryKills
 from karat.system.tempdir import make_tempdir
 from karat.training import pause
 
@@ -162,7 +163,8 @@ class Engine:
         )
 
         watch = Watch(self.on_trouble or exit_at_once, self.address)
-        searcher = StudySearcher(study, self, watch.on_step)
+        kills = MemoryKills.read if self.address is None else None
+        searcher = StudySearcher(study, self, watch.on_step, kills=kills)
         most = max(self.slots, self.most_slots)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once
         tuner = tune.Tuner(

@@ -30,6 +30,7 @@ from karat.execution.ray_internals import (
 )
 from karat.execution.release import Release
 from karat.study.study import Study
+from karat.system.memory import MemoryKills
 from karat.training.segment import Segment
 
 MOST_FAILED_STARTS = 5  # of workers in a row, before any of them reports
@@ -65,6 +66,7 @@ class SlotState:
         was_killed_for_memory: by Ray's memory monitor.
         heard_at: when the slot was requested, its worker started, or its worker reported; on the
             monotonic clock.
+        kills: by the kernel, before its segment started; None where they are not known.
     """
 
     number: int
@@ -74,6 +76,7 @@ class SlotState:
     is_up: bool = False
     trial: int | None = None
     was_killed_for_memory: bool = False
+    kills: MemoryKills | None = None
 
 
 class StudySearcher(Searcher):
@@ -87,6 +90,8 @@ class StudySearcher(Searcher):
         switch: stops the run.
         on_step: called in every step of Tune's loop.
         clock: seconds, monotonic.
+        kills: counts the kernel's kills for memory on the machine of all workers; None if they are
+            on several.
     """
 
     def __init__(
@@ -95,9 +100,11 @@ class StudySearcher(Searcher):
         switch: Switch,
         on_step: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        kills: Callable[[], MemoryKills] | None = None,
     ) -> None:
         super().__init__()
         self.on_step, self._clock, self._said_at = on_step, clock, clock()
+        self._kills = kills
         self._study, self._switch = study, switch
         self._slots: dict[str, SlotState] = {}
         self._failed_starts = 0
@@ -216,7 +223,8 @@ class StudySearcher(Searcher):
         elif slot.was_killed_for_memory:
             self.guard(lambda: self._study.on_failed(number, Failure.MEMORY, KILLED_BY_RAY))
         else:
-            self.guard(lambda: self._study.on_worker_died(number))
+            by_kernel = self._kernel_has_killed(slot)
+            self.guard(lambda: self._study.on_worker_died(number, by_kernel=by_kernel))
 
     def guard(self, call: Callable[[], Any]) -> Any:
         """Return the call's result; None if it raised, which stops the run, or an earlier call did."""
@@ -239,7 +247,14 @@ class StudySearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: the journal has everything."""
 
+    def _kernel_has_killed(self, slot: SlotState) -> bool:
+        """Whether the kernel has killed a process for memory since the slot's segment started."""
+        if self._kills is None or slot.kills is None:
+            return False
+        return self._kills().has_grown_since(slot.kills)
+
     def _next_segment(self, slot: SlotState) -> Segment | None:
+        slot.kills = self._kills() if self._kills is not None else None
         segment: Segment | None = self.guard(
             lambda: self._study.next_segment(slot.gpus, slot.number)
         )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from karat.causes import Details, Failure, Loss
+from karat.causes import KILLED_BY_KERNEL, Details, Failure, Loss
 
 
 def fault_of(
@@ -25,13 +25,14 @@ def fault_of(
     return None
 
 
-def death_of(trace: Path, minutes: float) -> tuple[Failure, Details]:
+def death_of(trace: Path, minutes: float, *, by_kernel: bool) -> tuple[Failure, Details]:
     """Why a worker process died: its watchdog exited it after it hung, or something else killed it.
 
     Args:
         trace: the watchdog's file of the segment.
         minutes: that an epoch may take.
+        by_kernel: the kernel has killed a process for memory meanwhile, probably this one.
     """
     if trace.is_file() and trace.stat().st_size:
         return Failure.HUNG, {"minutes": minutes, "trace": str(trace)}
-    return Failure.LOST, {"what": Loss.WORKER.value}
+    return Failure.LOST, {"what": Loss.WORKER.value, **(KILLED_BY_KERNEL if by_kernel else {})}

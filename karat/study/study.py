@@ -222,10 +222,11 @@ class Study:
         else:
             self._fail(trial, Failure(cause), details)
 
-    def on_worker_died(self, number: int) -> None:
-        """A worker process died: its watchdog exited it after it hung, or something else killed it."""
+    def on_worker_died(self, number: int, *, by_kernel: bool = False) -> None:
+        """A worker process died; `by_kernel`: the kernel has killed one for memory meanwhile."""
+        trace = trial_folder(self.folder, number) / HANG_TRACE
         minutes = self.space.resources.minutes_per_epoch
-        self.on_failed(number, *death_of(trial_folder(self.folder, number) / HANG_TRACE, minutes))
+        self.on_failed(number, *death_of(trace, minutes, by_kernel=by_kernel))
 
     def on_interrupted(self, signal: str | None) -> None:
         """The launch ends before the study does; the next one resumes the running trials.

@@ -27,6 +27,7 @@ from karat.journal.trial import Trial
 from karat.journal.wording import failure_text
 from karat.space.space import Space
 from karat.study.study import Study
+from karat.system.memory import MemoryKills
 from karat.training.segment import Estimate
 from tests.study.test_study import open_study
 
@@ -89,7 +90,14 @@ class Slots:
     def __init__(self, study: Study) -> None:
         self.study, self.switch = study, StandInSwitch()
         self.now = 0.0
-        self.searcher = StudySearcher(study, self.switch, clock=lambda: self.now)
+        self.kills = 0
+        self.searcher = StudySearcher(
+            study,
+            self.switch,
+            lambda: None,
+            lambda: self.now,
+            lambda: MemoryKills(None, self.kills),
+        )
         self.scheduler = StudyScheduler(self.searcher)
         self._first = FirstAssignment(self.searcher)
         self._trials: dict[str, SimpleNamespace] = {}
@@ -326,3 +334,22 @@ def test_only_a_worker_killed_by_rays_memory_monitor_is_out_of_memory(
         assert "Ray's memory monitor killed the process" in failure_text(
             cause, last.data["details"]
         )
+
+
+@pytest.mark.parametrize(
+    ("kills", "text"), [(1, "killed by the kernel: out of memory"), (0, "died")]
+)
+def test_worker_that_the_kernel_kills_for_memory_is_lost_with_that_cause(
+    small_space: Space, tmp_path: Path, kills: int, text: str
+) -> None:
+    study, journal = open_study(small_space, tmp_path / "s")
+    with journal:
+        slots = Slots(study)
+        slots.kills = 3  # before the study
+        slots.request("tune-0")
+        slots.up("tune-0")
+        slots.kills += kills
+        slots.searcher.on_trial_complete("tune-0", error=True)
+        assert study.state.trials[0].lost_segments == 1
+    last = list(read_events(tmp_path / "s" / JOURNAL))[-1]
+    assert text in failure_text(last.data["cause"], last.data["details"])
