@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from benchmarks.evidence_curves import HIGH, LEARNING_RATE, LOW, POINT, KnownCurves, Landscape
 from karat.forecast.simulator import simulate
 from karat.journal.state import StudyState
-from karat.report.answer import headline
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary, summarise
 from karat.seeds import derive
@@ -148,8 +147,7 @@ def judge(summary: Summary, curves: KnownCurves, state: StudyState) -> Outcome:
     true = {arm.label: curves.truth(arm.label) * POINT for arm in others}
     covers = {label: _covers(each, true[label]) for label, each in known.items()}
     cells = [_covers(known[arm.label], _of_cells(arm, reference, curves)) for arm in others]
-    measured = [arm for arm in others if arm.test.mean is not None]
-    chosen = headline(measured, summary) if measured else None
+    chosen = summary.headline
     better = [label for label, each in true.items() if each > 0]
     return Outcome(
         false=any(_is_false(each, true[label]) for label, each in known.items()),

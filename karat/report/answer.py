@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from karat.journal.wording import study_failure_text
 from karat.parameters import EACH_ARM
-from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.confirmed import ConfirmedArm, best_searched
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, interrupted_text, listed, short, text_of, way_on
 from karat.report.shortlist_text import where_best
@@ -39,13 +39,12 @@ def answer(summary: Summary) -> str:
             f"There is no answer yet: {done} of {summary.planned_runs} confirmation runs have "
             "ended. The numbers below will change, and no verdict is given on a part of the seeds."
         )
-    measured = [arm for arm in summary.others if arm.test.mean is not None]
-    if not measured:
+    if not summary.measured:
         return f"There is no answer: of the arms confirmed, only {summary.reference} has results."
-    if summary.is_matched:
+    chosen = summary.headline
+    if chosen is None:
         sentences = [*_about_levels(summary), *_about_highest(summary, summary.arms)]
     else:
-        chosen = headline(measured, summary)
         sentences = [
             _about_lost(chosen, summary),
             _about(chosen, summary),
@@ -53,26 +52,16 @@ def answer(summary: Summary) -> str:
             _about_others(chosen, summary),
             _about_pairs(chosen, summary),
             _about_price(chosen, summary),
-            *_about_highest(summary, [arm for arm in measured if arm is not chosen], chosen),
+            *_about_highest(
+                summary, [arm for arm in summary.measured if arm is not chosen], chosen
+            ),
         ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def headline(arms: Iterable[ConfirmedArm], summary: Summary) -> ConfirmedArm:
-    """The arm that the answer is about: the best in the search, or in the fresh runs of the shortlists, since
-    its own result must not choose it.
-    """
-
-    def place(arm: ConfirmedArm) -> tuple[bool, float]:
-        value = arm.searched
-        return value is not None, 0.0 if value is None else summary.metric.goodness(value)
-
-    return max(arms, key=place)
-
-
 def _about_lost(chosen: ConfirmedArm, summary: Summary) -> str:
     """Whether an arm did better where the arm is chosen, but has nothing to show for it."""
-    first = headline(summary.others, summary)
+    first = best_searched(summary.others, summary.metric)
     if first is chosen:
         return ""
     return (

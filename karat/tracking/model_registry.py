@@ -1,4 +1,4 @@
-"""The best model of a study, in MLflow's model registry.
+"""The model of a study's answer, in MLflow's model registry.
 
 The model is stored in the format `pt2` (torch.export), MLflow's default: `mlflow.pytorch.load_model`
 loads it without pickle, karat or timm. Two things allow batches of any size: an example with more
@@ -22,6 +22,7 @@ from karat.errors import CheckpointError, KaratError
 from karat.journal.layout import trial_folder
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.report.facts.summary import summarise
 from karat.tracking.runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
 from karat.training.checkpoint import epoch_of, kept_weights, load_checkpoint
 
@@ -30,30 +31,35 @@ log = logging.getLogger(__name__)
 
 
 def best_confirmed(state: StudyState) -> tuple[Trial, list[float]] | None:
-    """The best trial of the best confirmed cell, and the metric of each completed seed of the cell.
+    """The trial whose model is registered, and the metric of each completed seed of its arm.
 
-    The best cell has the best mean of the study's metric, at the epochs whose weights were tested, over
-    its completed confirmation trials of the longest training; None if there is none.
+    It is the best seed of the arm that the report's answer is about. Where the answer is about no
+    single arm, it is that of the arm with the best mean of the study's metric, at the epochs whose
+    weights were tested. Only completed confirmation trials of the longest training count; None if
+    there is none.
     """
-    metric, mode = state.created["metric"], state.created["mode"]
-    sign = 1.0 if mode == "max" else -1.0
-    cells: dict[str, list[tuple[float, Trial]]] = defaultdict(list)
+    summary = summarise(state)
+    metric, headline = summary.metric, summary.headline
+    arms: dict[str, list[tuple[float, Trial]]] = defaultdict(list)
     for trial in state.of_phase("confirm"):
-        value = trial.of_kept_weights(metric)
+        value = trial.of_kept_weights(metric.name)
         is_longest = trial.budget == state.longest
         if trial.status == "completed" and is_longest and value is not None:
-            cells[trial.arm].append((sign * value, trial))
-    if not cells:
+            arms[trial.arm].append((value, trial))
+    if headline is not None and headline.label in arms:
+        found = arms[headline.label]
+    elif arms:
+        found = max(arms.values(), key=lambda arm: metric.goodness(fmean(each for each, _ in arm)))
+    else:
         return None
-    cell = max(cells.values(), key=lambda found: fmean(value for value, _ in found))
-    _, best = max(cell, key=lambda found: found[0])
-    return best, [sign * value for value, _ in cell]
+    _, best = max(found, key=lambda each: metric.goodness(each[0]))
+    return best, [value for value, _ in found]
 
 
 def register_best(
     client: Any, uri: str, state: StudyState, folder: Path, runs: Mapping[int, str]
 ) -> None:
-    """Register the best confirmed model under the study's name, once for each best trial.
+    """Register the model of `best_confirmed` under the study's name, once for each such trial.
 
     A model that cannot be built or exported is logged as an error; the sync continues.
 
@@ -76,16 +82,14 @@ def register_best(
     if any(_is_of(trial, each.tags) for each in known):
         return
     if trial.number not in runs:
-        log.warning(
-            "the best model (trial %d) is not registered: its run was deleted", trial.number
-        )
+        log.warning("the model of trial %d is not registered: its run was deleted", trial.number)
         return
     try:
         model_id = _logged_model(client, runs[trial.number]) or _log_model(
             client, uri, trial, folder, runs[trial.number]
         )
     except (KaratError, RuntimeError) as error:  # torch.export raises RuntimeError
-        log.error("the best model (trial %d) is not registered: %s", trial.number, error)
+        log.error("the model of trial %d is not registered: %s", trial.number, error)
         return
     with _fluent(uri):  # an SQL registry ignores the client's URI here
         _create_version(client, state, trial, values, runs[trial.number], model_id)

@@ -19,7 +19,7 @@ from karat.journal.state import StudyState
 from karat.planning.decisions import Decisions
 from karat.planning.plans.shortlist import chosen_of
 from karat.planning.replay import replay
-from karat.report.answer import answer, headline
+from karat.report.answer import answer
 from karat.report.facts.summary import summarise
 from karat.report.writer import write_report
 from karat.seeds import derive
@@ -284,7 +284,8 @@ def test_the_answer_is_about_the_arm_that_did_best_in_the_fresh_runs(
     summary = summarise(state)
     searched = {arm: cell["search_value"] for arm, cell in cells_of(state).items()}
     assert searched["fourier grid_size=1"] > searched["fourier grid_size=2"]  # type: ignore[operator]
-    assert headline(summary.others, summary).label == "fourier grid_size=2"
+    assert summary.headline is not None
+    assert summary.headline.label == "fourier grid_size=2"
     assert "grid_size=2, best in the fresh runs of the shortlists and as tuned here" in answer(
         summary
     )

@@ -72,6 +72,8 @@ def test_report_and_registry_say_which_weights_were_tested(whole: Path) -> None:
     best = best_confirmed(state)
     assert best is not None
     trial, values = best
+    assert summary.headline is not None
+    assert trial.arm == summary.headline.label
     assert trial.tested is not None
     epoch = trial.tested["epoch"]
     assert _which(trial) == f"the weights that were tested, those of epoch {epoch}"

@@ -84,6 +84,16 @@ class ConfirmedArm:
         return plain.fmean(values) if values else None
 
 
+def best_searched(arms: Iterable[ConfirmedArm], metric: Metric) -> ConfirmedArm:
+    """The best arm in the search, or in the fresh runs of the shortlists; one without a value comes last."""
+
+    def place(arm: ConfirmedArm) -> tuple[bool, float]:
+        value = arm.searched
+        return value is not None, 0.0 if value is None else metric.goodness(value)
+
+    return max(arms, key=place)
+
+
 def confirmed_arms(
     state: StudyState, confirmed: Mapping[str, Sequence[Trial]], metric: Metric, rule: Rule
 ) -> tuple[ConfirmedArm, ...]:

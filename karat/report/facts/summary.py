@@ -14,7 +14,12 @@ from karat.journal.outcomes import metric_of, rule_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Extension, Trial
 from karat.parameters import EACH_ARM, Level, label_of
-from karat.report.facts.confirmed import ConfirmedArm, completed, confirmed_arms
+from karat.report.facts.confirmed import (
+    ConfirmedArm,
+    best_searched,
+    completed,
+    confirmed_arms,
+)
 from karat.report.facts.family import FamilyTest, family_test
 from karat.report.facts.interactions import Interaction, interactions_of
 from karat.report.facts.lengths import Length, length_of, of_budget
@@ -155,6 +160,21 @@ class Summary:
     def references(self) -> tuple[ConfirmedArm, ...]:
         """The reference arms that were confirmed."""
         return tuple(arm for arm in self.arms if arm.is_reference)
+
+    @property
+    def measured(self) -> tuple[ConfirmedArm, ...]:
+        """The confirmed arms but the references that have a result."""
+        return tuple(arm for arm in self.others if arm.test.mean is not None)
+
+    @property
+    def headline(self) -> ConfirmedArm | None:
+        """The arm that the answer is about; None where it is about levels, or nothing has a result.
+
+        It is the best of the search, or of the shortlists: its own result must not choose it.
+        """
+        if self.is_matched or not self.measured:
+            return None
+        return best_searched(self.measured, self.metric)
 
 
 def summarise(state: StudyState) -> Summary:
