@@ -47,7 +47,7 @@ SHAPES = {
     "softmax": sections({"basis": "softmax"}, 64),
     "fourier": sections(FOURIER, 128),
     "reference": sections({**FOURIER, "kernel": "reference"}, 128),
-    "wide": sections({"basis": "softmax"}, 128, embed_dim=384, depth=2),
+    "wide": sections({"basis": "softmax"}, 128, embed_dim=384, depth=1),
 }
 
 

@@ -5,6 +5,8 @@
 the file does nothing: the fault occurs once, in one process. `/tmp/once*4` allows four faults, in
 four processes. Several faults, each at a place of its own, are separated by spaces.
 
+`step.before=wait:0.5` waits for half a second each time: a study that has to last takes no processor time.
+
 Actions: `kill` (SIGKILL), `full` and `readonly` (OSError of a full or a read-only disk), `memory`
 (MemoryError), `hang`; for the place `metrics`: `nan`, `inf` or `missing` for the search metric.
 
@@ -33,8 +35,10 @@ from pathlib import Path
 _PATTERN = re.compile(
     r"(?P<place>[a-z0-9_.]+)@(?P<count>\d+)=(?P<action>[a-z]+):(?P<once>[^*]+)(\*(?P<times>\d+))?"
 )
+_WAIT = re.compile(r"(?P<place>[a-z0-9_.]+)=wait:(?P<seconds>\d+(\.\d+)?)")
 _times: Counter[str] = Counter()
 _faults: dict[str, re.Match[str]] = {}
+_waits: dict[str, float] = {}
 
 
 def use(text: str) -> None:
@@ -45,15 +49,23 @@ def use(text: str) -> None:
     """
     _times.clear()
     _faults.clear()
+    _waits.clear()
     for each in text.split():
+        if wait := _WAIT.fullmatch(each):
+            _waits[wait["place"]] = float(wait["seconds"])
+            continue
         fault = _PATTERN.fullmatch(each)
         if fault is None:
-            raise ValueError(f"KARAT_FAULT = {each!r}: must be PLACE@COUNT=ACTION:FILE")
+            raise ValueError(
+                f"KARAT_FAULT = {each!r}: must be PLACE@COUNT=ACTION:FILE or PLACE=wait:SECONDS"
+            )
         _faults[fault["place"]] = fault
 
 
 def at(place: str) -> None:
-    """Trigger the fault if it is due at this place."""
+    """Wait if that is asked for at this place, and trigger the fault if it is due."""
+    if place in _waits:
+        time.sleep(_waits[place])
     if is_due(place):
         trigger(place)
 

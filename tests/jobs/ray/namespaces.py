@@ -23,6 +23,8 @@ from karat.execution.ray_internals import NETWORK
 from tests.conftest import ROOT
 from tests.launched import OWNER, processes_of
 
+# Before each epoch: a study that has to last leaves the processors to other tests.
+SLOWLY = {"KARAT_FAULT": "step.before=wait:0.5"}
 HEAD_PORT = 6399  # nobody else's: the namespace is new
 
 
@@ -49,7 +51,7 @@ class Machines:
     def environment(self) -> dict[str, str]:
         """Variables of every process in them."""
         own = {"RAY_AUTH_TOKEN": self.token, "RAY_ADDRESS": self.head, OWNER: str(self.folder)}
-        return NETWORK | own
+        return NETWORK | SLOWLY | own
 
     def make(self) -> None:
         """Make namespaces, cable and addresses.

@@ -20,11 +20,10 @@ from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
 CUT_S = 20.0
-SLOWER = (
+LONG = (
     ("epochs: 4", "epochs: 24"),
-    ("batch_size: 128", "batch_size: 16"),
     ("trials: 6", "trials: 3"),
-    ("seeds: 2", "seeds: 30"),  # more than are needed: it is interrupted
+    ("seeds: 2", "seeds: 60"),  # more than are needed: it is interrupted
     NO_MLFLOW,
 )
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(1800)]
@@ -69,7 +68,7 @@ def started(machines: Machines, place: int) -> psutil.Popen:
 def test_study_goes_on_when_a_machine_is_cut_off_and_when_it_is_lost(
     write_space: WriteSpace, launch: Launch, tmp_path: Path
 ) -> None:
-    space = write_space(*SLOWER)
+    space = write_space(*LONG)
     with two_machines(tmp_path) as machines:
         head, other = started(machines, 0), started(machines, 1)
 
