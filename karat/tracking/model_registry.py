@@ -20,6 +20,7 @@ from typing import Any
 
 from karat.errors import CheckpointError, KaratError
 from karat.journal.layout import trial_folder
+from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.report.facts.summary import summarise
@@ -38,20 +39,20 @@ def best_confirmed(state: StudyState) -> tuple[Trial, list[float]] | None:
     weights were tested. Only completed confirmation trials of the longest training count; None if
     there is none.
     """
-    summary = summarise(state)
-    metric, headline = summary.metric, summary.headline
+    metric = metric_of(state.created)
     arms: dict[str, list[tuple[float, Trial]]] = defaultdict(list)
     for trial in state.of_phase("confirm"):
         value = trial.of_kept_weights(metric.name)
         is_longest = trial.budget == state.longest
         if trial.status == "completed" and is_longest and value is not None:
             arms[trial.arm].append((value, trial))
+    if not arms:
+        return None
+    headline = summarise(state).headline
     if headline is not None and headline.label in arms:
         found = arms[headline.label]
-    elif arms:
-        found = max(arms.values(), key=lambda arm: metric.goodness(fmean(each for each, _ in arm)))
     else:
-        return None
+        found = max(arms.values(), key=lambda arm: metric.goodness(fmean(each for each, _ in arm)))
     _, best = max(found, key=lambda each: metric.goodness(each[0]))
     return best, [value for value, _ in found]
 

@@ -82,7 +82,12 @@ class Writer:
             excluded=[],
             search={"sampler": "tpe", "trials": 3, "metric": metric, "mode": mode},
             early_stopping={},
-            confirm={"seeds": 2, "by": "attention.basis"},
+            confirm={
+                "seeds": 2,
+                "by": "attention.basis",
+                "smallest_difference": 0.005,
+                "alpha": 0.05,
+            },
             data={"fingerprint": "f", "classes": list("0123456789")},
             totals={"search": 3, "confirm": 4},
         )
@@ -462,7 +467,7 @@ def test_model_without_checkpoint_is_named_and_the_study_still_ends(
     complete_study(writer, trained)
     shutil.rmtree(writer.folder / "trials")
     sync(writer.folder, owner_alive=lambda: False)
-    assert "best model (trial 6) is not registered" in caplog.text
+    assert "the model of trial 6 is not registered" in caplog.text
     assert runs_of(writer.folder)[NAME].info.status == "FINISHED"
 
 
