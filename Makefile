@@ -12,9 +12,9 @@ QUICK := system space journal schedulers samplers datasets statistics cli/test_m
 run: $(STAMP)
 	$(VENV)/bin/python launch.py --space search_spaces/fourier_grid.yaml
 
-# Six at a time, since most of the long ones wait. Without the tests marked slow or cluster (pyproject.toml says which those are).
+# Four at a time, since most of the long ones wait. Without the tests marked slow or cluster (pyproject.toml says which those are).
 test: $(STAMP)
-	$(PYTEST) -n 6 -m "not slow and not cluster"
+	$(PYTEST) -m "not slow and not cluster"
 
 # All tests, as CI runs them. Those on a real Slurm of two nodes and on a real Ray cluster with PostgreSQL and
 # MLflow need root, slurm-wlm, munge, iproute2 and postgresql: without them they are skipped, and with
