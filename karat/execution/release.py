@@ -18,6 +18,19 @@ _ANSWER_S = 0.5  # Tune's loop waits for it
 log = logging.getLogger(__name__)
 
 
+def has_reachable_machines(placement_group: Any) -> bool:
+    """Whether all machines of a placement group accept connections; one that is dead is left out."""
+    import ray
+
+    table = ray.util.placement_group_table(placement_group)
+    used = set(table["bundles_to_node_id"].values())
+    return all(
+        accepts(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", _ANSWER_S)
+        for node in ray.nodes()
+        if node["Alive"] and node["NodeID"] in used
+    )
+
+
 class Release:
     """Takes the place of `free_resources` of Tune's resource manager.
 
@@ -29,10 +42,9 @@ class Release:
     def __init__(
         self,
         free: Callable[[Any], None],
-        is_reachable: Callable[[Any], bool] | None = None,
+        is_reachable: Callable[[Any], bool] = has_reachable_machines,
     ) -> None:
-        self._free = free
-        self._is_reachable = is_reachable or has_reachable_machines
+        self._free, self._is_reachable = free, is_reachable
         self._kept: list[Any] = []
         self._next_look_s = 0.0
 
@@ -54,16 +66,3 @@ class Release:
             else:
                 self._kept.append(each)
         self._next_look_s = time.monotonic() + LOOK_EVERY_S
-
-
-def has_reachable_machines(placement_group: Any) -> bool:
-    """Whether all machines of a placement group accept connections; one that is dead is left out."""
-    import ray
-
-    table = ray.util.placement_group_table(placement_group)
-    used = set(table["bundles_to_node_id"].values())
-    return all(
-        accepts(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", _ANSWER_S)
-        for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] in used
-    )

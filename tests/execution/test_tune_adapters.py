@@ -340,16 +340,13 @@ def test_only_a_worker_killed_by_rays_memory_monitor_is_out_of_memory(
     ("kills", "text"), [(1, "killed by the kernel: out of memory"), (0, "died")]
 )
 def test_worker_that_the_kernel_kills_for_memory_is_lost_with_that_cause(
-    small_space: Space, tmp_path: Path, kills: int, text: str
+    slots: Slots, kills: int, text: str
 ) -> None:
-    study, journal = open_study(small_space, tmp_path / "s")
-    with journal:
-        slots = Slots(study)
-        slots.kills = 3  # before the study
-        slots.request("tune-0")
-        slots.up("tune-0")
-        slots.kills += kills
-        slots.searcher.on_trial_complete("tune-0", error=True)
-        assert study.state.trials[0].lost_segments == 1
-    last = list(read_events(tmp_path / "s" / JOURNAL))[-1]
+    slots.kills = 3  # before the study
+    slots.request("a")
+    slots.up("a")
+    slots.kills += kills
+    slots.searcher.on_trial_complete("a", error=True)
+    assert slots.study.state.trials[0].lost_segments == 1
+    last = list(read_events(slots.study.folder / JOURNAL))[-1]
     assert text in failure_text(last.data["cause"], last.data["details"])

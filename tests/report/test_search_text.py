@@ -1,9 +1,11 @@
 """What the report says of early stopping and of the importances of parameters."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 
 from karat.causes import Audit
@@ -70,6 +72,19 @@ def test_importances_compare_values_of_one_epoch_that_all_trials_have_reached(
 def test_importances_are_the_same_each_time(write_space: WriteSpace, tmp_path: Path) -> None:
     state = state_with(write_space, tmp_path / "s", "{scheduler: none}")
     assert importances(state, METRIC) == importances(state, METRIC)
+
+
+def test_importances_print_nothing(
+    write_space: WriteSpace,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = state_with(write_space, tmp_path / "s", "{scheduler: none}")
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # Optuna's own
+    monkeypatch.setattr(logging.getLogger("optuna"), "propagate", True)
+    importances(state, METRIC)
+    assert not caplog.records
 
 
 def test_few_trials_have_no_importances(write_space: WriteSpace, tmp_path: Path) -> None:

@@ -69,6 +69,9 @@ def importances(state: StudyState, metric: Metric) -> Importances | None:
     levels, ranges = _levels(state), state.created["space"].get("tuned", {})
     if len(known) < FEWEST_TRIALS or len(levels) + len(ranges) < 2:
         return None
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study that is created
     draw = random.Random(SEED)
     taken = sorted(draw.sample(range(len(known)), min(len(known), MOST_TRIALS)))
     epoch = min(max(trial.reports.epochs) for trial in known)
@@ -97,7 +100,6 @@ def _shares(trials: Sequence["FrozenTrial"]) -> dict[str, float] | None:
     """Share of each parameter, the largest first; None where no parameter has any."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study that is created
     study = optuna.create_study(direction="minimize")
     study.add_trials(trials)
     with warnings.catch_warnings():
