@@ -19,6 +19,9 @@ SERVICES_LOGGER = "ray._private.services"
 CURRENT_CLUSTER = "ray_current_cluster"
 # Read by a raylet: modules that its worker processes load when they start.
 PRELOAD_VARIABLE = "RAY_preload_python_modules"
+# A raylet ends idle workers as soon as they outnumber its free CPUs: Tune's reservation of CPUs for the
+# slots would end the very workers that were started for them, moments before they get their slot.
+IDLE_VARIABLE, _IDLE_MS = "RAY_idle_worker_killing_time_threshold_ms", 120_000
 # For every process of a cluster of several machines; its head and all others must agree. Without it
 # a trial whose machine was cut off for a while is noticed after five minutes, and a machine that was
 # cut off for 15 seconds is given up (decision 0020).
@@ -92,18 +95,19 @@ def leave_out_monitors() -> None:
 
 @contextlib.contextmanager
 def _preloading(modules: Sequence[str]) -> Iterator[None]:
-    """Raylets that are started in the block have their worker processes load modules at once."""
+    """Raylets that are started in the block have their worker processes load modules, and keep them."""
     if not modules:
         yield
         return
-    before = os.environ.get(PRELOAD_VARIABLE)
-    os.environ[PRELOAD_VARIABLE] = ",".join(modules)
+    settings = {PRELOAD_VARIABLE: ",".join(modules), IDLE_VARIABLE: str(_IDLE_MS)}
+    before = {name: os.environ[name] for name in settings if name in os.environ}
+    os.environ.update(settings)
     try:
         yield
     finally:
-        del os.environ[PRELOAD_VARIABLE]
-        if before is not None:
-            os.environ[PRELOAD_VARIABLE] = before
+        for name in settings:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

@@ -196,16 +196,19 @@ def test_ray_starts_its_monitors_by_methods_that_can_be_replaced(
     assert (Node.start_monitor, Node.start_log_monitor) == theirs
 
 
-def test_raylets_read_which_modules_their_workers_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raylets_read_which_modules_their_workers_load_and_how_long_these_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = (ray_internals.PRELOAD_VARIABLE, ray_internals.IDLE_VARIABLE)
     found = []
     monkeypatch.setattr(
-        ray, "init", lambda **_: found.append(os.environ.get(ray_internals.PRELOAD_VARIABLE))
+        ray, "init", lambda **_: found.append(tuple(os.environ.get(name) for name in names))
     )
     ray_internals.init(Path("/tmp/r"), ("json", "csv"))
     ray_internals.init(Path("/tmp/r"))
-    assert found == ["json,csv", None]
-    name = ray_internals.PRELOAD_VARIABLE.removeprefix("RAY_").encode()
-    assert name in Path(ray_constants.__file__).parent.parent.joinpath("_raylet.so").read_bytes()
+    assert found == [("json,csv", "120000"), (None, None)]
+    binary = Path(ray_constants.__file__).parent.parent.joinpath("_raylet.so").read_bytes()
+    assert all(name.removeprefix("RAY_").encode() in binary for name in names)
     assert "worker-preload-modules" in inspect.getsource(default_worker)
 
 

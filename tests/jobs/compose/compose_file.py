@@ -21,6 +21,7 @@ class Service:
         health: the command that checks it, or none.
         after: services before it, and whether each must have ended well or be healthy.
         grace_s: between SIGTERM and SIGKILL.
+        restarts: whether the engine starts it again when it has ended.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Service:
     health: tuple[str, ...]
     after: Mapping[str, str]
     grace_s: float
+    restarts: bool
     profiles: tuple[str, ...]
 
 
@@ -86,5 +88,6 @@ def _service(name: str, data: Mapping[str, Any]) -> Service:
         health=("sh", "-c", *health) if kind == "CMD-SHELL" else tuple(health),
         after={key: each["condition"] for key, each in data.get("depends_on", {}).items()},
         grace_s=float(data.get("stop_grace_period", "10s").removesuffix("s")),
+        restarts=data.get("restart", "no") != "no",
         profiles=tuple(data.get("profiles", ())),
     )

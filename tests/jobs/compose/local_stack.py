@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ PORTS = (
     *("POSTGRES_PORT", "MLFLOW_PORT", "RAY_PORT"),
     *("RAY_CLIENT_PORT", "RAY_DASHBOARD_PORT", "RAY_AGENT_PORT"),
 )
+MOST_RESTARTS = 3
 _MARK = "KARAT_STACK"
 
 
@@ -69,6 +71,7 @@ class LocalStack:
         self._mark = uuid.uuid4().hex  # in the environment of every process, to find them again
         self._scratch = Path(tempfile.mkdtemp(prefix="ks"))  # short: Ray's sockets lie in it
         self._services: dict[str, Service] = {}
+        self._restarts: Counter[str] = Counter()
 
     def __enter__(self) -> "LocalStack":
         try:
@@ -229,7 +232,13 @@ class LocalStack:
                 raise StudyError(f"{name}: ended with status {status}. {self._end(name)}")
             return status == 0
         if status is not None:
-            raise StudyError(f"{name}: ended with status {status}. {self._end(name)}")
+            # As the engine would, but not for ever. Ray gives a node up that is not in its cluster after
+            # 30 seconds, as happens on a busy machine.
+            self._restarts[name] += 1
+            if not self._services[name].restarts or self._restarts[name] > MOST_RESTARTS:
+                raise StudyError(f"{name}: ended with status {status}. {self._end(name)}")
+            self._spawn(name)
+            return False
         return self.healthy(name)
 
     def _end(self, name: str) -> str:
