@@ -6,6 +6,7 @@ stores nothing of it: its experiment state is in a temporary folder and is never
 """
 
 import contextlib
+import importlib
 import logging
 import os
 import shutil
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from karat.execution.environment import prepare_environment
 from karat.execution.local_ray import LOOPBACK, end_ray, join_ray, start_ray
 from karat.execution.preload import PRELOAD
-from karat.execution.ray_internals import plain_workers
+from karat.execution.ray_internals import no_usage_of_callbacks, plain_workers
 from karat.execution.watch import Watch, exit_at_once
 from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
@@ -79,6 +80,8 @@ class Engine:
 
     def _begin(self) -> None:
         prepare_environment(self.address or LOOPBACK)
+        # It takes two seconds, for which this thread otherwise waits until Ray has started.
+        threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True).start()
         if self.address is not None:
             self.slots = max(1, join_ray(self.address, self.resources, self.most_slots))
             return
@@ -195,7 +198,7 @@ class Engine:
         threading.Thread(target=self._watch, args=(study, ended), daemon=True).start()
         try:
             hidden = _without_variables(_NOT_FOR_TUNE) if self.address else plain_workers()
-            with watch, hidden:
+            with watch, hidden, no_usage_of_callbacks():
                 tuner.fit()
         finally:
             ended.set()

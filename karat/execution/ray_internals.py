@@ -53,7 +53,13 @@ def init(temp_dir: Path | None = None, preload: Sequence[str] = (), **settings: 
 
     if temp_dir is not None:
         settings["_temp_dir"] = str(temp_dir)
-    with _no_sigterm_handler(), _own_sessions(), _no_monitors(), _preloading(preload):
+    with (
+        _no_sigterm_handler(),
+        _own_sessions(),
+        _no_monitors(),
+        _minimal_agent(),
+        _preloading(preload),
+    ):
         ray.init(**settings)
 
 
@@ -91,6 +97,35 @@ def leave_out_monitors() -> None:
 
     for name in _MONITORS:
         setattr(Node, name, lambda self: None)
+
+
+@contextlib.contextmanager
+def _minimal_agent() -> Iterator[None]:
+    """The agent of a node starts without the parts that serve the dashboard: a raylet waits for it."""
+    from ray._private import utils
+
+    missing = utils.get_dashboard_dependency_error
+    utils.get_dashboard_dependency_error = lambda: ImportError("the dashboard is not used")
+    try:
+        yield
+    finally:
+        utils.get_dashboard_dependency_error = missing
+
+
+@contextlib.contextmanager
+def no_usage_of_callbacks() -> Iterator[None]:
+    """Tune does not count the kinds of its callbacks for usage reports, which are off.
+
+    To tell them apart it would import the integrations of MLflow, Weights & Biases and others: two seconds.
+    """
+    from ray.air._internal import usage
+
+    tag = usage.tag_callbacks
+    usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = tag
 
 
 @contextlib.contextmanager

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 import ray
+import ray.tune.tune
 from ray._common.utils import get_ray_address_file
 from ray._private import ray_constants, services, utils, worker
 from ray._private.node import Node
 from ray._private.workers import default_worker
+from ray.air._internal import usage
 from ray.dashboard.modules.job import job_supervisor
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
@@ -194,6 +196,24 @@ def test_ray_starts_its_monitors_by_methods_that_can_be_replaced(
     ray_internals.init(Path("/tmp/r"), num_cpus=1)
     assert not set(found[0]) & set(theirs)
     assert (Node.start_monitor, Node.start_log_monitor) == theirs
+
+
+def test_agents_start_without_what_serves_the_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = utils.get_dashboard_dependency_error
+    found = []
+    monkeypatch.setattr(ray, "init", lambda **_: found.append(utils.get_dashboard_dependency_error))
+    ray_internals.init(Path("/tmp/r"), num_cpus=1)
+    assert isinstance(found[0](), ImportError)
+    assert utils.get_dashboard_dependency_error is theirs
+    assert "utils.get_dashboard_dependency_error()" in inspect.getsource(services.start_raylet)
+
+
+def test_tune_imports_no_other_tracker_to_count_callbacks() -> None:
+    theirs = usage.tag_callbacks
+    with ray_internals.no_usage_of_callbacks():
+        assert usage.tag_callbacks([object()]) is False
+    assert usage.tag_callbacks is theirs
+    assert "air_usage.tag_callbacks(callbacks)" in inspect.getsource(ray.tune.tune.run)
 
 
 def test_raylets_read_which_modules_their_workers_load_and_how_long_these_may_wait(
