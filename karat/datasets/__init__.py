@@ -19,6 +19,7 @@ __all__ = [
     "DataInfo",
     "Dataset",
     "Images",
+    "Preprocessing",
     "Splits",
     "load_splits",
     "make_dataset",
@@ -40,6 +41,33 @@ class DataInfo:
     channels: int
     classes: tuple[str, ...]
     train_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What makes a model's input of an image as it is stored, with pixels from 0 to 1.
+
+    The shorter edge is scaled to `resize` pixels (bilinear, antialiased), `size` x `size` pixels are cropped at
+    the centre, and each channel becomes `(x - mean) / std`.
+
+    Args:
+        size: edge of the model's input images, in pixels.
+        resize: of the shorter edge; at least `size`.
+        mean, std: one for each channel.
+        is_in_bytes: whether pixels are multiples of 1/255 after scaling, as where Pillow scales.
+    """
+
+    size: int
+    resize: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    is_in_bytes: bool = False
+
+    def __str__(self) -> str:
+        return (
+            f"shorter edge scaled to {self.resize} px (bilinear, antialiased), {self.size} x {self.size} px "
+            f"cropped at the centre, mean {_listed(self.mean)}, std {_listed(self.std)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +106,10 @@ class Dataset(abc.ABC):
         Raises:
             DataError: the data is missing in the folder that the settings name.
         """
+
+    def preprocessing(self) -> Preprocessing | None:
+        """What its images went through; None if that is not known, as for a plug-in that does not say it."""
+        return None
 
     @abc.abstractmethod
     def splits(self) -> Splits:
@@ -140,6 +172,10 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
 def rest_size(counts: Iterable[int], share: float) -> int:
     """The size of the rest that `stratified_split` returns for classes with these counts."""
     return sum(count - _cut_of(count, share) for count in counts)
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)
 
 
 def _cut_of(count: int, share: float) -> int:

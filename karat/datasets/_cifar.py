@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets.utils import check_integrity
 
-from karat.datasets import DataInfo, rest_size
+from karat.datasets import DataInfo, Preprocessing, rest_size
 from karat.datasets._on_disk import OnDisk
 from karat.errors import DataError
 
@@ -57,6 +57,10 @@ class Cifar(OnDisk):
             classes=self.classes,
             train_size=rest_size([count] * len(self.classes), self.val_share),
         )
+
+    def preprocessing(self) -> Preprocessing:
+        size = self.image_size
+        return Preprocessing(size=size, resize=size, mean=self.mean, std=self.std)
 
     def parts(self) -> tuple["_ByteImages", "_ByteImages"]:
         self._refuse_missing()

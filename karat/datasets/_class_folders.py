@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder as TorchImageFolder
 
-from karat.datasets import DataInfo, rest_size
+from karat.datasets import DataInfo, Preprocessing, rest_size
 from karat.datasets._on_disk import OnDisk, first_of_each
 from karat.errors import DataError
 
@@ -31,8 +31,8 @@ class ClassFolders(OnDisk):
     layout: ClassVar[str]
 
     @abc.abstractmethod
-    def transform(self) -> Any:
-        """The transform from an image to float32 (3, image_size, image_size)."""
+    def preprocessing(self) -> Preprocessing:
+        """From an image to float32 (3, image_size, image_size)."""
 
     @abc.abstractmethod
     def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
@@ -85,7 +85,9 @@ class ClassFolders(OnDisk):
         if count < 2:
             raise DataError(f"{folder}: has {count} class folders, needs at least 2; {self.layout}")
         # allow_empty, since the check below also names the expected layout.
-        part = TorchImageFolder(str(folder), transform=self.transform(), allow_empty=True)
+        part = TorchImageFolder(
+            str(folder), transform=image_transform(self.preprocessing()), allow_empty=True
+        )
         filled = set(part.targets)
         for label, each in enumerate(part.classes):
             if label not in filled:
@@ -93,19 +95,14 @@ class ClassFolders(OnDisk):
         return part
 
 
-def image_transform(
-    size: int, mean: Sequence[float], std: Sequence[float], crop_ratio: float = 1.0
-) -> transforms.Compose:
-    """Scale the shorter edge to `size / crop_ratio`, crop `size` at the centre, and normalise.
-
-    `mean` and `std` are per channel, for pixels from 0 to 1.
-    """
+def image_transform(steps: Preprocessing) -> transforms.Compose:
+    """The preprocessing of an image that Pillow has read."""
     return transforms.Compose(
         [
-            transforms.Resize(round(size / crop_ratio)),
-            transforms.CenterCrop(size),
+            transforms.Resize(steps.resize),
+            transforms.CenterCrop(steps.size),
             transforms.ToTensor(),
-            transforms.Normalize(mean, std),
+            transforms.Normalize(steps.mean, steps.std),
         ]
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from karat.datasets import DataInfo, Dataset, Splits, stratified_split
+from karat.datasets import DataInfo, Dataset, Preprocessing, Splits, stratified_split
 from karat.settings import above, below
 
 IMAGES = 1797
@@ -36,6 +36,9 @@ class Digits(Dataset):
         return DataInfo(
             image_size=8, channels=1, classes=tuple("0123456789"), train_size=train_size
         )
+
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(size=8, resize=8, mean=(0.5,), std=(0.5,))
 
     def splits(self) -> Splits:
         table = np.loadtxt(_file(), delimiter=",", dtype=np.float32)

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from karat.datasets._class_folders import ClassFolders, image_transform, read_image
+from karat.datasets import Preprocessing
+from karat.datasets._class_folders import ClassFolders, read_image
 from karat.settings import above, below
 
 
@@ -33,8 +34,9 @@ class ImageFolder(ClassFolders):
         above("std", self.std, 0)
         below("mean", self.mean, 1)
 
-    def transform(self) -> Any:
-        return image_transform(self.image_size, [self.mean] * 3, [self.std] * 3)
+    def preprocessing(self) -> Preprocessing:
+        size, mean, std = self.image_size, (self.mean,) * 3, (self.std,) * 3
+        return Preprocessing(size=size, resize=size, mean=mean, std=std, is_in_bytes=True)
 
     def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
         with ThreadPoolExecutor() as pool:

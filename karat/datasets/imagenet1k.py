@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torchvision.datasets import ImageFolder as TorchImageFolder
 from torchvision.datasets.folder import is_image_file
 
-from karat.datasets import DataInfo
-from karat.datasets._class_folders import ClassFolders, image_transform, read_image
+from karat.datasets import DataInfo, Preprocessing
+from karat.datasets._class_folders import ClassFolders, read_image
 from karat.errors import DataError
 
 _MEAN = (0.485, 0.456, 0.406)
@@ -47,8 +47,9 @@ class ImageNet1k(ClassFolders):
     def info(self) -> DataInfo:
         return _info(self)
 
-    def transform(self) -> Any:
-        return image_transform(self.image_size, _MEAN, _STD, _CROP_RATIO)
+    def preprocessing(self) -> Preprocessing:
+        size, resize = self.image_size, round(self.image_size / _CROP_RATIO)
+        return Preprocessing(size=size, resize=resize, mean=_MEAN, std=_STD, is_in_bytes=True)
 
     def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
         val = self.root_path / self.test_part

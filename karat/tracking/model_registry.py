@@ -1,9 +1,9 @@
 """The model of a study's answer, in MLflow's model registry.
 
-The model is stored in the format `pt2` (torch.export), MLflow's default: `mlflow.pytorch.load_model`
-loads it without pickle, karat or timm. Two things allow batches of any size: an example with more
-than one image, since the exporter treats a dimension of size 1 as a constant, and the signature
-that MLflow infers from an array, whose first dimension is dynamic.
+It takes images as they are read and gives the probabilities of classes (`karat.models.classifier`). It is
+stored in the format `pt2` (torch.export), MLflow's default: `mlflow.pytorch.load_model` loads it without
+pickle, karat or timm. Its signature has -1 for what may differ, and the example is larger than 1 there, since
+the exporter treats a dimension of size 1 as a constant.
 """
 
 import contextlib
@@ -12,12 +12,13 @@ import logging
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from karat.datasets import DataInfo, Preprocessing
 from karat.errors import CheckpointError, KaratError
 from karat.journal.layout import trial_folder
 from karat.journal.outcomes import metric_of
@@ -28,6 +29,8 @@ from karat.tracking.runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
 from karat.training.checkpoint import epoch_of, kept_weights, load_checkpoint
 
 REQUIREMENTS = ("torch", "torchvision", "timm")
+_EXAMPLE_SIZE = (5, 7)  # the exporter must not take height and width for the same
+_LONGEST_TAG, _MOST_NAMED = 5000, 20  # characters that MLflow stores; classes in the description
 log = logging.getLogger(__name__)
 
 
@@ -126,11 +129,11 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
         CheckpointError: the trial has no valid checkpoint of its weights.
         InputError: the data set, which defines the number of classes, is missing.
     """
-    import numpy as np
     from mlflow import pytorch
     from mlflow.models import Model
 
     from karat.models.build import build_model
+    from karat.models.classifier import ImageClassifier
     from karat.training.config import TrialConfig
 
     path = kept_weights(trial_folder(folder, trial.number))
@@ -140,9 +143,9 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
     config = TrialConfig.from_sections(trial.config)
     model = build_model(config.model, config.attention, seed=trial.seed, **config.data_shape())
     model.load_state_dict(content["model"])
-    info = config.data.info()
-    # Zeros are short: MLflow stores the example twice, as text.
-    example = np.zeros((2, info.channels, info.image_size, info.image_size), dtype=np.float32)
+    info, steps = config.data.info(), config.data.preprocessing()
+    if steps is not None:
+        model = ImageClassifier(model, steps)
     run = client.get_run(run_id)
     made = client.create_logged_model(
         run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
@@ -155,11 +158,44 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
             model_id=made.model_id,
             run_id=run_id,
             step=content.get("epoch", epoch_of(path)),
+            metadata={"classes": list(info.classes), "input": _input_of(steps)},
             pytorch_model=model.eval(),
-            input_example=example,
+            signature=_signature(info, is_any_size=steps is not None),
+            input_example=_example(info, is_any_size=steps is not None),
             pip_requirements=[f"{each}=={_version(each)}" for each in REQUIREMENTS],
         )
     return str(made.model_id)
+
+
+def _signature(info: DataInfo, *, is_any_size: bool) -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    edge = -1 if is_any_size else info.image_size
+    kind = np.dtype("float32")
+    return ModelSignature(
+        inputs=Schema([TensorSpec(kind, (-1, info.channels, edge, edge))]),
+        outputs=Schema([TensorSpec(kind, (-1, len(info.classes)))]),
+    )
+
+
+def _example(info: DataInfo, *, is_any_size: bool) -> Any:
+    """Two black images: small, since MLflow stores the example twice, as text."""
+    import numpy as np
+
+    size = _EXAMPLE_SIZE if is_any_size else (info.image_size, info.image_size)
+    return np.zeros((2, info.channels, *size), dtype=np.float32)
+
+
+def _input_of(steps: Preprocessing | None) -> str:
+    """What the registered model takes, in words."""
+    if steps is None:
+        return "normalised images, as the data set gives them; gives logits"
+    return (
+        "images of any size, (images, channels, height, width), pixels from 0 to 1 or from 0 to 255; gives the "
+        f"probability of each class. Preprocessing is inside: {steps}"
+    )
 
 
 def _create_version(
@@ -170,7 +206,11 @@ def _create_version(
     run_id: str,
     model_id: str,
 ) -> None:
+    from karat.training.config import TrialConfig
+
     name, metric = state.created["name"], state.created["metric"]
+    config = TrialConfig.from_sections(trial.config)
+    classes = config.data.info().classes
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=state.created["question"])
     made = client.create_model_version(
@@ -183,14 +223,30 @@ def _create_version(
             TRIAL_TAG: str(trial.number),
             FINGERPRINT_TAG: trial.fingerprint,
             "karat.arm": trial.arm,
+            **_tag_of(classes),
         },
         description=(
             f"{trial.arm}: mean {metric} {fmean(values):.4f} over {len(values)} seeds; "
-            f"this is seed {trial.seed_index} (trial {trial.number}), with {_which(trial)}"
+            f"this is seed {trial.seed_index} (trial {trial.number}), with {_which(trial)}.\n\n"
+            f"Input: {_input_of(config.data.preprocessing())}. It is ready to predict and has no `eval()`.\n\n"
+            f"Classes, in the order of the output: {_named(classes)}."
         ),
     )
     versions = json.dumps([{"name": name, "version": made.version}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+
+
+def _tag_of(classes: Sequence[str]) -> dict[str, str]:
+    """The names of the classes as a tag of the version, where MLflow can store them."""
+    text = json.dumps(classes)
+    return {"karat.classes": text} if len(text) <= _LONGEST_TAG else {}
+
+
+def _named(classes: Sequence[str]) -> str:
+    more = len(classes) - _MOST_NAMED
+    return ", ".join(classes[:_MOST_NAMED]) + (
+        f" and {more} more (`metadata` of the model)" if more > 0 else ""
+    )
 
 
 def _which(trial: Trial) -> str:
