@@ -3,6 +3,8 @@
 Shapes: B images, C channels, H x W pixels, K classes.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +28,8 @@ class ImageClassifier(nn.Module):
 
     def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         self.model, self.preprocessing = model, preprocessing
         for name in ("mean", "std"):
             values = torch.tensor(getattr(preprocessing, name)).reshape(-1, 1, 1)
@@ -41,14 +45,14 @@ class ImageClassifier(nn.Module):
         x = torch.ops.aten._to_copy.default(images_BCHW, dtype=torch.float32)
         bytes_B111 = x.amax((1, 2, 3), keepdim=True) > _BRIGHTEST
         x = self._cropped(x / torch.where(bytes_B111, 255.0, 1.0))
-        logits_BK = self.model((x - self.mean) / self.std)
+        logits_BK: Tensor = self.model((x - self.mean) / self.std)
         return logits_BK.softmax(-1)
 
     def _cropped(self, x: Tensor) -> Tensor:
         """Scale the shorter edge and crop the centre, as torchvision's Resize and CenterCrop do."""
         steps = self.preprocessing
         height, width = x.shape[-2:]
-        shorter = torch.sym_min(height, width)
+        shorter: Any = torch.sym_min(height, width)  # an int; while a program is exported, a symbol
         high, wide = height * steps.resize // shorter, width * steps.resize // shorter
         x = F.interpolate(x, size=(high, wide), mode="bilinear", antialias=True)
         if steps.is_in_bytes:
