@@ -6,20 +6,15 @@ the time of its event, and the tag `karat.status` is written last, so that a run
 of an ended trial is complete.
 """
 
-import json
 import logging
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, trial_folder
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
-from karat.settings import flat
+from karat.report.facts.summary import summarise
 from karat.space.settings import DeletedRuns, TrackingConfig
 from karat.tracking.client import TrackingError, is_database, open_client
 from karat.tracking.record import COUNT_OF, Point, Record
@@ -36,9 +31,25 @@ from karat.tracking.runs import (
     find_runs,
     kernels_text,
 )
-from karat.training.recipes import DEFAULT
+from karat.tracking.study_run import (
+    NOTE_TAG,
+    dataset_input,
+    is_of_answer,
+    source_tags,
+    study_metrics,
+    study_tags,
+)
+from karat.tracking.trial_run import (
+    config_text,
+    params_of,
+    run_name,
+    status_of,
+    trial_metrics,
+    trial_note,
+    trial_params,
+)
 
-_PARAM_LENGTH, _TAG_LENGTH = 6000, 5000
+_TAG_LENGTH = 5000
 _RUN_STATUS = {
     "completed": "FINISHED",
     "stopped early": "FINISHED",
@@ -67,6 +78,7 @@ class View:
         self._left_alone = False  # the experiment was deleted
         self._runs: dict[int, Known] | None = None
         self._state: StudyState | None = None  # a new object after the journal was replaced
+        self._source: dict[str, str] = {}  # tags of every run
 
     def find_experiment(self, record: Record) -> None:
         """Find the study's experiment, once; create it if it is missing, restore it if it was deleted."""
@@ -95,7 +107,7 @@ class View:
         if self._runs is None or state is not self._state:
             self._runs, self._state = self._find_runs(state), state
             numbers = set(state.trials)
-        runs = self._runs
+        runs, self._source = self._runs, source_tags(state, self.folder)
         study = runs.get(STUDY) or self._create_study(state)
         runs[STUDY] = study
         for number in sorted(numbers):
@@ -155,7 +167,8 @@ class View:
             "karat.kind": "study",
             UID_TAG: created["uid"],
             "karat.space_hash": created["space_hash"],
-            "mlflow.note.content": created["question"],
+            NOTE_TAG: created["question"],
+            **self._source,
         }
         return self._create_run(created["name"], state.created_at, tags)
 
@@ -168,6 +181,8 @@ class View:
             FINGERPRINT_TAG: trial.fingerprint,
             "karat.phase": trial.phase,
             "karat.arm": trial.arm,
+            NOTE_TAG: trial_note(trial),
+            **self._source,
         }
         return self._create_run(run_name(trial), trial.asked_at, tags)
 
@@ -201,7 +216,12 @@ class View:
         if trial.kernels and not known.has_kernels:
             params[KERNELS_PARAM] = kernels_text(trial)
             known.has_kernels = True
-        self._log(known, record.points(trial.number, known.points), params)
+        points = record.points(trial.number, known.points)
+        costs = []
+        if trial.ended and trial.reports:
+            arms, last = record.state.created["arms"], trial.reports[-1]
+            costs.append(Point(last.time, last.epoch, trial_metrics(trial, arms)))
+        self._log(known, points, params, costs)
         if trial.status == "completed":
             self._log_checkpoint(trial, known)
         if status != "running":
@@ -219,13 +239,18 @@ class View:
         began |= {key: state.original[key] for key in ("search", "confirm")}
         params = params_of(began)
         points = record.study_points[study.points :]
+        if study.new:
+            self._log_dataset(study, state)
         self._log(study, points, params if study.new else {})
         if alive:
+            if study.status != "running":  # an older answer: the study goes on, as it was extended
+                self._withdraw_answer(study, state, record.time)
             self._set_status(study, "running", "", record.time)
             return
         for name in COUNT_OF.values():
             steps = {point.step for point in record.study_points if name in point.metrics}
             self._check_steps(study, name, steps)
+        self._log_answer(study, state, record.time)
         if state.status in ("completed", "failed"):
             for name in (REPORT_MARKDOWN, REPORT_HTML):
                 if (self.folder / name).is_file():
@@ -241,13 +266,56 @@ class View:
         status = "interrupted" if killed else state.status
         self._set_status(study, status, reason, state.ended_at or record.time)
 
-    def _log(self, known: Known, points: list[Point], params: Mapping[str, str]) -> None:
-        """Send new points and parameters; MLflow's client splits them into allowed batches."""
+    def _log_dataset(self, study: Known, state: StudyState) -> None:
+        dataset = dataset_input(state.created)
+        if dataset is not None:
+            self.client.log_inputs(study.id, datasets=[dataset])
+
+    def _log_answer(self, study: Known, state: StudyState, time: float) -> None:
+        """Write what a study says when it has ended, or how far it came."""
+        from mlflow.entities import Metric, RunTag
+
+        summary = summarise(state)
+        if not summary.is_final:
+            self._withdraw_answer(study, state, time)
+        tags = study_tags(summary) | self._source
+        time_ms = _ms(state.ended_at or time)
+        self.client.log_batch(
+            study.id,
+            [
+                Metric(*each, time_ms, len(state.launches))
+                for each in study_metrics(summary).items()
+            ],
+            tags=[RunTag(*each) for each in tags.items()],
+        )
+
+    def _withdraw_answer(self, study: Known, state: StudyState, time: float) -> None:
+        """Remove the verdicts that the run shows; MLflow keeps a metric for ever, so it becomes NaN."""
+        from mlflow.entities import Metric
+
+        shown = self.client.get_run(study.id).data
+        for tag in filter(is_of_answer, shown.tags):
+            self.client.delete_tag(study.id, tag)
+        old = [name for name in shown.metrics if is_of_answer(name)]
+        nan, step = float("nan"), len(state.launches)
+        self.client.log_batch(study.id, [Metric(name, nan, _ms(time), step) for name in old])
+
+    def _log(
+        self,
+        known: Known,
+        points: list[Point],
+        params: Mapping[str, str],
+        more: Iterable[Point] = (),
+    ) -> None:
+        """Send new points and parameters; MLflow's client splits them into allowed batches.
+
+        `more` are points that are not counted, since another attempt sends them again.
+        """
         from mlflow.entities import Metric, Param
 
         metrics = [
             Metric(name, value, time_ms, point.step)
-            for point, time_ms in ((point, _ms(point.time)) for point in points)
+            for point, time_ms in ((point, _ms(point.time)) for point in (*points, *more))
             for name, value in point.metrics.items()
         ]
         self.client.log_batch(
@@ -310,54 +378,6 @@ def _real(id_: object) -> str:
     if not id_:
         raise TrackingError("the answer has no id; is this MLflow?")
     return str(id_)
-
-
-def status_of(trial: Trial, over: bool) -> str:
-    """Value of a trial's tag `karat.status`; `over` if no trial of the study can be running."""
-    if trial.ended:
-        return "stopped early" if trial.status == "stopped" else trial.status
-    return "interrupted" if over else "running"
-
-
-def run_name(trial: Trial) -> str:
-    """Name of a run: `0007 fourier grid_size=3`, `confirm 0040 fourier grid_size=3 seed 2`; or `shortlist`."""
-    name = f"{trial.number:04d} {trial.arm}"
-    if trial.phase == "search":
-        return name
-    length = f" {trial.budget} times the epochs" if trial.budget > 1 else ""
-    return f"{trial.phase} {name} seed {trial.seed_index}{length}"
-
-
-def trial_params(trial: Trial, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The configuration with dotted names (`training.learning_rate`), and seed, arm, phase, epochs.
-
-    Args:
-        trial: whose parameters.
-        recipes: name to settings, as the journal has them; what the trial leaves to its recipe is
-            written out.
-    """
-    own = {"seed": trial.seed, "arm": trial.arm, "phase": trial.phase, "epochs": trial.epochs}
-    training = trial.config.get("training", {})
-    left = recipes.get(training.get("recipe", DEFAULT), {})
-    return params_of({**own, **trial.config, "training": {**left, **training}})
-
-
-def config_text(trial: Trial) -> str:
-    """The configuration as YAML, section by section."""
-    return "".join(_yaml_of(json.dumps({name: part})) for name, part in trial.config.items())
-
-
-@lru_cache(maxsize=1024)  # the trials of an arm differ in the tuned section alone
-def _yaml_of(section: str) -> str:
-    """A section in JSON as YAML; libyaml, where PyYAML has it, writes it in a quarter of the time."""
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(json.loads(section), Dumper=dumper, sort_keys=False)
-    return text
-
-
-def params_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """Nested mappings as MLflow parameters: dotted names to text, truncated to MLflow's limit."""
-    return {name: str(value)[:_PARAM_LENGTH] for name, value in flat(values).items()}
 
 
 def _ms(seconds: float) -> int:

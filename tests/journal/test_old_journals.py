@@ -30,7 +30,7 @@ from karat.space.reader import space_of
 from karat.study.audit import audit
 from karat.study.description import original_space
 from karat.study.study import Study
-from karat.tracking.view import status_of
+from karat.tracking.trial_run import status_of
 from tests.study.test_study import run
 
 OLD = Path(__file__).parent / "old"

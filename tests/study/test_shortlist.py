@@ -20,7 +20,7 @@ from karat.study.audit import audit
 from karat.study.description import description
 from karat.study.study import Study
 from karat.tracking.record import Record
-from karat.tracking.view import run_name
+from karat.tracking.trial_run import run_name
 from tests import driven
 from tests.driven import checked, without_ray
 from tests.studies import rewrite, small_study, state_of

@@ -24,7 +24,8 @@ from karat.models.build import build_model
 from karat.tracking.record import Record
 from karat.tracking.runs import KERNELS_PARAM
 from karat.tracking.sync import TrackingError, sync, tracking_uri
-from karat.tracking.view import View, params_of, trial_params
+from karat.tracking.trial_run import params_of, trial_params
+from karat.tracking.view import View
 from karat.training.checkpoint import load_checkpoint, newest_first
 from karat.training.config import TrialConfig
 from karat.training.trainer import Trainer

@@ -11,7 +11,7 @@ from benchmarks.large_study import view
 from benchmarks.made_up_mlflow import MadeUpMlflow
 from karat.journal.layout import JOURNAL
 from karat.tracking.record import Record
-from karat.tracking.view import config_text
+from karat.tracking.trial_run import config_text
 from tests.costs import calls_of
 
 SMALL, LARGE = (LargeStudy(trials=count, epochs=3, arms=3, seeds=1) for count in (50, 500))
