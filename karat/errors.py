@@ -122,9 +122,35 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+# What people type for the names that settings have.
+_SHORT = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "num_epochs": "epochs",
+    "n_trials": "trials",
+    "num_trials": "trials",
+    "n_seeds": "seeds",
+}
+
+
+def written_out(name: str) -> str:
+    """The name of a setting for which people type a shorter one: `learning_rate` for `lr`."""
+    return _SHORT.get(name, name)
+
+
+def meant(name: object, known: Iterable[object]) -> str | None:
+    """The known name that is nearest to another one; None if none is near."""
+    names = sorted(map(str, known))
+    if written_out(str(name)) in names:
+        return written_out(str(name))
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
 def nearest(name: object, known: Iterable[object]) -> str:
     """A phrase for messages about an unknown name: the nearest known name, then all of them."""
     names = sorted(map(str, known))
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = meant(name, names)
+    hint = f"did you mean {close!r}? " if close else ""
     return f"{hint}Known: {', '.join(names)}"

@@ -99,8 +99,25 @@ def convert(hint: Any, value: Any, key: str) -> Any:
     if hint is type(None) and value is None:
         return None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise SettingError(key, f"must be {_article(hint)}", value)
+        raise _wrong_type(hint, value, key)
     return value
+
+
+def _wrong_type(hint: type, value: Any, key: str) -> SettingError:
+    rule = f"must be {_article(hint)}"
+    if value is None:
+        return SettingError(key, f"is empty; it {rule}")
+    if hint in (int, float) and isinstance(value, str) and _is_number(value):
+        rule += f"; write {value.strip()} without quotes"
+    return SettingError(key, rule, value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _convert_union(hint: Any, value: Any, key: str) -> Any:

@@ -15,6 +15,7 @@ from karat.cli.launch import add_cluster_arguments
 from karat.cli.submit import backend_of, describe, named_site
 from karat.errors import InputError
 from karat.execution.checks import LEAST_GB, disk, gpus, ports, token, versions, writable
+from karat.space.overrides import space_path
 from karat.space.reader import load_space
 from karat.space.settings import ResourceConfig
 from karat.system.checks import Check, examine
@@ -41,7 +42,7 @@ def checks_here(storage: Path, resources: ResourceConfig, *, elsewhere: bool) ->
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--space", type=Path, help="search space whose needs are checked")
+    parser.add_argument("--space", type=space_path, help="search space whose needs are checked")
     add_cluster_arguments(parser, "check this cluster too", "clusters/NAME.yaml")
     parser.add_argument(
         "--storage", type=Path, default=Path("studies"), help="folder of all studies (studies/)"

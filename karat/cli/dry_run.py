@@ -22,7 +22,7 @@ from karat.forecast.plan import (
     slots_by_place,
 )
 from karat.forecast.schedule import arms_in_order
-from karat.forecast.sight import sight_lines
+from karat.forecast.sight import rule_text, sight_lines
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
@@ -119,6 +119,7 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     )
     if confirm.top_up is not None:
         yield "              what it takes, below, is with all seeds that there may be"
+    yield f"rule          {rule_text(space)}"
     for excluded in space.excluded:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:

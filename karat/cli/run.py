@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from karat.space.overrides import space_path
 from karat.space.site import site_from_environment
 from karat.system.lazy_import import import_lazily
 from karat.system.signals import Interruption
@@ -12,7 +13,9 @@ from karat.terminal import make_console
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a launch that are the same on this machine and in a cluster."""
-    parser.add_argument("--space", type=Path, required=True, help="search space, a YAML file")
+    parser.add_argument(
+        "--space", type=space_path, required=True, help="search space: a YAML file, or its name"
+    )
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",

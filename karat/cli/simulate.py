@@ -19,7 +19,7 @@ from karat.forecast.simulator import Simulated, simulate
 from karat.journal.state import StudyState
 from karat.journal.trial import PHASES
 from karat.journal.wording import study_text
-from karat.space.overrides import read_question
+from karat.space.overrides import read_question, space_path
 from karat.space.reader import load_space
 from karat.space.space import Space
 
@@ -120,7 +120,7 @@ def text_of(data: dict[str, Any]) -> str:
 
 
 def _add_simulation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--space", type=Path, required=True, help="search space, a YAML file")
+    parser.add_argument("--space", type=space_path, required=True, help="search space, a YAML file")
     parser.add_argument("--workers", type=int, default=2, help="trials at a time (2), to 10,000")
     parser.add_argument(
         "--curves", type=Path, help="use the learning curves of this finished study (studies/NAME)"

@@ -50,6 +50,20 @@ def sight_of(space: Space, spread: float) -> Sight:
     )
 
 
+def rule_text(space: Space) -> str:
+    """The rule of the verdicts, in words (`karat.statistics.comparison.compare`)."""
+    confirm, arms = space.confirm, len(space.references)
+    units = Units(Metric(name=space.search.metric, mode=space.search.mode))
+    least = f"{units.number(confirm.smallest_difference)}{units.step}"
+    holm = f", Holm-corrected over {arms} comparisons," if arms > 1 else ""
+    looks = ", at all looks at once" if confirm.looks else ""
+    return (
+        f"an arm is equivalent if the {100 * (1 - confirm.alpha):g}% interval of its paired difference lies within "
+        f"{least} of zero{looks}; otherwise better or worse if p of the paired t test{holm} is below "
+        f"{confirm.alpha:g}; otherwise inconclusive"
+    )
+
+
 def sight_lines(space: Space, state: StudyState | None) -> Iterator[str]:
     """What can be seen, in words: in standard deviations, then in the metric's unit.
 

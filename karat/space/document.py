@@ -3,14 +3,35 @@
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from karat.errors import InputError, SettingError, nearest, shorten
+from karat.errors import InputError, SettingError, nearest, shorten, written_out
+from karat.samplers import SearchConfig
+from karat.settings import fields_of
+from karat.space.settings import ConfirmConfig, ResourceConfig
 from karat.space.space import SECTIONS
 from karat.space.yaml_reader import Document, Path_
+from karat.training.config import TrainingConfig
 
 KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
     *("search", "early_stopping", "confirm", "resources", "budget", "tracking", "cluster"),
 )
+
+
+_CLASSES = {
+    "training": TrainingConfig,
+    "search": SearchConfig,
+    "confirm": ConfirmConfig,
+    "resources": ResourceConfig,
+}
+
+
+def hint_for(key: str) -> str:
+    """What may be meant by an unknown key at the top level: that of a section, or a section."""
+    for section, cls in _CLASSES.items():
+        name = written_out(key)
+        if name in fields_of(cls):
+            return f"did you mean {f'{section}.{name}'!r}? Known: {', '.join(sorted(KEYS))}"
+    return nearest(key, KEYS)
 
 
 class SpaceData:
@@ -54,7 +75,8 @@ class SpaceData:
         """Refuse unknown keys; the message names the nearest known one."""
         for key in values:
             if key not in known:
-                self.fail((*path, key), f"unknown key. {nearest(key, known)}")
+                hint = nearest(key, known) if path else hint_for(str(key))
+                self.fail((*path, key), f"unknown key. {hint}")
 
     def mapping(self, path: Path_, default: dict[str, Any] | None = None) -> dict[str, Any]:
         """The mapping at a path."""

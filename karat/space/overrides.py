@@ -4,15 +4,17 @@ They import nothing heavy, so that a wrong command fails at once. `karat.space.r
 imports torch, checks the settings.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from karat.errors import InputError, shorten
+from karat.errors import InputError, meant, shorten
 from karat.space.yaml_reader import Document, parse_scalar, read_yaml
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _RULE = "must be lower-case letters, digits, - and _, at most 63, not starting with - or _"
+_FOLDER = Path("search_spaces")
 _RESERVED = {"mlruns"}  # MLflow's folder, beside those of the studies
 
 
@@ -30,11 +32,32 @@ def read_question(
         InputError: what is wrong, and where.
     """
     overrides = _overrides(assignments)
+    _refuse_missing(path)
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise InputError(f"{path}: must contain `key: value` lines")
     _check_name(document, path, overrides, name)
     return document, overrides
+
+
+def space_path(text: str) -> Path:
+    """The file of a search space: as typed, or without its ending or its folder, `search_spaces`."""
+    path = Path(text)
+    tried = (path, path.with_name(f"{path.name}.yaml"), *_in_folder(path.name))
+    return next((each for each in tried if each.is_file()), path)
+
+
+def _in_folder(name: str) -> tuple[Path, ...]:
+    return _FOLDER / name, _FOLDER / f"{name}.yaml"
+
+
+def _refuse_missing(path: Path) -> None:
+    if os.path.lexists(path):
+        return
+    near = {each.stem: each for folder in (_FOLDER, path.parent) for each in folder.glob("*.yaml")}
+    name = meant(path.stem, near)
+    hint = f". Did you mean {near[name]}?" if name is not None else ""
+    raise InputError(f"{path}: cannot be read (No such file or directory){hint}")
 
 
 def place_of(key: str, text: str) -> str:

@@ -14,7 +14,7 @@ from karat.samplers import MAX_TRIALS, SAMPLERS, SearchConfig
 from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
 from karat.space.arms import BASIS, MECHANISM, Arms, ends, kinds_of, rule_for_unknown
-from karat.space.document import KEYS, SpaceData
+from karat.space.document import KEYS, SpaceData, hint_for
 from karat.space.overrides import place_of, why_no_name
 from karat.space.references import confirmed_factor, references
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
@@ -93,7 +93,7 @@ class SpaceFile(SpaceData):
         place = place_of(key, text)
         parts = key.split(".")
         if parts[0] not in KEYS:
-            raise InputError(f"{place}: unknown key {parts[0]!r}. {nearest(parts[0], KEYS)}")
+            raise InputError(f"{place}: unknown key {parts[0]!r}. {hint_for(parts[0])}")
         path: Path_ = tuple(parts)
         # There a full name with a dot is one key: `factors.model.embed_dim`.
         if parts[0] in ("factors", "tuned", "reference") and len(parts) >= 3:
@@ -123,6 +123,7 @@ class SpaceFile(SpaceData):
         try:
             search = build(SearchConfig, self.mapping(("search",)), "search")
             confirm = build(ConfirmConfig, self.mapping(("confirm",), {}), "confirm")
+            confirm.check_unit(search.metric)
             resources = ResourceConfig.from_settings(self.mapping(("resources",), {}))
             budget = build(BudgetConfig, self.mapping(("budget",), {}), "budget")
             tracking = build(TrackingConfig, self.mapping(("tracking",), {}), "tracking")
@@ -324,6 +325,8 @@ class SpaceFile(SpaceData):
         """One entry under `tuned`."""
         path: Path_ = ("tuned", key)
         self.parameter(path)
+        if isinstance(self.data["tuned"][key], list):
+            self.fail(path, "must be a range {low: 0.001, high: 0.01}, or {values: [...]}")
         given = self.mapping(path)
         self.known_keys(given, ("values", "low", "high", "log", "when"), path)
         when = self.implied(key, path, self.when(path, self.data["factors"]))

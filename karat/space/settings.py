@@ -10,6 +10,7 @@ from karat.statistics.sequential import looks_at
 from karat.tested import WEIGHTS, Weights
 
 MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES, MAX_LOOKS = 1000, 100, 100_000, 1024, 100
+_LARGEST_SHARE = 0.2  # of an accuracy, as a smallest difference
 FRESH_SEEDS = 2  # of each cell of a shortlist
 DeletedRuns = Literal["recreate", "leave"]
 
@@ -98,6 +99,19 @@ class ConfirmConfig:
             rule = "has no effect with shortlist = 1; omit it, or set shortlist to at least 2"
             raise SettingError("shortlist_seeds", rule, self.shortlist_seeds)
         self._check_top_up()
+
+    def check_unit(self, metric: str) -> None:
+        """Refuse a difference that was meant in percent.
+
+        Raises:
+            SettingError: it is no share of 1, as an accuracy is.
+        """
+        if metric == "val_accuracy" and self.smallest_difference >= _LARGEST_SHARE:
+            rule = (
+                f"must be a share of 1 and below {_LARGEST_SHARE:g}, as an accuracy is: "
+                f"{self.smallest_difference:g} points are {self.smallest_difference / 100:g}"
+            )
+            raise SettingError("confirm.smallest_difference", rule, self.smallest_difference)
 
     def _check_top_up(self) -> None:
         if self.top_up is None:

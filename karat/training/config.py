@@ -12,6 +12,7 @@ from karat.settings import above, at_least, at_most, below, build
 from karat.training.recipes import DEFAULT, load_recipe
 
 EVAL_BATCH_SIZE = 256
+MAX_LEARNING_RATE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,8 @@ class TrainingConfig:
     Args:
         epochs: length of the full training.
         batch_size: images per step; the last, smaller batch of an epoch is dropped.
-        learning_rate: peak learning rate, reached at the end of the warm-up.
+        learning_rate: peak learning rate, reached at the end of the warm-up; at most 1, where AdamW moves
+            each weight by 1 in a step.
         weight_decay: of AdamW; not applied to biases and norms (timm's rule).
         adam_eps: epsilon of AdamW.
         clip_grad: maximum norm of the gradient, 0 for no clipping.
@@ -49,6 +51,7 @@ class TrainingConfig:
         at_most("epochs", self.epochs, 100_000)
         at_least("batch_size", self.batch_size, 1)
         above("learning_rate", self.learning_rate, 0)
+        at_most("learning_rate", self.learning_rate, MAX_LEARNING_RATE)
         above("adam_eps", self.adam_eps, 0)
         for key in ("weight_decay", "clip_grad", "label_smoothing", "warmup_epochs", "workers"):
             at_least(key, getattr(self, key), 0)
