@@ -57,6 +57,13 @@ class MadeUpMlflow:
         run.params |= {each.key: each.value for each in params}
         run.tags |= {each.key: each.value for each in tags}
 
+    def get_run(self, run_id: str) -> Any:
+        self.requests["get_run"] += 1
+        return _shown(run_id, self._runs[run_id])
+
+    def log_inputs(self, *_: object, **__: object) -> None:
+        self.requests["log_inputs"] += 1
+
     def get_metric_history(self, run_id: str, key: str) -> list[Any]:
         self.requests["get_metric_history"] += 1
         points = self._runs[run_id].points
@@ -89,4 +96,6 @@ class MadeUpMlflow:
 
 def _shown(run_id: str, run: _Run) -> Any:
     info = SimpleNamespace(run_id=run_id, lifecycle_stage="active", status="RUNNING")
-    return SimpleNamespace(info=info, data=SimpleNamespace(tags=run.tags, params=run.params))
+    metrics = {name: 0.0 for name, _ in run.points}
+    data = SimpleNamespace(tags=run.tags, params=run.params, metrics=metrics)
+    return SimpleNamespace(info=info, data=data)

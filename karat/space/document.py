@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from karat.errors import InputError, SettingError, nearest, shorten, written_out
-from karat.samplers import SearchConfig
 from karat.settings import fields_of
-from karat.space.settings import ConfirmConfig, ResourceConfig
 from karat.space.space import SECTIONS
 from karat.space.yaml_reader import Document, Path_
-from karat.training.config import TrainingConfig
 
 KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
@@ -17,17 +14,19 @@ KEYS = (
 )
 
 
-_CLASSES = {
-    "training": TrainingConfig,
-    "search": SearchConfig,
-    "confirm": ConfirmConfig,
-    "resources": ResourceConfig,
-}
-
-
 def hint_for(key: str) -> str:
     """What may be meant by an unknown key at the top level: that of a section, or a section."""
-    for section, cls in _CLASSES.items():
+    from karat.samplers import SearchConfig  # which only a message needs
+    from karat.space.settings import ConfirmConfig, ResourceConfig
+    from karat.training.config import TrainingConfig
+
+    classes = (
+        ("training", TrainingConfig),
+        ("search", SearchConfig),
+        ("confirm", ConfirmConfig),
+        ("resources", ResourceConfig),
+    )
+    for section, cls in classes:
         name = written_out(key)
         if name in fields_of(cls):
             return f"did you mean {f'{section}.{name}'!r}? Known: {', '.join(sorted(KEYS))}"

@@ -14,7 +14,6 @@ from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, tri
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
-from karat.report.facts.summary import summarise
 from karat.space.settings import DeletedRuns, TrackingConfig
 from karat.tracking.client import TrackingError, is_database, open_client
 from karat.tracking.record import COUNT_OF, Point, Record
@@ -36,8 +35,6 @@ from karat.tracking.study_run import (
     dataset_input,
     is_of_answer,
     source_tags,
-    study_metrics,
-    study_tags,
 )
 from karat.tracking.trial_run import (
     config_text,
@@ -274,6 +271,9 @@ class View:
     def _log_answer(self, study: Known, state: StudyState, time: float) -> None:
         """Write what a study says when it has ended, or how far it came."""
         from mlflow.entities import Metric, RunTag
+
+        from karat.report.facts.summary import summarise  # these load what makes the report
+        from karat.tracking.answer import study_metrics, study_tags
 
         summary = summarise(state)
         if not summary.is_final:

@@ -255,7 +255,7 @@ def test_hostile_value_in_a_right_file_is_refused(
 
 
 def test_endless_grid_is_refused(write_space: WriteSpace, loaded: None, refusal: Refusal) -> None:
-    values = list(range(1, 60))
+    values = [count / 100 for count in range(1, 60)]
     tuned = "".join(
         f"\n  training.{key}: {{values: {values}}}" for key in ("clip_grad", "adam_eps")
     )
