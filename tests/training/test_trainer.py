@@ -130,7 +130,8 @@ def test_all_arms_see_the_same_order_and_start_of_shared_weights() -> None:
     )
 
 
-def test_non_finite_loss_ends_the_trial_with_its_place() -> None:
+def test_non_finite_loss_ends_the_trial_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("karat.training.config.MAX_LEARNING_RATE", 1e30)
     trainer = Trainer(config(training={"learning_rate": 1e30, "clip_grad": 0.0}), seed=1)
     with pytest.raises(NonFiniteError, match=r"at epoch \d"):
         train(trainer)
