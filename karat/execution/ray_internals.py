@@ -64,15 +64,22 @@ def init(temp_dir: Path | None = None, preload: Sequence[str] = (), **settings: 
 
 
 @contextlib.contextmanager
-def _no_sigterm_handler() -> Iterator[None]:
-    from ray._private import utils
-
-    set_handler = utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda _: None
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """An attribute of a module or class of Ray has another value in the block."""
+    theirs = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        utils.set_sigterm_handler = set_handler
+        setattr(owner, name, theirs)
+
+
+@contextlib.contextmanager
+def _no_sigterm_handler() -> Iterator[None]:
+    from ray._private import utils
+
+    with _replaced(utils, "set_sigterm_handler", lambda _: None):
+        yield
 
 
 @contextlib.contextmanager
@@ -104,12 +111,9 @@ def _minimal_agent() -> Iterator[None]:
     """The agent of a node starts without the parts that serve the dashboard: a raylet waits for it."""
     from ray._private import utils
 
-    missing = utils.get_dashboard_dependency_error
-    utils.get_dashboard_dependency_error = lambda: ImportError("the dashboard is not used")
-    try:
+    not_used = ImportError("the dashboard is not used")
+    with _replaced(utils, "get_dashboard_dependency_error", lambda: not_used):
         yield
-    finally:
-        utils.get_dashboard_dependency_error = missing
 
 
 @contextlib.contextmanager
@@ -120,12 +124,8 @@ def no_usage_of_callbacks() -> Iterator[None]:
     """
     from ray.air._internal import usage
 
-    tag = usage.tag_callbacks
-    usage.tag_callbacks = lambda callbacks: False
-    try:
+    with _replaced(usage, "tag_callbacks", lambda callbacks: False):
         yield
-    finally:
-        usage.tag_callbacks = tag
 
 
 @contextlib.contextmanager
@@ -155,12 +155,8 @@ def plain_workers() -> Iterator[None]:
     import ray
     from ray.tune.execution.class_cache import _ActorClassCache
 
-    get = _ActorClassCache.get
-    _ActorClassCache.get = lambda self, trainable: ray.remote(trainable)
-    try:
+    with _replaced(_ActorClassCache, "get", lambda self, trainable: ray.remote(trainable)):
         yield
-    finally:
-        _ActorClassCache.get = get
 
 
 @contextlib.contextmanager
@@ -174,11 +170,8 @@ def _own_sessions() -> Iterator[None]:
         end_with_parent()
         os.setsid()
 
-    utils.set_kill_on_parent_death_linux = prepare
-    try:
+    with _replaced(utils, "set_kill_on_parent_death_linux", prepare):
         yield
-    finally:
-        utils.set_kill_on_parent_death_linux = end_with_parent
 
 
 @contextlib.contextmanager

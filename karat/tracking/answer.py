@@ -12,14 +12,13 @@ from karat.report.facts.summary import Summary
 from karat.report.sections import result_section
 from karat.report.tables import Table
 from karat.report.writer import markdown
-from karat.tracking.study_run import BY_ARM, NOTE_TAG, VERDICT
-
-_LONGEST_NOTE = 5000  # characters that every version of MLflow stores
+from karat.tracking.runs import TAG_LENGTH
+from karat.tracking.study_run import ANSWER_TAG, BY_ARM, NOTE_TAG, VERDICT
 
 
 def study_tags(summary: Summary) -> dict[str, str]:
     """The answer, and the verdict of each arm that has one, as tags of a study's run."""
-    tags = {NOTE_TAG: _note(summary), "karat.answer": answer(summary)[:_LONGEST_NOTE]}
+    tags = {NOTE_TAG: _note(summary), ANSWER_TAG: answer(summary)[:TAG_LENGTH]}
     if summary.is_final:
         tags |= {
             f"{VERDICT}/{named(arm)}": arm.comparison.verdict
@@ -60,7 +59,7 @@ def _note(summary: Summary) -> str:
     ]
     tables = [_table(table) for table in section.tables[:1]] if section is not None else []
     whole = "\n\n".join([*parts[:2], *tables, parts[2]])
-    return whole if len(whole) <= _LONGEST_NOTE else "\n\n".join(parts)[:_LONGEST_NOTE]
+    return whole if len(whole) <= TAG_LENGTH else "\n\n".join(parts)[:TAG_LENGTH]
 
 
 def _table(table: Table) -> str:

@@ -25,12 +25,12 @@ from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.report.facts.summary import summarise
-from karat.tracking.runs import FINGERPRINT_TAG, TRIAL_TAG, UID_TAG
+from karat.tracking.runs import FINGERPRINT_TAG, TAG_LENGTH, TRIAL_TAG, UID_TAG
 from karat.training.checkpoint import epoch_of, kept_weights, load_checkpoint
 
 REQUIREMENTS = ("torch", "torchvision", "timm")
 _EXAMPLE_SIZE = (5, 7)  # the exporter must not take height and width for the same
-_LONGEST_TAG, _MOST_NAMED = 5000, 20  # characters that MLflow stores; classes in the description
+_MOST_NAMED = 20  # classes in the description
 log = logging.getLogger(__name__)
 
 
@@ -239,7 +239,7 @@ def _create_version(
 def _tag_of(classes: Sequence[str]) -> dict[str, str]:
     """The names of the classes as a tag of the version, where MLflow can store them."""
     text = json.dumps(classes)
-    return {"karat.classes": text} if len(text) <= _LONGEST_TAG else {}
+    return {"karat.classes": text} if len(text) <= TAG_LENGTH else {}
 
 
 def _named(classes: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ STATUS_TAG, UID_TAG, TRIAL_TAG = "karat.status", "karat.study_uid", "karat.trial
 FINGERPRINT_TAG = "karat.fingerprint"  # `karat.journal.state.Trial.fingerprint`
 KERNELS_PARAM = "attention.kernel_used"
 PARENT_TAG = "mlflow.parentRunId"
+TAG_LENGTH = 5000  # characters that every version of MLflow stores
 STUDY = -1  # used as the trial number of the study's run
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from karat.journal.state import StudyState
 
-NOTE_TAG = "mlflow.note.content"
+ANSWER_TAG, NOTE_TAG = "karat.answer", "mlflow.note.content"
 VERDICT = "verdict"
 BY_ARM = ("difference", "difference_low", "difference_high", "p_holm", VERDICT)
 _DIGEST = 36  # the same of a data set's digest
@@ -34,7 +34,7 @@ def source_tags(state: StudyState, folder: Path) -> dict[str, str]:
 def is_of_answer(name: str) -> bool:
     """Whether a tag or a metric of a study's run is about the answer."""
     kind, slash, _ = name.partition("/")
-    return bool(slash) and (kind in BY_ARM or kind.startswith("test_"))
+    return name == ANSWER_TAG or (bool(slash) and (kind in BY_ARM or kind.startswith("test_")))
 
 
 def dataset_input(created: Mapping[str, Any]) -> Any:

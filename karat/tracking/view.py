@@ -23,6 +23,7 @@ from karat.tracking.runs import (
     PARENT_TAG,
     STATUS_TAG,
     STUDY,
+    TAG_LENGTH,
     TRIAL_TAG,
     UID_TAG,
     Found,
@@ -46,7 +47,6 @@ from karat.tracking.trial_run import (
     trial_params,
 )
 
-_TAG_LENGTH = 5000
 _RUN_STATUS = {
     "completed": "FINISHED",
     "stopped early": "FINISHED",
@@ -290,12 +290,13 @@ class View:
         )
 
     def _withdraw_answer(self, study: Known, state: StudyState, time: float) -> None:
-        """Remove the verdicts that the run shows; MLflow keeps a metric for ever, so it becomes NaN."""
+        """Remove the answer that the run shows; MLflow keeps a metric for ever, so it becomes NaN."""
         from mlflow.entities import Metric
 
         shown = self.client.get_run(study.id).data
         for tag in filter(is_of_answer, shown.tags):
             self.client.delete_tag(study.id, tag)
+        self.client.set_tag(study.id, NOTE_TAG, state.created["question"])
         old = [name for name in shown.metrics if is_of_answer(name)]
         nan, step = float("nan"), len(state.launches)
         self.client.log_batch(study.id, [Metric(name, nan, _ms(time), step) for name in old])
@@ -351,7 +352,7 @@ class View:
             self.client.update_run(known.id, status="RUNNING")
         else:
             self.client.set_terminated(known.id, _RUN_STATUS[status], _ms(ended))
-        tags = [RunTag("karat.reason", reason[:_TAG_LENGTH]), RunTag(STATUS_TAG, status)]
+        tags = [RunTag("karat.reason", reason[:TAG_LENGTH]), RunTag(STATUS_TAG, status)]
         self.client.log_batch(known.id, tags=tags)
         known.status = status
 

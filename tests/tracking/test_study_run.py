@@ -74,7 +74,8 @@ def test_an_answer_is_withdrawn_when_the_study_goes_on(folder: Path) -> None:
     sync(folder, owner_alive=lambda: True)
     study, *_ = runs_of(folder)
     assert study.info.status == "RUNNING"
-    assert not [tag for tag in study.data.tags if tag.startswith("verdict/")]
+    assert not [tag for tag in study.data.tags if tag.startswith(("verdict/", "karat.answer"))]
+    assert study.data.tags["mlflow.note.content"] == WORSE.question
     values = [v for name, v in study.data.metrics.items() if name.startswith("difference")]
     assert values
     assert all(map(math.isnan, values))
@@ -110,7 +111,7 @@ def test_data_set_and_user_are_named(folder: Path) -> None:
 def test_table_too_long_for_a_description_is_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("karat.tracking.answer._LONGEST_NOTE", 1500)
+    monkeypatch.setattr("karat.tracking.answer.TAG_LENGTH", 1500)
     study, *_ = synced(folder, WORSE)
     note = study.data.tags["mlflow.note.content"]
     assert "| arm |" not in note
