@@ -12,7 +12,7 @@ import numpy as np
 from jobs.site import check_site
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
-from karat.cli.inspect import state_of
+from karat.cli.studies.named import state_of
 from karat.errors import InputError
 from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
 from karat.forecast.simulator import Simulated, simulate

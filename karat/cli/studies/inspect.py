@@ -3,29 +3,23 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK
+from karat.cli.studies.named import add_study, state_of, study_of
 from karat.errors import InputError
 from karat.terminal import make_console
 
-if TYPE_CHECKING:
-    from karat.journal.state import StudyState
-
-
-def _add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", type=Path, help="the study's folder (studies/NAME)")
-
 
 def _add_sync(parser: argparse.ArgumentParser) -> None:
-    _add_study(parser)
+    add_study(parser)
     parser.add_argument("--follow", action="store_true", help="keep running until stdin is closed")
     _add_deleted_runs(parser)
 
 
 def _add_audit(parser: argparse.ArgumentParser) -> None:
-    _add_study(parser)
+    add_study(parser)
     parser.add_argument(
         "--no-tracking",
         action="store_true",
@@ -35,12 +29,7 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "study",
-        type=Path,
-        nargs="?",
-        help="the study's folder (studies/NAME); optional with --claims",
-    )
+    add_study(parser, nargs="?")  # optional with --claims
     parser.add_argument(
         "--claims",
         type=Path,
@@ -50,7 +39,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_reproduce(parser: argparse.ArgumentParser) -> None:
-    _add_study(parser)
+    add_study(parser)
     parser.add_argument("trial", type=int, help="the trial's number, as in the report and MLflow")
 
 
@@ -68,9 +57,10 @@ def _report(options: argparse.Namespace) -> int:
     from karat.report.writer import render_terminal, write_report
     from karat.study.folder import refuse_symlinks
 
-    state = state_of(options.study)
-    refuse_symlinks(options.study)
-    render_terminal(write_report(options.study, state), make_console())
+    folder = study_of(options)
+    state = state_of(folder)
+    refuse_symlinks(folder)
+    render_terminal(write_report(folder, state), make_console())
     return OK
 
 
@@ -78,19 +68,19 @@ def _sync(options: argparse.Namespace) -> int:
     from karat.study.folder import refuse_symlinks
     from karat.tracking.sync import run_sync
 
-    state_of(options.study)
-    refuse_symlinks(options.study)
-    return run_sync(options.study, follow=options.follow, deleted_runs=options.deleted_runs)
+    folder = study_of(options)
+    state_of(folder)
+    refuse_symlinks(folder)
+    return run_sync(folder, follow=options.follow, deleted_runs=options.deleted_runs)
 
 
 def _audit(options: argparse.Namespace) -> int:
     from karat.study.audit import audit
     from karat.tracking.view import is_followed
 
-    state = state_of(options.study)
-    found = audit(
-        options.study, tracking=not options.no_tracking, deleted_runs=options.deleted_runs
-    )
+    folder = study_of(options)
+    state = state_of(folder)
+    found = audit(folder, tracking=not options.no_tracking, deleted_runs=options.deleted_runs)
     is_checked = not options.no_tracking and is_followed(state)
     checked = "journal, checkpoints, MLflow" if is_checked else "journal and checkpoints"
     summary = f"{len(state.trials)} trials; {checked}: "
@@ -104,10 +94,11 @@ def _verify(options: argparse.Namespace) -> int:
         raise InputError("verify: name a study's folder, or a file of claims with --claims")
     found, lines = [], []
     if options.study is not None:
-        state_of(options.study)
+        folder = study_of(options)
+        state_of(folder)
         from karat.verification.tests_again import verify  # imports torch
 
-        done = verify(options.study)
+        done = verify(folder)
         found += done.findings
         lines += [*done.findings, *done.notes, done.summary]
     if options.claims is not None:
@@ -121,7 +112,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    state_of(options.study)
+    folder = study_of(options)
+    state_of(folder)
     from karat.verification.training_again import reproduce  # imports torch
 
     console = make_console()
@@ -129,7 +121,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    done = reproduce(options.study, options.trial, say)
+    done = reproduce(folder, options.trial, say)
     say(done.summary)
     return OK if done.is_equal else FAILED
 
@@ -140,8 +132,9 @@ def _replay(options: argparse.Namespace) -> int:
     from karat.planning.replay import replay
     from karat.space.reader import space_of
 
-    path = options.study / JOURNAL
-    created = state_of(options.study).original
+    folder = study_of(options)
+    path = folder / JOURNAL
+    created = state_of(folder).original
     if not created:
         raise InputError(f"{path}: the study has not begun; there is nothing to replay")
     events = list(read_events(path))
@@ -152,16 +145,14 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
-
     from karat.journal.journal import repair
     from karat.journal.layout import JOURNAL
     from karat.study.folder import refuse_symlinks
 
-    refuse_symlinks(options.study)
-    path = options.study / JOURNAL
-    if not path.is_file():
-        raise InputError(f"{options.study}: not a study (there is no {JOURNAL} in it)")
-    done = repair(options.study)
+    folder = study_of(options)
+    refuse_symlinks(folder)
+    path = folder / JOURNAL
+    done = repair(folder)
     message = f"{path}: no line is damaged; nothing was changed"
     if done is not None:
         left, copy = done
@@ -182,26 +173,10 @@ def _print_findings(found: Sequence[str], otherwise: str) -> int:
     return FAILED if found else OK
 
 
-def state_of(study: Path) -> "StudyState":
-    """Read the state of a study from the journal in its folder.
-
-    Raises:
-        InputError: the folder has no journal.
-    """
-    from karat.journal.journal import read_events
-    from karat.journal.layout import JOURNAL
-    from karat.journal.state import StudyState
-
-    path = study / JOURNAL
-    if not path.is_file():
-        raise InputError(f"{study}: not a study (there is no {JOURNAL} in it)")
-    return StudyState.of(read_events(path))
-
-
-REPORT = Command(_add_study, _report)
+REPORT = Command(add_study, _report)
 SYNC = Command(_add_sync, _sync)
 AUDIT = Command(_add_audit, _audit)
 VERIFY = Command(_add_verify, _verify)
 REPRODUCE = Command(_add_reproduce, _reproduce)
-REPLAY = Command(_add_study, _replay)
-REPAIR = Command(_add_study, _repair)
+REPLAY = Command(add_study, _replay)
+REPAIR = Command(add_study, _repair)
