@@ -59,7 +59,9 @@ class Found(NamedTuple):
     runs: Array
 
 
-FAMILIES = [Family(others=others, effect=effect) for others in (1, 8) for effect in (0.0, 0.9, 1.3)]
+FAMILIES = [
+    Family(others=others, effect=effect) for others in (1, 8) for effect in (0.0, 0.9, 1.0, 1.3)
+]
 
 
 def confirmed(
