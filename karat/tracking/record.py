@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from karat.journal.journal import Event, Follower
 from karat.journal.reports import Reports
@@ -15,8 +15,7 @@ COUNT_OF = {phase: f"{phase}_trials_ended" for phase in PHASES}
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """Metrics at one step, and when they were reported (seconds since the epoch)."""
 
     time: float
@@ -91,7 +90,7 @@ class Record:
         """A trial's points from index `start`."""
         return [
             Point(report.time, report.epoch, {**report.metrics, "epoch_seconds": report.seconds})
-            for report in self._reports_of(trial)[start:]
+            for report in self._reports_of(trial).since(start)
         ]
 
     def steps(self, trial: int) -> set[int]:
