@@ -2,6 +2,7 @@
 
     python -m benchmarks.evidence                           # all tables
     python -m benchmarks.evidence --out docs/evidence.md    # and writes them into the page
+    python -m benchmarks.evidence --table different --landscape crossing --arms 2 --studies 3000
 
 Each study goes through the real plan, search, early stopping, choice of cells, confirmation and verdicts
 (`karat.forecast.simulator`, `karat.report`); only training is replaced by curves whose truth is known
@@ -13,6 +14,7 @@ and `--seed` alone, not on the machine or the number of processes.
 import argparse
 import multiprocessing
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -96,8 +98,13 @@ def _options() -> argparse.Namespace:
         "--processes", type=int, default=len(os.sched_getaffinity(0)), help="(one for each core)"
     )
     parser.add_argument("--table", nargs="+", choices=TITLES, default=list(TITLES), help="(all)")
+    names = [each.name for each in LANDSCAPES]
+    parser.add_argument("--landscape", choices=names, help="only rows of this landscape")
+    parser.add_argument("--arms", type=int, choices=(2, 9), help="only rows with so many arms")
     parser.add_argument("--out", type=Path, help="page in which these tables are replaced")
     options = parser.parse_args()
+    if options.out is not None and (options.landscape or options.arms):
+        parser.error("--out: takes whole tables; does not go with --landscape or --arms")
     for name in ("studies", "processes"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
@@ -114,11 +121,23 @@ def _computed(name: str, options: argparse.Namespace, started: float) -> str:
     """A table in Markdown; each row is printed as soon as it is there."""
     if name == "top_up":  # in this process, whatever their number
         return top_up_table(options.studies, options.seed)
+    asked = [
+        each
+        for each in questions([name])
+        if options.landscape in (None, each.landscape.name)
+        and options.arms in (None, 1 + each.others)
+    ]
     rows = []
-    for each in simulated(questions([name]), options.studies, options.seed, options.processes):
+    for each in simulated(asked, options.studies, options.seed, options.processes):
         rows.append(each)
         print(f"{time.perf_counter() - started:.0f} s: {line(each)}", file=sys.stderr, flush=True)
     return table(rows)
+
+
+def _chosen(options: argparse.Namespace) -> str:
+    """The flags that choose rows, as they were typed."""
+    landscape = f" --landscape {shlex.quote(options.landscape)}" if options.landscape else ""
+    return f"{landscape} --arms {options.arms}" if options.arms else landscape
 
 
 def main() -> None:
@@ -128,7 +147,7 @@ def main() -> None:
         found = _computed(name, options, started)
         minutes = (time.perf_counter() - started) / 60
         text = (
-            f"{found}\n\n`python -m benchmarks.evidence --table {name} "
+            f"{found}\n\n`python -m benchmarks.evidence --table {name}{_chosen(options)} "
             f"--studies {options.studies} --seed {options.seed}` on {machine()}; "
             f"processes: {options.processes}, minutes: {minutes:.0f}."
         )
