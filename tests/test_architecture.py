@@ -236,6 +236,7 @@ def test_command_line_has_only_these_flags() -> None:
         "--fresh",
         "--extend",
         "--dry-run",
+        "--measure",
         "--submit",
         "--cluster",
     }

@@ -181,6 +181,8 @@ class AttentionConfig(OperatorConfig):
         Raises:
             CombinationError: the number of values per block is not that of converted blocks.
         """
+        if not self.per_block:
+            return self  # a copy is checked again, which a search space of many arms notices
         own = {}
         for key, values in self.per_block.items():
             _check_count(f"attention.{key}_per_block", values, count, "converted blocks")
@@ -201,7 +203,7 @@ class AttentionConfig(OperatorConfig):
             _check_count(f"attention.{key}_per_head", values, len(chosen), "converted heads")
         found: list[tuple[tuple[int, ...], Self | None]] = []
         if not self.per_head:
-            found.append((chosen, self._with({}, heads="all")))
+            found.append((chosen, self if self.heads == "all" else self._with({}, heads="all")))
         else:
             by_settings: dict[str, list[int]] = {}
             configs: dict[str, Self] = {}

@@ -14,8 +14,12 @@ from karat.cli.progress import Progress
 from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
+from karat.execution.preload import PRELOAD
 from karat.execution.ray_trouble import leave
+from karat.forecast.plan import arm_plans, spread_of_plans
 from karat.forecast.sight import sight_lines
+from karat.forecast.speed.times import Times
+from karat.forecast.time_left import Expected
 from karat.journal.journal import Event, Journal
 from karat.journal.layout import REPORT_HTML
 from karat.journal.state import StudyState
@@ -147,13 +151,16 @@ def _run(
     for line in sight_lines(study.space, study.state):
         console.print(line, soft_wrap=True)
     study.listeners.append(_note_lost_output(study))
-    with _mlflow(study, console):
+    with _progress(study, console) as progress, _mlflow(study, console):
         # A driver that was killed after its last trial has nothing left to run: do not start Ray.
         if not study.finished and interruption.signal is None and study.spent() is None:
-            _run_segments(study, terms, command, interruption, console, address)
+            _run_segments(study, terms, command, interruption, progress, address)
         if not study.finished:
             study.on_interrupted(interruption.signal)
+        progress.stage("writing the report")
         write_report(study.folder, study.state)
+        if study.space.tracking.follow:
+            progress.stage("bringing MLflow up to date")
     if study.finished:
         return _show_end(study.state, study.folder, console)
     ended = sum(trial.ended for trial in study.state.trials.values())
@@ -173,12 +180,14 @@ def _run_segments(
     terms: Terms,
     command: str,
     interruption: Interruption,
-    console: Console,
+    progress: Progress,
     address: str | None,
 ) -> None:
+    console = progress.console
     if study.state.trials:
         load("torch")  # which will read their checkpoints; now, before there are other threads
     resources = place(study, console, lambda: interruption.signal is not None)
+    progress.stage("starting Ray" if address is None else f"joining Ray at {address}")
     with Engine(resources, address=address, most_slots=_most_slots()) as engine:
         # Imports Ray, which is closed to others only now.
         from karat.execution.trainable import Slot
@@ -199,9 +208,25 @@ def _run_segments(
             environment=describe_environment(),
             terms=dataclasses.asdict(terms),
         )
-        with Progress(study, engine.slots, console):
-            if interruption.signal is None:
-                engine.run(study, Slot)
+        progress.slots = engine.slots
+        progress.stage(f"starting {engine.slots} worker{'s' * (engine.slots != 1)}")
+        if interruption.signal is None:
+            engine.run(study, Slot)
+        progress.stage("stopping the workers")
+
+
+def _progress(study: Study, console: Console) -> Progress:
+    """What the launch shows of itself, with the seconds that the plan expects of each arm."""
+    space, storage = study.space, study.folder.parent
+    times = Times(space.resources, storage, PRELOAD)
+    models = (trial_config(space, arm).model for arm in space.arms.values())
+    # Another model loads timm, which takes seconds: then the first epochs tell.
+    plans = arm_plans(space, times) if all(model.is_plain for model in models) else {}
+    expected = Expected(
+        epoch_s={label: plan.epoch_s for label, plan in plans.items()},
+        factor=spread_of_plans(plans, times).factor,
+    )
+    return Progress(study, 1, console, expected, times.end_s)
 
 
 def _mlflow(study: Study, console: Console) -> AbstractContextManager[None]:

@@ -12,30 +12,19 @@ from rich.text import Text
 
 from karat.errors import JournalError
 from karat.execution.preload import PRELOAD
-from karat.forecast.plan import (
-    EFFICIENCY,
-    GPU_MULTIPLY_ADDS_PER_S,
-    ArmPlan,
-    arm_plans,
-    disk_bytes,
-    forecast,
-    slots_by_place,
-)
+from karat.forecast.plan import ArmPlan, arm_plans, disk_bytes, forecast, slots_by_place
 from karat.forecast.schedule import arms_in_order
 from karat.forecast.sight import rule_text, sight_lines
+from karat.forecast.speed.times import EFFICIENCY, GPU_MULTIPLY_ADDS_PER_S, MEASURED, Times
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.plans.confirmation import levels_of
+from karat.report.formatting import duration
 from karat.space.site import Machines
 from karat.space.space import Space
 from karat.space.stopping import why_chosen
 
-_SPEEDS = (
-    "the speed of a matrix product on this machine's CPU",
-    f"{EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S:.2g} multiply-adds a second of a GPU; "
-    "resources.probe measures",
-)
 _SHOWN_ARMS = 60
 
 
@@ -54,7 +43,8 @@ def print_plan(
         InputError: a trial fits neither on this machine nor on those of any cluster.
     """
     slots = slots_by_place(space.resources, machines)
-    plans = arm_plans(space, storage, PRELOAD)
+    times = Times(space.resources, storage, PRELOAD)
+    plans = arm_plans(space, times)
     schedule = arms_in_order(space, space.seed)
     counts = Counter(schedule)
     is_drawn = space.search.allocation == "free"
@@ -68,17 +58,17 @@ def print_plan(
             f"{label} (reference)" if label in space.reference_arms else label,
             f"{plans[label].parameters:,}",
             f"{'about ' if is_drawn else ''}{counts[label]}",
-            f"{plans[label].epoch_s:.1f}",
+            f"{plans[label].epoch_s:.2g}{'*' * plans[label].is_probed}",
             plans[label].memory,
         )
     console.print(table)
-    console.print("memory        peak of one process; * measured by a probe")
+    console.print(_measured_text(plans))
     if len(plans) > _SHOWN_ARMS:
         console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
     for line in (
         *_facts(space, counts),
         *_power(space, storage),
-        *_price(space, plans, schedule, slots),
+        *_price(space, plans, schedule, slots, times),
     ):
         console.print(line)
 
@@ -139,24 +129,36 @@ def _power(space: Space, storage: Path) -> Iterator[str]:
 
 
 def _price(
-    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], places: Mapping[str, int]
+    space: Space,
+    plans: Mapping[str, ArmPlan],
+    schedule: list[str],
+    places: Mapping[str, int],
+    times: Times,
 ) -> Iterator[str]:
-    by_place = {place: forecast(space, plans, schedule, n) for place, n in places.items() if n}
+    by_place = {
+        place: forecast(space, plans, schedule, n, times) for place, n in places.items() if n
+    }
     (_, slots), runs = next(iter(places.items())), next(iter(by_place.values()))
     full = sum(plans[arm].epochs for arm in schedule)
     share = np.median([run.search_epochs for run in runs]) / full
     stopping = f"; early stopping leaves about {share:.0%} of the search's" if share < 1 else ""
     low, middle, high = quantiles([run.epochs for run in runs])
-    yield (
-        f"epochs        {middle:.0f} (p10 {low:.0f}, p90 {high:.0f}), in {len(runs)} runs of the plan "
-        f"over modelled curves{stopping}"
-    )
+    if low == high:
+        yield f"epochs        {middle:.0f}{stopping}"
+    else:
+        yield (
+            f"epochs        {middle:.0f} (p10 {low:.0f}, p90 {high:.0f}), in runs of the plan over "
+            f"modelled curves{stopping}"
+        )
     spent = [space.terms.price(run.slot_s, run.wall_s) for run in runs]
     for place, each in by_place.items():
-        hours = _spread([run.wall_s / 3600 for run in each], _hours)
-        yield f"time          {hours} {place}, {places[place]} trials at a time"
+        shown = _spread([run.wall_s for run in each], duration)
+        yield f"time          {shown} {place}, {places[place]} trials at a time"
     for place in places.keys() - by_place.keys():
         yield f"time          none {place}: no machine there holds a trial"
+    beside = f"{duration(times.start_s)} to start and {duration(times.end_s)} for the report"
+    yield f"              with about {beside} and MLflow"
+    yield f"              {_source_text(plans, times)}"
     if space.resources.gpus:
         yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"
     if space.resources.gpus == "auto":
@@ -177,10 +179,30 @@ def _price(
             "enough" if need <= value else "not enough: the study will stop when it is used up"
         )
         yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
-    if all(plan.is_probed for plan in plans.values()):
-        yield "              from epochs that probes have measured on this machine"
+
+
+def _measured_text(plans: Mapping[str, ArmPlan]) -> str:
+    """What the columns of time and memory hold."""
+    probed = sum(plan.is_probed for plan in plans.values())
+    if probed == len(plans):
+        return "* measured    by short probes on this machine; memory is the peak of one process"
+    if probed:
+        return "* measured    by short probes on this machine; memory is the peak of one process, and - not known"
+    return "memory        not known: --measure measures it, the peak of one process, and the time"
+
+
+def _source_text(plans: Mapping[str, ArmPlan], times: Times) -> str:
+    """Where the seconds of an epoch are from, and how good they are."""
+    unknown = sum(not plan.is_probed for plan in plans.values())
+    if not unknown:
+        return f"from steps measured on this machine: good to about {MEASURED.factor - 1:.0%}"
+    which = "" if unknown == len(plans) else f" for {unknown} of {len(plans)} arms"
+    if times.is_guessed:
+        source = f"{EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S:.2g} multiply-adds a second of a GPU"
     else:
-        yield f"              rough: from operations and {_SPEEDS[bool(space.resources.gpus)]}"
+        source = "a table of what steps took on another machine, scaled by the speed of this one"
+    factor = f"a factor of {times.spread.factor:.2g} either way"
+    return f"rough, {factor}: from {source}{which}; --measure times steps here"
 
 
 def quantiles(values: list[float] | list[int]) -> tuple[float, float, float]:
@@ -192,7 +214,3 @@ def quantiles(values: list[float] | list[int]) -> tuple[float, float, float]:
 def _spread(values: list[float], shown: Callable[[float], str]) -> str:
     low, middle, high = map(shown, quantiles(values))
     return f"{middle} (p10 {low}, p90 {high})"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 2 else f"{max(1.0, 60 * hours):.0f} min"

@@ -35,8 +35,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan and train nothing; with up to 16 arms, each model runs on a few made-up "
-        "images to predict its memory",
+        help="print the plan and train nothing",
+    )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="with --dry-run: time a few training steps of each shape of model first, and measure its memory",
     )
     add_cluster_arguments(
         parser,
@@ -56,6 +60,8 @@ def _launch(options: argparse.Namespace) -> int:
         raise InputError("--extend: does not go with --dry-run or --fresh")
     if options.cluster is not None and not (options.submit or options.dry_run):
         raise InputError("--cluster: goes with --submit or --dry-run")
+    if options.measure and (options.submit or not options.dry_run):
+        raise InputError("--measure: goes with --dry-run, without --submit")
     if options.submit or options.dry_run:
         _plan(options)
         return OK
@@ -83,6 +89,10 @@ def _plan(options: argparse.Namespace) -> None:
         return
     from karat.cli.dry_run import print_plan
 
+    if options.measure:
+        from karat.execution.placement import measure
+
+        measure(space, options.storage, console)
     print_plan(space, console, options.storage, machines_at(space.cluster))
 
 

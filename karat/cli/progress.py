@@ -1,4 +1,4 @@
-"""Live progress in the terminal: trials done and running, best so far, time left."""
+"""What a launch does, from its start to its end: trials done and running, best so far, time taken and left."""
 
 import contextlib
 import time
@@ -10,35 +10,56 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from karat.forecast.time_left import Expected, Left, time_left
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
-from karat.journal.trial import PHASES, Trial
+from karat.journal.trial import PHASES, Phase, Trial
 from karat.journal.wording import trial_text
+from karat.report.formatting import duration
 from karat.study.study import Study
 
-_LINE_EVERY_S = 10.0
 _PHASE_TEXT = {"confirm": "confirmation"}
+_DOING: dict[Phase, str] = {
+    "search": "searching",
+    "shortlist": "training the shortlist again",
+    "confirm": "confirming",
+}
 _STATUS_TEXT = {"completed": "done", "stopped": "stopped early", "failed": "FAILED"}
+_LEAST_PAUSE_S, _MOST_PAUSE_S, _PAUSE_SHARE = 10.0, 60.0, 0.05
+_ESTIMATED_FOR_S = 2.0  # an estimate goes through all trials, and a table is drawn twice a second
 
 
 class Progress:
-    """Redraws a small table on a terminal; if there is none, prints a line every ten seconds.
+    """Redraws a small table on a terminal; if there is none, prints a line from time to time.
+
+    Lines come when something else begins, and in between every ten seconds, later every minute.
 
     Args:
         study: the study whose progress is shown.
         slots: trials at a time at the start; a cluster may grow.
         console: the terminal or the log.
+        expected: what the plan expects, for arms that have shown nothing yet.
+        end_s: seconds that the launch takes after the last trial.
     """
 
-    def __init__(self, study: Study, slots: int, console: Console) -> None:
+    def __init__(
+        self,
+        study: Study,
+        slots: int,
+        console: Console,
+        expected: Expected | None = None,
+        end_s: float = 0.0,
+    ) -> None:
         self.study, self.slots, self.console = study, slots, console
+        self.expected, self.end_s = expected or Expected(epoch_s={}, factor=2.0), end_s
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
-        self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
+        self._stage: str | None = None
+        self._shown: str | None = None
+        self._estimate: tuple[float, Left | None] | None = None
 
     def __enter__(self) -> Self:
         self.study.listeners.append(self._on_event)
-        if self.console.is_terminal:
-            self._live.start()
         return self
 
     def __exit__(
@@ -49,29 +70,54 @@ class Progress:
     ) -> None:
         with contextlib.suppress(ValueError):  # it failed, and was removed
             self.study.listeners.remove(self._on_event)
-        if self.console.is_terminal:
+        if self._live.is_started:
             self._live.stop()
-        else:
-            self.console.print(self._line(), soft_wrap=True)
+
+    def stage(self, text: str | None) -> None:
+        """Show what the launch does now; None shows what the running trials are for."""
+        self._stage = text
+        if self.console.is_terminal:
+            if not self._live.is_started:
+                self._live.start()
+        elif text is not None:
+            self._print_line()
 
     def _on_event(self, event: Event, state: StudyState) -> None:
         if event.kind == "trial_ended" and event.data["status"] == "failed":
             trial = state.trials[event.data["trial"]]
             self.console.print(
-                f"trial {trial.number:04d} ({trial.arm}) failed: {trial_text(trial)}"
+                f"trial {trial.number:04d} ({trial.arm}) failed: {trial_text(trial)}",
+                soft_wrap=True,
             )
+        if event.kind == "segment_started" and self._stage is not None:
+            self.stage(None)
+        if self.console.is_terminal or self._stage is not None:
+            return
         now = time.monotonic()
-        if not self.console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
-            self._last_line = now
-            self.console.print(self._line(), soft_wrap=True)
+        pause_s = max(_LEAST_PAUSE_S, min(_MOST_PAUSE_S, _PAUSE_SHARE * (now - self._began)))
+        if now - self._last_line >= pause_s or self._doing() != self._shown:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._last_line, self._shown = time.monotonic(), self._doing()
+        self.console.print(self._line(), soft_wrap=True)
 
     def _line(self) -> str:
-        return " · ".join(f"{name} {value}" for name, value in self._facts())
+        doing, *facts, (_, taken) = self._facts()
+        counts = [f"{name} {value}" for name, value in facts if self._stage is None]
+        return " · ".join([doing[1], *counts, taken])
 
     def _facts(self) -> list[tuple[str, str]]:
-        state, totals = self.study.state, self.study.decisions.total_trials
-        facts = []
-        for phase, total in totals.items():
+        return [
+            ("now", self._doing()),
+            *self._counts(),
+            ("best", self._best()),
+            ("time", self._time()),
+        ]
+
+    def _counts(self) -> list[tuple[str, str]]:
+        state, counts = self.study.state, []
+        for phase, total in self.study.decisions.total_trials.items():
             done = [trial for trial in state.of_phase(phase) if trial.ended]
             text = f"{len(done)} of {total}"
             if phase == "confirm" and self.study.space.confirm.top_up is not None:
@@ -80,19 +126,29 @@ class Progress:
                 count = sum(trial.status == status for trial in done)
                 if count:
                     text += f", {count} {_STATUS_TEXT[status]}"
-            facts.append((_PHASE_TEXT.get(phase, phase), text))
-        facts.append(("best", self._best()))
-        facts.append(("time left", self._time_left()))
-        return facts
+            counts.append((_PHASE_TEXT.get(phase, phase), text))
+        return counts
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for name, value in self._facts():
             table.add_row(Text(name, style="bold"), value)
-        running = [t for t in self.study.state.trials.values() if t.status == "running"]
-        for trial in running:
+        for trial in self._running():
             table.add_row(Text("running", style="bold"), self._describe(trial))
         return table
+
+    def _running(self) -> list[Trial]:
+        # Another thread draws: the set may change under it.
+        trials = (self.study.state.trials[number] for number in sorted(self.study.state.unended))
+        return [trial for trial in trials if trial.status == "running"]
+
+    def _doing(self) -> str:
+        if self._stage is not None:
+            return self._stage
+        phases = {trial.phase for trial in self._running()}
+        if self.study.finished:
+            return "all trials are done"
+        return " and ".join(_DOING[phase] for phase in PHASES if phase in phases) or "waiting"
 
     def _describe(self, trial: Trial) -> str:
         metric = self.study.space.search.metric
@@ -113,32 +169,37 @@ class Progress:
             return "none yet"
         return f"{show_metric(search.metric, best[0])} ({best[1].arm})"
 
-    def _time_left(self) -> str:
-        seconds = self._seconds_left()
-        if seconds is None:
-            return "not known yet"
-        return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+    def _time(self) -> str:
+        taken = clock_text(time.monotonic() - self._began)
+        if self.study.finished:
+            return taken
+        left = self._left()
+        return f"{taken}, {'time left not known yet' if left is None else left_text(left)}"
 
-    def _seconds_left(self) -> float | None:
-        state, totals = self.study.state, self.study.decisions.total_trials
-        reports = sum(len(trial.reports) for trial in state.trials.values())
-        if not reports:
-            return None
-        ended = [len(t.reports) for t in state.of_phase("search") if t.ended]
-        length = next(iter(state.trials.values())).epochs
-        per_trial = dict.fromkeys(PHASES, float(length))
-        if ended:
-            per_trial["search"] = sum(ended) / len(ended)
-        epochs = 0.0
-        for trial in state.trials.values():
-            if not trial.ended:
-                epochs += max(1.0, per_trial[trial.phase] - len(trial.reports))
-        for phase, total in totals.items():
-            asked = sum(trial.phase == phase for trial in state.trials.values())
-            epochs += (total - asked) * per_trial[phase]
-        each = sum(trial.seconds for trial in state.trials.values()) / reports
-        slots = [self.slots, *(launch.slots for launch in state.launches[-1:])]
-        return epochs * each / max(slots)
+    def _left(self) -> Left | None:
+        now = time.monotonic()
+        if self._estimate is None or now - self._estimate[0] >= _ESTIMATED_FOR_S:
+            state = self.study.state
+            slots = max([self.slots, *(launch.slots for launch in state.launches[-1:])])
+            left = time_left(self.study.decisions, slots, self.expected)
+            if left is not None:
+                left = Left(low_s=left.low_s + self.end_s, high_s=left.high_s + self.end_s)
+            self._estimate = (now, left)
+        return self._estimate[1]
+
+
+def left_text(left: Left) -> str:
+    """`about 6 min left`, or a range where one number would say too much."""
+    if left.is_known:
+        return f"about {duration((left.low_s + left.high_s) / 2)} left"
+    return f"{duration(left.low_s)} to {duration(left.high_s)} left"
+
+
+def clock_text(seconds: float) -> str:
+    """A duration as on a clock: `3:07`, `2:00:05`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def show_metric(metric: str, value: float) -> str:

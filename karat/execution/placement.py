@@ -2,16 +2,27 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from karat.errors import InputError
 from karat.execution.preload import PRELOAD
+from karat.forecast.capacity import slots_of
+from karat.forecast.speed.times import Times
+from karat.forecast.typical import typical_configs
 from karat.journal.trial import Trial
+from karat.report.formatting import duration
 from karat.space.arms import sections_of
 from karat.space.settings import ResourceConfig
+from karat.space.space import Space
 from karat.study.study import Study
 from karat.training.gpu_share import share_of
 from karat.training.segment import Estimate
+
+if TYPE_CHECKING:
+    from karat.forecast.predictions import Predictions
 
 
 def place(
@@ -34,10 +45,8 @@ def place(
     from karat.forecast.predictions import predictions_for  # imports torch
 
     predictions = predictions_for(resources, study.folder.parent, PRELOAD)
-    with console.status("probing memory and time of each arm"):
-        for arm in study.space.arms.values():
-            if not is_to_stop():
-                predictions.try_measure(sections_of(study.space, arm))
+    configs = [sections_of(study.space, arm) for arm in study.space.arms.values()]
+    _probe(predictions, configs, study.space, study.folder.parent, console, is_to_stop)
 
     def estimate(trial: Trial) -> Estimate | None:
         found = predictions.try_of(trial.config, trial.micro_batches)
@@ -52,6 +61,60 @@ def place(
     found = [predictions.try_of(sections_of(study.space, arm)) for arm in study.space.arms.values()]
     shares = [_share(each.memory_bytes) for each in found if each is not None]
     return dataclasses.replace(resources, gpus=min(shares, default=1.0))
+
+
+def measure(space: Space, storage: Path, console: Console) -> None:
+    """Probe every shape among a space's arms that was not probed yet, for the forecast of its time.
+
+    Args:
+        space: the search space.
+        storage: folder of all studies and of the file of probes.
+        console: the terminal.
+
+    Raises:
+        InputError: the trials need a GPU, and this machine has none.
+    """
+    from karat.forecast.predictions import predictions_for  # imports torch
+
+    predictions = predictions_for(space.resources, storage, PRELOAD)
+    if space.resources.gpus and predictions.process.on_cpu:
+        raise InputError(
+            "--measure: this machine has no GPU, and resources.gpus asks for one; measure where the trials run"
+        )
+    configs = [each for arm in space.arms.values() for each in typical_configs(space, arm)]
+    _probe(predictions, configs, space, storage, console)
+
+
+def _probe(
+    predictions: "Predictions",
+    configs: list[dict[str, dict[str, Any]]],
+    space: Space,
+    storage: Path,
+    console: Console,
+    is_to_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Probe what was not probed, as many at a time as trials will run, and say how long it takes."""
+    unknown, times = predictions.unknown(configs), Times(space.resources, None)
+    if not unknown or is_to_stop():
+        return
+    at_a_time = min(len(unknown), _at_a_time(space.resources))
+    seconds = sum(times.probe_s(each) for each in unknown) / at_a_time
+    what = f"{len(unknown)} shapes" if len(unknown) > 1 else "one shape"
+    together = f", {at_a_time} at a time" if at_a_time > 1 else ""
+    console.print(f"measuring steps and memory of {what}{together}: about {duration(seconds)}")
+    with console.status("measuring") as status:
+        for done in predictions.measure_all(unknown, at_a_time, is_to_stop):
+            status.update(f"measuring: {done} of {len(unknown)} done")
+
+
+def _at_a_time(resources: ResourceConfig) -> int:
+    """As many as trials at a time on the CPUs of this machine, since they slow each other down."""
+    if resources.gpus:
+        return 1
+    try:
+        return slots_of(resources)
+    except InputError:  # of a joined cluster, whose trials run elsewhere
+        return 1
 
 
 def gpu_bytes() -> int:

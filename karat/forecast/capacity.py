@@ -54,3 +54,15 @@ def slots_of(resources: ResourceConfig) -> int:
             )
         slots = min(slots, int(gpus / wanted))
     return slots
+
+
+# Cores that the driver, MLflow's view and Ray use while a study runs on two cores: measured on the main
+# study (docs/decisions/0034-honest-times.md).
+_OWN_CORES = 0.18
+
+
+def crowding(resources: ResourceConfig) -> float:
+    """How many times as long an epoch takes because trials leave no core for the study's own processes."""
+    cores = len(os.sched_getaffinity(0))
+    each = resources.cpus * resources.num_processes
+    return max(1.0, (cores // each * each + _OWN_CORES) / cores)

@@ -1,11 +1,12 @@
 """Learning curves without training: modelled from a seed, or taken from a finished study's journal."""
 
 import math
-import random
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from karat.errors import InputError
 from karat.journal.state import StudyState
@@ -49,14 +50,19 @@ class ModelledCurves:
         epoch_s: mean seconds of an epoch of each arm; trials vary with a standard deviation of 10 %.
         mode: mode of the metric; `min` yields 1 - v.
         noise: standard deviation of the noise of a value.
+        trial_s: seconds of a trial beside its epochs; part of its first one.
     """
 
     def __init__(
-        self, seed: int, epoch_s: Mapping[str, float], mode: str = "max", noise: float = 0.01
+        self,
+        seed: int,
+        epoch_s: Mapping[str, float],
+        mode: str = "max",
+        noise: float = 0.01,
+        trial_s: float = 0.0,
     ) -> None:
-        self._epoch_s, self._mode, self._noise = epoch_s, mode, noise
-        draw = random.Random(seed)
-        self._normals = [draw.gauss(0, 1) for _ in range(_NORMALS)]
+        self._epoch_s, self._mode, self._noise, self._trial_s = epoch_s, mode, noise, trial_s
+        self._normals = np.random.default_rng(seed).standard_normal(_NORMALS).tolist()
         self._plateaus = {arm: derive(seed, "arm", arm) / 2**32 for arm in epoch_s}
 
     def value(self, trial: TrialInfo, epoch: int) -> float:
@@ -68,11 +74,13 @@ class ModelledCurves:
         return value if self._mode == "max" else 1 - value
 
     def seconds(self, trial: TrialInfo, epoch: int) -> float:
-        return self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))
+        beside = self._trial_s if epoch == 1 else 0.0
+        return beside + self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))
 
     def _normal(self, trial: TrialInfo, place: int) -> float:
         # From a table: creating a generator for each trial would take most of a forecast's time.
-        return self._normals[(7919 * trial.number + 104_729 * place) % _NORMALS]
+        normal: float = self._normals[(7919 * trial.number + 104_729 * place) % _NORMALS]
+        return normal
 
 
 class RecordedCurves:

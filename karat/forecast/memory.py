@@ -50,15 +50,19 @@ class Needs:
         return self.weights + self.optimizer + training
 
 
-def needs_of(config: TrialConfig, *, micro_batches: int = 1, processes: int = 1) -> Needs:
+def needs_of(
+    config: TrialConfig, *, micro_batches: int = 1, processes: int = 1, on_cpu: bool = False
+) -> Needs:
     """Predict the memory of a trial on this machine's device.
 
     Args:
         config: configuration of the trial.
         micro_batches: the number of parts into which a batch is split.
         processes: the number of processes that share a batch.
+        on_cpu: whether the trial trains on the CPU, even where there is a GPU.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = torch.cuda.is_available() and not on_cpu
+    device = torch.device("cuda" if on_gpu else "cpu")
     info = config.data.info()
     model = build_model(config.model, config.attention, seed=0, **config.data_shape()).to(device)
     weights = sum(each.untyped_storage().nbytes() for each in model.parameters())

@@ -1,19 +1,20 @@
 """Forecast of a plan: time and memory of each arm, trials at a time, disk space."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from karat.errors import InputError
 from karat.forecast.capacity import slots_of
 from karat.forecast.curves import ModelledCurves
 from karat.forecast.schedule import Run, run_plan, times_for
+from karat.forecast.speed.times import MEASURED, EpochTime, Spread, Times
+from karat.forecast.typical import typical_configs
 from karat.models.costs import Costs
 from karat.report.formatting import memory_text
 from karat.seeds import derive
@@ -22,19 +23,10 @@ from karat.space.settings import ResourceConfig
 from karat.space.site import Machines
 from karat.space.space import Arm, Space
 from karat.tested import WEIGHTS, Weights
-from karat.training.config import TrialConfig
 from karat.training.costs import costs_of_trial
 
-if TYPE_CHECKING:
-    from karat.forecast.predictions import Prediction
-
-
-# Training a small model reaches this share of a large matrix product's speed; measured on two cores.
-EFFICIENCY = 0.25
-GPU_MULTIPLY_ADDS_PER_S = 1e14  # of a fast GPU
-_GPU_STEP_S = 0.01  # lower bound: a step of a small model waits for its kernel launches
-_PREDICTED_ARMS = 16  # at most, since a prediction runs the model, which takes half a second
 _BYTES = 4  # of a float32
+_FACTORS = 15  # speeds of the machine with which each run of a plan is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +37,7 @@ class ArmPlan:
         parameters: the number of the model's parameters.
         epochs: full length of a trial.
         epoch_s: seconds of an epoch.
-        memory: peak of one process, as text; `-` if it was not predicted.
+        memory: peak of one process, as text; `-` if it was not measured.
         is_probed: whether time and memory were measured instead of predicted.
     """
 
@@ -57,86 +49,92 @@ class ArmPlan:
 
 
 def longest_epoch_s(space: Space) -> float:
-    """Estimate the seconds of an epoch of the slowest arm, with the resources of a trial."""
-    rate = _rate(space.resources)
-    if space.resources.gpus:
-        rate /= EFFICIENCY  # a lower bound of the time, so that no valid space is rejected
+    """Estimate the seconds of an epoch of the slowest arm, with the resources of a trial.
+
+    On a GPU it is a lower bound, so that no valid space is rejected.
+    """
+    times = Times(space.resources, None)
     configs = (trial_config(space, arm) for arm in space.arms.values())
-    costs = ((config, costs_of_trial(config).forward_flops) for config in configs)
-    return max(3 * flops * config.data.info().train_size for config, flops in costs) / rate
+    return max(times.unprobed_s(config, efficiency=1.0) for config in configs)
 
 
-def arm_plans(space: Space, storage: Path, preload: Sequence[str] = ()) -> dict[str, ArmPlan]:
+def arm_plans(space: Space, times: Times) -> dict[str, ArmPlan]:
     """Plan every arm; arms with the same model share one computation of its costs.
-
-    Memory and time are predicted, or measured if a launch has probed the arm.
 
     Args:
         space: the search space.
-        storage: folder of all studies and of the file of probes.
-        preload: modules that are loaded in a trial's process.
+        times: what an epoch takes.
     """
-    rate = _rate(space.resources)
-    predicted = _predictor(space, storage, preload)
-    known: dict[str, Costs] = {}
+    known: dict[str, tuple[Costs, EpochTime]] = {}
     plans = {}
     for label, arm in space.arms.items():
         config = trial_config(space, arm)
         sections = [arm.sections[name] for name in ("data", "model", "attention")]
         tuned = [key for key in arm.tuned if not key.startswith("training.")]
-        shape = json.dumps([sections, tuned], sort_keys=True)
+        batch = [config.training.batch_size, config.training.workers]
+        shape = json.dumps([sections, tuned, batch], sort_keys=True)
         if shape not in known:
-            known[shape] = costs_of_trial(config)
-        costs, found = known[shape], predicted(arm)
-        epoch_s = found.epoch_s if found else None
+            known[shape] = costs_of_trial(config), _epoch_of(space, arm, times)
+        costs, epoch = known[shape]
+        memory = "-" if epoch.memory_bytes is None else memory_text(epoch.memory_bytes)
         plans[label] = ArmPlan(
             parameters=costs.parameters,
             epochs=config.training.epochs,
-            epoch_s=epoch_s or _epoch_s(config, costs.forward_flops, space.resources, rate),
-            memory=memory_text(found.memory_bytes) + "*" * found.is_probed if found else "-",
-            is_probed=found is not None and found.is_probed,
+            epoch_s=epoch.seconds,
+            memory=memory,
+            is_probed=epoch.is_probed,
         )
     return plans
 
 
-def _epoch_s(config: TrialConfig, flops: int, resources: ResourceConfig, rate: float) -> float:
-    """Estimate the seconds of an epoch; a backward pass costs as much as two forward passes."""
-    images = config.data.info().train_size
-    waiting = _GPU_STEP_S * images / config.training.batch_size if resources.gpus else 0.0
-    return max(waiting, 3 * flops * images / rate)
+def _epoch_of(space: Space, arm: Arm, times: Times) -> EpochTime:
+    """The mean over typical configurations of an arm; the most memory."""
+    each = [times.of(sections) for sections in typical_configs(space, arm)]
+    memory = [one.memory_bytes for one in each if one.memory_bytes is not None]
+    return EpochTime(
+        seconds=sum(one.seconds for one in each) / len(each),
+        memory_bytes=max(memory) if len(memory) == len(each) else None,
+        is_probed=all(one.is_probed for one in each),
+    )
 
 
-def _predictor(
-    space: Space, storage: Path, preload: Sequence[str]
-) -> Callable[[Arm], "Prediction | None"]:
-    """Return a function that predicts an arm's trials; it returns None if there are too many arms."""
-    if len(space.arms) > _PREDICTED_ARMS:
-        return lambda arm: None
-    from karat.forecast.predictions import predictions_for
-    from karat.space.arms import sections_of
-
-    predictions = predictions_for(space.resources, storage, preload)
-    return lambda arm: predictions.try_of(sections_of(space, arm))
+def spread_of_plans(plans: Mapping[str, ArmPlan], times: Times) -> Spread:
+    """How far the seconds of an epoch may be off; with one arm that was not measured, as if none were."""
+    if plans and all(plan.is_probed for plan in plans.values()):
+        return MEASURED
+    return times.spread
 
 
 def forecast(
-    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], slots: int
+    space: Space, plans: Mapping[str, ArmPlan], schedule: list[str], slots: int, times: Times
 ) -> list[Run]:
-    """Run the plan several times over learning curves modelled from the space's seed."""
+    """Run the plan several times over modelled learning curves, each with several speeds of the machine.
+
+    The curves and the speeds are drawn from the space's seed.
+    """
     seed = derive(space.name, space.seed, "forecast")
     lengths = {label: plan.epochs for label, plan in plans.items()}
-    epoch_s = {label: plan.epoch_s for label, plan in plans.items()}
-    times = times_for(sum(lengths[arm] for arm in schedule))
+    spread = spread_of_plans(plans, times)
+    runs = []
+    for n in range(times_for(sum(lengths[arm] for arm in schedule))):
+        draw = random.Random(derive(seed, n, "speed"))
+        epoch_s = {label: plan.epoch_s * _drawn(draw, spread.arm) for label, plan in plans.items()}
+        curves = ModelledCurves(derive(seed, n), epoch_s, space.search.mode, trial_s=times.trial_s)
+        runs.append(run_plan(space, schedule, lengths, curves, slots))
+    # Quantiles of the machine's speed instead of random ones, since there are few runs of a large plan.
+    normal = NormalDist(0.0, spread.machine)
+    factors = [math.exp(normal.inv_cdf((each + 0.5) / _FACTORS)) for each in range(_FACTORS)]
+    beside_s = times.start_s + times.end_s
     return [
-        run_plan(
-            space,
-            schedule,
-            lengths,
-            ModelledCurves(derive(seed, n), epoch_s, space.search.mode),
-            slots,
-        )
-        for n in range(times)
+        replace(run, slot_s=factor * run.slot_s, wall_s=beside_s + factor * run.wall_s)
+        for run in runs
+        for factor in factors
     ]
+
+
+def _drawn(draw: random.Random, deviation: float) -> float:
+    """A factor with mean 1 whose logarithm has this standard deviation."""
+    return math.exp(draw.gauss(0, deviation) - deviation**2 / 2)
 
 
 def slots_by_place(resources: ResourceConfig, machines: Mapping[str, Machines]) -> dict[str, int]:
@@ -176,23 +174,3 @@ def disk_bytes(
     state = 3  # of AdamW: the weights and two moments
     running = {"last": 3 * state + 3, "best": 3 * (state + 1) + 1}
     return weights * (completed + slots * running[tested])
-
-
-def _rate(resources: ResourceConfig) -> float:
-    """Return the multiply-adds per second of a trial in training."""
-    if resources.gpus:  # assumed, since the GPU may be on another machine
-        return EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
-    threads = resources.cpus * resources.num_processes
-    return EFFICIENCY * _multiply_adds_per_second() * threads
-
-
-def _multiply_adds_per_second() -> float:
-    """Measure one thread on products of two 256 x 256 matrices; the median of 20."""
-    a = np.ones((256, 256), np.float32)
-    times = []
-    with threadpool_limits(1):
-        for _ in range(20):
-            started = time.perf_counter()
-            a @ a
-            times.append(time.perf_counter() - started)
-    return 256**3 / sorted(times)[len(times) // 2]

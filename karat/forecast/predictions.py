@@ -1,35 +1,37 @@
 """Predicts memory and time of trials: computed, then corrected by the measurements of short probes.
 
-Probes are stored in one file beside the studies. Their key is the shape: a hash of everything that
-memory and time depend on. If the shape of a trial was probed, its measurements are returned;
-otherwise the computed values are scaled by the median residual of the other probes.
+If the shape of a trial was probed (`karat.forecast.probes`), its measurements are returned; otherwise the
+computed values are scaled by the median residual of the other probes.
 """
 
-import dataclasses
-import hashlib
-import json
 import logging
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from karat.errors import KaratError, TrialError
 from karat.forecast.memory import needs_of
-from karat.forecast.probe import Measured, probe
+from karat.forecast.probe import probe
+from karat.forecast.probes import (
+    Known,
+    Measured,
+    Process,
+    device_name,
+    process_of,
+    read_probes,
+    write_probes,
+)
+from karat.forecast.speed.step_costs import StepCosts
 from karat.journal.layout import PROBES
 from karat.space.settings import ResourceConfig
-from karat.system.files import replace_file
 from karat.training.config import TrialConfig
-from karat.training.costs import costs_of_trial
 
-VERSION = 1
-MAX_BYTES = 10 * 2**20
 # Assumed without a probe: memory of a CPU process with torch and Ray loaded, and of its first steps.
 BASE_BYTES, FIRST_STEP_BYTES = 800 * 2**20, 32 * 2**20
+Sections = Mapping[str, Any]
 log = logging.getLogger(__name__)
 
 
@@ -48,36 +50,20 @@ class Prediction:
     is_probed: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Known:
-    """A probe with the values computed for it: memory in bytes, and operations of an epoch."""
-
-    device: str
-    needed: int
-    operations: int
-    measured: Measured
-
-
 class Predictions:
     """Predictions for the trials of one study on this machine.
 
     Args:
         path: file of probes; need not exist.
-        threads: CPU threads of a process.
-        processes: the number of processes of a trial.
-        preload: modules that are loaded in a trial's process.
+        process: of a trial; None for one with default settings on the device that trains here.
     """
 
-    def __init__(
-        self, path: Path, *, threads: int = 1, processes: int = 1, preload: Sequence[str] = ()
-    ) -> None:
-        self.path, self._threads, self._processes = path, threads, processes
-        self._preload = tuple(preload)
-        self._device = device_name()
-        self._known = _read(path)
-        self._counted: dict[str, tuple[int, int]] = {}
+    def __init__(self, path: Path, process: Process | None = None) -> None:
+        self.path, self.process = path, process or Process(device=device_name())
+        self._known = read_probes(path)
+        self._counted: dict[str, tuple[int, float]] = {}
 
-    def of(self, sections: Mapping[str, Any], micro_batches: int = 1) -> Prediction:
+    def of(self, sections: Sections, micro_batches: int = 1) -> Prediction:
         """Predict the trials of a configuration.
 
         Args:
@@ -87,47 +73,68 @@ class Predictions:
         Raises:
             InputError: the model of the configuration cannot be built.
         """
-        shape = self._shape(sections, micro_batches)
+        shape = self.process.shape_of(sections, micro_batches)
         probed = self._known.get(shape)
-        alike = [each for each in self._known.values() if each.device == self._device]
         if probed is not None:
             memory, epoch_s = probed.measured.peak_bytes, probed.measured.epoch_s
             return self._prediction(memory, epoch_s, is_probed=True)
-        needed, operations = self._count(shape, sections, micro_batches)
-        on_cpu = self._device == "cpu"
-        base, first = (BASE_BYTES, FIRST_STEP_BYTES) if on_cpu else (0, 0)
+        alike = [each for each in self._known.values() if each.device == self.process.device]
+        needed, expected_s = self._count(shape, sections, micro_batches)
+        base, first = (BASE_BYTES, FIRST_STEP_BYTES) if self.process.on_cpu else (0, 0)
         factor, pace = 1.0, None
         if alike:
             base = round(statistics.median(each.measured.base_bytes for each in alike))
             factor = statistics.median(_factor(each.measured, each.needed, first) for each in alike)
-            pace = statistics.median(each.measured.epoch_s / each.operations for each in alike)
+            pace = statistics.median(each.measured.epoch_s / each.expected_s for each in alike)
         memory = round(base + first + factor * needed)
-        return self._prediction(memory, None if pace is None else pace * operations)
+        return self._prediction(memory, None if pace is None else pace * expected_s)
 
-    def measure(self, sections: Mapping[str, Any], micro_batches: int = 1) -> bool:
+    def measure(self, sections: Sections, micro_batches: int = 1) -> bool:
         """Probe the shape of a configuration unless it is known; return whether it was probed now.
 
         Raises:
             TrialError: the probe failed.
         """
-        shape = self._shape(sections, micro_batches)
+        shape = self.process.shape_of(sections, micro_batches)
         if shape in self._known:
             return False
-        needed, operations = self._count(shape, sections, micro_batches)
-        measured = probe(
-            self._part(sections),
-            threads=self._threads,
-            micro_batches=micro_batches,
-            preload=self._preload,
-        )
-        self._known = _read(self.path)  # another study may have written since
-        self._known[shape] = _Known(
-            device=self._device, needed=needed, operations=operations, measured=measured
-        )
-        _write(self.path, self._known)
+        self._keep(shape, sections, self._probed(sections, micro_batches), micro_batches)
         return True
 
-    def try_of(self, sections: Mapping[str, Any], micro_batches: int = 1) -> Prediction | None:
+    def unknown(self, configs: Iterable[Sections]) -> list[Sections]:
+        """One configuration of each shape that was not probed yet."""
+        found = {self.process.shape_of(sections): sections for sections in configs}
+        return [sections for shape, sections in found.items() if shape not in self._known]
+
+    def measure_all(
+        self, configs: Sequence[Sections], at_a_time: int = 1, is_to_stop: Callable[[], bool] = bool
+    ) -> Iterator[int]:
+        """Probe configurations of different shapes, and yield how many are done after each.
+
+        Several at a time slow each other down as much as the trials of a study do. A probe that fails
+        is logged: the trial will report the error itself.
+
+        Args:
+            configs: from `unknown`.
+            at_a_time: the number of probes at a time.
+            is_to_stop: called before each probe; if it returns true, the probe is skipped.
+        """
+
+        def probed(sections: Sections) -> Measured | None:
+            return None if is_to_stop() else self._probed(sections, 1)
+
+        with ThreadPoolExecutor(at_a_time) as threads:
+            running = {threads.submit(probed, each): each for each in configs}
+            for done, future in enumerate(as_completed(running), 1):
+                sections = running[future]
+                try:
+                    if (measured := future.result()) is not None:
+                        self._keep(self.process.shape_of(sections), sections, measured, 1)
+                except (KaratError, RuntimeError, MemoryError) as error:
+                    log.warning("%s", error)
+                yield done
+
+    def try_of(self, sections: Sections, micro_batches: int = 1) -> Prediction | None:
         """Like `of`, but returns None if that fails: the trial will report the error itself."""
         try:
             return self.of(sections, micro_batches)
@@ -135,7 +142,7 @@ class Predictions:
             log.warning("memory and time of a trial cannot be predicted: %s", error)
             return None
 
-    def try_measure(self, sections: Mapping[str, Any]) -> bool:
+    def try_measure(self, sections: Sections) -> bool:
         """Like `measure`, but only logs a failed probe."""
         try:
             return self.measure(sections)
@@ -143,73 +150,41 @@ class Predictions:
             log.warning("%s", error)
             return False
 
+    def _probed(self, sections: Sections, micro_batches: int) -> Measured:
+        return probe(
+            self.process.part_of(sections),
+            threads=self.process.threads,
+            micro_batches=micro_batches,
+            preload=self.process.preload,
+            on_cpu=self.process.on_cpu,
+        )
+
+    def _keep(self, shape: str, sections: Sections, measured: Measured, micro_batches: int) -> None:
+        needed, expected_s = self._count(shape, sections, micro_batches)
+        self._known = read_probes(self.path)  # another study may have written since
+        self._known[shape] = Known(
+            device=self.process.device, needed=needed, expected_s=expected_s, measured=measured
+        )
+        write_probes(self.path, self._known)
+
     def _prediction(
         self, memory: int, epoch_s: float | None, is_probed: bool = False
     ) -> Prediction:
-        seconds = None if epoch_s is None else epoch_s / self._processes
+        seconds = None if epoch_s is None else epoch_s / self.process.processes
         return Prediction(memory_bytes=memory, epoch_s=seconds, is_probed=is_probed)
 
-    def _part(self, sections: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration of one process: with its share of the batch."""
-        batch = -(-TrialConfig.from_sections(sections).training.batch_size // self._processes)
-        return {**sections, "training": {**sections["training"], "batch_size": batch}}
-
-    def _count(
-        self, shape: str, sections: Mapping[str, Any], micro_batches: int
-    ) -> tuple[int, int]:
+    def _count(self, shape: str, sections: Sections, micro_batches: int) -> tuple[int, float]:
         if shape not in self._counted:
-            config = TrialConfig.from_sections(self._part(sections))
-            costs = costs_of_trial(config)
-            needed = needs_of(config, micro_batches=micro_batches).total
-            self._counted[shape] = needed, costs.forward_flops * config.data.info().train_size
+            config = TrialConfig.from_sections(self.process.part_of(sections))
+            needed = needs_of(config, micro_batches=micro_batches, on_cpu=self.process.on_cpu).total
+            table = StepCosts.read()
+            self._counted[shape] = needed, table.epoch_s(config, table.speed)
         return self._counted[shape]
-
-    def _shape(self, sections: Mapping[str, Any], micro_batches: int) -> str:
-        training = TrialConfig.from_sections(self._part(sections)).training
-        meaning = {
-            **{key: sections.get(key, {}) for key in ("data", "model", "attention")},
-            "batch_size": training.batch_size,
-            "workers": training.workers,
-            "micro_batches": micro_batches,
-            "threads": self._threads,
-            "preload": self._preload,
-            "device": self._device,
-            "torch": torch.__version__,
-        }
-        text = json.dumps(meaning, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def device_name() -> str:
-    """Return the name of the device that trains on this machine: that of a GPU, or `cpu`."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def _factor(measured: Measured, needed: int, first: int) -> float:
     """Return the ratio of measured to computed memory."""
     return max(0.1, (measured.peak_bytes - measured.base_bytes - first) / needed)
-
-
-def _read(path: Path) -> dict[str, _Known]:
-    """Read a file of probes; a missing or invalid one counts as empty, since it is only a cache."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            return {}
-        data = json.loads(path.read_text())
-        if data["version"] != VERSION:
-            return {}
-        return {
-            shape: _Known(**{**each, "measured": Measured(**each["measured"])})
-            for shape, each in data["probes"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
-def _write(path: Path, known: Mapping[str, _Known]) -> None:
-    probes = {shape: dataclasses.asdict(each) for shape, each in known.items()}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    replace_file(path, json.dumps({"version": VERSION, "probes": probes}, indent=1).encode())
 
 
 def predictions_for(
@@ -222,9 +197,4 @@ def predictions_for(
         storage: folder of all studies.
         preload: modules that are loaded in a trial's process.
     """
-    return Predictions(
-        storage / PROBES,
-        threads=resources.cpus,
-        processes=resources.num_processes,
-        preload=preload,
-    )
+    return Predictions(storage / PROBES, process_of(resources, preload))

@@ -2,48 +2,23 @@
 
 import itertools
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from karat.errors import TrialError
+from karat.forecast.probes import Measured
 from karat.training.preload import preload as preload_trainer
 
 LEAST_STEPS, MOST_STEPS, LONG_ENOUGH_S = 6, 40, 3.0
 LIMIT_S = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Result of a probe, in bytes and seconds. Its field names are keys of the file of probes.
-
-    Args:
-        base_bytes: memory of the process with its data, before training.
-        peak_bytes: peak of its memory.
-        step_s: time of one training step.
-        picture_s: time to validate one image.
-        save_s: time to write a checkpoint.
-        steps, validated: the number of training steps and of validated images in an epoch.
-    """
-
-    base_bytes: int
-    peak_bytes: int
-    step_s: float
-    picture_s: float
-    save_s: float
-    steps: int
-    validated: int
-
-    @property
-    def epoch_s(self) -> float:
-        """Seconds of one epoch: training, validation and checkpoint."""
-        return self.steps * self.step_s + self.validated * self.picture_s + self.save_s
 
 
 def probe(
@@ -52,6 +27,7 @@ def probe(
     threads: int = 1,
     micro_batches: int = 1,
     preload: Sequence[str] = (),
+    on_cpu: bool = False,
 ) -> Measured:
     """Measure a configuration in a new process.
 
@@ -60,13 +36,14 @@ def probe(
         threads: the number of CPU threads.
         micro_batches: the number of parts into which a batch is split.
         preload: modules that are loaded in a trial's process.
+        on_cpu: train on the CPU, even where there is a GPU.
 
     Raises:
         TrialError: the probe failed, perhaps for lack of memory.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, dict(sections), threads, micro_batches, tuple(preload))
+    arguments = (theirs, dict(sections), threads, micro_batches, tuple(preload), on_cpu)
     child = context.Process(target=_measure, args=arguments, daemon=True)
     child.start()
     theirs.close()
@@ -88,13 +65,18 @@ def _measure(
     threads: int,
     micro_batches: int,
     preload: Sequence[str],
+    on_cpu: bool,
 ) -> None:
+    if on_cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # as Ray does for a trial without GPUs
     import torch
 
     preload_trainer()  # before the memory without a trial is measured
     for name in preload:
         import_module(name)
     torch.set_num_threads(threads)
+    # The first forward-mode derivative of a process calls torch.jit.script, within torch.
+    warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)
     try:
         answer.send(_steps(sections, micro_batches))
     except Exception as error:  # noqa: BLE001 - any error of a configuration is the result of its probe

@@ -170,3 +170,12 @@ def loss_text(loss: float | None) -> str:
 def ends_text(ends: tuple[float, float] | None, units: Units) -> str:
     """The ends of an interval of a difference."""
     return "-" if ends is None else " to ".join(units.number(end, "+") for end in ends)
+
+
+def duration(seconds: float) -> str:
+    """A duration with two digits: `40 s`, `6.7 min`, `16 min`, `2.3 h`."""
+    if seconds < 60:
+        return f"{max(1.0, seconds):.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.{int(seconds < 600)}f} min"
+    return f"{seconds / 3600:.{int(seconds < 36_000)}f} h"

@@ -124,8 +124,7 @@ class Supervisor:
         assert view.stdin is not None
         view.stdin.close()
         try:
-            with self._console.status("bringing MLflow up to date"):
-                return view.wait(_PATIENCE_S) == 0
+            return view.wait(_PATIENCE_S) == 0
         except subprocess.TimeoutExpired:
             view.kill()
             view.wait()

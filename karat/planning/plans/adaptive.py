@@ -84,6 +84,15 @@ class Search:
         """Whether every trial of the search has been asked for."""
         return self._asked == len(self.schedule)
 
+    @property
+    def to_come(self) -> Counter[str | None]:
+        """Arms of the trials that were not asked for yet, with their number; None where the sampler chooses."""
+        groups = Counter(group for group, _ in self.schedule[self._asked :])
+        found: Counter[str | None] = Counter()
+        for group, count in groups.items():
+            found[None if group == JOINT else self._arms[group][0].label] += count
+        return found
+
     def extended(self, space: Space, trials: Iterable[Trial]) -> "Search":
         """The search of an extended study; it has learned from all trials so far.
 

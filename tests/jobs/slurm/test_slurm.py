@@ -17,6 +17,7 @@ from jobs.slurm.validation import check_settings, check_site
 from karat.cli.exit_status import INTERRUPTED, OK, WRONG_INPUT
 from karat.cli.launch import launch
 from karat.errors import InputError
+from karat.forecast.speed.yardsticks import Speed
 from karat.space.reader import load_space
 from karat.space.site import read_site
 from tests.conftest import ROOT
@@ -205,7 +206,8 @@ def test_time_limit_below_an_epoch_is_refused(
 ) -> None:
     config = SlurmSettings(time_limit="00:10:00")
     check_settings(submission(config))
-    monkeypatch.setattr("karat.forecast.plan._multiply_adds_per_second", lambda: 1e5)
+    slow = Speed(multiply_adds_per_s=1e5, rounds_per_s=1e9)
+    monkeypatch.setattr("karat.forecast.speed.times.measured_speed", lambda: slow)
     with pytest.raises(InputError, match=r"slurm.time_limit = 00:10:00: about 240 s .* an epoch"):
         check_settings(submission(config))
 

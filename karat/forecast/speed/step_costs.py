@@ -1,0 +1,185 @@
+"""What a training step costs by mechanism and basis: a table that `benchmarks.step_costs` has measured.
+
+A step of B images is modelled as
+
+    step_s + depth * layer_s + 3 * B * (multiply-adds of the host) * multiply_add_s + attention,
+
+where each converted attention module adds `call_s + scores_s * (scores)` to what softmax would take, with
+B H N² scores. The entries are CPU seconds of one thread on the machine that the table names, and are
+scaled by the speed of this machine. Where several entries apply (a basis, and an order of the operator),
+the costliest counts: combinations are not measured.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from karat.attention.config import AttentionConfig
+from karat.attention.mechanisms._operator import OperatorMechanism
+from karat.attention.names import KARAT, SOFTMAX, has_basis
+from karat.attention.operator_config import FULL
+from karat.forecast.speed.yardsticks import Speed
+from karat.models.config import ModelConfig
+from karat.models.costs import costs_of
+from karat.models.layers import AttentionLayer, chosen_layers
+from karat.models.shape import layer_shapes
+from karat.training.config import TrialConfig
+
+TABLE = Path(__file__).parent / "step_costs.json"
+MOST_FUSED = 16  # frequencies of the Fourier basis that the C++ kernel takes
+WIDE = f"fourier, grid_size above {MOST_FUSED}"
+_BACKWARD = 2.0  # times the forward pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """Seconds of a step of a plain ViT with softmax: fixed, for each block, for each multiply-add.
+
+    `save_s` is what an epoch takes beside its steps and its validation: its checkpoint.
+    """
+
+    step_s: float
+    layer_s: float
+    multiply_add_s: float
+    save_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """Seconds that an attention module takes in a step beyond softmax: of a call, and of each score.
+
+    `operations` are those of learned functions for one score, as the model counts them, in the setting
+    that was measured; `scores_s` grows with them. 0 where there are none.
+    """
+
+    call_s: float
+    scores_s: float
+    operations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCosts:
+    """The table, and the machine that it is from.
+
+    Args:
+        speed: of that machine, while the table was measured.
+        host: of the model around attention.
+        extra: kind (`kinds_of`) to its costs.
+    """
+
+    speed: Speed
+    host: Host
+    extra: Mapping[str, Extra]
+
+    @classmethod
+    def read(cls, path: Path = TABLE) -> "StepCosts":
+        """The table in a file."""
+        data = json.loads(path.read_text())
+        return cls(
+            speed=Speed(**data["speed"]),
+            host=Host(**data["host"]),
+            extra={kind: Extra(**each) for kind, each in data["extra"].items()},
+        )
+
+    def epoch_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
+        """Seconds of an epoch of a trial: its steps, the validation and the checkpoint.
+
+        Args:
+            config: of the trial.
+            speed: of a core of the machine that trains.
+            threads: cores of the trial, over all its processes.
+
+        Raises:
+            InputError: the settings are not compatible.
+        """
+        info = config.data.info()
+        batch = min(config.training.batch_size, info.train_size)
+        steps = max(1, info.train_size // batch)
+        dense, other = self._step_s(config, batch)
+        # Like the speed of a matrix product, that of the rest is of one core.
+        ratio = self.speed.rounds_per_s / speed.rounds_per_s
+        dense *= self.speed.multiply_adds_per_s / speed.multiply_adds_per_s / threads
+        fixed = (self.host.step_s + self._layers_s(config)) * ratio
+        each_s = dense + other * ratio / threads + fixed
+        share = config.data.val_share
+        validated = info.train_size * share / (1 - share)
+        validation_s = validated / batch * (each_s - fixed) / (1 + _BACKWARD)
+        return steps * each_s + validation_s + self.host.save_s * ratio
+
+    def _step_s(self, config: TrialConfig, batch: int) -> tuple[float, float]:
+        """Seconds of a step that grow with the batch: in large products, and in attention."""
+        host = costs_of(config.model, AttentionConfig(), **config.data_shape())
+        dense = (1 + _BACKWARD) * batch * host.forward_flops * self.host.multiply_add_s
+        parts = _parts(config.model, config.attention, config.data.info().image_size)
+        return dense, sum(
+            batch * scores * self._of(part, layer)[1] for layer, part, scores in parts
+        )
+
+    def _layers_s(self, config: TrialConfig) -> float:
+        size = config.data.info().image_size
+        calls = sum(
+            self._of(part, layer)[0]
+            for layer, part, _ in _parts(config.model, config.attention, size)
+        )
+        return max(0.0, len(layer_shapes(config.model, size)) * self.host.layer_s + calls)
+
+    def _of(self, part: AttentionConfig, layer: AttentionLayer) -> tuple[float, float]:
+        """Seconds of a call, and of a score, of some heads of a layer."""
+        operations = part.make_mechanism().activation_per_score(layer.place)
+        calls, scores = [], []
+        for kind in kinds_of(part):
+            each = self.extra.get(kind) or self._unknown
+            grown = operations / each.operations if each.operations and operations else 1.0
+            calls.append(each.call_s)
+            scores.append(each.scores_s * grown)
+        return max(calls), max(scores)
+
+    @functools.cached_property
+    def _unknown(self) -> Extra:
+        """For a plug-in that the table does not have: neither cheap nor costly among those it has."""
+        known = sorted(self.extra.values(), key=lambda each: each.scores_s)
+        return known[len(known) // 2]
+
+    def lacks(self, attention: AttentionConfig) -> bool:
+        """Whether the table has no entry for the mechanism or the basis."""
+        return any(kind not in self.extra for kind in kinds_of(attention))
+
+
+def kinds_of(attention: AttentionConfig) -> list[str]:
+    """The entries of the table that apply to these settings of attention."""
+    if attention.is_softmax:
+        return [SOFTMAX]
+    assert attention.mechanism is not None
+    kinds = [] if attention.mechanism == KARAT else [attention.mechanism]
+    if not isinstance(attention.make_mechanism(), OperatorMechanism):
+        return kinds
+    if has_basis(attention.mechanism):
+        wide = (
+            attention.basis == "fourier"
+            and attention.basis_settings.get("grid_size", 0) > MOST_FUSED
+        )
+        kinds.append(WIDE if wide else str(attention.basis))
+    if attention.operator_order != "w_phi":
+        kinds.append(f"operator_order {attention.operator_order}")
+    if attention.projection != "none":
+        kinds.append(f"projection {attention.projection}")
+    if attention.base_activation != "zero":
+        kinds.append("base_activation")
+    if attention.rank == FULL:
+        kinds.append("rank full")
+    return kinds
+
+
+def _parts(
+    model: ModelConfig, attention: AttentionConfig, image_size: int
+) -> Iterator[tuple[AttentionLayer, AttentionConfig, int]]:
+    """Heads of converted layers that share settings, with their scores for one image."""
+    if attention.is_softmax:
+        return
+    layers = chosen_layers(layer_shapes(model, image_size), attention)
+    for index, layer in enumerate(layers):
+        for heads, part in attention.of_block(index, len(layers)).parts(layer.num_heads):
+            if part is not None:
+                yield layer, part, layer.windows * len(heads) * layer.num_tokens**2
