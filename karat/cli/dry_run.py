@@ -58,7 +58,7 @@ def print_plan(
             f"{label} (reference)" if label in space.reference_arms else label,
             f"{plans[label].parameters:,}",
             f"{'about ' if is_drawn else ''}{counts[label]}",
-            f"{plans[label].epoch_s:.2g}{'*' * plans[label].is_probed}",
+            f"{_seconds(plans[label].epoch_s)}{'*' * plans[label].is_probed}",
             plans[label].memory,
         )
     console.print(table)
@@ -179,6 +179,10 @@ def _price(
             "enough" if need <= value else "not enough: the study will stop when it is used up"
         )
         yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2f}"
 
 
 def _measured_text(plans: Mapping[str, ArmPlan]) -> str:

@@ -14,11 +14,15 @@ from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.cli.studies.named import state_of
 from karat.errors import InputError
+from karat.execution.preload import PRELOAD
 from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
+from karat.forecast.plan import arm_plans
 from karat.forecast.simulator import Simulated, simulate
+from karat.forecast.speed.times import Times
 from karat.journal.state import StudyState
 from karat.journal.trial import PHASES
 from karat.journal.wording import study_text
+from karat.report.formatting import duration
 from karat.space.overrides import read_question, space_path
 from karat.space.reader import load_space
 from karat.space.space import Space
@@ -38,7 +42,7 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
     """
     for name, low, high in (("workers", 1, MOST_WORKERS), ("epoch_s", 1e-3, 1e9)):
         value = getattr(options, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             flag = f"--{name.replace('_', '-')}"
             raise InputError(f"{flag} {value:g}: must be from {low:g} to {high:g}")
     if not 0 <= options.driver_ms < 1e9:
@@ -46,19 +50,34 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
     document, overrides = read_question(options.space, options.set, None)
     space = load_space(options.space, overrides, None, document)
     check_site(space.cluster)
-    curves: Curves = (
-        RecordedCurves(recorded)
-        if recorded is not None
-        else ModelledCurves(
-            options.seed, dict.fromkeys(space.arms, options.epoch_s), space.search.mode
-        )
-    )
+    curves, assumed = _curves_of(space, options, recorded)
     with tempfile.TemporaryDirectory() as folder:
         found = simulate(
             space, Path(folder) / space.name, options.workers, curves, options.driver_ms / 1e3
         )
-    data = data_of(space, found)
+    data = data_of(space, found) | {"assumed": assumed}
     print(json.dumps(data, indent=1) if options.json else text_of(data))
+
+
+def _curves_of(
+    space: Space, options: argparse.Namespace, recorded: StudyState | None
+) -> tuple[Curves, str]:
+    """The learning curves of the trials, and what is assumed of the seconds of an epoch, in words."""
+    if recorded is not None:
+        return RecordedCurves(recorded), f"epochs as long as in {options.curves}"
+    if options.epoch_s is not None:
+        epoch_s = dict.fromkeys(space.arms, options.epoch_s)
+        assumed = f"an epoch of {duration(options.epoch_s)} in every arm (--epoch-s)"
+        return ModelledCurves(options.seed, epoch_s, space.search.mode), assumed
+    times = Times(space.resources, options.storage, PRELOAD)
+    plans = arm_plans(space, times)
+    epoch_s = {label: plan.epoch_s for label, plan in plans.items()}
+    ends = " to ".join(dict.fromkeys(map(duration, (min(epoch_s.values()), max(epoch_s.values())))))
+    is_measured = all(plan.is_probed for plan in plans.values())
+    source = "measured" if is_measured else "a rough forecast; --epoch-s sets another"
+    assumed = f"epochs of {ends} by arm, as `--dry-run` plans them here ({source})"
+    curves = ModelledCurves(options.seed, epoch_s, space.search.mode, trial_s=times.trial_s)
+    return curves, assumed
 
 
 def data_of(space: Space, found: Simulated) -> dict[str, Any]:
@@ -106,7 +125,8 @@ def text_of(data: dict[str, Any]) -> str:
     reason = f" ({data['reason']})" if data["reason"] else ""
     return "\n".join(
         [
-            f"{data['study']} on {data['workers']} workers, simulated: {data['status']}{reason}",
+            f"{data['study']} on {data['workers']} workers, simulated with {data['assumed']}: "
+            f"{data['status']}{reason}",
             f"trials        {'; '.join(trials)}",
             f"epochs        {data['epochs']}",
             f"wall time     {data['wall_hours']:.2f} h; workers trained {data['utilisation']:.1%} of it",
@@ -126,7 +146,15 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
         "--curves", type=Path, help="use the learning curves of this finished study (studies/NAME)"
     )
     parser.add_argument(
-        "--epoch-s", type=float, default=60, help="seconds of an epoch of modelled curves (60)"
+        "--epoch-s",
+        type=float,
+        help="seconds of an epoch of modelled curves (those that --dry-run plans for each arm)",
+    )
+    parser.add_argument(
+        "--storage",
+        type=Path,
+        default=Path("studies"),
+        help="folder of all studies, with what `launch --dry-run --measure` has measured (studies/)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of modelled curves (0)")
     parser.add_argument(

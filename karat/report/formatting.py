@@ -173,9 +173,11 @@ def ends_text(ends: tuple[float, float] | None, units: Units) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration with two digits: `40 s`, `6.7 min`, `16 min`, `2.3 h`."""
+    """A duration with two digits: `0.75 s`, `40 s`, `6.7 min`, `16 min`, `2.3 h`."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
     if seconds < 60:
-        return f"{max(1.0, seconds):.0f} s"
+        return f"{seconds:.0f} s"
     if seconds < 7200:
         return f"{seconds / 60:.{int(seconds < 600)}f} min"
     return f"{seconds / 3600:.{int(seconds < 36_000)}f} h"

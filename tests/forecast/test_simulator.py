@@ -137,7 +137,11 @@ def test_command_prints_every_figure(
     assert data["trials"]["confirm"]["completed"] == 6  # type: ignore[index]
     assert 0 < data["driver"]["report_ms"] <= data["driver"]["slowest_report_ms"]
     assert main(given) == 0
-    assert "small on 3 workers, simulated: completed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "small on 3 workers, simulated with epochs of " in said
+    assert "as `--dry-run` plans them here" in said
+    assert main([*given, "--epoch-s", "60"]) == 0
+    assert "simulated with an epoch of 1.0 min in every arm" in capsys.readouterr().out
     assert main([*given[:-1], "0"]) == 2
     assert "--workers 0: must be from 1 to 10000" in capsys.readouterr().err
 
