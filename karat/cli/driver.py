@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
-from karat.cli.progress import Progress
+from karat.cli.progress import STOPPING, Progress
 from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
@@ -212,7 +212,7 @@ def _run_segments(
         progress.stage(f"starting {engine.slots} worker{'s' * (engine.slots != 1)}")
         if interruption.signal is None:
             engine.run(study, Slot)
-        progress.stage("stopping the workers")
+        progress.stage(STOPPING)
 
 
 def _progress(study: Study, console: Console) -> Progress:

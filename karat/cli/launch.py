@@ -40,7 +40,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="with --dry-run: time a few training steps of each shape of model first, and measure its memory",
+        help="before --dry-run plans, time a few training steps of each shape of model, and its memory",
     )
     add_cluster_arguments(
         parser,

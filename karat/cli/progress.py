@@ -25,6 +25,7 @@ _DOING: dict[Phase, str] = {
     "confirm": "confirming",
 }
 _STATUS_TEXT = {"completed": "done", "stopped": "stopped early", "failed": "FAILED"}
+STOPPING = "stopping the workers"
 _LEAST_PAUSE_S, _MOST_PAUSE_S, _PAUSE_SHARE = 10.0, 60.0, 0.05
 _ESTIMATED_FOR_S = 2.0  # an estimate goes through all trials, and a table is drawn twice a second
 
@@ -52,11 +53,13 @@ class Progress:
     ) -> None:
         self.study, self.slots, self.console = study, slots, console
         self.expected, self.end_s = expected or Expected(epoch_s={}, factor=2.0), end_s
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
         self._began = self._last_line = time.monotonic()
         self._stage: str | None = None
         self._shown: str | None = None
+        self._phases = "waiting for a worker"  # until the first trial runs; then also between two
         self._estimate: tuple[float, Left | None] | None = None
+        # Last, since it draws at once.
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
 
     def __enter__(self) -> Self:
         self.study.listeners.append(self._on_event)
@@ -79,7 +82,8 @@ class Progress:
         if self.console.is_terminal:
             if not self._live.is_started:
                 self._live.start()
-        elif text is not None:
+            self._live.refresh()
+        elif text is not None and text != self._shown:
             self._print_line()
 
     def _on_event(self, event: Event, state: StudyState) -> None:
@@ -145,10 +149,11 @@ class Progress:
     def _doing(self) -> str:
         if self._stage is not None:
             return self._stage
-        phases = {trial.phase for trial in self._running()}
         if self.study.finished:
-            return "all trials are done"
-        return " and ".join(_DOING[phase] for phase in PHASES if phase in phases) or "waiting"
+            return STOPPING
+        if phases := {trial.phase for trial in self._running()}:
+            self._phases = " and ".join(_DOING[phase] for phase in PHASES if phase in phases)
+        return self._phases
 
     def _describe(self, trial: Trial) -> str:
         metric = self.study.space.search.metric

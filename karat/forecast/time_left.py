@@ -43,10 +43,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class _Work:
-    """Epochs of some trials of one of several arms, at least and at most together."""
+    """Epochs of some trials of one of several arms: at least and at most together, and of the longest trial."""
 
     arms: tuple[str, ...]
-    trials: int
+    longest: float
     least: float
     most: float
 
@@ -79,8 +79,10 @@ def time_left(decisions: Decisions, slots: int, expected: Expected) -> Left | No
         is_shown = all(arm in shown for arm in work.arms)
         low += work.least * each / (1.0 if is_shown else off)
         high += work.most * each * (1.0 if is_shown else off)
-        longest = max(longest, work.least * each / work.trials)
-    return Left(low_s=max(longest, low / slots), high_s=max(longest, high / slots))
+        longest = max(longest, min(work.longest, work.most) * each)
+    # At best all slots end together; otherwise they idle, on average, for about half of a long trial.
+    idle = longest * (1 - 1 / slots) / 2
+    return Left(low_s=max(longest, low / slots), high_s=max(longest, high / slots + idle))
 
 
 def _shown(state: StudyState) -> dict[str, float]:
@@ -112,12 +114,13 @@ def _works(decisions: Decisions) -> Iterator[_Work]:
         left = max(0.5, trial.epochs - len(trial.reports))
         is_search = trial.phase == "search"
         low, high = (least, most) if is_search else (1.0, 1.0)
-        yield _Work((trial.arm,), 1, low * left, high * left)
+        yield _Work((trial.arm,), low * left, low * left, high * left)
     if not decisions.search_is_over:
         for arm, count in decisions.search.to_come.items():
-            epochs = count * (usual if arm is None else lengths.get(arm, usual))
+            length = usual if arm is None else lengths.get(arm, usual)
+            epochs = count * length
             arms = tuple(space.arms) if arm is None else (arm,)
-            yield _Work(arms, count, least * epochs, most * epochs)
+            yield _Work(arms, least * length, least * epochs, most * epochs)
     for contest in decisions.contests:
         yield from _after_search(contest, decisions, usual, asked)
 
@@ -141,7 +144,7 @@ def _after_search(
     arms, seeds = tuple(arm.label for arm in contest.arms), confirm.seeds_each
     if contest.label not in state.shortlists.planned and confirm.shortlist_runs:
         epochs = float(confirm.shortlist_runs * length)
-        yield _Work(arms, confirm.shortlist_runs, epochs, epochs)
+        yield _Work(arms, length, epochs, epochs)
     if state.is_planned(contest.label):
         cells = state.confirmation["cells"] if state.confirmation else ()
         arms = tuple(
@@ -158,4 +161,4 @@ def _after_search(
         for each in (seeds, max(seeds, confirm.most_each))
     )
     if high:
-        yield _Work(arms, seeds * len(confirm.budgets), low, high)
+        yield _Work(arms, max(confirm.budgets) * length, low, high)

@@ -1,5 +1,8 @@
 """`--dry-run` predicts the costs of a launch on this machine and on the machines of a site."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +12,16 @@ from statsmodels.stats.power import TTestPower
 
 from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.launch import launch
+from karat.execution.preload import PRELOAD
+from karat.forecast.capacity import crowding
 from karat.forecast.curves import ModelledCurves
+from karat.forecast.probes import Known, Measured, process_of, write_probes
 from karat.forecast.sight import spread_of
 from karat.forecast.simulator import simulate
-from karat.journal.layout import JOURNAL
+from karat.forecast.typical import typical_configs
+from karat.journal.layout import JOURNAL, PROBES
 from karat.space.reader import load_space
+from tests.conftest import ROOT
 
 WriteSpace = Callable[..., Path]
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -134,3 +142,77 @@ def test_the_plan_of_a_study_that_has_run_takes_the_spread_of_its_own_runs(
     said = plan(capsys, path, "--storage", str(tmp_path / "kept"))
     assert "the study's own runs are left out: " in said
     assert "which no run has shown yet" in said
+
+
+def test_the_plan_of_every_shipped_space_loads_no_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from karat.cli.launch import launch; "
+        "[launch(['--space', str(path), '--dry-run']) for path in sorted(Path('search_spaces').glob('*.yaml'))]; "
+        "heavy = {'timm', 'ray', 'mlflow'} & sys.modules.keys(); "
+        "print('LOADED', sorted(heavy), any(name.startswith('torch.nn') for name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "LOADED [] False"
+
+
+def test_time_is_never_a_point_and_says_how_rough_it_is(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = write_space(("seeds: 2", "seeds: 30"))
+    said = plan(capsys, path, "--storage", str(tmp_path))
+    shown = re.search(r"time (.+?) \(p10 (.+?), p90 (.+?)\) on this machine", said)
+    assert shown is not None
+    assert len(set(shown.groups())) == 3
+    assert "rough, a factor of" in said
+    assert "memory not known: --measure measures it" in said
+
+
+def test_measured_epochs_are_marked_and_make_the_forecast_narrow(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = write_space()
+    space = load_space(path)
+    process = process_of(space.resources, PRELOAD)
+    measured = Measured(
+        base_bytes=2**30,
+        peak_bytes=2**31,
+        step_s=0.5,
+        picture_s=0.0,
+        save_s=1.0,
+        steps=6,
+        validated=0,
+    )
+    known = Known(device="cpu", needed=2**30, expected_s=1.0, measured=measured)
+    shapes = [
+        process.shape_of(each)
+        for arm in space.arms.values()
+        for each in typical_configs(space, arm)
+    ]
+    assert len(set(shapes)) == 3
+    write_probes(tmp_path / PROBES, dict.fromkeys(shapes[:2], known))
+    half = plan(capsys, path, "--storage", str(tmp_path))
+    assert "for 1 of 3 arms" in half
+    write_probes(tmp_path / PROBES, dict.fromkeys(shapes, known))
+    said = plan(capsys, path, "--storage", str(tmp_path))
+    assert said.count("2.00 GiB") == 3
+    assert "from steps measured on this machine: good to about" in said
+    epoch = 4.0 * crowding(space.resources)
+    assert said.count(f"{epoch:.2f}*") == 3
+
+
+def test_measuring_goes_with_a_plan_alone(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert launch(["--space", str(write_space()), "--measure"]) == WRONG_INPUT
+    assert "--measure: goes with --dry-run" in capsys.readouterr().err
+
+
+@NO_GPU
+def test_measuring_for_a_gpu_that_is_not_here_is_refused(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = write_space(at("{slurm: {gpus_per_node: 2}}", "resources: {gpus: 1}"))
+    said = plan(capsys, space, "--measure", status=WRONG_INPUT)
+    assert "--measure: this machine has no GPU" in said
