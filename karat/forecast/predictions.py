@@ -123,16 +123,19 @@ class Predictions:
         def probed(sections: Sections) -> Measured | None:
             return None if is_to_stop() else self._probed(sections, 1)
 
-        with ThreadPoolExecutor(at_a_time) as threads:
-            running = {threads.submit(probed, each): each for each in configs}
+        threads = ThreadPoolExecutor(at_a_time)
+        running = {threads.submit(probed, each): each for each in configs}
+        try:
             for done, future in enumerate(as_completed(running), 1):
-                sections = running[future]
                 try:
                     if (measured := future.result()) is not None:
+                        sections = running[future]
                         self._keep(self.process.shape_of(sections), sections, measured, 1)
                 except (KaratError, RuntimeError, MemoryError) as error:
                     log.warning("%s", error)
                 yield done
+        finally:  # after Ctrl-C, which ends the probes' processes too, no other one starts
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def try_of(self, sections: Sections, micro_batches: int = 1) -> Prediction | None:
         """Like `of`, but returns None if that fails: the trial will report the error itself."""
@@ -141,14 +144,6 @@ class Predictions:
         except (KaratError, RuntimeError, MemoryError) as error:
             log.warning("memory and time of a trial cannot be predicted: %s", error)
             return None
-
-    def try_measure(self, sections: Sections) -> bool:
-        """Like `measure`, but only logs a failed probe."""
-        try:
-            return self.measure(sections)
-        except (TrialError, RuntimeError, MemoryError) as error:
-            log.warning("%s", error)
-            return False
 
     def _probed(self, sections: Sections, micro_batches: int) -> Measured:
         return probe(

@@ -33,7 +33,7 @@ def a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         return Prediction(memory_bytes=needed * GB, epoch_s=2.0, is_probed=True)
 
     monkeypatch.setattr(Predictions, "of", of)
-    monkeypatch.setattr(Predictions, "measure", lambda *_: False)
+    monkeypatch.setattr(Predictions, "unknown", lambda *_: [])
     monkeypatch.setattr(placement, "gpu_bytes", lambda: 80 * GB)
 
 
