@@ -16,6 +16,7 @@ from karat.execution.engine import Engine
 from karat.execution.placement import place
 from karat.execution.preload import PRELOAD
 from karat.execution.ray_trouble import leave
+from karat.forecast.capacity import slots_of
 from karat.forecast.plan import arm_plans, spread_of_plans
 from karat.forecast.sight import sight_lines
 from karat.forecast.speed.times import Times
@@ -151,7 +152,7 @@ def _run(
     for line in sight_lines(study.space, study.state):
         console.print(line, soft_wrap=True)
     study.listeners.append(_note_lost_output(study))
-    with _progress(study, console) as progress, _mlflow(study, console):
+    with _progress(study, console, address) as progress, _mlflow(study, console):
         # A driver that was killed after its last trial has nothing left to run: do not start Ray.
         if not study.finished and interruption.signal is None and study.spent() is None:
             _run_segments(study, terms, command, interruption, progress, address)
@@ -215,7 +216,7 @@ def _run_segments(
         progress.stage(STOPPING)
 
 
-def _progress(study: Study, console: Console) -> Progress:
+def _progress(study: Study, console: Console, address: str | None) -> Progress:
     """What the launch shows of itself, with the seconds that the plan expects of each arm."""
     space, storage = study.space, study.folder.parent
     times = Times(space.resources, storage, PRELOAD)
@@ -225,8 +226,12 @@ def _progress(study: Study, console: Console) -> Progress:
     expected = Expected(
         epoch_s={label: plan.epoch_s for label, plan in plans.items()},
         factor=spread_of_plans(plans, times).factor,
+        epochs=max((plan.epochs for plan in plans.values()), default=0),
+        start_s=times.start_s,
+        end_s=times.end_s,
     )
-    return Progress(study, 1, console, expected, times.end_s)
+    slots = slots_of(space.resources) if address is None else 1
+    return Progress(study, slots, console, expected)
 
 
 def _mlflow(study: Study, console: Console) -> AbstractContextManager[None]:

@@ -40,7 +40,6 @@ class Progress:
         slots: trials at a time at the start; a cluster may grow.
         console: the terminal or the log.
         expected: what the plan expects, for arms that have shown nothing yet.
-        end_s: seconds that the launch takes after the last trial.
     """
 
     def __init__(
@@ -49,10 +48,9 @@ class Progress:
         slots: int,
         console: Console,
         expected: Expected | None = None,
-        end_s: float = 0.0,
     ) -> None:
         self.study, self.slots, self.console = study, slots, console
-        self.expected, self.end_s = expected or Expected(epoch_s={}, factor=2.0), end_s
+        self.expected = expected or Expected(epoch_s={}, factor=2.0)
         self._began = self._last_line = time.monotonic()
         self._stage: str | None = None
         self._shown: str | None = None
@@ -115,7 +113,7 @@ class Progress:
         return [
             ("now", self._doing()),
             *self._counts(),
-            ("best", self._best()),
+            *([("best", best)] if (best := self._best()) else []),
             ("time", self._time()),
         ]
 
@@ -171,7 +169,7 @@ class Progress:
             if value is not None and (best is None or sign * value > sign * best[0]):
                 best = (value, trial)
         if best is None:
-            return "none yet"
+            return ""
         return f"{show_metric(search.metric, best[0])} ({best[1].arm})"
 
     def _time(self) -> str:
@@ -188,7 +186,10 @@ class Progress:
             slots = max([self.slots, *(launch.slots for launch in state.launches[-1:])])
             left = time_left(self.study.decisions, slots, self.expected)
             if left is not None:
-                left = Left(low_s=left.low_s + self.end_s, high_s=left.high_s + self.end_s)
+                beside_s = self.expected.end_s
+                if not any(trial.reports for trial in list(state.trials.values())[:slots]):
+                    beside_s += max(0.0, self.expected.start_s - (now - self._began))
+                left = Left(low_s=left.low_s + beside_s, high_s=left.high_s + beside_s)
             self._estimate = (now, left)
         return self._estimate[1]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from karat.errors import KaratError, TrialError
+from karat.errors import KaratError
 from karat.forecast.memory import needs_of
 from karat.forecast.probe import probe
 from karat.forecast.probes import (

@@ -35,10 +35,20 @@ class Left:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What the plan expects: seconds of an epoch of each arm, and by which factor they may be off."""
+    """What the plan expects of a launch.
+
+    Args:
+        epoch_s: arm to the seconds of an epoch.
+        factor: by which they may be off.
+        epochs: of a trial at full length; 0 if it is not known.
+        start_s, end_s: seconds before the first epoch, and after the last trial.
+    """
 
     epoch_s: Mapping[str, float]
     factor: float
+    epochs: int = 0
+    start_s: float = 0.0
+    end_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,14 +62,14 @@ class _Work:
 
 
 def time_left(decisions: Decisions, slots: int, expected: Expected) -> Left | None:
-    """What is left until the last trial has ended; None if nothing is known of it.
+    """What is left of training, until the last trial has ended; None if nothing is known of it.
 
     Args:
         decisions: of the study, with its state.
         slots: trials at a time.
         expected: of the plan; may lack arms.
     """
-    if not decisions.state.trials:
+    if not decisions.state.trials and not expected.epochs:
         return None
     shown = _shown(decisions.state)
     ratios = [
@@ -74,7 +84,7 @@ def time_left(decisions: Decisions, slots: int, expected: Expected) -> Left | No
     off = expected.factor ** (0.5 if ratios else 1.0)
     low = high = 0.0
     longest = 0.0
-    for work in _works(decisions):
+    for work in _works(decisions, expected.epochs):
         each = statistics.fmean(known.get(arm, mean) for arm in work.arms)
         is_shown = all(arm in shown for arm in work.arms)
         low += work.least * each / (1.0 if is_shown else off)
@@ -98,7 +108,7 @@ def _shown(state: StudyState) -> dict[str, float]:
     }
 
 
-def _works(decisions: Decisions) -> Iterator[_Work]:
+def _works(decisions: Decisions, length: int) -> Iterator[_Work]:
     """All epochs that are left, one item for each trial that has not ended and for trials alike."""
     state, space = decisions.state, decisions.space
     lengths: dict[str, int] = {}
@@ -107,7 +117,7 @@ def _works(decisions: Decisions) -> Iterator[_Work]:
         lengths[trial.arm] = trial.epochs // trial.budget
         if not trial.set_aside:
             asked[trial.phase, trial.arm, trial.tuning] += trial.epochs
-    usual = max(lengths.values(), default=1)
+    usual = max(lengths.values(), default=length)
     least, most = _shares(decisions)
     for number in list(state.unended):
         trial = state.trials[number]

@@ -1,5 +1,6 @@
 """What a launch says of itself, on a terminal and in a log."""
 
+import dataclasses
 import io
 import time
 from collections.abc import Callable
@@ -117,6 +118,10 @@ def test_before_the_first_epoch_the_plan_says_what_is_left(study: Study) -> None
     console, _ = log()
     expected = Expected(epoch_s=dict.fromkeys(study.space.arms, 10.0), factor=2.0)
     study.record("launched", slots=2, environment={})
+    begun = dataclasses.replace(expected, epochs=4, start_s=20.0, end_s=10.0)
+    # 6 trials of the search and 6 of the confirmation, of 4 epochs, two at a time; early stopping may leave a third.
+    assert "1.8 min to 8.7 min left" in Progress(study, 2, console, begun)._line()
+    assert "not known yet" in Progress(study, 2, console, expected)._line()
     study.next_segment()
     assert "left" in Progress(study, 2, console, expected)._line()
     assert "not known yet" in Progress(study, 2, console)._line()
