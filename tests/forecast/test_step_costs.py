@@ -8,9 +8,10 @@ import pytest
 
 from karat.attention.bases import BASES
 from karat.attention.config import AttentionConfig
+from karat.attention.kernels._compiled import LARGEST_GRID
 from karat.attention.mechanisms import MECHANISMS
 from karat.attention.names import KARAT
-from karat.forecast.speed.step_costs import StepCosts, kinds_of
+from karat.forecast.speed.step_costs import MOST_FUSED, StepCosts, kinds_of
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.training.config import TrialConfig
 
@@ -22,7 +23,7 @@ def config_of(attention: dict[str, Any], **model: Any) -> TrialConfig:
     return TrialConfig.from_sections(
         {
             "data": {"name": "digits"},
-            "model": {"name": "vit_micro", "patch_size": 2, **model},
+            "model": {"name": "vit_micro", "patch_size": 2} | model,
             "attention": attention,
             "training": {"recipe": "quick"},
         }
@@ -110,6 +111,16 @@ def test_the_costliest_of_several_entries_counts() -> None:
     both = {"basis": "meyer", "operator_order": "phi_w"}
     assert kinds_of(AttentionConfig.from_settings(both)) == ["meyer", "operator_order phi_w"]
     assert epoch_s(both) >= epoch_s({"basis": "meyer"})
+
+
+def test_the_fourier_basis_is_wide_where_the_compiled_kernel_ends() -> None:
+    assert MOST_FUSED == LARGEST_GRID
+
+
+def test_a_mechanism_without_scores_takes_some_time_however_many_tokens() -> None:
+    static = {"mechanism": "static", "rank": 4}
+    sections = {"name": "vit_micro", "patch_size": 1}
+    assert 0 < epoch_s(static, **sections) < epoch_s({"basis": "softmax"}, **sections)
 
 
 def test_the_table_says_how_it_was_made_and_where(tmp_path: Path) -> None:

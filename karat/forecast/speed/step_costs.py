@@ -28,7 +28,7 @@ from karat.models.shape import layer_shapes
 from karat.training.config import TrialConfig
 
 TABLE = Path(__file__).parent / "step_costs.json"
-MOST_FUSED = 16  # frequencies of the Fourier basis that the C++ kernel takes
+MOST_FUSED = 16  # `kernels._compiled.LARGEST_GRID`, which loads torch
 WIDE = f"fourier, grid_size above {MOST_FUSED}"
 _BACKWARD = 2.0  # times the forward pass
 
@@ -113,9 +113,9 @@ class StepCosts:
         host = costs_of(config.model, AttentionConfig(), **config.data_shape())
         dense = (1 + _BACKWARD) * batch * host.forward_flops * self.host.multiply_add_s
         parts = _parts(config.model, config.attention, config.data.info().image_size)
-        return dense, sum(
-            batch * scores * self._of(part, layer)[1] for layer, part, scores in parts
-        )
+        other = sum(batch * scores * self._of(part, layer)[1] for layer, part, scores in parts)
+        # Mechanisms without scores are cheaper than softmax, of which `dense` has the products.
+        return dense, max(other, -dense / 2)
 
     def _layers_s(self, config: TrialConfig) -> float:
         size = config.data.info().image_size
