@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
-from karat.cli.progress import STOPPING, Progress
+from karat.cli.progress import STOPPING, SYNCING, WRITING, Progress
 from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
@@ -158,10 +158,10 @@ def _run(
             _run_segments(study, terms, command, interruption, progress, address)
         if not study.finished:
             study.on_interrupted(interruption.signal)
-        progress.stage("writing the report")
+        progress.stage(WRITING)
         write_report(study.folder, study.state)
         if study.space.tracking.follow:
-            progress.stage("bringing MLflow up to date")
+            progress.stage(SYNCING)
     if study.finished:
         return _show_end(study.state, study.folder, console)
     ended = sum(trial.ended for trial in study.state.trials.values())

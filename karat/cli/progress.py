@@ -25,7 +25,11 @@ _DOING: dict[Phase, str] = {
     "confirm": "confirming",
 }
 _STATUS_TEXT = {"completed": "done", "stopped": "stopped early", "failed": "FAILED"}
-STOPPING = "stopping the workers"
+STOPPING, WRITING, SYNCING = (
+    "stopping the workers",
+    "writing the report",
+    "bringing MLflow up to date",
+)
 _LEAST_PAUSE_S, _MOST_PAUSE_S, _PAUSE_SHARE = 10.0, 60.0, 0.05
 _ESTIMATED_FOR_S = 2.0  # an estimate goes through all trials, and a table is drawn twice a second
 
@@ -174,8 +178,8 @@ class Progress:
 
     def _time(self) -> str:
         taken = clock_text(time.monotonic() - self._began)
-        if self.study.finished:
-            return taken
+        if self.study.finished or self._stage in (STOPPING, WRITING, SYNCING):
+            return taken  # of an interrupted study much may be left, but not to this launch
         left = self._left()
         return f"{taken}, {'time left not known yet' if left is None else left_text(left)}"
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from karat.cli import progress as progress_module
-from karat.cli.progress import Progress, clock_text, left_text
+from karat.cli.progress import WRITING, Progress, clock_text, left_text
 from karat.forecast.time_left import Expected, Left
 from karat.space.space import Space
 from karat.study.study import Study
@@ -125,6 +125,16 @@ def test_before_the_first_epoch_the_plan_says_what_is_left(study: Study) -> None
     study.next_segment()
     assert "left" in Progress(study, 2, console, expected)._line()
     assert "not known yet" in Progress(study, 2, console)._line()
+
+
+def test_an_interrupted_launch_promises_no_more_training(study: Study) -> None:
+    console, text = log()
+    study.record("launched", slots=2, environment={})
+    with Progress(study, 2, console) as progress:
+        run(study, steps=3)
+        progress.stage(WRITING)
+    assert not study.finished
+    assert "left" not in text.getvalue().splitlines()[-1]
 
 
 def test_a_closed_output_does_not_end_the_study(study: Study) -> None:
