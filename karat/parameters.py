@@ -34,6 +34,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_scalar(value: object) -> bool:
+    """Whether a value is text, a number, true or false."""
+    return isinstance(value, str | int | float)
+
+
 EACH_ARM = "arm"  # as `confirm.by`: every arm is confirmed for itself
 
 

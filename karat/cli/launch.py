@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs import BACKENDS
-from karat.cli.command import Command, as_typed
+from karat.cli.command import Command, Parser, as_typed
 from karat.cli.exit_status import OK, guarded
 from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
@@ -20,7 +20,7 @@ def launch(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: command line; None takes `sys.argv`.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="launch.py",
         description="Search, confirm and report: one command answers one question.",
         epilog="The same command resumes a study that was interrupted.",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from karat.catalog import Catalog
-from karat.errors import DataError, SettingError
-from karat.settings import above, below, build
+from karat.errors import DataError, SettingError, nearest
+from karat.settings import build, fraction
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset as TorchDataset
@@ -96,8 +96,7 @@ class Dataset(abc.ABC):
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        above("val_share", self.val_share, 0)
-        below("val_share", self.val_share, 1)
+        fraction("val_share", self.val_share)
 
     @abc.abstractmethod
     def info(self) -> DataInfo:
@@ -135,6 +134,8 @@ def make_dataset(values: Mapping[str, Any]) -> Dataset:
     """
     settings = dict(values)
     name = settings.pop("name", None)
+    if name is None:
+        raise SettingError("data.name", f"is missing. {nearest('', DATASETS)}")
     if not isinstance(name, str):
         raise SettingError("data.name", "must be the name of a data set", name)
     return build(DATASETS[name], settings, "data")

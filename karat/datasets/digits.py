@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from karat.datasets import DataInfo, Dataset, Preprocessing, Splits, stratified_split
-from karat.settings import above, below
+from karat.settings import fraction
 
 IMAGES = 1797
 
@@ -28,8 +28,7 @@ class Digits(Dataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        above("test_share", self.test_share, 0)
-        below("test_share", self.test_share, 1)
+        fraction("test_share", self.test_share)
 
     def info(self) -> DataInfo:
         train_size = round(IMAGES * (1 - self.test_share) * (1 - self.val_share))

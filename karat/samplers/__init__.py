@@ -41,7 +41,9 @@ class SearchConfig:
         at_least("trials", self.trials, 1)
         at_most("trials", self.trials, MAX_TRIALS)
         if self.mode != ("min" if self.metric == "val_loss" else "max"):
-            raise SettingError("mode", f"is wrong for the metric {self.metric}", self.mode)
+            right, good = ("min", "low") if self.metric == "val_loss" else ("max", "high")
+            rule = f"must be {right} for {self.metric}, of which {good} values are good"
+            raise SettingError("mode", rule, self.mode)
 
 
 class Sampler(abc.ABC):

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from karat.errors import InputError, SettingError, nearest, shorten, written_out
-from karat.settings import fields_of
+from karat.advice import advice_on
+from karat.errors import InputError, SettingError, UnknownKeyError, nearest, shorten, written_out
+from karat.settings import fields_of, unknown_key
 from karat.space.space import SECTIONS
 from karat.space.yaml_reader import Document, Path_
 
@@ -12,25 +13,51 @@ KEYS = (
     *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
     *("search", "early_stopping", "confirm", "resources", "budget", "tracking", "cluster"),
 )
+_OTHER_NAMES = {"name": "study", "gpus_per_trial": "resources.gpus_per_trial"}
+# What a section holds at least, for the message about one that is only a word.
+_FIRST = {"data": "name", "model": "name", "early_stopping": "scheduler", "search": "sampler"}
 
 
 def hint_for(key: str) -> str:
     """What may be meant by an unknown key at the top level: that of a section, or a section."""
-    from karat.samplers import SearchConfig  # which only a message needs
-    from karat.space.settings import ConfirmConfig, ResourceConfig
+    if (found := full_name(key)) is not None:
+        return f"did you mean {found!r}? Known: {', '.join(sorted(KEYS))}"
+    return nearest(key, KEYS)
+
+
+def full_name(key: str) -> str | None:
+    """The full name of the setting that people mean by a short one: `training.epochs` for `epochs`."""
+    from karat.attention.names import settings_of_all  # which only a message needs
+    from karat.models.config import ModelConfig
+    from karat.samplers import SearchConfig
+    from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig
     from karat.training.config import TrainingConfig
 
+    if key in _OTHER_NAMES:
+        return _OTHER_NAMES[key]
+    name = written_out(key)
     classes = (
         ("training", TrainingConfig),
         ("search", SearchConfig),
         ("confirm", ConfirmConfig),
         ("resources", ResourceConfig),
+        ("budget", BudgetConfig),
+        ("model", ModelConfig),
     )
-    for section, cls in classes:
-        name = written_out(key)
-        if name in fields_of(cls):
-            return f"did you mean {f'{section}.{name}'!r}? Known: {', '.join(sorted(KEYS))}"
-    return nearest(key, KEYS)
+    known = {section: frozenset(fields_of(cls)) for section, cls in classes}
+    known |= {"attention": settings_of_all(), "data": frozenset({"image_size", "root"})}
+    known["early_stopping"] = frozenset({"scheduler", "grace_epochs", "reduction_factor"})
+    return next((f"{section}.{name}" for section, names in known.items() if name in names), None)
+
+
+def why_no_parameter(key: str, given: Any) -> str:
+    """The rule that the name of a factor or range breaks, with the name that may be meant."""
+    if key in SECTIONS and isinstance(given, dict) and given:
+        return f"must be full names, as {key}.{next(iter(given))}, each in a line of its own"
+    name = key.rpartition(".")[2]
+    found = full_name(name)
+    hint = f"did you mean {found!r}? " if found and found.partition(".")[0] in SECTIONS else ""
+    return f"must be section.key, with one of these sections. {hint}Known: {', '.join(SECTIONS)}"
 
 
 class SpaceData:
@@ -68,14 +95,28 @@ class SpaceData:
         for group in ("factors", "tuned"):
             if (group, error.key) in self.places:
                 path = (group, error.key)
-        raise InputError(f"{self.place(path)}: {error}") from error
+        raise InputError(f"{self.place(path)}: {error}{self._elsewhere(error)}") from error
+
+    @staticmethod
+    def _elsewhere(error: SettingError) -> str:
+        """The section or top-level key that has an unknown setting which its own section does not."""
+        if not isinstance(error, UnknownKeyError):
+            return ""
+        section, _, name = error.key.rpartition(".")
+        found = name if name in KEYS else full_name(name)
+        if found in (None, error.key) or (
+            error.is_near and found not in KEYS and name != str(found).rpartition(".")[2]
+        ):
+            return ""
+        return f". There is {found}" if found != section else ""
 
     def known_keys(self, values: Mapping[str, Any], known: tuple[str, ...], path: Path_) -> None:
         """Refuse unknown keys; the message names the nearest known one."""
         for key in values:
             if key not in known:
-                hint = nearest(key, known) if path else hint_for(str(key))
-                self.fail((*path, key), f"unknown key. {hint}")
+                if path:
+                    self.fail((*path, key), unknown_key(str(key), known).rule)
+                self.fail((*path, key), f"unknown key. {hint_for(str(key))}")
 
     def mapping(self, path: Path_, default: dict[str, Any] | None = None) -> dict[str, Any]:
         """The mapping at a path."""
@@ -85,7 +126,11 @@ class SpaceData:
         if value is None:
             self.fail(path, "is missing" if path not in self.places else "must not be empty")
         if not isinstance(value, dict):
-            self.fail(path, "must contain `key: value` lines", value)
+            example = ""
+            if len(path) == 1 and path[0] in _FIRST and not isinstance(value, list):
+                word = "none" if value is False else value
+                example = f"; write {{{_FIRST[str(path[0])]}: {word}}}"
+            self.fail(path, f"must contain `key: value` lines{example}", value)
         return value
 
     def assign(self, path: Path_, value: Any, place: str) -> None:
@@ -102,13 +147,16 @@ class SpaceData:
     def filled(self, values: Any, path: Path_) -> list[Any]:
         """The list at a path, which must not be empty."""
         if not isinstance(values, list) or not values:
-            self.fail(path, "must be a list with at least one value", values)
+            is_value = isinstance(values, str | int | float) and not isinstance(values, bool)
+            advice = f"; write [{values}]" if is_value else ""
+            self.fail(path, f"must be a list with at least one value{advice}", values)
         return values
 
     def number(self, path: Path_, value: Any) -> int | float:
         """The number at a path; refuses text, and true and false."""
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self.fail(path, "must be a number", value)
+            advice = advice_on(value, float)
+            self.fail(path, f"must be a number{f'; {advice}' if advice else ''}", value)
         return value
 
     def path_of(self, key: str) -> Path_:

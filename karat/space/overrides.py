@@ -54,6 +54,8 @@ def _in_folder(name: str) -> tuple[Path, ...]:
 def _refuse_missing(path: Path) -> None:
     if os.path.lexists(path):
         return
+    if re.match(r"(https?|ftp|s3|gs|git):/", str(path)):
+        raise InputError(f"{path}: is an address; download the file and name it here")
     near = {each.stem: each for folder in (_FOLDER, path.parent) for each in folder.glob("*.yaml")}
     name = meant(path.stem, near)
     hint = f". Did you mean {near[name]}?" if name is not None else ""
@@ -69,6 +71,7 @@ def _overrides(assignments: Sequence[str]) -> dict[str, str]:
     overrides = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
+        key = key.strip()
         if not equals or not key:
             shown = assignment if len(assignment) <= 60 else shorten(assignment)
             raise InputError(f"--set {shown}: must be KEY=VALUE (training.epochs=3)")
@@ -88,7 +91,8 @@ def _check_name(
         place, given = "--name", name
     rule = why_no_name(given)
     if rule is not None:
-        raise InputError(f"{place}: study = {shorten(given)}: {rule}")
+        shown = "" if given is None or given == "" else f" = {shorten(given)}"
+        raise InputError(f"{place}: study{shown}: {rule}")
 
 
 def why_no_name(name: object) -> str | None:
@@ -97,7 +101,12 @@ def why_no_name(name: object) -> str | None:
         return "is the folder of MLflow's files beside the studies; choose another name"
     if isinstance(name, str) and NAME.fullmatch(name):
         return None
+    if name is None or name == "":
+        return f"is missing; it {_RULE}"
+    if isinstance(name, int) and not isinstance(name, bool):
+        return f"{_RULE}; write a number in quotes"
     if isinstance(name, str) and (strange := [c for c in name if c.isalnum() and not c.isascii()]):
         # A look-alike, such as a Cyrillic letter, cannot be told apart by its shape.
         return f"{_RULE}; {strange[0]!r} is U+{ord(strange[0]):04X}, not one of a to z or 0 to 9"
-    return _RULE
+    simple = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-_") if isinstance(name, str) else ""
+    return f"{_RULE}; {simple} would be one" if NAME.fullmatch(simple) else _RULE

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from karat.errors import SettingError
-from karat.settings import above, at_least, at_most, below, build
+from karat.settings import above, at_least, at_most, build
 from karat.statistics.sequential import looks_at
 from karat.tested import WEIGHTS, Weights
 
 MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES, MAX_LOOKS = 1000, 100, 100_000, 1024, 100
 _LARGEST_SHARE = 0.2  # of an accuracy, as a smallest difference
+_LARGEST_ALPHA = 0.5
 FRESH_SEEDS = 2  # of each cell of a shortlist
 DeletedRuns = Literal["recreate", "leave"]
 
@@ -74,7 +75,9 @@ class ConfirmConfig:
     shortlist_seeds: int | None = None
 
     def __post_init__(self) -> None:
-        at_least("seeds", self.seeds, 2)
+        if self.seeds < 2:
+            rule = "must be at least 2, since a verdict needs the spread of several pairs"
+            raise SettingError("seeds", rule, self.seeds)
         at_most("seeds", self.seeds, MAX_SEEDS)
         at_least("tunings", self.tunings, 1)
         if self.seeds % self.tunings:
@@ -90,8 +93,9 @@ class ConfirmConfig:
             raise SettingError("budgets", "must have at least one multiple of the epochs", [])
         at_most("budgets", self.budgets[-1], MAX_BUDGET)
         above("smallest_difference", self.smallest_difference, 0)
-        above("alpha", self.alpha, 0)
-        below("alpha", self.alpha, 0.5)
+        if not 0 < self.alpha < _LARGEST_ALPHA:
+            rule = f"must be greater than 0 and less than {_LARGEST_ALPHA:g}; 0.05 is an error rate of 5 %"
+            raise SettingError("alpha", rule, self.alpha)
         at_least("shortlist", self.shortlist, 1)
         at_least("shortlist_seeds", self.shortlist_seeds, 1)
         at_most("shortlist_seeds", self.shortlist_seeds, MAX_SEEDS)
@@ -112,6 +116,22 @@ class ConfirmConfig:
                 f"{self.smallest_difference:g} points are {self.smallest_difference / 100:g}"
             )
             raise SettingError("confirm.smallest_difference", rule, self.smallest_difference)
+
+    def check_lengths(self, epochs: int) -> None:
+        """Refuse lengths of training that were meant in epochs.
+
+        Args:
+            epochs: of a trial at full length.
+
+        Raises:
+            SettingError: the shortest is as many times the epochs as there are epochs, or more.
+        """
+        if self.budgets[0] >= max(epochs, 3):
+            rule = (
+                f"are multiples of the {epochs} epochs, and not epochs: [1, 2] trains for {epochs} "
+                f"and for {2 * epochs}"
+            )
+            raise SettingError("confirm.budgets", rule, self.budgets)
 
     def _check_top_up(self) -> None:
         if self.top_up is None:

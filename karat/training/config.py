@@ -6,9 +6,10 @@ from typing import Any, Self
 
 from karat.attention.config import AttentionConfig
 from karat.datasets import Dataset, make_dataset
+from karat.errors import SettingError
 from karat.models.config import ModelConfig
 from karat.models.shape import check_model
-from karat.settings import above, at_least, at_most, below, build
+from karat.settings import above, at_least, at_most, build, fraction
 from karat.training.recipes import DEFAULT, load_recipe
 
 EVAL_BATCH_SIZE = 256
@@ -29,8 +30,8 @@ class TrainingConfig:
         clip_grad: maximum norm of the gradient, 0 for no clipping.
         label_smoothing: at least 0 and below 1.
         warmup_epochs: at least 0 and below `epochs`.
-        warmup_learning_rate: learning rate at the first step of the warm-up.
-        min_learning_rate: learning rate at the end of the cosine.
+        warmup_learning_rate: learning rate at the first step of the warm-up; at most `learning_rate`.
+        min_learning_rate: learning rate at the end of the cosine; at most `learning_rate`.
         workers: data loading processes; 0 loads in the training process.
     """
 
@@ -58,8 +59,17 @@ class TrainingConfig:
         at_most("workers", self.workers, 256)
         at_least("warmup_learning_rate", self.warmup_learning_rate, 0)
         at_least("min_learning_rate", self.min_learning_rate, 0)
-        below("label_smoothing", self.label_smoothing, 1)
-        below("warmup_epochs", self.warmup_epochs, self.epochs)
+        if self.label_smoothing:
+            fraction("label_smoothing", self.label_smoothing)
+        if self.warmup_epochs >= self.epochs:
+            rule = f"must be below epochs, {self.epochs}"
+            raise SettingError("warmup_epochs", rule, self.warmup_epochs)
+        for key in ("warmup_learning_rate", "min_learning_rate"):
+            if (rate := getattr(self, key)) > self.learning_rate:
+                rule = (
+                    f"must be at most learning_rate, {self.learning_rate:g}, where the warm-up ends"
+                )
+                raise SettingError(key, rule, rate)
 
 
 @dataclass(frozen=True, kw_only=True)
