@@ -64,7 +64,7 @@ def _launch(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> None:
     """Print the plan, or submit the study to a cluster."""
-    from karat.space.overrides import read_question
+    from karat.space.overrides import placed, read_question
 
     document, overrides = read_question(options.space, options.set, options.name)
     import_lazily("torch")  # takes two seconds, and not every plan needs it
@@ -83,7 +83,8 @@ def _plan(options: argparse.Namespace) -> None:
         return
     from karat.cli.dry_run import print_plan
 
-    print_plan(space, console, options.storage, machines_at(space.cluster))
+    with placed("resources", document, options.space, overrides):
+        print_plan(space, console, options.storage, machines_at(space.cluster))
 
 
 LAUNCH = Command(_add_arguments, _launch)

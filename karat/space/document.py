@@ -108,7 +108,7 @@ class SpaceData:
             error.is_near and found not in KEYS and name != str(found).rpartition(".")[2]
         ):
             return ""
-        return f". There is {found}" if found != section else ""
+        return f". Elsewhere there is {found}" if found != section else ""
 
     def known_keys(self, values: Mapping[str, Any], known: tuple[str, ...], path: Path_) -> None:
         """Refuse unknown keys; the message names the nearest known one."""

@@ -4,9 +4,10 @@ They import nothing heavy, so that a wrong command fails at once. `karat.space.r
 imports torch, checks the settings.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from karat.errors import InputError, meant, shorten
@@ -60,6 +61,25 @@ def _refuse_missing(path: Path) -> None:
     name = meant(path.stem, near)
     hint = f". Did you mean {near[name]}?" if name is not None else ""
     raise InputError(f"{path}: cannot be read (No such file or directory){hint}")
+
+
+@contextlib.contextmanager
+def placed(
+    section: str, document: Document, path: Path, overrides: Mapping[str, str]
+) -> Iterator[None]:
+    """Name the place of a section in errors of the block, which are about what it asks of a machine.
+
+    Raises:
+        InputError: the error, with file and line or the assignment in front.
+    """
+    place = f"{path}:{document.lines.get((section,), 1)}"
+    for key, text in overrides.items():
+        if key.partition(".")[0] == section:
+            place = place_of(key, text)
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
 
 
 def place_of(key: str, text: str) -> str:

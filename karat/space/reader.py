@@ -55,7 +55,8 @@ def load_space(
         reader.assign(("study",), name, "--name")
     space = reader.read()
     if cluster is None:
-        cluster = read_site(reader.data.get("cluster"), path)
+        place = reader.place(("cluster",))
+        cluster = read_site(reader.data.get("cluster"), path, place)
     return reader.at_a_site(space, cluster)
 
 

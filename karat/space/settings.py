@@ -26,7 +26,7 @@ class TopUpConfig:
         step: seeds that are added at a time; the last step is shorter where `most` demands it.
     """
 
-    most: int = field(metadata={"missing": "must be given: a top-up needs a maximum of seeds"})
+    most: int = field(metadata={"missing": "is missing: a top-up needs a maximum of seeds"})
     step: int = 2
 
     def __post_init__(self) -> None:
