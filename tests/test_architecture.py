@@ -40,6 +40,7 @@ LAYERS = (
     ("forecast",),
     ("execution",),
     ("jobs",),
+    ("reference",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -88,8 +88,9 @@ class Dataset(abc.ABC):
     trial, so that all trials are compared on the same images.
 
     Args:
-        val_share: fraction of the training data for the validation split, stratified by class.
-        split_seed: seed of the split.
+        val_share: fraction of the training data for the validation split, stratified by class; above 0
+            and below 1.
+        split_seed: seed of the split; the same for all trials.
     """
 
     val_share: float = 0.15

@@ -21,7 +21,7 @@ class Digits(Dataset):
     Pixels from 0 to 16 are scaled to -1 to 1.
 
     Args:
-        test_share: fraction of all images for the test split, stratified by class.
+        test_share: fraction of all images for the test split, stratified by class; above 0 and below 1.
     """
 
     test_share: float = 0.2

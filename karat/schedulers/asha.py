@@ -23,7 +23,7 @@ class ASHA(Scheduler):
     with a factor of 3 in both, with 6 only in Ray.
 
     Args:
-        grace_epochs: the first rung; no trial is stopped before it.
+        grace_epochs: the first rung, below the epochs of a trial; no trial is stopped before it.
         reduction_factor: at least 1.1; about 1 / `reduction_factor` of the trials pass a rung.
         by_arm: False compares all trials with each other, as Ray does.
     """

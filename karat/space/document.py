@@ -9,10 +9,29 @@ from karat.settings import fields_of, unknown_key
 from karat.space.space import SECTIONS
 from karat.space.yaml_reader import Document, Path_
 
-KEYS = (
-    *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
-    *("search", "early_stopping", "confirm", "resources", "budget", "tracking", "cluster"),
-)
+MEANINGS = {
+    "study": "name of the study and of its folder: lower-case letters, digits, `-` and `_`, at most 63. Required",
+    "question": "what is asked, in a sentence; shown in the plan, the report and MLflow",
+    "seed": "whole number from 0, from which all seeds are derived; 0 if omitted",
+    "data": "the data set. Fixed values, as in the next three sections",
+    "model": "the vision transformer",
+    "attention": "the attention mechanism",
+    "training": "the recipe, and what replaces values of it",
+    "reference": "the arm that others are compared with, as `factor: level`; it matches one arm, or one at each "
+    "level of `confirm.by`. If omitted, the arms with `softmax`",
+    "factors": "what the question is about: full name to its levels. Required",
+    "tuned": "what is tuned in every arm, so that the comparison is fair: full name to a range or a list",
+    "exclude": "list of combinations of levels that do not run, each as `factor: level`",
+    "search": "how the tuned parameters are searched. Required",
+    "early_stopping": "which search trials are stopped early. If omitted, `none` where an arm has fewer than 12 "
+    "trials, else `asha`",
+    "confirm": "how the winners are trained again with fresh seeds, and the rule of the verdicts",
+    "resources": "what one trial gets, and the disk space of the study",
+    "budget": "limits for the whole study, over all its launches",
+    "tracking": "how MLflow shows the study",
+    "cluster": "where `--submit` runs it: the name of a file in `clusters/`, or its content",
+}
+KEYS = tuple(MEANINGS)
 _OTHER_NAMES = {"name": "study", "gpus_per_trial": "resources.gpus_per_trial"}
 # What a section holds at least, for the message about one that is only a word.
 _FIRST = {"data": "name", "model": "name", "early_stopping": "scheduler", "search": "sampler"}

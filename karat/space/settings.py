@@ -42,7 +42,7 @@ class ConfirmConfig:
     """How the winners of the search are confirmed, and how large a difference must be.
 
     Args:
-        seeds: number of new seeds for each confirmed arm; with `top_up` before any are added.
+        seeds: number of new seeds for each confirmed arm, 2 to 1,000; with `top_up` before any are added.
         tunings: how often each arm is tuned, independently and from the start. With 1 the verdicts
             are about the cells that this one search happened to find; with more, about the arms,
             tuning included: each tuning's own best cell is trained with its share of the seeds, and
@@ -52,8 +52,9 @@ class ConfirmConfig:
             show whether training was finished, and how the difference depends on its length.
         by: the factor whose levels are confirmed, each by its best arm; optional if there is only one
             factor. `arm`: every arm is confirmed for itself.
-        smallest_difference: smallest difference of practical interest, in the metric's unit.
-        alpha: family-wise error rate over the arms (Holm).
+        smallest_difference: smallest difference of practical interest, in the metric's unit: an accuracy
+            is a share of 1, so 0.005 is half a point. Above 0, and below 0.2 for an accuracy.
+        alpha: family-wise error rate over the arms (Holm), above 0 and below 0.5.
         weights: which weights of a run are tested, kept and registered: of its `last` epoch, or of
             the `best` one by the search's metric on the validation split.
         top_up: whether seeds are added to arms without a verdict, and how many at most.
@@ -188,14 +189,15 @@ class ResourceConfig:
     """The resources of one trial, and the disk space of the study.
 
     Args:
-        cpus: CPU cores, and threads, of each process.
+        cpus: CPU cores, and threads, of each process; at least 1.
         gpus: a fraction of one GPU, or a whole number. With several GPUs, one process per GPU trains
             on its shard of every batch. `auto` is the smallest fraction 1/n with enough memory.
-        processes: number of processes of a trial without GPUs; None for one, and for one per GPU.
+        processes: number of processes of a trial without GPUs, at most 1,024; None for one, and for one
+            per GPU.
         probe: whether each arm runs for a few steps before the study, to predict memory and time
-            of its trials; None does so if `gpus` is `auto`.
-        minutes_per_epoch: a trial that reports nothing for this time is killed.
-        disk_gb: disk budget of the study, in 10^9 bytes. When half of it is used, the weights of
+            of its trials. None does so only if `gpus` is `auto`.
+        minutes_per_epoch: a trial that reports nothing for this time is killed; above 0, at most 100,000.
+        disk_gb: disk budget of the study, in 10^9 bytes, above 0. When half of it is used, the weights of
             search trials that cannot be confirmed are deleted. A trial fails if its checkpoint
             exceeds the budget.
     """
@@ -281,9 +283,10 @@ class BudgetConfig:
     """Limits on the usage of a study over all its launches; at a limit it shuts down gracefully.
 
     Args:
-        gpu_hours, cpu_hours: hours of trials times their GPUs, times their CPU cores.
-        wall_hours: wall-clock hours during launches.
-        usd: US dollars, at the prices of `cluster`.
+        gpu_hours: hours of trials times their GPUs, above 0.
+        cpu_hours: hours of trials times their CPU cores, above 0.
+        wall_hours: wall-clock hours during launches, above 0.
+        usd: US dollars, above 0, at the prices of `cluster`.
     """
 
     gpu_hours: float | None = None

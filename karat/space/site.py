@@ -37,7 +37,8 @@ class Site:
     """Machines to which studies are submitted.
 
     Args:
-        usd_per_gpu_hour, usd_per_cpu_hour: prices in US dollars; None if unknown.
+        usd_per_gpu_hour: price of a GPU for an hour in US dollars, at least 0; None if unknown.
+        usd_per_cpu_hour: price of a CPU core for an hour in US dollars, at least 0; None if unknown.
         backends: name of a backend to its settings, as they were read.
         place: source of the settings, for messages.
     """
