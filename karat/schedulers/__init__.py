@@ -78,6 +78,10 @@ class Scheduler(abc.ABC):
         """The trials that have waited and must stop now; each is returned once."""
         return ()
 
+    @abc.abstractmethod
+    def in_words(self) -> str:
+        """When a trial is stopped, with the values of the settings, as a phrase for the plan."""
+
     @property
     def longest(self) -> int:
         """Epochs of the longest trials at full length."""

@@ -42,6 +42,11 @@ class ASHA(Scheduler):
         super().fit(arms)
         grace_within(self, self.grace_epochs)
 
+    def in_words(self) -> str:
+        rungs = [epoch for epoch in range(1, self.longest) if self.is_rung(epoch)]
+        among = "the trials of its arm" if self.by_arm else "all trials"
+        return f"after epoch {', '.join(map(str, rungs))} about 1 of {self.reduction_factor:g} of {among} goes on"
+
     def is_rung(self, epoch: int) -> bool:
         """Whether trials are compared after this many epochs."""
         rung = float(self.grace_epochs)

@@ -134,3 +134,12 @@ def test_the_plan_of_a_study_that_has_run_takes_the_spread_of_its_own_runs(
     said = plan(capsys, path, "--storage", str(tmp_path / "kept"))
     assert "the study's own runs are left out: " in said
     assert "which no run has shown yet" in said
+
+
+def test_plan_tells_when_trials_are_stopped_and_how_verdicts_are_reached(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = plan(capsys, write_space())
+    assert "stopping after epoch 1, 3 about 1 of 3 of the trials of its arm goes on" in said
+    assert "the 95% interval of its paired difference lies within 0.50 points of zero" in said
+    assert "is below 0.05; otherwise inconclusive" in said
