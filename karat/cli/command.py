@@ -85,6 +85,9 @@ class Parser(argparse.ArgumentParser):
 
 def _setting_of(name: str) -> str | None:
     """The setting of a space that an option is meant to be."""
+    from karat.system.lazy_import import import_lazily
+
+    import_lazily("torch")  # takes two seconds, and names need none of it
     from karat.space.document import full_name
 
     return full_name(name.replace("-", "_"))

@@ -1,6 +1,6 @@
 """The data of a space with the source of every value (file and line, or option) for messages."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, NoReturn
 
 from karat.advice import advice_on
@@ -55,18 +55,20 @@ def full_name(key: str) -> str | None:
     if key in _OTHER_NAMES:
         return _OTHER_NAMES[key]
     name = written_out(key)
-    classes = (
-        ("training", TrainingConfig),
-        ("search", SearchConfig),
-        ("confirm", ConfirmConfig),
-        ("resources", ResourceConfig),
-        ("budget", BudgetConfig),
-        ("model", ModelConfig),
-    )
-    known = {section: frozenset(fields_of(cls)) for section, cls in classes}
-    known |= {"attention": settings_of_all(), "data": frozenset({"image_size", "root"})}
-    known["early_stopping"] = frozenset({"scheduler", "grace_epochs", "reduction_factor"})
-    return next((f"{section}.{name}" for section, names in known.items() if name in names), None)
+    known: dict[str, Container[str]] = {
+        "training": fields_of(TrainingConfig),
+        "search": fields_of(SearchConfig),
+        "confirm": fields_of(ConfirmConfig),
+        "resources": fields_of(ResourceConfig),
+        "budget": fields_of(BudgetConfig),
+        "model": fields_of(ModelConfig),
+        "data": ("image_size", "root", "val_share"),
+        "early_stopping": ("scheduler", "grace_epochs", "reduction_factor"),
+    }
+    for section, names in known.items():
+        if name in names:
+            return f"{section}.{name}"
+    return f"attention.{name}" if name in settings_of_all() else None
 
 
 def why_no_parameter(key: str, given: Any) -> str:
