@@ -3,6 +3,9 @@
 import math
 import re
 
+_LONGEST = 40  # characters of a text that advice repeats
+_LARGEST = 1e15  # number that is written out
+
 
 def advice_on(value: object, hint: type) -> str:
     """What to write instead of a value that is no whole number, number or truth value; often nothing.
@@ -19,13 +22,22 @@ def advice_on(value: object, hint: type) -> str:
         return ""
     if isinstance(value, list):
         return "write one number, not a list"
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST:
         return f"write {int(value)}"
     return _advice_on_text(value, hint) if isinstance(value, str) else ""
 
 
+def in_brackets(value: object) -> str:
+    """The advice to write a list, for the text or number that is its only value, or `a, b`; often nothing."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return f"; write [{value}]" if len(str(value)) <= _LONGEST else ""
+    return ""
+
+
 def _advice_on_text(text: str, hint: type) -> str:
     text = text.strip()
+    if len(text) > _LONGEST:
+        return ""
     if (number := _number_in(text, hint)) is not None:
         return f"write {number} without quotes"
     if text.endswith("%") and (share := _number_in(text[:-1], float)) is not None:
@@ -43,7 +55,8 @@ def _number_in(text: str, hint: type) -> str | None:
         number = float(text)
     except ValueError:
         return None
-    if not math.isfinite(number) or (hint is int and not number.is_integer()):
+    is_whole = number.is_integer() and abs(number) < _LARGEST
+    if not math.isfinite(number) or (hint is int and not is_whole):
         return None
     return str(int(number)) if hint is int else text.replace("_", "")
 

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar, Union
 
-from karat.advice import advice_on
+from karat.advice import advice_on, in_brackets
 from karat.errors import SettingError, UnknownKeyError, meant, nearest
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def convert(hint: Any, value: Any, key: str) -> Any:
         return _convert_union(hint, value, key)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise SettingError(key, f"must be a list{_in_brackets(value)}", value)
+            raise SettingError(key, f"must be a list{in_brackets(value)}", value)
         item = typing.get_args(hint)[0]
         return tuple(convert(item, entry, f"{key}[{i}]") for i, entry in enumerate(value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -119,13 +119,6 @@ def _wrong_type(hint: type, value: Any, key: str) -> SettingError:
         return SettingError(key, f"is empty; it {rule}")
     advice = advice_on(value, hint)
     return SettingError(key, f"{rule}; {advice}" if advice else rule, value)
-
-
-def _in_brackets(value: object) -> str:
-    """The advice to write a list, for the text or number that is its only value, or `a, b`."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return f"; write [{value}]"
-    return ""
 
 
 def _convert_union(hint: Any, value: Any, key: str) -> Any:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from karat.cli.exit_status import WRONG_INPUT, printable
 from karat.errors import meant
 from karat.system.paths import CODE
 
-WRONG_COMMAND = 2  # as argparse has it, and `karat.cli.exit_status.WRONG_INPUT`
-# Options that people try, and what does it here.
+# Options of a launch that people try, and what does it here.
 _INSTEAD = {
     "resume": "the same command resumes a study",
     "workers": "as many trials run at a time as the machine holds; resources.cpus and resources.gpus "
@@ -45,8 +45,9 @@ class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with a command, and which option or setting is meant."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; {self.prog} --help lists all options", file=sys.stderr)
-        sys.exit(WRONG_COMMAND)
+        said = f"error: {message}; {self.prog} --help lists all options"
+        print(printable(said), file=sys.stderr)
+        sys.exit(WRONG_INPUT)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)
@@ -60,15 +61,15 @@ class Parser(argparse.ArgumentParser):
             if "=" in word:
                 return f"{word}: write --set before each assignment"
             return f"{word}: is one word too many"
-        name = word.lstrip("-").partition("=")[0]
-        if name in _INSTEAD:
-            return f"{word}: there is no such option; {_INSTEAD[name]}"
+        name, hint = word.lstrip("-").partition("=")[0], ""
         known = sorted({option for parser in self._used(words) for option in parser.options})
-        if "--set" in known and (setting := _setting_of(name)) is not None:
-            return f"{word}: there is no such option; it is a setting: --set {setting}=..."
-        if (near := meant(f"--{name}", known)) is not None:
-            return f"{word}: there is no such option; did you mean {near}?"
-        return f"{word}: there is no such option"
+        if "--set" in known and name in _INSTEAD:
+            hint = f"; {_INSTEAD[name]}"
+        elif "--set" in known and (setting := _setting_of(name)) is not None:
+            hint = f"; it is a setting: --set {setting}=..."
+        elif (near := meant(f"--{name}", known)) is not None:
+            hint = f"; did you mean {near}?"
+        return f"{word}: there is no such option{hint}"
 
     @property
     def options(self) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 from typing import Any, NoReturn
 
-from karat.advice import advice_on
+from karat.advice import advice_on, in_brackets
 from karat.errors import InputError, SettingError, UnknownKeyError, nearest, shorten, written_out
 from karat.settings import fields_of, unknown_key
 from karat.space.space import SECTIONS
@@ -125,11 +125,10 @@ class SpaceData:
             return ""
         section, _, name = error.key.rpartition(".")
         found = name if name in KEYS else full_name(name)
-        if found in (None, error.key) or (
-            error.is_near and found not in KEYS and name != str(found).rpartition(".")[2]
-        ):
+        if found is None or found in (error.key, section):
             return ""
-        return f". Elsewhere there is {found}" if found != section else ""
+        is_this_name = found.rpartition(".")[2] == name
+        return f". Elsewhere there is {found}" if is_this_name or not error.is_near else ""
 
     def known_keys(self, values: Mapping[str, Any], known: tuple[str, ...], path: Path_) -> None:
         """Refuse unknown keys; the message names the nearest known one."""
@@ -148,9 +147,8 @@ class SpaceData:
             self.fail(path, "is missing" if path not in self.places else "must not be empty")
         if not isinstance(value, dict):
             example = ""
-            if len(path) == 1 and path[0] in _FIRST and not isinstance(value, list):
-                word = "none" if value is False else value
-                example = f"; write {{{_FIRST[str(path[0])]}: {word}}}"
+            if len(path) == 1 and path[0] in _FIRST and in_brackets(value or "none"):
+                example = f"; write {{{_FIRST[str(path[0])]}: {value or 'none'}}}"
             self.fail(path, f"must contain `key: value` lines{example}", value)
         return value
 
@@ -168,9 +166,8 @@ class SpaceData:
     def filled(self, values: Any, path: Path_) -> list[Any]:
         """The list at a path, which must not be empty."""
         if not isinstance(values, list) or not values:
-            is_value = isinstance(values, str | int | float) and not isinstance(values, bool)
-            advice = f"; write [{values}]" if is_value else ""
-            self.fail(path, f"must be a list with at least one value{advice}", values)
+            rule = f"must be a list with at least one value{in_brackets(values)}"
+            self.fail(path, rule, values)
         return values
 
     def number(self, path: Path_, value: Any) -> int | float:
