@@ -61,7 +61,8 @@ chaos: $(STAMP)
 	$(VENV)/bin/python -m tests.faults.chaos --kills 20 --seed 0
 
 # Bytecode is compiled here once, instead of by every worker process when it starts.
-$(STAMP): requirements.txt
+# karat itself is installed as a link to this folder, for `import karat` and $(VENV)/bin/karat from anywhere.
+$(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "karat needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@echo "setting up $(VENV): about a minute, 7 GB"
@@ -69,7 +70,8 @@ $(STAMP): requirements.txt
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv=uv; \
 	else \
 		$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet uv && uv=$(VENV)/bin/uv; \
-	fi && $$uv pip install --quiet $(COMPILE) --python $(VENV)/bin/python -r requirements.txt
+	fi && $$uv pip install --quiet $(COMPILE) --python $(VENV)/bin/python -r requirements.txt && \
+	$$uv pip install --quiet --no-deps --no-build-isolation --python $(VENV)/bin/python --editable .
 	@$(VENV)/bin/python -m karat.attention.kernels._compiled
 	@touch $@
 

@@ -3,6 +3,7 @@
 KaratError
  +- InputError (ValueError)     the user's input is wrong: exit status 2
  |   +- SettingError            a setting has a value that its rule forbids
+ |   |   +- UnknownKeyError     a section has no setting of this name
  |   +- CombinationError        settings are valid alone but not together
  |   +- DataError               a data set is missing or broken
  |   +- HostError               a model cannot be converted
@@ -116,13 +117,29 @@ class NonFiniteError(TrialError):
         super().__init__(f"{what} is {value} at {where}")
 
 
+class UnknownKeyError(SettingError):
+    """A section has no setting of this name.
+
+    Args:
+        key: dotted name of the setting.
+        known: what is known instead, as `nearest` says it.
+        is_near: whether that names a setting that may be meant.
+    """
+
+    def __init__(self, key: str, known: str, is_near: bool) -> None:
+        self.is_near = is_near
+        super().__init__(key, f"unknown key. {known}")
+
+
 def shorten(value: object, limit: int = 60) -> str:
-    """The `repr` of a value, truncated so that a message stays one line."""
-    text = repr(value)
+    """A value as its file has it (`true`, not `True`), truncated so that a message stays one line."""
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-# What people type for the names that settings have.
+# What people type for the names that settings and choices have.
 _SHORT = {
     "lr": "learning_rate",
     "wd": "weight_decay",
@@ -131,11 +148,32 @@ _SHORT = {
     "n_trials": "trials",
     "num_trials": "trials",
     "n_seeds": "seeds",
+    "min": "low",
+    "lower": "low",
+    "max": "high",
+    "upper": "high",
+    "choices": "values",
+    "options": "values",
+    "levels": "values",
+    "if": "when",
+    "scale": "log",
+    "layers": "depth",
+    "num_layers": "depth",
+    "width": "embed_dim",
+    "dim": "embed_dim",
+    "hidden_size": "embed_dim",
+    "heads": "num_heads",
+    "path": "root",
+    "dir": "root",
+    "folder": "root",
+    "bayes": "tpe",
+    "bayesian": "tpe",
+    "type": "scheduler",
 }
 
 
 def written_out(name: str) -> str:
-    """The name of a setting for which people type a shorter one: `learning_rate` for `lr`."""
+    """The name of a setting for which people type another one: `learning_rate` for `lr`."""
     return _SHORT.get(name, name)
 
 
@@ -144,8 +182,9 @@ def meant(name: object, known: Iterable[object]) -> str | None:
     names = sorted(map(str, known))
     if written_out(str(name)) in names:
         return written_out(str(name))
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    return close[0] if close else None
+    lower = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+    return lower[close[0]] if close else None
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
@@ -153,4 +192,4 @@ def nearest(name: object, known: Iterable[object]) -> str:
     names = sorted(map(str, known))
     close = meant(name, names)
     hint = f"did you mean {close!r}? " if close else ""
-    return f"{hint}Known: {', '.join(names)}"
+    return f"{hint}Known: {', '.join(names) or 'none'}"

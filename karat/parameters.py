@@ -34,6 +34,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_scalar(value: object) -> bool:
+    """Whether a value is text, a number, true or false."""
+    return isinstance(value, str | int | float)
+
+
 EACH_ARM = "arm"  # as `confirm.by`: every arm is confirmed for itself
 
 
@@ -71,7 +76,7 @@ class Factor:
 
     Args:
         name: full name.
-        values: levels.
+        values: levels, each text, a number, a truth value or a list of these.
         when: other parameters to the values for which this one exists; empty for always.
     """
 
@@ -86,8 +91,9 @@ class Tuned:
 
     Args:
         name: full name.
-        values: categories, or None for a range.
-        low, high: ends of the range, both included.
+        values: distinct values to choose from, or None for a range.
+        low: lower end of the range, included; above 0 if `log`. Two whole numbers search whole numbers.
+        high: upper end of the range, included.
         log: whether the range is searched on a logarithmic scale.
         when: other parameters to the values for which this one exists; empty for always.
     """

@@ -9,10 +9,11 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar, Union
 
-from karat.errors import SettingError, nearest
+from karat.advice import advice_on, in_brackets
+from karat.errors import SettingError, UnknownKeyError, meant, nearest
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
     known = fields_of(cls)
     for key in values:
         if key not in known:
-            raise SettingError(f"{section}.{key}", f"unknown key. {nearest(key, known)}")
+            raise unknown_key(f"{section}.{key}", known)
     hints = hints_of(cls)
     checked = {key: convert(hints[key], value, f"{section}.{key}") for key, value in values.items()}
     for key, field in known.items():
@@ -44,6 +45,14 @@ def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
         return cls(**checked)
     except SettingError as error:
         raise SettingError(f"{section}.{error.key}", error.rule, error.value) from None
+
+
+def unknown_key(key: str, known: Collection[str]) -> UnknownKeyError:
+    """The error about a setting, given its dotted name, that is none of the known ones."""
+    name = key.rpartition(".")[2]
+    if name.isdecimal():
+        return UnknownKeyError(key, "A decimal number has a point: 0.005 and not 0,005", True)
+    return UnknownKeyError(key, nearest(name, known), meant(name, known) is not None)
 
 
 def hints_of(cls: Any) -> dict[str, Any]:
@@ -83,7 +92,7 @@ def convert(hint: Any, value: Any, key: str) -> Any:
         return _convert_union(hint, value, key)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise SettingError(key, "must be a list", value)
+            raise SettingError(key, f"must be a list{in_brackets(value)}", value)
         item = typing.get_args(hint)[0]
         return tuple(convert(item, entry, f"{key}[{i}]") for i, entry in enumerate(value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -92,7 +101,8 @@ def convert(hint: Any, value: Any, key: str) -> Any:
         return value
     if dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type, hint)):
         if not isinstance(value, Mapping):
-            raise SettingError(key, "must be a mapping (key: value)", value)
+            names = ", ".join(f"{name}: ..." for name in fields_of(hint))
+            raise SettingError(key, f"must be a mapping, as in {{{names}}}", value)
         return build(typing.cast(type, hint), value, key)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -107,32 +117,29 @@ def _wrong_type(hint: type, value: Any, key: str) -> SettingError:
     rule = f"must be {_article(hint)}"
     if value is None:
         return SettingError(key, f"is empty; it {rule}")
-    if hint in (int, float) and isinstance(value, str) and _is_number(value):
-        rule += f"; write {value.strip()} without quotes"
-    return SettingError(key, rule, value)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    advice = advice_on(value, hint)
+    return SettingError(key, f"{rule}; {advice}" if advice else rule, value)
 
 
 def _convert_union(hint: Any, value: Any, key: str) -> Any:
-    options = typing.get_args(hint)
-    if value is None and type(None) in options:
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    if value is None and type(None) in typing.get_args(hint):
         return None
-    problem: SettingError | None = None
+    problems = []
     for option in options:
-        if option is not type(None):
-            try:
-                return convert(option, value, key)
-            except SettingError as error:
-                problem = problem or error
-    assert problem is not None
-    raise problem
+        try:
+            return convert(option, value, key)
+        except SettingError as error:
+            problems.append(error)
+    if isinstance(value, list | tuple):  # the problem of an item, if a list is possible
+        problems = [each for each in problems if each.key != key] or problems
+        raise problems[0]
+    # Choices come last, since their rule ends with all of them.
+    *others, last = sorted(problems, key=lambda error: error.rule.startswith("must be one of"))
+    if not others or "must be " not in others[0].rule:
+        raise last
+    first = others[0].rule.partition(";")[0]
+    raise SettingError(key, f"{first}, or {last.rule.removeprefix('must be ')}", value)
 
 
 def _article(hint: type) -> str:
@@ -162,6 +169,13 @@ def below(key: str, value: float | None, bound: float) -> None:
     """Refuse a value that is not below `bound` (None passes)."""
     if value is not None and not value < bound:
         raise SettingError(key, f"must be less than {bound:g}", value)
+
+
+def fraction(key: str, value: float) -> None:
+    """Refuse a value that is not between 0 and 1; one that may be in percent is told its share."""
+    if not 0 < value < 1:
+        percent = f"; {value:g} % are {value / 100:g}" if 1 <= value < 100 else ""
+        raise SettingError(key, f"must be greater than 0 and less than 1{percent}", value)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

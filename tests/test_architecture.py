@@ -16,7 +16,17 @@ from tests.conftest import ROOT
 # In the first line they may import each other, since everything else uses them.
 LAYERS = (
     (
-        *("errors", "causes", "seeds", "settings", "catalog", "parameters", "terminal", "system"),
+        *(
+            "errors",
+            "causes",
+            "seeds",
+            "settings",
+            "advice",
+            "catalog",
+            "parameters",
+            "terminal",
+            "system",
+        ),
         "tested",
     ),
     ("attention", "datasets", "samplers", "schedulers", "statistics"),
@@ -30,6 +40,7 @@ LAYERS = (
     ("forecast",),
     ("execution",),
     ("jobs",),
+    ("reference",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

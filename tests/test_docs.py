@@ -20,7 +20,7 @@ FENCED_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PATH = re.compile(r"(?<![\w/.~-])((?:karat|jobs|tests|docs|benchmarks)/[\w./*-]*)(?:::(\w+))?")
 MODULE = re.compile(r"python -m ([A-Za-z_][\w.]*)")
 DOTTED = re.compile(r"`((?:karat|jobs|tests|benchmarks)(?:\.\w+)+)`")
-TEST = re.compile(r"`(test_\w+)`")
+TEST = re.compile(r"`(test_(?!share`)\w+)`")  # `test_share` is a setting
 PLACEHOLDER = re.compile(r"NAME|N{4}")  # `karat/attention/bases/NAME.py` is a file to be written
 
 

@@ -25,7 +25,7 @@ class Example:
     [
         ({"cuont": 2}, "example.cuont: unknown key. did you mean 'count'?"),
         ({"count": "2"}, "example.count = '2': must be a whole number"),
-        ({"count": True}, "example.count = True: must be a whole number"),
+        ({"count": True}, "example.count = true: must be a whole number"),
         ({"count": 0}, "example.count = 0: must be at least 1"),
         ({"share": "half"}, "example.share = 'half': must be a number"),
         ({"kind": "c"}, "example.kind = 'c': must be one of these. Known: a, b"),

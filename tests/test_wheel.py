@@ -111,6 +111,17 @@ def test_source_distribution_makes_the_same_wheel(
     assert files_of(next(tmp_path.glob("*.whl"))) == files_of(wheel)
 
 
+def test_editable_install_is_a_link_to_the_checkout_and_needs_no_further_package(
+    checkout: Path, tmp_path: Path
+) -> None:
+    code = "import sys, hatchling.build as build; print(build.build_editable(sys.argv[1]))"
+    name = call([sys.executable, "-c", code, str(tmp_path)], checkout).split()[-1]
+    with zipfile.ZipFile(tmp_path / name) as archive:
+        [link] = files_of(tmp_path / name)
+        assert link.endswith(".pth")
+        assert archive.read(link).decode().strip() == str(checkout)
+
+
 def test_installed_command_works_outside_the_checkout(
     installed: Path, tmp_path: Path, write_space: Callable[..., Path]
 ) -> None:

@@ -33,8 +33,8 @@ class AttentionConfig(OperatorConfig):
     operator are those of `OperatorConfig`; a mechanism has those in its `operator_settings`.
 
     Args:
-        mechanism: a name in `karat.attention.mechanisms.MECHANISMS`. None stands for `softmax`, or
-            `karat` if a basis is given.
+        mechanism: what makes weights of scores. None stands for `softmax`, or `karat` if a basis is
+            given.
         content: false holds queries and keys at zero, so that only positions have an effect.
         blocks: the converted blocks: `all`, a third of them (`early`, `middle`, `late`), or an
             ascending list of block numbers from 0; the others keep softmax.

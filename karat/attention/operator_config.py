@@ -20,9 +20,9 @@ class OperatorConfig:
     Source: arXiv 2503.10632, Section 3.
 
     Args:
-        basis: a name in `karat.attention.bases.BASES`; `softmax` only where no mechanism is
-            given, which then is softmax; None for a mechanism without a basis.
-        rank: R, rows of the modular operator, at most the number of tokens; `full` for the
+        basis: the family of functions; `softmax` only where no mechanism is given, which then is
+            softmax; None for a mechanism without a basis.
+        rank: R, rows of the modular operator, from 1 to the number of tokens; `full` for the
             operator without W, with one unit per pair of tokens.
         operator_order: `w_phi`, W Φ̂(A), as in the paper; `phi_w`, Φ̂(W A); `phi_phi`, Φ₂(Φ₁(A)).
         projection: projection of the result of Φ: `none`, `simplex` or `softmax`. With `w_phi` it
@@ -33,11 +33,10 @@ class OperatorConfig:
             share one set.
         head_sharing: `per_head`, `grouped` (see `head_groups`) or `shared` by all heads.
         head_groups: number of groups for `grouped`; it divides the number of heads.
-        base_activation: b in `φ(x) = scale_b b(x) + scale (sum of basis functions)`.
+        base_activation: b in `φ(x) = scale_b b(x) + scale (sum of basis functions)`; `zero` for none.
         unit_scales: whether each unit learns its two scales, as in the paper's code.
         init: initialisation: `fan_in`, or `paper` as the paper states.
-        kernel: implementation, without influence on the result: `auto`, or a name in
-            `karat.attention.kernels.KERNELS`.
+        kernel: implementation, without influence on the result; `auto` chooses for the device.
         basis_settings: settings of the basis family (`grid_size`, ...), checked by its class.
     """
 

@@ -21,6 +21,7 @@ from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.planning.plans.confirmation import levels_of
 from karat.report.formatting import duration
+from karat.schedulers import NONE, make_scheduler
 from karat.space.site import Machines
 from karat.space.space import Space
 from karat.space.stopping import why_chosen
@@ -85,6 +86,9 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         f"search        {counts.total()} trials ({space.search.sampler}) for "
         f"{space.search.metric}; early stopping: {why_chosen(space)}"
     )
+    rule = make_scheduler(space.early_stopping, space.search.mode, space.sizes)
+    if space.early_stopping["scheduler"] != NONE:
+        yield f"stopping      {rule.in_words()}"
     cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if len(cell.arms) > 1 else ''}{cell.label}" for cell in cells]
     lengths = ""

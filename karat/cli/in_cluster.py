@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from karat.cli.command import launch_as_typed
+from karat.cli.command import Parser, launch_as_typed
 from karat.cli.exit_status import FAILED, INTERRUPTED, WRONG_INPUT, guarded
 from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: command line; None takes `sys.argv`.
     """
-    parser = argparse.ArgumentParser(prog="python -m karat.cli.in_cluster", description=__doc__)
+    parser = Parser(prog="python -m karat.cli.in_cluster", description=__doc__)
     parser.add_argument(
         RETRIED, action="store_true", help="the cluster retries the job unless it exits with 0"
     )

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs import BACKENDS
-from karat.cli.command import Command, as_typed
+from karat.cli.command import Command, Parser, as_typed
 from karat.cli.exit_status import OK, guarded
 from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
@@ -20,7 +20,7 @@ def launch(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: command line; None takes `sys.argv`.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="launch.py",
         description="Search, confirm and report: one command answers one question.",
         epilog="The same command resumes a study that was interrupted.",
@@ -70,7 +70,7 @@ def _launch(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> None:
     """Print the plan, or submit the study to a cluster."""
-    from karat.space.overrides import read_question
+    from karat.space.overrides import placed, read_question
 
     document, overrides = read_question(options.space, options.set, options.name)
     import_lazily("torch")  # takes two seconds, and not every plan needs it
@@ -89,11 +89,12 @@ def _plan(options: argparse.Namespace) -> None:
         return
     from karat.cli.dry_run import print_plan
 
-    if options.measure:
-        from karat.execution.placement import measure
+    with placed("resources", document, options.space, overrides):
+        if options.measure:
+            from karat.execution.placement import measure
 
-        measure(space, options.storage, console)
-    print_plan(space, console, options.storage, machines_at(space.cluster))
+            measure(space, options.storage, console)
+        print_plan(space, console, options.storage, machines_at(space.cluster))
 
 
 LAUNCH = Command(_add_arguments, _launch)

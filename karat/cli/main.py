@@ -1,12 +1,11 @@
 """`karat COMMAND`, the same as `python -m karat COMMAND`."""
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
 from karat import __version__
-from karat.cli.command import Command
+from karat.cli.command import Command, Parser
 from karat.cli.exit_status import WRONG_INPUT, guarded
 from karat.errors import nearest
 
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command line; None takes `sys.argv`.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="karat",
         description="Find out which attention is better: run studies and inspect them.",
     )

@@ -58,7 +58,7 @@ def run_study(
     Raises:
         InputError: the search space is wrong, or a trial does not fit on this machine.
     """
-    from karat.space.overrides import read_question
+    from karat.space.overrides import placed, read_question
 
     document, overrides = read_question(options.space, options.set, options.name)
     interruption.install()
@@ -74,7 +74,8 @@ def run_study(
     if address is not None:  # the engine checks the nodes of a cluster when it joins
         check_probing(space.resources)
     else:
-        slots_of(space.resources)
+        with placed("resources", document, options.space, overrides):
+            slots_of(space.resources)
     from karat.cli.driver import drive
 
     return drive(

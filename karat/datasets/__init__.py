@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from karat.catalog import Catalog
-from karat.errors import DataError, SettingError
-from karat.settings import above, below, build
+from karat.errors import DataError, SettingError, nearest
+from karat.settings import build, fraction
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset as TorchDataset
@@ -88,16 +88,16 @@ class Dataset(abc.ABC):
     trial, so that all trials are compared on the same images.
 
     Args:
-        val_share: fraction of the training data for the validation split, stratified by class.
-        split_seed: seed of the split.
+        val_share: fraction of the training data for the validation split, stratified by class; above 0
+            and below 1.
+        split_seed: seed of the split; the same for all trials.
     """
 
     val_share: float = 0.15
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        above("val_share", self.val_share, 0)
-        below("val_share", self.val_share, 1)
+        fraction("val_share", self.val_share)
 
     @abc.abstractmethod
     def info(self) -> DataInfo:
@@ -135,6 +135,8 @@ def make_dataset(values: Mapping[str, Any]) -> Dataset:
     """
     settings = dict(values)
     name = settings.pop("name", None)
+    if name is None:
+        raise SettingError("data.name", f"is missing. {nearest('', DATASETS)}")
     if not isinstance(name, str):
         raise SettingError("data.name", "must be the name of a data set", name)
     return build(DATASETS[name], settings, "data")

@@ -80,10 +80,12 @@ class ClassFolders(OnDisk):
     def _part(self, name: str) -> TorchImageFolder:
         folder = self.root_path / name
         if not folder.is_dir():
-            raise DataError(f"{folder}: there is no such folder; {self.layout}")
+            missing = folder if self.root_path.is_dir() else self.root_path
+            raise DataError(f"{missing}: there is no such folder{self._others()}; {self.layout}")
         count = sum(entry.is_dir() for entry in folder.iterdir())
         if count < 2:
-            raise DataError(f"{folder}: has {count} class folders, needs at least 2; {self.layout}")
+            has = f"has {count} class folder{'s' * (count != 1)}"
+            raise DataError(f"{folder}: {has}, needs at least 2; {self.layout}")
         # allow_empty, since the check below also names the expected layout.
         part = TorchImageFolder(
             str(folder), transform=image_transform(self.preprocessing()), allow_empty=True
@@ -93,6 +95,13 @@ class ClassFolders(OnDisk):
             if label not in filled:
                 raise DataError(f"{folder / each}: this class folder has no image; {self.layout}")
         return part
+
+    def _others(self) -> str:
+        """The folders that are there instead of an expected one, in words."""
+        if not self.root_path.is_dir():
+            return ""
+        found = sorted(entry.name for entry in self.root_path.iterdir() if entry.is_dir())
+        return f" (there are: {', '.join(found[:5])})" if found else ""
 
 
 def image_transform(steps: Preprocessing) -> transforms.Compose:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from karat.datasets import DataInfo, Dataset, Preprocessing, Splits, stratified_split
-from karat.settings import above, below
+from karat.settings import fraction
 
 IMAGES = 1797
 
@@ -21,15 +21,14 @@ class Digits(Dataset):
     Pixels from 0 to 16 are scaled to -1 to 1.
 
     Args:
-        test_share: fraction of all images for the test split, stratified by class.
+        test_share: fraction of all images for the test split, stratified by class; above 0 and below 1.
     """
 
     test_share: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        above("test_share", self.test_share, 0)
-        below("test_share", self.test_share, 1)
+        fraction("test_share", self.test_share)
 
     def info(self) -> DataInfo:
         train_size = round(IMAGES * (1 - self.test_share) * (1 - self.val_share))

@@ -20,7 +20,8 @@ class ImageFolder(ClassFolders):
         root: the folder with the folders `train` and `test`.
         image_size: images are scaled and cropped at the centre to this edge, in pixels.
         limit_per_class: images per class in training and in test, 0 for all.
-        mean, std: normalisation of all channels, for pixels from 0 to 1.
+        mean: subtracted from all channels, for pixels from 0 to 1; below 1.
+        std: by which all channels are divided then, above 0.
     """
 
     image_size: int = 32

@@ -34,8 +34,8 @@ class ModelConfig:
         patch_size: pixels along an edge of a patch; divides the image size.
         embed_dim: width; a multiple of `num_heads`. In timm's definition: per head for ConViT, of
             the first stage for Swin.
-        depth: number of blocks.
-        num_heads: heads per block.
+        depth: number of blocks, 1 to 1,000.
+        num_heads: heads per block; divides the width.
         registers: number of register tokens (arXiv 2309.16588), for sizes and timm's plain ViTs.
         pos_embed_std: standard deviation with which the position embedding starts, for sizes and
             timm's plain ViTs; None is timm's 0.02. The draws are the same, only scaled.

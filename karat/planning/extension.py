@@ -92,6 +92,10 @@ def extended_source(space: Space, assignments: Sequence[str]) -> dict[str, Any]:
         if not text.removeprefix("+").isdecimal() or len(text) > 9:
             raise InputError(f"{place}: must be a whole number, or + and a number to add")
         number = int(text)
+        if not text.startswith("+") and number <= before:
+            raise InputError(
+                f"{place}: the study has {before} already; write {short}=+{number} to add {number}"
+            )
         section, _, key = SHORT[short].partition(".")
         total = before + number if text.startswith("+") else number
         source[section] = {**source.get(section, {}), key: total}

@@ -22,10 +22,11 @@ class SearchConfig:
     """The settings of the search.
 
     Args:
-        sampler: a name in `karat.samplers.SAMPLERS`.
-        trials: number of trials; not set for `grid`, which runs its whole grid.
-        metric: the metric that is optimised, as trials report it.
-        mode: `max` or `min`.
+        sampler: what proposes the next values.
+        trials: number of trials, from 1 to 100,000, at least one for each arm; not set for `grid`, which
+            runs its whole grid.
+        metric: the metric that is optimised, on the validation split.
+        mode: whether high or low values are good: `max` for `val_accuracy`, `min` for `val_loss`.
         allocation: `equal`, every arm gets the same number of trials and is tuned separately;
             `by_level`, each level that is confirmed and each reference gets the same number, which
             the arms of a level share; `free`, the sampler also chooses the arms.
@@ -41,7 +42,9 @@ class SearchConfig:
         at_least("trials", self.trials, 1)
         at_most("trials", self.trials, MAX_TRIALS)
         if self.mode != ("min" if self.metric == "val_loss" else "max"):
-            raise SettingError("mode", f"is wrong for the metric {self.metric}", self.mode)
+            right, good = ("min", "low") if self.metric == "val_loss" else ("max", "high")
+            rule = f"must be {right} for {self.metric}, of which {good} values are good"
+            raise SettingError("mode", rule, self.mode)
 
 
 class Sampler(abc.ABC):

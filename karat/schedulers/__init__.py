@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from karat.catalog import Catalog
-from karat.errors import SettingError
-from karat.settings import build
+from karat.errors import SettingError, nearest
+from karat.settings import build, fields_of, unknown_key
 
 __all__ = ["SCHEDULERS", "ArmSize", "Scheduler", "audit_share_of", "make_scheduler"]
 
@@ -78,6 +78,10 @@ class Scheduler(abc.ABC):
         """The trials that have waited and must stop now; each is returned once."""
         return ()
 
+    @abc.abstractmethod
+    def in_words(self) -> str:
+        """When a trial is stopped, with the values of the settings, as a phrase for the plan."""
+
     @property
     def longest(self) -> int:
         """Epochs of the longest trials at full length."""
@@ -93,6 +97,8 @@ class Scheduler(abc.ABC):
         """The value, or its negative where low values are good."""
         return value if self.mode == "max" else -value
 
+
+NONE = "none"  # the rule that stops no trial
 
 SCHEDULERS = Catalog(Scheduler, "early_stopping.scheduler")  # type: ignore[type-abstract]
 
@@ -113,15 +119,38 @@ def make_scheduler(values: Mapping[str, Any], mode: str, arms: Mapping[str, ArmS
     audit_share_of(values)
     name = settings.pop("scheduler", None)
     if not isinstance(name, str):
-        raise SettingError("early_stopping.scheduler", "must be the name of a rule", name)
+        rule_ = f"must be the name of a rule. {nearest(name or '', SCHEDULERS)}"
+        raise SettingError("early_stopping.scheduler", rule_, name)
     if "mode" in settings:
         raise SettingError("early_stopping.mode", "must be set in the section search")
+    _refuse_unknown(name, settings)
+    if name == NONE:
+        settings = {}
     rule = build(SCHEDULERS[name], {**settings, "mode": mode}, "early_stopping")
     try:
         rule.fit(arms)
     except SettingError as error:
         raise SettingError(f"early_stopping.{error.key}", error.rule, error.value) from None
     return rule
+
+
+def settings_of(name: str) -> tuple[str, ...]:
+    """The settings of a rule in the section `early_stopping`, without those of every rule."""
+    return tuple(key for key in fields_of(SCHEDULERS[name]) if key != "mode")
+
+
+def _refuse_unknown(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that the rule does not have; `none` ignores those that another rule has.
+
+    Raises:
+        UnknownKeyError: with the known ones.
+    """
+    known = settings_of(name)
+    if name == NONE:
+        known = tuple({key: None for each in SCHEDULERS for key in settings_of(each)})
+    for key in settings:
+        if key not in known:
+            raise unknown_key(f"early_stopping.{key}", ("scheduler", "audit_share", *known))
 
 
 def audit_share_of(values: Mapping[str, Any]) -> float:
@@ -133,24 +162,24 @@ def audit_share_of(values: Mapping[str, Any]) -> float:
     share = values.get("audit_share", 0)
     key = "early_stopping.audit_share"
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
-        raise SettingError(key, "must be a number from 0 to 1", share)
-    if share and values.get("scheduler") == "none":
-        raise SettingError(
-            key, "has nothing to finish, since scheduler: none stops no trial", share
-        )
-    return float(share)
+        rule = "must be a number from 0 to 1"
+        if isinstance(share, int | float) and 1 < share <= 100:
+            rule += f"; {share:g} % are {share / 100:g}"
+        raise SettingError(key, rule, share)
+    return 0.0 if values.get("scheduler") == NONE else float(share)
 
 
 def grace_within(rule: Scheduler, grace_epochs: int) -> None:
-    """Refuse a grace period that is longer than every trial.
+    """Refuse a grace period that is as long as every trial.
 
     Raises:
         SettingError: it is.
     """
-    if grace_epochs > rule.longest:
+    # At its last epoch a trial is complete. One epoch of grace is the least that there is.
+    if grace_epochs >= max(rule.longest, 2):
         raise SettingError(
             "grace_epochs",
-            f"no trial would be stopped, since trials have {rule.longest} epochs; must be at most "
+            f"no trial would be stopped, since trials have {rule.longest} epochs; must be below "
             f"{rule.longest}, or use scheduler: none",
             grace_epochs,
         )

@@ -23,7 +23,7 @@ class ASHA(Scheduler):
     with a factor of 3 in both, with 6 only in Ray.
 
     Args:
-        grace_epochs: the first rung; no trial is stopped before it.
+        grace_epochs: the first rung, below the epochs of a trial; no trial is stopped before it.
         reduction_factor: at least 1.1; about 1 / `reduction_factor` of the trials pass a rung.
         by_arm: False compares all trials with each other, as Ray does.
     """
@@ -41,6 +41,11 @@ class ASHA(Scheduler):
     def fit(self, arms: Mapping[str, ArmSize]) -> None:
         super().fit(arms)
         grace_within(self, self.grace_epochs)
+
+    def in_words(self) -> str:
+        rungs = [epoch for epoch in range(1, self.longest) if self.is_rung(epoch)]
+        among = "the trials of its arm" if self.by_arm else "all trials"
+        return f"after epoch {', '.join(map(str, rungs))} about 1 of {self.reduction_factor:g} of {among} goes on"
 
     def is_rung(self, epoch: int) -> bool:
         """Whether trials are compared after this many epochs."""

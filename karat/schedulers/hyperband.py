@@ -59,6 +59,16 @@ class Hyperband(Scheduler):
                 "hyperband",
             )
 
+    def in_words(self) -> str:
+        last = self._last_bracket(self.longest)
+        first = min(
+            epoch for each in range(1, last + 1) for epoch in self.rungs(each, self.longest)
+        )
+        return (
+            f"in {last + 1} brackets of each arm, of which one stops no trial; in the others about 1 of "
+            f"{self.reduction_factor:g} goes on at each comparison, the first after epoch {first}"
+        )
+
     def on_asked(self, arm: str, trial: int) -> None:
         counts = self._counts.setdefault(arm, Counter())
         last = self._last_bracket(self.arms[arm].epochs)

@@ -44,6 +44,12 @@ class Median(Scheduler):
                 self.min_trials,
             )
 
+    def in_words(self) -> str:
+        return (
+            f"from epoch {self.grace_epochs} on, once {self.min_trials} trials of its arm are complete, a "
+            "trial whose best value is worse than the median of their mean values up to there stops"
+        )
+
     def on_report(self, arm: str, trial: int, epoch: int, value: float) -> bool:
         completed = self._completed.setdefault(arm, set())
         if trial in completed:  # it repeats its last epoch

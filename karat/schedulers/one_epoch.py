@@ -58,6 +58,9 @@ class OneEpoch(Scheduler):
             rule = "needs trials of at least 2 epochs; these have 1"
             raise SettingError("scheduler", rule, "one_epoch")
 
+    def in_words(self) -> str:
+        return f"after one epoch of all trials of an arm the best {self.keep} go on"
+
     def on_asked(self, arm: str, trial: int) -> None:
         self._arms.setdefault(arm, _Arm()).asked.add(trial)
         self._arm_of[trial] = arm

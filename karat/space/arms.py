@@ -13,7 +13,7 @@ from karat.attention.names import (
     settings_of_all,
 )
 from karat.errors import CombinationError, InputError, shorten
-from karat.parameters import Factor, Level, Tuned, label_of, level_of, plain
+from karat.parameters import Factor, Level, Tuned, label_of, level_of, nearest_level, plain
 from karat.space.document import SpaceData
 from karat.space.space import SECTIONS, Arm, Excluded, Space
 from karat.space.yaml_reader import Path_
@@ -61,7 +61,7 @@ class Arms:
                     ("factors",), f"two combinations would have the label {label!r}; rename a level"
                 )
             labels.add(label)
-            rule = self.exclusion(levels)
+            rule, keys = self.exclusion(levels), tuple[str, ...](("exclude",))
             if rule is None:
                 arm = self.arm(label, levels)
                 try:
@@ -69,9 +69,9 @@ class Arms:
                     arms.append(arm)
                 except CombinationError as error:
                     first_problem = first_problem or error
-                    rule = error.rule
+                    rule, keys = error.rule, error.keys
             if rule is not None:
-                self.excluded.append(Excluded(label=label, rule=rule))
+                self.excluded.append(Excluded(label=label, rule=rule, keys=keys))
         if first_problem is not None and not arms:
             at = next((k for k in first_problem.keys if self._data.stands(k)), "model")
             raise InputError(f"{self._data.place(self._data.path_of(at))}: {first_problem}")
@@ -131,15 +131,19 @@ class Arms:
         """The entry of `exclude` that matches this combination, as a phrase; None if none does."""
         entries = self._data.data.get("exclude", [])
         if not isinstance(entries, list):
-            self._data.fail(("exclude",), "must be a list of combinations", entries)
+            rule = "must be a list of combinations; begin each with `- `"
+            self._data.fail(("exclude",), rule, entries)
         for index, entry in enumerate(entries):
             path: Path_ = ("exclude", index)
             if not isinstance(entry, dict) or not entry:
                 self._data.fail(path, "must contain `factor: level` lines", entry)
             self._data.known_keys(entry, tuple(self._data.data["factors"]), path)
             for key, value in entry.items():
-                if isinstance(value, list) and level_of(value) not in self._factors[key].values:
-                    rule = "is not a level of this factor; write one entry for each level"
+                known = self._factors[key].values
+                if level_of(value) not in known:
+                    rule = f"is not a level of this factor. {nearest_level(level_of(value), known)}"
+                    if isinstance(value, list):
+                        rule = "is not a level of this factor; write one entry for each level"
                     self._data.fail((*path, key), rule, value)
             if all(levels.get(key) == level_of(value) for key, value in entry.items()):
                 return f"excluded by {self._data.place(path)}"

@@ -1,36 +1,84 @@
 """The data of a space with the source of every value (file and line, or option) for messages."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, NoReturn
 
-from karat.errors import InputError, SettingError, nearest, shorten, written_out
-from karat.settings import fields_of
+from karat.advice import advice_on, in_brackets
+from karat.errors import InputError, SettingError, UnknownKeyError, nearest, shorten, written_out
+from karat.settings import fields_of, unknown_key
 from karat.space.space import SECTIONS
 from karat.space.yaml_reader import Document, Path_
 
-KEYS = (
-    *("study", "question", "seed", *SECTIONS, "reference", "factors", "tuned", "exclude"),
-    *("search", "early_stopping", "confirm", "resources", "budget", "tracking", "cluster"),
-)
+MEANINGS = {
+    "study": "name of the study and of its folder: lower-case letters, digits, `-` and `_`, at most 63. Required",
+    "question": "what is asked, in a sentence; shown in the plan, the report and MLflow",
+    "seed": "whole number from 0, from which all seeds are derived; 0 if omitted",
+    "data": "the data set. Fixed values, as in the next three sections",
+    "model": "the vision transformer",
+    "attention": "the attention mechanism",
+    "training": "the recipe, and what replaces values of it",
+    "reference": "the arm that others are compared with, as `factor: level`; it matches one arm, or one at each "
+    "level of `confirm.by`. If omitted, the arms with `softmax`",
+    "factors": "what the question is about: full name to its levels. Required",
+    "tuned": "what is tuned in every arm, so that the comparison is fair: full name to a range or a list",
+    "exclude": "list of combinations of levels that do not run, each as `factor: level`",
+    "search": "how the tuned parameters are searched. Required",
+    "early_stopping": "which search trials are stopped early. If omitted, `none` where an arm has fewer than 12 "
+    "trials, else `asha`",
+    "confirm": "how the winners are trained again with fresh seeds, and the rule of the verdicts",
+    "resources": "what one trial gets, and the disk space of the study",
+    "budget": "limits for the whole study, over all its launches",
+    "tracking": "how MLflow shows the study",
+    "cluster": "where `--submit` runs it: the name of a file in `clusters/`, or its content",
+}
+KEYS = tuple(MEANINGS)
+_OTHER_NAMES = {"name": "study", "gpus_per_trial": "resources.gpus_per_trial"}
+# What a section holds at least, for the message about one that is only a word.
+_FIRST = {"data": "name", "model": "name", "early_stopping": "scheduler", "search": "sampler"}
 
 
 def hint_for(key: str) -> str:
     """What may be meant by an unknown key at the top level: that of a section, or a section."""
-    from karat.samplers import SearchConfig  # which only a message needs
-    from karat.space.settings import ConfirmConfig, ResourceConfig
+    if (found := full_name(key)) is not None:
+        return f"did you mean {found!r}? Known: {', '.join(sorted(KEYS))}"
+    return nearest(key, KEYS)
+
+
+def full_name(key: str) -> str | None:
+    """The full name of the setting that people mean by a short one: `training.epochs` for `epochs`."""
+    from karat.attention.names import settings_of_all  # which only a message needs
+    from karat.models.config import ModelConfig
+    from karat.samplers import SearchConfig
+    from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig
     from karat.training.config import TrainingConfig
 
-    classes = (
-        ("training", TrainingConfig),
-        ("search", SearchConfig),
-        ("confirm", ConfirmConfig),
-        ("resources", ResourceConfig),
-    )
-    for section, cls in classes:
-        name = written_out(key)
-        if name in fields_of(cls):
-            return f"did you mean {f'{section}.{name}'!r}? Known: {', '.join(sorted(KEYS))}"
-    return nearest(key, KEYS)
+    if key in _OTHER_NAMES:
+        return _OTHER_NAMES[key]
+    name = written_out(key)
+    known: dict[str, Container[str]] = {
+        "training": fields_of(TrainingConfig),
+        "search": fields_of(SearchConfig),
+        "confirm": fields_of(ConfirmConfig),
+        "resources": fields_of(ResourceConfig),
+        "budget": fields_of(BudgetConfig),
+        "model": fields_of(ModelConfig),
+        "data": ("image_size", "root", "val_share"),
+        "early_stopping": ("scheduler", "grace_epochs", "reduction_factor"),
+    }
+    for section, names in known.items():
+        if name in names:
+            return f"{section}.{name}"
+    return f"attention.{name}" if name in settings_of_all() else None
+
+
+def why_no_parameter(key: str, given: Any) -> str:
+    """The rule that the name of a factor or range breaks, with the name that may be meant."""
+    if key in SECTIONS and isinstance(given, dict) and given:
+        return f"must be full names, as {key}.{next(iter(given))}, each in a line of its own"
+    name = key.rpartition(".")[2]
+    found = full_name(name)
+    hint = f"did you mean {found!r}? " if found and found.partition(".")[0] in SECTIONS else ""
+    return f"must be section.key, with one of these sections. {hint}Known: {', '.join(SECTIONS)}"
 
 
 class SpaceData:
@@ -68,14 +116,27 @@ class SpaceData:
         for group in ("factors", "tuned"):
             if (group, error.key) in self.places:
                 path = (group, error.key)
-        raise InputError(f"{self.place(path)}: {error}") from error
+        raise InputError(f"{self.place(path)}: {error}{self._elsewhere(error)}") from error
+
+    @staticmethod
+    def _elsewhere(error: SettingError) -> str:
+        """The section or top-level key that has an unknown setting which its own section does not."""
+        if not isinstance(error, UnknownKeyError):
+            return ""
+        section, _, name = error.key.rpartition(".")
+        found = name if name in KEYS else full_name(name)
+        if found is None or found in (error.key, section):
+            return ""
+        is_this_name = found.rpartition(".")[2] == name
+        return f". Elsewhere there is {found}" if is_this_name or not error.is_near else ""
 
     def known_keys(self, values: Mapping[str, Any], known: tuple[str, ...], path: Path_) -> None:
         """Refuse unknown keys; the message names the nearest known one."""
         for key in values:
             if key not in known:
-                hint = nearest(key, known) if path else hint_for(str(key))
-                self.fail((*path, key), f"unknown key. {hint}")
+                if path:
+                    self.fail((*path, key), unknown_key(str(key), known).rule)
+                self.fail((*path, key), f"unknown key. {hint_for(str(key))}")
 
     def mapping(self, path: Path_, default: dict[str, Any] | None = None) -> dict[str, Any]:
         """The mapping at a path."""
@@ -85,7 +146,10 @@ class SpaceData:
         if value is None:
             self.fail(path, "is missing" if path not in self.places else "must not be empty")
         if not isinstance(value, dict):
-            self.fail(path, "must contain `key: value` lines", value)
+            example = ""
+            if len(path) == 1 and path[0] in _FIRST and in_brackets(value or "none"):
+                example = f"; write {{{_FIRST[str(path[0])]}: {value or 'none'}}}"
+            self.fail(path, f"must contain `key: value` lines{example}", value)
         return value
 
     def assign(self, path: Path_, value: Any, place: str) -> None:
@@ -102,13 +166,15 @@ class SpaceData:
     def filled(self, values: Any, path: Path_) -> list[Any]:
         """The list at a path, which must not be empty."""
         if not isinstance(values, list) or not values:
-            self.fail(path, "must be a list with at least one value", values)
+            rule = f"must be a list with at least one value{in_brackets(values)}"
+            self.fail(path, rule, values)
         return values
 
     def number(self, path: Path_, value: Any) -> int | float:
         """The number at a path; refuses text, and true and false."""
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self.fail(path, "must be a number", value)
+            advice = advice_on(value, float)
+            self.fail(path, f"must be a number{f'; {advice}' if advice else ''}", value)
         return value
 
     def path_of(self, key: str) -> Path_:

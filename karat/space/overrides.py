@@ -4,9 +4,10 @@ They import nothing heavy, so that a wrong command fails at once. `karat.space.r
 imports torch, checks the settings.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from karat.errors import InputError, meant, shorten
@@ -54,10 +55,31 @@ def _in_folder(name: str) -> tuple[Path, ...]:
 def _refuse_missing(path: Path) -> None:
     if os.path.lexists(path):
         return
+    if re.match(r"(https?|ftp|s3|gs|git):/", str(path)):
+        raise InputError(f"{path}: is an address; download the file and name it here")
     near = {each.stem: each for folder in (_FOLDER, path.parent) for each in folder.glob("*.yaml")}
     name = meant(path.stem, near)
     hint = f". Did you mean {near[name]}?" if name is not None else ""
     raise InputError(f"{path}: cannot be read (No such file or directory){hint}")
+
+
+@contextlib.contextmanager
+def placed(
+    section: str, document: Document, path: Path, overrides: Mapping[str, str]
+) -> Iterator[None]:
+    """Name the place of a section in errors of the block, which are about what it asks of a machine.
+
+    Raises:
+        InputError: the error, with file and line or the assignment in front.
+    """
+    place = f"{path}:{document.lines.get((section,), 1)}"
+    for key, text in overrides.items():
+        if key.partition(".")[0] == section:
+            place = place_of(key, text)
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
 
 
 def place_of(key: str, text: str) -> str:
@@ -69,6 +91,7 @@ def _overrides(assignments: Sequence[str]) -> dict[str, str]:
     overrides = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
+        key = key.strip()
         if not equals or not key:
             shown = assignment if len(assignment) <= 60 else shorten(assignment)
             raise InputError(f"--set {shown}: must be KEY=VALUE (training.epochs=3)")
@@ -88,7 +111,8 @@ def _check_name(
         place, given = "--name", name
     rule = why_no_name(given)
     if rule is not None:
-        raise InputError(f"{place}: study = {shorten(given)}: {rule}")
+        shown = "" if given is None or given == "" else f" = {shorten(given)}"
+        raise InputError(f"{place}: study{shown}: {rule}")
 
 
 def why_no_name(name: object) -> str | None:
@@ -97,7 +121,12 @@ def why_no_name(name: object) -> str | None:
         return "is the folder of MLflow's files beside the studies; choose another name"
     if isinstance(name, str) and NAME.fullmatch(name):
         return None
+    if name is None or name == "":
+        return f"is missing; it {_RULE}"
+    if isinstance(name, int) and not isinstance(name, bool):
+        return f"{_RULE}; write a number in quotes"
     if isinstance(name, str) and (strange := [c for c in name if c.isalnum() and not c.isascii()]):
         # A look-alike, such as a Cyrillic letter, cannot be told apart by its shape.
         return f"{_RULE}; {strange[0]!r} is U+{ord(strange[0]):04X}, not one of a to z or 0 to 9"
-    return _RULE
+    simple = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-_") if isinstance(name, str) else ""
+    return f"{_RULE}; {simple} would be one" if NAME.fullmatch(simple) else _RULE

@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from karat.advice import advice_on
 from karat.attention.names import has_basis, settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
-from karat.parameters import Factor, Level, Scalar, Tuned, level_of, nearest_level, plain
+from karat.parameters import Factor, Level, Scalar, Tuned, is_scalar, level_of, nearest_level, plain
 from karat.samplers import MAX_TRIALS, SAMPLERS, SearchConfig
 from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
 from karat.space.arms import BASIS, MECHANISM, Arms, ends, kinds_of, rule_for_unknown
-from karat.space.document import KEYS, SpaceData, hint_for
+from karat.space.document import KEYS, SpaceData, hint_for, why_no_parameter
 from karat.space.overrides import place_of, why_no_name
 from karat.space.references import confirmed_factor, references
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
@@ -54,7 +55,8 @@ def load_space(
         reader.assign(("study",), name, "--name")
     space = reader.read()
     if cluster is None:
-        cluster = read_site(reader.data.get("cluster"), path)
+        place = reader.place(("cluster",))
+        cluster = read_site(reader.data.get("cluster"), path, place)
     return reader.at_a_site(space, cluster)
 
 
@@ -112,7 +114,7 @@ class SpaceFile(SpaceData):
         Args:
             recorded: the early stopping in a journal, used where the file names no scheduler.
         """
-        name: Any = self.data.get("study")
+        name: Any = self.data.get("study", "")
         if (rule := why_no_name(name)) is not None:
             self.fail(("study",), rule, name)
         question, seed = self.data.get("question", ""), self.data.get("seed", 0)
@@ -141,6 +143,10 @@ class SpaceFile(SpaceData):
         confirm = replace(confirm, by=by, shortlist_seeds=confirm.fresh_seeds or None)
         check_tunings(self, search, confirm, arms.found, set(compared.values()))
         sizes = arm_sizes(arms.found, search, tuned, confirm.tunings)
+        try:
+            confirm.check_lengths(max(each.epochs for each in sizes.values()))
+        except SettingError as error:
+            self.refuse(error)
         check_shortlist(self, search, confirm, arms.found, compared, sizes)
         return Space(
             name=name,
@@ -175,9 +181,7 @@ class SpaceFile(SpaceData):
         group, key = path[0], str(path[-1])
         section, _, name = key.partition(".")
         if section not in SECTIONS or not name:
-            self.fail(
-                path, f"must be section.key, with one of these sections: {', '.join(SECTIONS)}"
-            )
+            self.fail(path, why_no_parameter(key, self.data[str(group)][key]))
         if name in self.mapping((section,), {}):
             place = self.place((section, name))
             self.fail(path, f"is also set in section {section} ({place}); keep one of them")
@@ -218,7 +222,9 @@ class SpaceFile(SpaceData):
             elif name in self.mapping((section,), {}) if section in SECTIONS else False:
                 known = (level_of(self.data[section][name]),)
             else:
-                self.fail(at, f"must be a factor listed above. {nearest(key, factors)}")
+                is_below = key in self.data["factors"] and key != path[-1]
+                move = f"; list it above {path[-1]}" if is_below else ""
+                self.fail(at, f"must be a factor listed above{move}. {nearest(key, factors)}")
             conditions[key] = self.alternatives(given, known, at)
         return conditions
 
@@ -300,6 +306,11 @@ class SpaceFile(SpaceData):
         self.parameter(path)
         given = self.data["factors"][key]
         if isinstance(given, dict):
+            if "values" not in given and {"low", "high"} & set(given):
+                rule = (
+                    "has levels, {values: [1, 3]}; a range, {low, high}, is for the section tuned"
+                )
+                self.fail(path, rule, given)
             self.known_keys(given, ("values", "when"), path)
             above = list(itertools.takewhile(lambda name: name != key, self.data["factors"]))
             when = self.when(path, dict.fromkeys(above))
@@ -325,8 +336,10 @@ class SpaceFile(SpaceData):
         """One entry under `tuned`."""
         path: Path_ = ("tuned", key)
         self.parameter(path)
-        if isinstance(self.data["tuned"][key], list):
-            self.fail(path, "must be a range {low: 0.001, high: 0.01}, or {values: [...]}")
+        given = self.data["tuned"][key]
+        if given is not None and not isinstance(given, dict):
+            rule = "must be a range {low: 0.001, high: 0.01}, or {values: [...]}"
+            self.fail(path, rule, given)
         given = self.mapping(path)
         self.known_keys(given, ("values", "low", "high", "log", "when"), path)
         when = self.implied(key, path, self.when(path, self.data["factors"]))
@@ -336,9 +349,14 @@ class SpaceFile(SpaceData):
                 self.fail(path, "give either values, or low and high")
             values = self.scalars(given["values"], path)
             return Tuned(name=key, values=values, low=None, high=None, log=False, when=when)
-        low, high = (self.number((*path, name), given.get(name)) for name in ("low", "high"))
+        for name in ("low", "high"):
+            if name not in given:
+                self.fail((*path, name), "is missing; a range is {low, high}")
+        low, high = (self.number((*path, name), given[name]) for name in ("low", "high"))
         if not isinstance(log, bool):
-            self.fail((*path, "log"), "must be true or false", log)
+            advice = advice_on(log, bool)
+            rule = f"must be true or false{f'; {advice}' if advice else ''}"
+            self.fail((*path, "log"), rule, log)
         if not low < high:
             self.fail((*path, "high"), f"must be greater than low, {low:g}", high)
         if log and low <= 0:
@@ -378,8 +396,3 @@ class SpaceFile(SpaceData):
         if search.allocation == "free" and search.trials <= len(references):
             rule = f"must be at least {len(references) + 1}, one for each reference and one more"
             self.fail(("search", "trials"), rule, search.trials)
-
-
-def is_scalar(value: object) -> bool:
-    """Text, a number, true or false."""
-    return isinstance(value, str | int | float)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from karat.errors import nearest
+from karat.errors import InputError, nearest
 from karat.parameters import EACH_ARM, Factor, Level, level_of, level_text, nearest_level, plain
 from karat.space.document import SpaceData
 from karat.space.settings import ConfirmConfig
@@ -21,8 +21,10 @@ def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[s
     if by is None or by not in factors:
         rule = (
             "must be the factor whose levels are confirmed, or `arm` to confirm each arm. "
-            f"{nearest(by, factors)}"
+            f"{nearest(by or '', [*factors, EACH_ARM])}"
         )
+        if by is None:
+            data.fail(("confirm", "by"), f"is missing; it {rule}")
         data.fail(("confirm", "by"), rule, by)
     return by
 
@@ -47,15 +49,21 @@ def references(
     ]
     if len(fitting) == 1:
         if not contested:
-            why = f": {excluded[0].rule}" if excluded else ""
-            data.fail(("confirm", "by"), f"exists only in the reference arm{why}", by)
+            if excluded:
+                at = next((key for key in excluded[0].keys if data.stands(key)), "confirm.by")
+                place = data.place(data.path_of(at))
+                raise InputError(f"{place}: no arm but the reference can run: {excluded[0].rule}")
+            data.fail(("confirm", "by"), "exists only in the reference arm", by)
         return dict.fromkeys(contested, fitting[0].label)
     at_level = Counter(arm.factors.get(by) for arm in fitting)
     if by in _wanted(data, factors) or at_level != Counter(factors[by].values):
-        _refuse(data, fitting, factors, by)
+        _refuse(data, fitting, factors, by, excluded)
     for level in factors[by].values:
         if level not in contested:
-            rule = f"has only the reference arm at {level_text(level)}; remove that level"
+            rule = (
+                f"has only the reference arm at {level_text(level)}; remove that level, or choose "
+                "another reference"
+            )
             data.fail(("confirm", "by"), rule, by)
     return {level: arm.label for arm in fitting if (level := arm.factors[by]) in contested}
 
@@ -92,7 +100,11 @@ def _fitting(data: SpaceData, arms: Sequence[Arm], factors: Mapping[str, Factor]
 
 
 def _refuse(
-    data: SpaceData, fitting: list[Arm], factors: Mapping[str, Factor], by: str
+    data: SpaceData,
+    fitting: list[Arm],
+    factors: Mapping[str, Factor],
+    by: str,
+    excluded: Sequence[Excluded],
 ) -> NoReturn:
     """Raise an error: `reference` must match one arm, or one for each level; with a remedy."""
     differing = [
@@ -105,6 +117,8 @@ def _refuse(
         advice = f"add a level of {', '.join(differing)}"
     elif not fitting:
         advice = "no arm has all these levels"
+        if excluded:
+            advice += f"; {excluded[0].label} does not run: {excluded[0].rule}"
     shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
     data.fail(
         ("reference",),

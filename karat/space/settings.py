@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from karat.errors import SettingError
-from karat.settings import above, at_least, at_most, below, build
+from karat.settings import above, at_least, at_most, build
 from karat.statistics.sequential import looks_at
 from karat.tested import WEIGHTS, Weights
 
 MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES, MAX_LOOKS = 1000, 100, 100_000, 1024, 100
 _LARGEST_SHARE = 0.2  # of an accuracy, as a smallest difference
+_LARGEST_ALPHA = 0.5
 FRESH_SEEDS = 2  # of each cell of a shortlist
 DeletedRuns = Literal["recreate", "leave"]
 
@@ -25,7 +26,7 @@ class TopUpConfig:
         step: seeds that are added at a time; the last step is shorter where `most` demands it.
     """
 
-    most: int = field(metadata={"missing": "must be given: a top-up needs a maximum of seeds"})
+    most: int = field(metadata={"missing": "is missing: a top-up needs a maximum of seeds"})
     step: int = 2
 
     def __post_init__(self) -> None:
@@ -41,7 +42,7 @@ class ConfirmConfig:
     """How the winners of the search are confirmed, and how large a difference must be.
 
     Args:
-        seeds: number of new seeds for each confirmed arm; with `top_up` before any are added.
+        seeds: number of new seeds for each confirmed arm, 2 to 1,000; with `top_up` before any are added.
         tunings: how often each arm is tuned, independently and from the start. With 1 the verdicts
             are about the cells that this one search happened to find; with more, about the arms,
             tuning included: each tuning's own best cell is trained with its share of the seeds, and
@@ -51,8 +52,9 @@ class ConfirmConfig:
             show whether training was finished, and how the difference depends on its length.
         by: the factor whose levels are confirmed, each by its best arm; optional if there is only one
             factor. `arm`: every arm is confirmed for itself.
-        smallest_difference: smallest difference of practical interest, in the metric's unit.
-        alpha: family-wise error rate over the arms (Holm).
+        smallest_difference: smallest difference of practical interest, in the metric's unit: an accuracy
+            is a share of 1, so 0.005 is half a point. Above 0, and below 0.2 for an accuracy.
+        alpha: family-wise error rate over the arms (Holm), above 0 and below 0.5.
         weights: which weights of a run are tested, kept and registered: of its `last` epoch, or of
             the `best` one by the search's metric on the validation split.
         top_up: whether seeds are added to arms without a verdict, and how many at most.
@@ -74,7 +76,9 @@ class ConfirmConfig:
     shortlist_seeds: int | None = None
 
     def __post_init__(self) -> None:
-        at_least("seeds", self.seeds, 2)
+        if self.seeds < 2:
+            rule = "must be at least 2, since a verdict needs the spread of several pairs"
+            raise SettingError("seeds", rule, self.seeds)
         at_most("seeds", self.seeds, MAX_SEEDS)
         at_least("tunings", self.tunings, 1)
         if self.seeds % self.tunings:
@@ -90,8 +94,9 @@ class ConfirmConfig:
             raise SettingError("budgets", "must have at least one multiple of the epochs", [])
         at_most("budgets", self.budgets[-1], MAX_BUDGET)
         above("smallest_difference", self.smallest_difference, 0)
-        above("alpha", self.alpha, 0)
-        below("alpha", self.alpha, 0.5)
+        if not 0 < self.alpha < _LARGEST_ALPHA:
+            rule = f"must be greater than 0 and less than {_LARGEST_ALPHA:g}; 0.05 is an error rate of 5 %"
+            raise SettingError("alpha", rule, self.alpha)
         at_least("shortlist", self.shortlist, 1)
         at_least("shortlist_seeds", self.shortlist_seeds, 1)
         at_most("shortlist_seeds", self.shortlist_seeds, MAX_SEEDS)
@@ -112,6 +117,22 @@ class ConfirmConfig:
                 f"{self.smallest_difference:g} points are {self.smallest_difference / 100:g}"
             )
             raise SettingError("confirm.smallest_difference", rule, self.smallest_difference)
+
+    def check_lengths(self, epochs: int) -> None:
+        """Refuse lengths of training that were meant in epochs.
+
+        Args:
+            epochs: of a trial at full length.
+
+        Raises:
+            SettingError: the shortest is as many times the epochs as there are epochs, or more.
+        """
+        if self.budgets[0] >= max(epochs, 3):
+            rule = (
+                f"are multiples of the {epochs} epochs, and not epochs: [1, 2] trains for {epochs} "
+                f"and for {2 * epochs}"
+            )
+            raise SettingError("confirm.budgets", rule, self.budgets)
 
     def _check_top_up(self) -> None:
         if self.top_up is None:
@@ -168,14 +189,15 @@ class ResourceConfig:
     """The resources of one trial, and the disk space of the study.
 
     Args:
-        cpus: CPU cores, and threads, of each process.
+        cpus: CPU cores, and threads, of each process; at least 1.
         gpus: a fraction of one GPU, or a whole number. With several GPUs, one process per GPU trains
             on its shard of every batch. `auto` is the smallest fraction 1/n with enough memory.
-        processes: number of processes of a trial without GPUs; None for one, and for one per GPU.
+        processes: number of processes of a trial without GPUs, at most 1,024; None for one, and for one
+            per GPU.
         probe: whether each arm runs for a few steps before the study, to predict memory and time
-            of its trials; None does so if `gpus` is `auto`.
-        minutes_per_epoch: a trial that reports nothing for this time is killed.
-        disk_gb: disk budget of the study, in 10^9 bytes. When half of it is used, the weights of
+            of its trials. None does so only if `gpus` is `auto`.
+        minutes_per_epoch: a trial that reports nothing for this time is killed; above 0, at most 100,000.
+        disk_gb: disk budget of the study, in 10^9 bytes, above 0. When half of it is used, the weights of
             search trials that cannot be confirmed are deleted. A trial fails if its checkpoint
             exceeds the budget.
     """
@@ -261,9 +283,10 @@ class BudgetConfig:
     """Limits on the usage of a study over all its launches; at a limit it shuts down gracefully.
 
     Args:
-        gpu_hours, cpu_hours: hours of trials times their GPUs, times their CPU cores.
-        wall_hours: wall-clock hours during launches.
-        usd: US dollars, at the prices of `cluster`.
+        gpu_hours: hours of trials times their GPUs, above 0.
+        cpu_hours: hours of trials times their CPU cores, above 0.
+        wall_hours: wall-clock hours during launches, above 0.
+        usd: US dollars, above 0, at the prices of `cluster`.
     """
 
     gpu_hours: float | None = None

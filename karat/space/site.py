@@ -37,7 +37,8 @@ class Site:
     """Machines to which studies are submitted.
 
     Args:
-        usd_per_gpu_hour, usd_per_cpu_hour: prices in US dollars; None if unknown.
+        usd_per_gpu_hour: price of a GPU for an hour in US dollars, at least 0; None if unknown.
+        usd_per_cpu_hour: price of a CPU core for an hour in US dollars, at least 0; None if unknown.
         backends: name of a backend to its settings, as they were read.
         place: source of the settings, for messages.
     """
@@ -57,12 +58,13 @@ class Site:
         return {key: getattr(self, key) for key in PRICES if getattr(self, key) is not None}
 
 
-def read_site(given: object, space_file: Path) -> Site:
+def read_site(given: object, space_file: Path, place: str | None = None) -> Site:
     """The site of a space, from its key `cluster`: a mapping, or the name of a file in `clusters/`.
 
     Args:
         given: the value; None for a site without prices, with the defaults of every backend.
         space_file: path of the space; the folder `clusters` is in its folder or beside it.
+        place: where the key stands, for messages.
 
     Raises:
         InputError: the file is missing, or a price is wrong.
@@ -70,17 +72,18 @@ def read_site(given: object, space_file: Path) -> Site:
     if given is None:
         return Site()
     if isinstance(given, Mapping):
-        return _site_of(given, f"{space_file}: cluster")
+        return _site_of(given, f"{place or space_file}: cluster")
     if not isinstance(given, str):
-        raise InputError(f"{space_file}: cluster = {given!r}: must be a name or a mapping")
-    path = _file_of(given, space_file)
+        rule = "must be a name or a mapping"
+        raise InputError(f"{place or space_file}: cluster = {given!r}: {rule}")
+    path = _file_of(given, space_file, place or str(space_file))
     data = read_yaml(path).data
     if not isinstance(data, Mapping):
         raise InputError(f"{path}: must contain `key: value` lines")
     return _site_of(data, str(path))
 
 
-def _file_of(name: str, space_file: Path) -> Path:
+def _file_of(name: str, space_file: Path, place: str) -> Path:
     beside = space_file.resolve().parent
     folders = (beside / FOLDER, beside.parent / FOLDER)
     for folder in folders:
@@ -88,8 +91,7 @@ def _file_of(name: str, space_file: Path) -> Path:
             return path
     known = sorted(each.stem for folder in folders for each in folder.glob("*.yaml"))
     raise InputError(
-        f"{space_file}: cluster = {name!r}: there is no {FOLDER}/{name}.yaml. "
-        f"{nearest(name, known)}"
+        f"{place}: cluster = {name!r}: there is no {FOLDER}/{name}.yaml. {nearest(name, known)}"
     )
 
 

@@ -60,10 +60,17 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Excluded:
-    """A combination of factor levels that does not run, and the rule that excludes it."""
+    """A combination of factor levels that does not run, and the rule that excludes it.
+
+    Args:
+        label: as that of an arm.
+        rule: as a phrase.
+        keys: full names of the settings that break it, or `exclude`.
+    """
 
     label: str
     rule: str
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

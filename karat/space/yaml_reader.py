@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from karat.errors import InputError, shorten
+from karat.space.yaml_errors import place_and_rule
 
 Path_ = tuple[str | int, ...]
 MAX_BYTES = 32 * 1024
@@ -116,9 +117,8 @@ def parse_yaml(text: str, name: str) -> Document:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{name}:{line}: nested deeper than {MAX_DEPTH} levels") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{name}:{mark.line + 1}" if mark else name
-        raise InputError(f"{where}: not valid YAML: {error.problem}") from error
+        line, rule = place_and_rule(error, text)
+        raise InputError(f"{name}:{line}: {rule}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError:
@@ -131,7 +131,10 @@ def parse_scalar(text: str, name: str) -> Any:
     Raises:
         InputError: the text breaks a rule.
     """
-    return parse_yaml(text, name).data
+    try:
+        return parse_yaml(text, name).data
+    except InputError as error:  # a single line needs no number
+        raise InputError(str(error).replace(f"{name}:1: ", f"{name}: ", 1)) from error
 
 
 def _refuse_bombs(text: str, name: str) -> None:
@@ -185,13 +188,22 @@ def _construct(
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         key = key_node.value
-        if (rule := _wrong_key(key)) is not None:
+        if (rule := _wrong_key(key) or _no_pair(key_node, value_node)) is not None:
             raise InputError(f"{name}:{line}: {rule}")
         if key in result:
             raise InputError(f"{name}:{line}: {key!r} is given twice; keep one")
         lines[(*path, key)] = line
         result[key] = _construct(loader, value_node, (*path, key), lines, name)
     return result
+
+
+def _no_pair(key: yaml.Node, value: yaml.Node) -> str | None:
+    """Why a key without a value was meant as both: `epochs:4`, `epochs = 4`."""
+    is_empty = isinstance(value, yaml.ScalarNode) and value.value == "" and value.style is None
+    found = re.fullmatch(r"([\w.]+)\s*[:=]\s*(\S.*)", str(key.value))
+    if found and is_empty and getattr(key, "style", None) is None:
+        return f"{shorten(key.value)}: must be `{found[1]}: {found[2]}`, a colon and a space"
+    return None
 
 
 def _wrong_key(key: object) -> str | None:

@@ -6,9 +6,10 @@ from typing import Any, Self
 
 from karat.attention.config import AttentionConfig
 from karat.datasets import Dataset, make_dataset
+from karat.errors import SettingError
 from karat.models.config import ModelConfig
 from karat.models.shape import check_model
-from karat.settings import above, at_least, at_most, below, build
+from karat.settings import above, at_least, at_most, build, fraction
 from karat.training.recipes import DEFAULT, load_recipe
 
 EVAL_BATCH_SIZE = 256
@@ -20,18 +21,19 @@ class TrainingConfig:
     """How a trial is trained: AdamW, linear warm-up, then cosine decay, both updated every step.
 
     Args:
-        epochs: length of the full training.
-        batch_size: images per step; the last, smaller batch of an epoch is dropped.
-        learning_rate: peak learning rate, reached at the end of the warm-up; at most 1, where AdamW moves
-            each weight by 1 in a step.
-        weight_decay: of AdamW; not applied to biases and norms (timm's rule).
-        adam_eps: epsilon of AdamW.
+        epochs: length of the full training, from 1 to 100,000.
+        batch_size: images per step, at least 1; the last, smaller batch of an epoch is dropped. With fewer
+            training images than that, a batch is all of them.
+        learning_rate: peak learning rate, reached at the end of the warm-up; above 0 and at most 1, where
+            AdamW moves each weight by 1 in a step.
+        weight_decay: of AdamW, at least 0; not applied to biases and norms (timm's rule).
+        adam_eps: epsilon of AdamW, above 0.
         clip_grad: maximum norm of the gradient, 0 for no clipping.
-        label_smoothing: at least 0 and below 1.
-        warmup_epochs: at least 0 and below `epochs`.
-        warmup_learning_rate: learning rate at the first step of the warm-up.
-        min_learning_rate: learning rate at the end of the cosine.
-        workers: data loading processes; 0 loads in the training process.
+        label_smoothing: share of each label that is spread over all classes, at least 0 and below 1.
+        warmup_epochs: epochs of linear warm-up, at least 0 and below `epochs`.
+        warmup_learning_rate: learning rate at the first step of the warm-up; at most `learning_rate`.
+        min_learning_rate: learning rate at the end of the cosine; at most `learning_rate`.
+        workers: data loading processes of each trial, 0 to 256; 0 loads in the training process.
     """
 
     epochs: int
@@ -58,8 +60,17 @@ class TrainingConfig:
         at_most("workers", self.workers, 256)
         at_least("warmup_learning_rate", self.warmup_learning_rate, 0)
         at_least("min_learning_rate", self.min_learning_rate, 0)
-        below("label_smoothing", self.label_smoothing, 1)
-        below("warmup_epochs", self.warmup_epochs, self.epochs)
+        if self.label_smoothing:
+            fraction("label_smoothing", self.label_smoothing)
+        if self.warmup_epochs >= self.epochs:
+            rule = f"must be below epochs, {self.epochs}"
+            raise SettingError("warmup_epochs", rule, self.warmup_epochs)
+        for key in ("warmup_learning_rate", "min_learning_rate"):
+            if (rate := getattr(self, key)) > self.learning_rate:
+                rule = (
+                    f"must be at most learning_rate, {self.learning_rate:g}, where the warm-up ends"
+                )
+                raise SettingError(key, rule, rate)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -216,3 +216,12 @@ def test_measuring_for_a_gpu_that_is_not_here_is_refused(
     space = write_space(at("{slurm: {gpus_per_node: 2}}", "resources: {gpus: 1}"))
     said = plan(capsys, space, "--measure", status=WRONG_INPUT)
     assert "--measure: this machine has no GPU" in said
+
+
+def test_plan_tells_when_trials_are_stopped_and_how_verdicts_are_reached(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = plan(capsys, write_space())
+    assert "stopping after epoch 1, 3 about 1 of 3 of the trials of its arm goes on" in said
+    assert "the 95% interval of its paired difference lies within 0.50 points of zero" in said
+    assert "is below 0.05; otherwise inconclusive" in said

@@ -80,7 +80,7 @@ def test_driver_without_a_gpu_runs_a_study_that_is_not_probed_on_one(
         ({"gpus": 2, "processes": 4}, r"resources.processes = 4: must be one for each GPU"),
         ({"gpus": 0.5, "processes": 2}, r"resources.processes = 2: must be one for each GPU"),
         ({"gpus": "all"}, r"resources.gpus = 'all': must be"),
-        ({"gpus": "auto", "probe": False}, r"resources.probe = False: must not be false"),
+        ({"gpus": "auto", "probe": False}, r"resources.probe = false: must not be false"),
         ({"gpus": "auto", "processes": 2}, r"resources.processes = 2: must be one for each GPU"),
         ({"processes": 0}, r"resources.processes = 0: must be at least 1"),
     ],

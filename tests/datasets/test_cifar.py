@@ -231,7 +231,7 @@ def test_tilde_is_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -
         ({"download": "yes"}, "data.download = 'yes': must be true or false"),
         ({"image_size": 0}, "data.image_size = 0: must be at least 1"),
         ({"limit_per_class": -1}, "data.limit_per_class = -1: must be at least 0"),
-        ({"val_share": 1.0}, "data.val_share = 1.0: must be less than 1"),
+        ({"val_share": 1.0}, "data.val_share = 1.0: must be greater than 0 and less than 1"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -71,4 +71,4 @@ def test_missing_folder_is_refused_with_the_line_of_the_space(
     path = write_space(("{name: digits}", "{name: image_folder, root: /nowhere, image_size: 8}"))
     with pytest.raises(InputError) as caught:
         load_space(path)
-    assert str(caught.value).startswith(f"{path}:3: data: /nowhere/train: there is no such folder")
+    assert str(caught.value).startswith(f"{path}:3: data: /nowhere: there is no such folder")

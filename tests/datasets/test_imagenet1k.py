@@ -96,11 +96,12 @@ def test_splits_can_be_sent_to_data_loading_processes(root: Path) -> None:
 
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_missing_folder_is_refused_with_instructions(root: Path, part: str) -> None:
+    other = "train" if part == "val" else "val"
     (root / part).rename(root / "elsewhere")
     with pytest.raises(DataError) as caught:
         imagenet(root).info()
     assert str(caught.value) == (
-        f"{root}/{part}: there is no such folder; expected train/<wnid>/*.JPEG and "
+        f"{root}/{part}: there is no such folder (there are: elsewhere, {other}); expected train/<wnid>/*.JPEG and "
         "val/<wnid>/*.JPEG, the unpacked ILSVRC 2012 images from "
         "https://www.image-net.org/download.php"
     )

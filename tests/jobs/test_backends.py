@@ -179,7 +179,7 @@ def test_settings_of_an_added_cluster_are_checked_like_those_of_the_others(
     add("queue")
     space = write_space(("study: small\n", "study: small\ncluster: {queue: {slots: 0}}\n"))
     assert launch(["--space", str(space)]) == WRONG_INPUT
-    assert f"{space}: cluster: queue.slots = 0: must be at least 1" in capsys.readouterr().err
+    assert f"{space}:2: cluster: queue.slots = 0: must be at least 1" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"queue\.slot: unknown key. did you mean 'slots'"):
         check_site(Site(backends={"queue": {"slot": 1}}))
 

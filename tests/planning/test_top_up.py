@@ -192,8 +192,8 @@ def test_another_first_look_or_maximum_is_another_question(space: Space) -> None
 @pytest.mark.parametrize(
     ("confirm", "message"),
     [
-        ("seeds: 5, top_up: {}", "top_up.most: must be given: a top-up needs a maximum"),
-        ("seeds: 5, top_up: {step: 2}", "top_up.most: must be given: a top-up needs a maximum"),
+        ("seeds: 5, top_up: {}", "top_up.most: is missing: a top-up needs a maximum"),
+        ("seeds: 5, top_up: {step: 2}", "top_up.most: is missing: a top-up needs a maximum"),
         ("seeds: 5, top_up: {most: 5}", "top_up.most = 5: must be greater than confirm.seeds, 5"),
         ("seeds: 5, top_up: {most: 20, step: 0}", "top_up.step = 0: must be at least 1"),
         ("seeds: 5, top_up: {most: 2000}", "top_up.most = 2000: must be at most 1000"),

@@ -127,3 +127,17 @@ def test_no_trial_waits_once_all_of_its_arm_have_reported(name: str) -> None:
     rule.on_ended("arm 2", 20)
     rule.close()
     assert not any(map(rule.waits, range(20)))
+
+
+@every_rule
+def test_the_plan_tells_the_rule_in_words_with_its_numbers(name: str) -> None:
+    told = made(name).in_words()
+    assert "\n" not in told
+    assert name == "none" or any(character.isdigit() for character in told) or "one epoch" in told
+
+
+def test_words_of_asha_name_the_epochs_at_which_trials_are_compared() -> None:
+    settings = {"scheduler": "asha", "grace_epochs": 2, "reduction_factor": 3}
+    assert make_scheduler(settings, "max", ARMS).in_words() == (
+        "after epoch 2, 6 about 1 of 3 of the trials of its arm goes on"
+    )

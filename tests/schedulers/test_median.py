@@ -48,7 +48,7 @@ def test_median_of_an_even_number_of_values_is_the_middle_of_two() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"grace_epochs": 5}, "must be at most 4"),
+        ({"grace_epochs": 4}, "must be below 4"),
         ({"trials": 3}, "min_trials.*an arm has 3 trials"),
     ],
 )

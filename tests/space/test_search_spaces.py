@@ -1,5 +1,6 @@
-"""The shipped search spaces are valid, and small enough for a laptop."""
+"""The shipped search spaces, and that of the README, are valid, and small enough for a laptop."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,16 @@ def test_shipped_space_takes_another_data_set(
     write_cifar("cifar10", tmp_path, monkeypatch, train_per_class=5, test=2)
     overrides = {"data.name": "cifar10", "data.root": str(tmp_path), "model.patch_size": "4"}
     assert load_space(path, overrides).data["name"] == "cifar10"
+
+
+def test_space_of_the_readme_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for part in ("train", "test"):
+        for name in ("cat", "dog", "ship"):
+            (tmp_path / "my_images" / part / name).mkdir(parents=True)
+            (tmp_path / "my_images" / part / name / "0.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_space.yaml").write_text(text)
+    space = load_space(Path("my_space.yaml"))
+    assert list(space.arms) == ["softmax", "karat", "static"]
+    assert not space.excluded
