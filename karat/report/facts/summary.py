@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from karat.errors import JournalError
-from karat.journal.outcomes import metric_of, rule_of
+from karat.journal.outcomes import is_final, metric_of, rule_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Extension, Trial
 from karat.parameters import EACH_ARM, Level, label_of
@@ -217,10 +217,7 @@ def summarise(state: StudyState) -> Summary:
         contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
         planned_runs=planned,
-        is_final=bool(arms)
-        and state.all_planned
-        and (not rule.looks or state.status in ("completed", "failed"))
-        and sum(trial.ended for trials in runs_of.values() for trial in trials) >= (planned or 0),
+        is_final=is_final(state),
         arms=arms,
         lengths=lengths,
         progress=progress_of(
