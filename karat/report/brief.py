@@ -23,10 +23,10 @@ def brief_answer(standing: Standing) -> str:
 
 
 def progress_text(standing: Standing) -> str:
-    """How many trials of the phase that runs have ended: `7 of 20 search trials`."""
+    """How many trials of the phase that runs have ended: `7 of 20 search trials have ended`."""
     for phase, planned in standing.planned.items():
         if standing.ended[phase] < planned:
-            return f"{standing.ended[phase]} of {planned} {_PHASES[phase]}"
+            return f"{standing.ended[phase]} of {planned} {_PHASES[phase]} have ended"
     return "all trials have ended"
 
 

@@ -63,6 +63,31 @@ def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[st
     ]
 
 
+def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+    """As `columns`, the first row as the head, without empty columns, the last one wrapped if it is text.
+
+    Args:
+        rows: of equally many cells.
+        right: numbers of the columns that are set flush right.
+    """
+    full = [place for place in range(len(rows[0])) if any(row[place] for row in rows[1:])]
+    cells = [[row[place] for place in full] for row in rows]
+    flush = [place for place, old in enumerate(full) if old in set(right)]
+    if len(full) - 1 in flush or max(map(len, columns(cells, flush))) <= width():
+        return columns(cells, flush)
+    begin = columns([row[:-1] for row in cells], flush)
+    indent = " " * (max(map(len, begin)) + 2)
+    if len(indent) > width() - _LEAST // 2:
+        indent = "    "
+    lines = []
+    for line, row in zip(begin, cells, strict=True):
+        below = paragraph(row[-1], indent) or [""]
+        is_beside = len(line) < len(indent)
+        lines.append(line.ljust(len(indent)) + below[0].lstrip() if is_beside else line)
+        lines += below[1:] if is_beside else below
+    return lines
+
+
 def pairs(items: Iterable[tuple[str, str]], indent: str = "") -> list[str]:
     """Names and what belongs to them, the latter wrapped in its own column; empty ones are left out."""
     told = [(name, text) for name, text in items if text]

@@ -100,13 +100,3 @@ def activity_of(folder: Path, status: str) -> Activity:
     if status == "interrupted":
         return "interrupted"
     return "killed" if owner_elsewhere(folder) is None else "unknown"
-
-
-ACTIVITY_TEXT: dict[Activity, str] = {
-    "running": "running",
-    "killed": "killed: the command that launched it resumes it",
-    "unknown": "running on another machine, or killed",
-    "interrupted": "interrupted: the command that launched it resumes it",
-    "completed": "completed",
-    "failed": "failed",
-}

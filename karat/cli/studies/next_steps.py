@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from karat.cli.command import as_typed
@@ -11,13 +10,19 @@ from karat.cli.studies.named import STORAGE
 
 # Command to what it shows; `{}` is the study.
 _SHOWS = {
-    "list": "all studies",
+    "list": "all studies, and how each stands",
     "show {}": "question, answer, arms and costs",
     "best {}": "the best configuration, to paste into a space",
     "watch {}": "follow it while it runs",
     "report {}": "write the report again",
     "compare {} OTHER": "against another study",
     "ui {}": "its runs in MLflow",
+}
+
+_USEFUL = {
+    "completed": ("show {}", "best {}", "ui {}"),
+    "failed": ("show {}", "ui {}"),
+    "running": ("watch {}", "show {}", "list"),
 }
 
 
@@ -41,11 +46,15 @@ def shown_study(folder: Path) -> str:
     return folder.name if folder.parent == STORAGE else str(folder)
 
 
-def after(status: str) -> Sequence[str]:
-    """The commands to name after one that changed or showed a study of this status."""
-    if status in ("completed", "failed"):
-        return ("best {}", "ui {}") if status == "completed" else ("show {}", "ui {}")
-    return ("watch {}", "show {}")
+def after(command: str, activity: str) -> list[str]:
+    """The commands to name at the end of another one: at most two, and not itself.
+
+    Args:
+        command: the one that ends.
+        activity: of the study.
+    """
+    useful = _USEFUL.get(activity, ("show {}", "list"))
+    return [each for each in useful if each.split()[0] != command][:2]
 
 
 def _program() -> str:
