@@ -65,7 +65,7 @@ def document(summary: Summary, state: StudyState) -> Json:
             "search": {"planned": summary.search.planned, "asked": summary.search.asked},
             "confirm": {
                 "planned": summary.planned_runs,
-                "ended": sum(arm.ended for arm in summary.arms),
+                "ended": summary.ended_runs,
             },
         },
         "arms": [_arm(arm, summary) for arm in summary.arms],

@@ -72,12 +72,12 @@ def find_remains(folder: Path, name: str, uid: str | None) -> Remains:
         TrackingError: MLflow does not answer.
     """
     uri = tracking_uri(folder)
-    if _has_no_database(folder, uri):  # to open it would create it
+    if has_no_database(folder, uri):
         return Remains(
             uri=uri, name=name, experiment=None, runs=(), models=(), versions=(), is_shared=False,
             is_model_shared=False, files=(),
         )  # fmt: skip
-    with _asking(uri, "could not be read; nothing was deleted") as client:
+    with asking(uri, "could not be read; nothing was deleted") as client:
         from mlflow.entities import ViewType
 
         experiment = client.get_experiment_by_name(name)
@@ -116,7 +116,7 @@ def delete_remains(remains: Remains) -> None:
         TrackingError: MLflow does not answer; the message says what is deleted already.
     """
     done: list[str] = []
-    with _asking(remains.uri, "failed", done) as client:
+    with asking(remains.uri, "failed", done) as client:
         for version in remains.versions:
             client.delete_model_version(remains.name, version)
             done.append(f"version {version} of the model")
@@ -136,7 +136,8 @@ def _aside(remains: Remains) -> str:
     return f"{remains.name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')}, {remains.experiment})"
 
 
-def _has_no_database(folder: Path, uri: str) -> bool:
+def has_no_database(folder: Path, uri: str) -> bool:
+    """Whether the file that MLflow's runs would be in is not there; to open it would create it."""
     database = folder.absolute().parent / MLFLOW_DATABASE
     return uri == f"sqlite:///{database}" and not database.exists()
 
@@ -167,7 +168,7 @@ def _pages(search: Any, experiments: list[str], **more: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _asking(uri: str, failed: str, done: list[str] | None = None) -> Iterator[Any]:
+def asking(uri: str, failed: str, done: list[str] | None = None) -> Iterator[Any]:
     """A client; whatever it raises becomes a `TrackingError` that says what was done before."""
     prepare_mlflow()
     try:

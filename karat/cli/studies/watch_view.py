@@ -68,7 +68,7 @@ def lines_of(moment: Moment, height: int | None = None) -> list[str]:
         "",
         *pairs(_facts(moment)),
     ]
-    running = _running(state)
+    running = running_lines(state)
     events = [line for event in moment.events for line in _event_lines(event, state)]
     news = ["", "last decisions (UTC)", *events] if events else []
     fixed = len(head) + len(running) + len(news)
@@ -93,7 +93,7 @@ def document(moment: Moment) -> dict[str, Any]:
         "budget": budget_used(state, moment.until),
         "trials": counts_by_phase(state),
         "arms": [_plain(arm) for arm in arm_counts(state)],
-        "running": [_trial_json(trial, metric) for trial in running_trials(state)],
+        "running": [trial_json(trial, metric) for trial in running_trials(state)],
         "early_stopping": dict(state.created["early_stopping"]),
         "rungs": [_plain(rung) for rung in rung_counts(state)],
         "decisions": [
@@ -110,11 +110,7 @@ def document(moment: Moment) -> dict[str, Any]:
 
 def _facts(moment: Moment) -> Iterable[tuple[str, str]]:
     state = moment.state
-    for phase, of in counts_by_phase(state).items():
-        text = f"{of['ended']} of {of['planned']}"
-        for key, word in (("stopped", "stopped early"), ("failed", "FAILED")):
-            text += f", {of[key]} {word}" if of[key] else ""
-        yield _PHASES[phase], text
+    yield from phase_lines(state)
     yield "time", _time_text(moment)
     for each in budget_used(state, moment.until):
         left = max(0.0, each["of"] - each["spent"])
@@ -122,6 +118,15 @@ def _facts(moment: Moment) -> Iterable[tuple[str, str]]:
         yield "budget", f"{each['spent']:.2f} of {each['of']:g} {unit} used, {left:.2f} left"
     yield "early stopping", rule_text(state)
     yield from _rungs(state)
+
+
+def phase_lines(state: StudyState) -> Iterable[tuple[str, str]]:
+    """Each phase, and how many of its trials have ended."""
+    for phase, of in counts_by_phase(state).items():
+        text = f"{of['ended']} of {of['planned']}"
+        for key, word in (("stopped", "stopped early"), ("failed", "FAILED")):
+            text += f", {of[key]} {word}" if of[key] else ""
+        yield _PHASES[phase], text
 
 
 def _time_text(moment: Moment) -> str:
@@ -174,7 +179,8 @@ def _arm_cells(arm: ArmCounts, best: str) -> tuple[str, ...]:
     return arm.label, searched, *few, best, confirmed, str(arm.running or "")
 
 
-def _running(state: StudyState) -> list[str]:
+def running_lines(state: StudyState) -> list[str]:
+    """The trials that run now, with their settings and the last value of the metric."""
     from karat.report.formatting import Units, tuned_text
 
     units, metric = Units(metric_of(state.created)), metric_of(state.created).name
@@ -199,7 +205,8 @@ def _event_lines(event: Event, state: StudyState) -> list[str]:
     return paragraph(decision_text(event, state), " " * (len(at) + 2), f"{at}  ")
 
 
-def _trial_json(trial: Trial, metric: str) -> dict[str, Any]:
+def trial_json(trial: Trial, metric: str) -> dict[str, Any]:
+    """A trial that runs, for programs."""
     return {
         "trial": trial.number,
         "phase": trial.phase,

@@ -89,6 +89,7 @@ class Summary:
         reference, contender: label of the levels that the reference arms have in common, and the
             others confirmed; empty where they have none.
         planned_runs: of the confirmation; None before it is planned for every level.
+        ended_runs: of the confirmation, of every length of training.
         is_final: every planned confirmation run has ended, so verdicts are given; where seeds may be
             added, the study too.
         arms: confirmed arms by level, each reference before the arms compared with it.
@@ -124,6 +125,7 @@ class Summary:
     contender: str
     seeds: int
     planned_runs: int | None
+    ended_runs: int
     is_final: bool
     arms: tuple[ConfirmedArm, ...]
     lengths: tuple[Length, ...]
@@ -217,6 +219,7 @@ def summarise(state: StudyState) -> Summary:
         contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
         planned_runs=planned,
+        ended_runs=sum(trial.ended for trials in runs_of.values() for trial in trials),
         is_final=is_final(state),
         arms=arms,
         lengths=lengths,
