@@ -1,6 +1,5 @@
 """`karat show STUDY TRIAL`: one trial with its settings, epochs, segments, end and files."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from karat.journal.layout import JOURNAL
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.parameters import plain
 from karat.settings import flat
 
 _FULL = 24  # epochs that are all shown; of more, the first, the last and some between
@@ -67,7 +67,8 @@ def resolved(trial: Trial, state: StudyState) -> dict[str, Any]:
     training = trial.config.get("training", {})
     recipes: Mapping[str, Any] = state.created.get("recipes", {})
     left = recipes.get(training.get("recipe", DEFAULT), {})
-    return flat({**trial.config, "training": {**left, **training}})
+    chosen = {name: plain(level) for name, level in trial.factors.items()} | dict(trial.tuned)
+    return flat({**trial.config, "training": {**left, **training}}) | chosen
 
 
 def _read(folder: Path, number: int) -> tuple[StudyState, list[dict[str, Any]]]:
@@ -166,7 +167,8 @@ def _settings_lines(trial: Trial, state: StudyState) -> Iterable[tuple[str, str]
 
     written, tuned = flat(trial.config), trial.tuned
     for name, value in resolved(trial, state).items():
-        origin = "" if name in written else "  (of the recipe)"
+        is_own = name in written or name in trial.factors
+        origin = "" if is_own else "  (of the recipe)"
         origin = "  (tuned)" if name in tuned else origin
         origin = "  (factor)" if name in trial.factors else origin
         yield name, f"{text_of(value)}{origin}"
@@ -252,7 +254,7 @@ def _json(
         "metric": metric.name,
         "validation": trial.of_kept_weights(metric.name),
         "test": trial.last(metric.test),
-        "factors": json.loads(json.dumps(dict(trial.factors))),
+        "factors": {name: plain(level) for name, level in trial.factors.items()},
         "tuned": dict(trial.tuned),
         "settings": resolved(trial, state),
         "epochs_planned": trial.epochs,

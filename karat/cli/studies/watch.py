@@ -13,7 +13,7 @@ from karat.cli.studies.json_output import add_json, print_json
 from karat.cli.studies.layout import say
 from karat.cli.studies.named import activity_of, add_study, study_of
 from karat.cli.studies.next_steps import after, next_lines
-from karat.cli.studies.watch_view import Moment, document, lines_of, short_line
+from karat.cli.studies.watching.view import Moment, document, lines_of, short_line
 from karat.errors import JournalError
 from karat.journal.journal import Event, Follower
 from karat.journal.layout import JOURNAL

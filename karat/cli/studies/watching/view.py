@@ -7,7 +7,7 @@ from typing import Any
 from karat.cli.studies.decisions import activity_text, decision_text, rule_text
 from karat.cli.studies.layout import duration, pairs, paragraph, table
 from karat.cli.studies.named import Activity
-from karat.cli.studies.progress_facts import (
+from karat.cli.studies.watching.facts import (
     ArmCounts,
     arm_counts,
     budget_used,
