@@ -25,6 +25,8 @@ _USEFUL = {
     "running": ("watch {}", "show {}", "list"),
 }
 
+_SHOW_IT_ALL = ("launch", "report", "show")  # print what `show` prints
+
 
 def next_lines(folder: Path | None, *commands: str) -> list[str]:
     """The lines: `next: karat show fourier-grid    question, answer, arms and costs`.
@@ -54,7 +56,8 @@ def after(command: str, activity: str) -> list[str]:
         activity: of the study.
     """
     useful = _USEFUL.get(activity, ("show {}", "list"))
-    return [each for each in useful if each.split()[0] != command][:2]
+    shown = ("show",) if command in _SHOW_IT_ALL else (command,)
+    return [each for each in useful if each.split()[0] not in shown][:2]
 
 
 def _program() -> str:

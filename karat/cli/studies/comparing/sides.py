@@ -13,6 +13,8 @@ from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.settings import flat
 
+_NAMES = ("study", "question")  # of a space, which are no settings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
@@ -61,7 +63,7 @@ class Side:
         if self.trial is not None:
             return resolved(self.trial, self.state)
         if self.arm is None:
-            space = {k: v for k, v in self.state.created["space"].items() if k != "question"}
+            space = {k: v for k, v in self.state.created["space"].items() if k not in _NAMES}
             return flat(space)
         found: dict[str, Any] | None = None
         for run in self.runs or self._searched():
