@@ -77,7 +77,7 @@ def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]
         return columns(cells, flush)
     begin = columns([row[:-1] for row in cells], flush)
     indent = " " * (max(map(len, begin)) + 2)
-    if len(indent) > width() - _LEAST // 2:
+    if len(indent) > width() - _LEAST // 4:
         indent = "    "
     lines = []
     for line, row in zip(begin, cells, strict=True):

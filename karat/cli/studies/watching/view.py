@@ -22,6 +22,7 @@ from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 
 _PHASES = {"search": "search", "shortlist": "shortlists", "confirm": "confirmation"}
+_LEAST_ARMS = 4  # lines of the table of arms: space, head, an arm, and how many more there are
 _USED = {"gpu_hours": "GPU hours", "cpu_hours": "CPU hours", "wall_hours": "hours", "usd": "US $"}
 
 
@@ -60,7 +61,7 @@ def short_line(moment: Moment) -> str:
 
 
 def lines_of(moment: Moment, height: int | None = None) -> list[str]:
-    """Everything, in at most `height` lines; None for no limit."""
+    """Everything; with a height, as much as fits: first fewer arms, then fewer decisions, then fewer trials."""
     state = moment.state
     head = [
         *paragraph(f"{state.created['name']}: {activity_text(state, moment.activity)}"),
@@ -69,11 +70,19 @@ def lines_of(moment: Moment, height: int | None = None) -> list[str]:
         *pairs(_facts(moment)),
     ]
     running = running_lines(state)
-    events = [line for event in moment.events for line in _event_lines(event, state)]
-    news = ["", "last decisions (UTC)", *events] if events else []
-    fixed = len(head) + len(running) + len(news)
-    room = None if height is None else height - fixed
-    return [*head, *_arms(state, room), *running, *news]
+    told = [line for event in moment.events for line in _event_lines(event, state)]
+    if height is None:
+        return [*head, *_arms(state, None), *running, *_news(told)]
+    running = running[: max(0, height - len(head))]
+    room = height - len(head) - len(running)
+    told = told[-min(len(told), max(0, room - 2 - _LEAST_ARMS)) :] if room > 2 + _LEAST_ARMS else []
+    room -= len(_news(told))
+    arms = list(_arms(state, room)) if room >= _LEAST_ARMS else []
+    return [*head, *arms, *running, *_news(told)][:height]
+
+
+def _news(told: list[str]) -> list[str]:
+    return ["", "last decisions (UTC)", *told] if told else []
 
 
 def document(moment: Moment) -> dict[str, Any]:
@@ -156,27 +165,33 @@ def _rungs(state: StudyState) -> Iterable[tuple[str, str]]:
 
 
 def _arms(state: StudyState, room: int | None) -> Iterable[str]:
-    from karat.report.formatting import Units
+    from karat.report.formatting import Units, in_unit
 
-    metric = metric_of(state.created)
-    units, arms = Units(metric), arm_counts(state)
+    units, arms = Units(metric_of(state.created)), arm_counts(state)
     shown = arms
     if room is not None and len(arms) + 2 > room:
         shown = sorted(arms, key=lambda arm: -arm.running)[: max(1, room - 3)]
-    best = f"best {metric.name}{f' ({units.unit.strip()})' if units.unit else ''}"
-    head = ("arm", "searched", "stopped", "failed", best, "confirmed", "running")
+    head = ("arm", "searched", f"best{in_unit(units.unit)}", "confirmed", "ended early")
     rows = [_arm_cells(arm, units.number(arm.best)) for arm in shown]
     yield ""
-    yield from table([head, *rows], right=range(1, len(head)))
+    yield from table([head, *rows], right=(1, 2, 3))
     if len(shown) < len(arms):
         yield f"... and {len(arms) - len(shown)} more arms"
 
 
 def _arm_cells(arm: ArmCounts, best: str) -> tuple[str, ...]:
     confirmed = f"{arm.confirmed} of {arm.planned}" if arm.planned else ""
-    searched = f"{arm.ended} of {arm.asked}"
-    few = [str(count) if count else "" for count in (arm.stopped, arm.failed)]
-    return arm.label, searched, *few, best, confirmed, str(arm.running or "")
+    early = [
+        f"{arm.stopped} stopped" * bool(arm.stopped),
+        f"{arm.failed} failed" * bool(arm.failed),
+    ]
+    return (
+        arm.label,
+        f"{arm.ended} of {arm.asked}",
+        best,
+        confirmed,
+        ", ".join(filter(None, early)),
+    )
 
 
 def running_lines(state: StudyState) -> list[str]:
