@@ -1,13 +1,15 @@
 """What the confirmation of a study has found, as its plan and its report both take it: values, failures, the rule."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from karat.journal.state import StudyState
 from karat.journal.trial import Phase, Trial
 from karat.statistics.comparison import Rule
 from karat.statistics.metric import Metric
 from karat.statistics.sequential import looks_at
+
+if TYPE_CHECKING:
+    from karat.journal.state import StudyState
 
 
 def metric_of(created: Mapping[str, Any]) -> Metric:
@@ -50,7 +52,7 @@ def failed_seeds(trials: Sequence[Trial]) -> tuple[int, ...]:
     return tuple(trial.seed_index for trial in trials if trial.status == "failed")
 
 
-def is_final(state: StudyState) -> bool:
+def is_final(state: "StudyState") -> bool:
     """Whether every planned confirmation run has ended, so that verdicts are given.
 
     Where seeds may be added, the study must have ended too.
@@ -62,7 +64,7 @@ def is_final(state: StudyState) -> bool:
     return sum(trial.ended for trial in state.of_phase("confirm")) >= state.planned_runs
 
 
-def planned_trials(state: StudyState) -> dict[Phase, int]:
+def planned_trials(state: "StudyState") -> dict[Phase, int]:
     """The planned number of trials of each phase that has any; with the seeds that were added so far."""
     totals = state.created["totals"]
     search = len(state.of_phase("search")) if state.search_cut is not None else totals["search"]
@@ -82,6 +84,6 @@ def planned_trials(state: StudyState) -> dict[Phase, int]:
     return {phase: count for phase, count in found.items() if count}
 
 
-def _runs_of_list(state: StudyState) -> int:
+def _runs_of_list(state: "StudyState") -> int:
     """Runs of a whole shortlist; a contest with fewer cells has fewer."""
     return int(state.created["confirm"].get("shortlist", 1)) * state.fresh_seeds

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
@@ -15,8 +15,12 @@ from karat.cli.studies.layout import columns, paragraph, say, width
 from karat.cli.studies.named import STORAGE, activity_of, add_storage, study_names
 from karat.cli.studies.next_steps import next_lines
 from karat.errors import InputError, JournalError
-from karat.report.facts.standing import Standing
 
+if TYPE_CHECKING:
+    from karat.report.facts.confirmed import ConfirmedArm
+    from karat.report.facts.standing import Standing
+
+_PHASES = {"search": "search trials", "shortlist": "shortlist runs", "confirm": "confirmation runs"}
 _MUCH = 20e6  # bytes of journals that one process reads in about a second
 _BESIDE = 130  # columns from which the answer stands beside the rest, not below it
 
@@ -27,7 +31,7 @@ class Row:
 
     folder: Path
     activity: str
-    standing: Standing | None
+    standing: "Standing | None"
     problem: str = ""
 
 
@@ -104,8 +108,6 @@ def _lines(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _answer(row: Row) -> str:
-    from karat.report.brief import brief_answer
-
     return row.problem if row.standing is None else brief_answer(row.standing)
 
 
@@ -152,6 +154,57 @@ def _json(row: Row) -> dict[str, Any]:
         "high": compared.high if compared else None,
         "problem": row.problem or None,
     }
+
+
+def brief_answer(standing: "Standing") -> str:
+    """The answer in a line: the verdict and the difference, and no more. It says what the first sentence of `karat.report.answer.answer` does, or less."""
+    from karat.journal.wording import study_failure_text
+
+    if standing.status == "failed":
+        return f"no answer: {study_failure_text(standing.cause, standing.details)}"
+    if not standing.is_final:
+        return f"no answer yet: {progress_text(standing)}"
+    if standing.is_matched:
+        return _by_level(standing)
+    arm = standing.headline
+    if arm is None:
+        return "no answer: no arm but the reference has a result"
+    return _about(arm, standing)
+
+
+def progress_text(standing: "Standing") -> str:
+    """How many trials of the phase that runs have ended: `7 of 20 search trials have ended`."""
+    for phase, planned in standing.planned.items():
+        if standing.ended[phase] < planned:
+            return f"{standing.ended[phase]} of {planned} {_PHASES[phase]} have ended"
+    return "all trials have ended"
+
+
+def _about(arm: "ConfirmedArm", standing: "Standing") -> str:
+    from karat.report.formatting import Units, interval_text
+
+    units, found = Units(standing.metric), arm.comparison
+    if found is None or found.difference is None:
+        return f"{arm.label}: nothing to compare it with"
+    what = "" if standing.metric.is_share else " in test loss"
+    return (
+        f"{arm.label} {found.verdict}: {interval_text(found, units)}{units.step}{what} "
+        f"against {arm.against}"
+    )
+
+
+def _by_level(standing: "Standing") -> str:
+    """`by embed_dim: better at 24 and 48; inconclusive at 96`."""
+    from karat.report.formatting import listed, short, text_of
+
+    at: dict[str, list[str]] = {}
+    for arm in standing.others:
+        found = arm.comparison
+        known = found is not None and found.difference is not None
+        word = found.verdict if found is not None and known else "not compared"
+        at.setdefault(word, []).append(text_of(arm.level))
+    told = "; ".join(f"{word} at {listed(levels)}" for word, levels in at.items())
+    return f"by {short(standing.by)}: {told or 'nothing to compare'}"
 
 
 LIST = Command(_add, _list)

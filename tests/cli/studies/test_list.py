@@ -10,6 +10,7 @@ import pytest
 from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.main import main
 from karat.cli.studies import list as listing
+from karat.cli.studies.list import brief_answer
 from karat.forecast.curves import ModelledCurves
 from karat.forecast.simulator import simulate
 from karat.journal.journal import Journal, read_ends, read_events
@@ -18,7 +19,6 @@ from karat.journal.outcomes import is_final, planned_trials
 from karat.journal.state import StudyState
 from karat.planning.decisions import Decisions
 from karat.report.answer import answer
-from karat.report.brief import brief_answer
 from karat.report.facts.standing import standing_of
 from karat.report.facts.summary import summarise
 from karat.space.reader import load_space

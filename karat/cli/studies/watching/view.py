@@ -149,10 +149,13 @@ def _time_text(moment: Moment) -> str:
 
 
 def _rungs(state: StudyState) -> Iterable[tuple[str, str]]:
-    """The rungs of the arms that run now."""
+    """The rungs of the arms that are searched now."""
     from karat.report.formatting import Units
 
-    units, busy = Units(metric_of(state.created)), {t.arm for t in running_trials(state)}
+    units, busy = (
+        Units(metric_of(state.created)),
+        {t.arm for t in running_trials(state) if t.phase == "search"},
+    )
     by_arm: dict[str, list[str]] = {}
     for rung in rung_counts(state):
         if rung.arm in busy:
