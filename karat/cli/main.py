@@ -12,6 +12,11 @@ from karat.errors import nearest
 # Name to help text and MODULE:COMMAND: only the module of the command that runs is imported.
 COMMANDS = {
     "launch": ("run or resume a study (same as launch.py)", "launch:LAUNCH"),
+    "list": ("list the studies: how each stands, and its answer in a line", "studies.list:LIST"),
+    "show": ("show what a study found, or one of its trials", "studies.show:SHOW"),
+    "best": ("print the best configuration, to paste into a space", "studies.best:BEST"),
+    "compare": ("compare two studies, arms or trials", "studies.compare:COMPARE"),
+    "watch": ("follow a study while it runs, from another terminal", "studies.watch:WATCH"),
     "report": ("write a study's report again and print its table", "studies.inspect:REPORT"),
     "sync": ("bring MLflow up to date from the journal", "studies.inspect:SYNC"),
     "audit": ("check that nothing of a study is lost or wrong", "studies.inspect:AUDIT"),
@@ -19,6 +24,7 @@ COMMANDS = {
     "reproduce": ("train a trial again and compare every number", "studies.inspect:REPRODUCE"),
     "replay": ("make every decision again, without training", "studies.inspect:REPLAY"),
     "repair": ("cut off a damaged journal before its first bad line", "studies.inspect:REPAIR"),
+    "delete": ("delete a study: its folder and what MLflow has of it", "studies.delete:DELETE"),
     "doctor": ("check what a study needs, here or on a cluster", "doctor:DOCTOR"),
     "simulate": ("run a plan on a virtual clock, without training", "simulate:SIMULATE"),
     "costs": ("print parameters and operations of a model", "costs:COSTS"),

@@ -12,6 +12,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import zlib
@@ -37,6 +38,11 @@ _REMEDIES = {
     errno.EROFS: "make its file system writable",
 }
 _FIELDS = frozenset({"v", "seq", "time", "kind", "data"})
+# The beginning of a report as `Journal.append` writes it; a line that begins otherwise is decoded in full.
+_REPORT = re.compile(
+    rb'{"v":(?:%s),"seq":(\d+),"time":[\d.]+,"kind":"reported","data":{"trial":(\d+),'
+    % b"|".join(b"%d" % version for version in _READ)
+)
 log = logging.getLogger(__name__)
 
 
@@ -188,6 +194,33 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
                 yield _decode(line, number, path)
 
 
+def read_ends(path: Path) -> Iterator[Event]:
+    """As `read_events`, but of successive reports of a trial the last one alone, and late: for overviews.
+
+    Most lines of a journal are reports. Every line is checked, and only what is returned is decoded. A
+    trial's report comes just before the next event about this trial, so the events are not in order.
+
+    Raises:
+        JournalError: as `read_events` does.
+    """
+    last: dict[int, tuple[int, bytes]] = {}  # by trial, until another event about it
+    with open_regular(path) as file:
+        for number, line in enumerate(file):
+            if not line.endswith(b"\n"):
+                break
+            found = _REPORT.match(line)
+            if found and int(found[1]) == number:
+                _check(line, number, path)
+                last[int(found[2])] = number, line
+                continue
+            event = _decode(line, number, path)
+            if (held := last.pop(event.data.get("trial", -1), None)) is not None:
+                yield _decode(held[1], held[0], path)
+            yield event
+    for number, line in last.values():
+        yield _decode(line, number, path)
+
+
 class Follower:
     """Reads a journal while it is written; each call of `read` returns the new events.
 
@@ -308,7 +341,8 @@ def _decode(line: bytes, number: int, path: Path) -> Event:
         raise JournalError(f"{path}:{number + 1}: not an event, though its checksum is right")
     if body["v"] not in _READ:
         raise JournalError(
-            f"{path}:{number + 1}: version {body['v']}; this karat reads up to version {VERSION}"
+            f"{path}:{number + 1}: version {body['v']}; this karat reads up to version {VERSION}. Use the "
+            "version of karat that wrote it"
         )
     if body["seq"] != number:
         raise JournalError(

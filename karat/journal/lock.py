@@ -101,13 +101,26 @@ def is_locked(folder: Path) -> bool:
     path = folder / LOCK
     if not path.exists():
         return False
-    file = os.open(path, os.O_RDWR)
+    file = os.open(path, os.O_RDONLY)  # the study may be another user's
     try:
         flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         owner = _owner(file)
         return owner is not None and owner.is_alive
     except BlockingIOError:
         return True
+    finally:
+        os.close(file)
+
+
+def owner_elsewhere(folder: Path) -> ProcessIdentity | None:
+    """The process on another machine that has not released the study; it may have ended meanwhile."""
+    path = folder / LOCK
+    if not path.exists():
+        return None
+    file = os.open(path, os.O_RDONLY)
+    try:
+        owner = _owner(file)
+        return None if owner is None or owner.is_here else owner
     finally:
         os.close(file)
 

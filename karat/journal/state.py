@@ -77,7 +77,10 @@ class StudyState:
         """
         handler = getattr(self, f"_on_{event.kind}", None)
         if handler is None:
-            raise JournalError(f"{event.where}: unknown kind {event.kind!r}")
+            raise JournalError(
+                f"{event.where}: unknown kind {event.kind!r}. If a later version of karat wrote it, use "
+                "that version"
+            )
         try:
             handler(event)
             self.usage.apply(event)

@@ -34,9 +34,8 @@ def answer(summary: Summary) -> str:
             return f"There is no answer: {_why_failed(summary)}."
         return "There is no answer yet: no confirmation run has been completed."
     if not summary.is_final:
-        done = sum(arm.ended for arm in summary.arms)
         return (
-            f"There is no answer yet: {done} of {summary.planned_runs} confirmation runs have "
+            f"There is no answer yet: {summary.ended_runs} of {summary.planned_runs} confirmation runs have "
             "ended. The numbers below will change, and no verdict is given on a part of the seeds."
         )
     if not summary.measured:

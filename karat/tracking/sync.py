@@ -150,7 +150,7 @@ def sync(
         JournalError: the journal is damaged.
     """
     alive = owner_alive or (lambda: is_locked(study_folder))
-    with _alone(study_folder, wait=follow):
+    with alone(study_folder, wait=follow):
         prepare_mlflow()
         outage = _Outage(tracking_uri(study_folder), poll_s)
         _loop(study_folder, follow, alive, outage, give_up_s, deleted_runs)
@@ -251,8 +251,12 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the view's lock, since two processes would create missing runs twice."""
+def alone(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the view's lock, since two processes would create missing runs twice.
+
+    Raises:
+        TrackingError: another process has it, and `wait` is False.
+    """
     lock = os.open(folder / SYNC_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

@@ -1,14 +1,18 @@
 """Commands on an existing study: report, sync, audit, verify, reproduce, replay, repair."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK
-from karat.cli.studies.named import add_study, state_of, study_of
+from karat.cli.studies.json_output import add_json, print_json
+from karat.cli.studies.layout import say
+from karat.cli.studies.named import activity_of, add_study, state_of, study_of
+from karat.cli.studies.next_steps import after, next_lines
 from karat.errors import InputError
+from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN
 from karat.terminal import make_console
 
 
@@ -18,8 +22,13 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
     _add_deleted_runs(parser)
 
 
-def _add_audit(parser: argparse.ArgumentParser) -> None:
+def _add_with_json(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
+    add_json(parser)
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    _add_with_json(parser)
     parser.add_argument(
         "--no-tracking",
         action="store_true",
@@ -30,6 +39,7 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     add_study(parser, nargs="?")  # optional with --claims
+    add_json(parser)
     parser.add_argument(
         "--claims",
         type=Path,
@@ -60,7 +70,17 @@ def _report(options: argparse.Namespace) -> int:
     folder = study_of(options)
     state = state_of(folder)
     refuse_symlinks(folder)
-    render_terminal(write_report(folder, state), make_console())
+    summary = write_report(folder, state)
+    if options.json:
+        from karat.report.document import document
+
+        files = [str(folder / name) for name in (REPORT_HTML, REPORT_MARKDOWN)]
+        print_json("report", {**document(summary, state), "folder": str(folder), "files": files})
+        return OK
+    console = make_console()
+    render_terminal(summary, console)
+    console.print(f"\nreport: {folder / REPORT_HTML}", soft_wrap=True)
+    _print_next(folder, "report", state.status)
     return OK
 
 
@@ -71,7 +91,10 @@ def _sync(options: argparse.Namespace) -> int:
     folder = study_of(options)
     state_of(folder)
     refuse_symlinks(folder)
-    return run_sync(folder, follow=options.follow, deleted_runs=options.deleted_runs)
+    status = run_sync(folder, follow=options.follow, deleted_runs=options.deleted_runs)
+    if not options.follow:  # else nobody reads it: the driver started this process
+        say(next_lines(folder, "ui {}"))
+    return status
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -84,7 +107,12 @@ def _audit(options: argparse.Namespace) -> int:
     is_checked = not options.no_tracking and is_followed(state)
     checked = "journal, checkpoints, MLflow" if is_checked else "journal and checkpoints"
     summary = f"{len(state.trials)} trials; {checked}: "
-    return _print_findings(found, summary + "all invariants hold")
+    if options.json:
+        data = {"trials": len(state.trials), "checked": checked.replace(" and", ",").split(", ")}
+        return _json_findings("audit", folder, found, data)
+    status = _print_findings(found, summary + "all invariants hold")
+    _print_next(folder, "audit", state.status)
+    return status
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -92,7 +120,11 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.study is None and options.claims is None:
         raise InputError("verify: name a study's folder, or a file of claims with --claims")
-    found, lines = [], []
+    found: list[str] = []
+    lines: list[str] = []
+    notes: list[str] = []
+    summaries: list[str] = []
+    folder = None
     if options.study is not None:
         folder = study_of(options)
         state_of(folder)
@@ -100,14 +132,21 @@ def _verify(options: argparse.Namespace) -> int:
 
         done = verify(folder)
         found += done.findings
+        notes += done.notes
+        summaries.append(done.summary)
         lines += [*done.findings, *done.notes, done.summary]
     if options.claims is not None:
         checked = check_claims(options.claims)
         found += checked.findings
+        summaries.append(checked.summary)
         lines += [*checked.findings, checked.summary]
+    if options.json:
+        return _json_findings("verify", folder, found, {"notes": notes, "summaries": summaries})
     console = make_console()
     for line in lines:
         console.print(line, soft_wrap=True)
+    if folder is not None:
+        _print_next(folder, "verify", "completed")
     return FAILED if found else OK
 
 
@@ -118,11 +157,12 @@ def _reproduce(options: argparse.Namespace) -> int:
 
     console = make_console()
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    done = reproduce(folder, options.trial, say)
-    say(done.summary)
+    done = reproduce(folder, options.trial, tell)
+    tell(done.summary)
+    say(next_lines(folder, "show {}"))
     return OK if done.is_equal else FAILED
 
 
@@ -134,14 +174,19 @@ def _replay(options: argparse.Namespace) -> int:
 
     folder = study_of(options)
     path = folder / JOURNAL
-    created = state_of(folder).original
+    state = state_of(folder)
+    created = state.original
     if not created:
         raise InputError(f"{path}: the study has not begun; there is nothing to replay")
     events = list(read_events(path))
     stopping = created["early_stopping"]
     space = space_of(created["space"], created["name"], str(path), stopping)
     found = [str(each) for each in replay(space, events)]
-    return _print_findings(found, f"{len(events)} events: every decision is the same again")
+    if options.json:
+        return _json_findings("replay", folder, found, {"events": len(events)})
+    status = _print_findings(found, f"{len(events)} events: every decision is the same again")
+    _print_next(folder, "replay", state.status)
+    return status
 
 
 def _repair(options: argparse.Namespace) -> int:
@@ -161,7 +206,22 @@ def _repair(options: argparse.Namespace) -> int:
             "The command that launched the study resumes from there"
         )
     make_console().print(message, soft_wrap=True)
+    say(next_lines(folder, "show {}"))
     return OK
+
+
+def _print_next(folder: Path, command: str, status: str) -> None:
+    say(next_lines(folder, *after(command, activity_of(folder, status))))
+
+
+def _json_findings(
+    command: str, folder: Path | None, found: Iterable[object], more: Mapping[str, object]
+) -> int:
+    """Print what a check has found as a document; returns status 1 if it is anything."""
+    findings = list(map(str, found))
+    shown = None if folder is None else str(folder)
+    print_json(command, {"folder": shown, "ok": not findings, "findings": findings, **more})
+    return FAILED if findings else OK
 
 
 def _print_findings(found: Sequence[str], otherwise: str) -> int:
@@ -173,10 +233,10 @@ def _print_findings(found: Sequence[str], otherwise: str) -> int:
     return FAILED if found else OK
 
 
-REPORT = Command(add_study, _report)
+REPORT = Command(_add_with_json, _report)
 SYNC = Command(_add_sync, _sync)
 AUDIT = Command(_add_audit, _audit)
 VERIFY = Command(_add_verify, _verify)
 REPRODUCE = Command(_add_reproduce, _reproduce)
-REPLAY = Command(add_study, _replay)
+REPLAY = Command(_add_with_json, _replay)
 REPAIR = Command(add_study, _repair)

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from karat.errors import InputError, nearest
 from karat.journal.layout import JOURNAL
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from karat.journal.state import StudyState
 
 STORAGE = Path("studies")
+Activity = Literal["running", "killed", "unknown", "interrupted", "completed", "failed"]
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:
@@ -77,3 +78,25 @@ def state_of(folder: Path) -> "StudyState":
     if not path.is_file():
         raise InputError(f"{folder}: not a study (there is no {JOURNAL} in it)")
     return StudyState.of(read_events(path))
+
+
+def activity_of(folder: Path, status: str) -> Activity:
+    """Whether a study really runs, since its journal cannot know that its driver was killed.
+
+    Args:
+        folder: of the study.
+        status: as the journal has it.
+
+    Returns:
+        The status; `killed` if it should run, and no process does; `unknown` if it should run on another
+        machine whose file system shares no locks with this one.
+    """
+    from karat.journal.lock import is_locked, owner_elsewhere
+
+    if status in ("completed", "failed"):
+        return "completed" if status == "completed" else "failed"
+    if is_locked(folder):
+        return "running"
+    if status == "interrupted":
+        return "interrupted"
+    return "killed" if owner_elsewhere(folder) is None else "unknown"

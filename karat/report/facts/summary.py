@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from karat.errors import JournalError
-from karat.journal.outcomes import metric_of, rule_of
+from karat.journal.outcomes import is_final, metric_of, rule_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Extension, Trial
 from karat.parameters import EACH_ARM, Level, label_of
@@ -89,6 +89,7 @@ class Summary:
         reference, contender: label of the levels that the reference arms have in common, and the
             others confirmed; empty where they have none.
         planned_runs: of the confirmation; None before it is planned for every level.
+        ended_runs: of the confirmation, of every length of training.
         is_final: every planned confirmation run has ended, so verdicts are given; where seeds may be
             added, the study too.
         arms: confirmed arms by level, each reference before the arms compared with it.
@@ -124,6 +125,7 @@ class Summary:
     contender: str
     seeds: int
     planned_runs: int | None
+    ended_runs: int
     is_final: bool
     arms: tuple[ConfirmedArm, ...]
     lengths: tuple[Length, ...]
@@ -217,10 +219,8 @@ def summarise(state: StudyState) -> Summary:
         contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
         planned_runs=planned,
-        is_final=bool(arms)
-        and state.all_planned
-        and (not rule.looks or state.status in ("completed", "failed"))
-        and sum(trial.ended for trials in runs_of.values() for trial in trials) >= (planned or 0),
+        ended_runs=sum(trial.ended for trials in runs_of.values() for trial in trials),
+        is_final=is_final(state),
         arms=arms,
         lengths=lengths,
         progress=progress_of(

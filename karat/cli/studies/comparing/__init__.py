@@ -1,0 +1,1 @@
+"""What `karat compare` compares, and how."""

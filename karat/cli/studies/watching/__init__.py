@@ -1,0 +1,1 @@
+"""What `karat watch` shows of a study."""
