@@ -51,6 +51,7 @@ WORDS = {
             "search_text",
             "shortlist_text",
             "certainty",
+            "document",
         )
     ),
     *("karat.report.plots", "karat.report.writer", "karat.journal.wording"),
