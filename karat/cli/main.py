@@ -19,6 +19,8 @@ COMMANDS = {
     "verify": ("evaluate the confirmed models on the test images again", "studies.inspect:VERIFY"),
     "reproduce": ("train a trial again and compare every number", "studies.inspect:REPRODUCE"),
     "replay": ("make every decision again, without training", "studies.inspect:REPLAY"),
+    "export": ("write a trial's weights as safetensors, with a script", "models.export:EXPORT"),
+    "predict": ("class and probability of images", "models.predict:PREDICT"),
     "repair": ("cut off a damaged journal before its first bad line", "studies.inspect:REPAIR"),
     "doctor": ("check what a study needs, here or on a cluster", "doctor:DOCTOR"),
     "simulate": ("run a plan on a virtual clock, without training", "simulate:SIMULATE"),

@@ -15,6 +15,7 @@ from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
 from karat.space.settings import DeletedRuns, TrackingConfig
+from karat.tracking.artifacts import log_unchanging
 from karat.tracking.client import TrackingError, is_database, open_client
 from karat.tracking.record import COUNT_OF, Point, Record
 from karat.tracking.runs import (
@@ -341,7 +342,7 @@ class View:
         path = kept_weights(trial_folder(self.folder, trial.number))
         for file in (path, path.with_suffix(".json")) if path else ():
             if file.is_file():
-                self.client.log_artifact(known.id, str(file), "checkpoints")
+                log_unchanging(self.client, known.id, file, "checkpoints")
 
     def _set_status(self, known: Known, status: str, reason: str, ended: float) -> None:
         from mlflow.entities import RunTag
