@@ -21,6 +21,7 @@ COMMANDS = {
     "replay": ("make every decision again, without training", "studies.inspect:REPLAY"),
     "export": ("write a trial's weights as safetensors, with a script", "models.export:EXPORT"),
     "predict": ("class and probability of images", "models.predict:PREDICT"),
+    "noise": ("measure how much runs of one arm differ by chance", "studies.noise:NOISE"),
     "repair": ("cut off a damaged journal before its first bad line", "studies.inspect:REPAIR"),
     "doctor": ("check what a study needs, here or on a cluster", "doctor:DOCTOR"),
     "simulate": ("run a plan on a virtual clock, without training", "simulate:SIMULATE"),
