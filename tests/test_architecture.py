@@ -237,6 +237,7 @@ def test_command_line_has_only_these_flags() -> None:
         "--fresh",
         "--extend",
         "--dry-run",
+        "--json",
         "--submit",
         "--cluster",
     }

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import Progress
+from karat.cli.web.mlflow_pages import where_runs_are
 from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
@@ -245,4 +246,5 @@ def _most_slots() -> int:
 def _show_end(state: StudyState, folder: Path, console: Console) -> int:
     render_terminal(summarise(state), console)
     console.print(f"\nreport: {folder / REPORT_HTML}", soft_wrap=True)
+    console.print(f"runs in MLflow: {where_runs_are(folder, state)}", soft_wrap=True)
     return OK if state.status == "completed" else FAILED

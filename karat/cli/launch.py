@@ -38,6 +38,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print the plan and train nothing; with up to 16 arms, each model runs on a few made-up "
         "images to predict its memory",
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document with the verdicts on stdout at the end; all else goes to stderr",
+    )
     add_cluster_arguments(
         parser,
         "submit the study to a cluster; with --dry-run show what would be submitted",
@@ -56,9 +61,15 @@ def _launch(options: argparse.Namespace) -> int:
         raise InputError("--extend: does not go with --dry-run or --fresh")
     if options.cluster is not None and not (options.submit or options.dry_run):
         raise InputError("--cluster: goes with --submit or --dry-run")
+    if options.json and (options.submit or options.dry_run):
+        raise InputError("--json: does not go with --dry-run or --submit")
     if options.submit or options.dry_run:
         _plan(options)
         return OK
+    if options.json:
+        from karat.cli.studies.verdict import run_for_programs
+
+        return run_for_programs(options, Interruption(), as_typed(sys.argv))
     return run_study(options, Interruption(), as_typed(sys.argv))
 
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "export": ("write a trial's weights as safetensors, with a script", "models.export:EXPORT"),
     "predict": ("class and probability of images", "models.predict:PREDICT"),
     "noise": ("measure how much runs of one arm differ by chance", "studies.noise:NOISE"),
-    "ui": ("open MLflow at the page that shows the runs", "studies.ui:UI"),
+    "ui": ("open MLflow at the page that shows the runs", "web.ui:UI"),
     "repair": ("cut off a damaged journal before its first bad line", "studies.inspect:REPAIR"),
     "doctor": ("check what a study needs, here or on a cluster", "doctor:DOCTOR"),
     "simulate": ("run a plan on a virtual clock, without training", "simulate:SIMULATE"),

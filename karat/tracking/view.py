@@ -256,7 +256,7 @@ class View:
         if state.status == "completed":
             assert self._runs is not None
             runs = {number: known.id for number, known in self._runs.items() if not known.deleted}
-            from karat.tracking.model_registry import register_best  # imports torch
+            from karat.tracking.models.registry import register_best  # imports torch
 
             register_best(self.client, self.uri, state, self.folder, runs)
         killed = state.status == "running"

@@ -27,8 +27,8 @@ from karat.report.writer import summarise
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from karat.tracking.client import open_client
+from karat.tracking.models.tested_model import best_confirmed, which_weights
 from karat.tracking.sync import sync, tracking_uri
-from karat.tracking.tested_model import best_confirmed, which_weights
 from karat.training.checkpoint import load_checkpoint, save_checkpoint
 from karat.training.evaluation import sha256_of_weights
 from tests.conftest import ROOT

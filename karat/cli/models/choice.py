@@ -8,7 +8,7 @@ from karat.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     from karat.journal.state import StudyState
     from karat.journal.trial import Trial
-    from karat.tracking.tested_model import KeptModel
+    from karat.tracking.models.tested_model import KeptModel
 
 _NAMED = 5  # trials in a message
 
@@ -22,7 +22,7 @@ def chosen_trial(folder: Path, state: "StudyState", number: int | None) -> tuple
     if number is not None:
         return _numbered(folder, state, number), "as asked"
     from karat.report.facts.summary import summarise
-    from karat.tracking.tested_model import best_confirmed
+    from karat.tracking.models.tested_model import best_confirmed
 
     if not state.created:
         raise InputError(f"{folder}: the study has not begun")
@@ -47,7 +47,7 @@ def model_of(folder: Path, state: "StudyState", trial: "Trial") -> "KeptModel":
         DataError: the data set is needed and missing.
     """
     from karat.journal.layout import trial_folder
-    from karat.tracking.tested_model import kept_model
+    from karat.tracking.models.tested_model import kept_model
     from karat.training.checkpoint import kept_weights
 
     if kept_weights(trial_folder(folder, trial.number)) is None:

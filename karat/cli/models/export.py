@@ -37,7 +37,7 @@ def _export(options: argparse.Namespace) -> int:
     kept = model_of(folder, state, trial)
     from karat.cli.models.exported import exported_files
     from karat.system.files import replace_file
-    from karat.tracking.tested_model import which_weights
+    from karat.tracking.models.tested_model import which_weights
 
     contents = exported_files(kept, state)
     out.mkdir(parents=True, exist_ok=True)

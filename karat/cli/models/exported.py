@@ -12,7 +12,7 @@ from karat.cli.studies.json_output import SCHEMA
 if TYPE_CHECKING:
     from karat.journal.state import StudyState
     from karat.models.config import ModelConfig
-    from karat.tracking.tested_model import KeptModel
+    from karat.tracking.models.tested_model import KeptModel
 
 WEIGHTS, SETTINGS, SCRIPT = "model.safetensors", "model.json", "load.py"
 FILES = (WEIGHTS, SETTINGS, SCRIPT)

@@ -18,7 +18,7 @@ from karat.terminal import make_console
 if TYPE_CHECKING:
     from torch import nn
 
-    from karat.tracking.tested_model import KeptModel
+    from karat.tracking.models.tested_model import KeptModel
 
 _TOP = 3  # classes of each image
 
@@ -41,7 +41,7 @@ def _predict(options: argparse.Namespace) -> int:
     folder = study_of(options)
     state = state_of(folder)
     trial, why = chosen_trial(folder, state, options.trial)
-    from karat.tracking.tested_model import which_weights
+    from karat.tracking.models.tested_model import which_weights
 
     kept = model_of(folder, state, trial)
     classifier = _classifier(kept)

@@ -72,7 +72,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def chosen(state: StudyState) -> int:
-    from karat.tracking.tested_model import best_confirmed
+    from karat.tracking.models.tested_model import best_confirmed
 
     best = best_confirmed(state)
     assert best is not None
@@ -215,7 +215,7 @@ def test_an_export_replaces_nothing_unless_asked(
 def test_a_path_of_this_machine_is_not_exported(tmp_path: Path) -> None:
     """`data.root` says where images lay; the model does not need them."""
     from karat.cli.models.exported import _settings
-    from karat.tracking.tested_model import kept_model
+    from karat.tracking.models.tested_model import kept_model
 
     folder = written(tmp_path / "own" / "fourier-grid")
     state = state_of(folder)

@@ -5,11 +5,22 @@ the experiment (its tag `mlflow.experimentKind`) but the browser, which begins w
 what `workflowType` in an address said last.
 """
 
+import contextlib
+from pathlib import Path
+
+from karat.journal.state import StudyState
 from karat.system.redact import shown_address
-from karat.tracking.client import TrackingError, open_client, patience, prepare_mlflow, time_limit
+from karat.tracking.client import (
+    TrackingError,
+    open_client,
+    patience,
+    prepare_mlflow,
+    time_limit,
+    tracking_uri,
+)
 
 _TRAINING = "workflowType=machine_learning"
-_ANSWER_S = 10.0
+_ANSWER_S, _WAIT_S = 10.0, 2.0
 
 
 def runs_page(server: str, experiment: str | None) -> str:
@@ -28,15 +39,30 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def experiment_of(uri: str, name: str) -> str | None:
+def where_runs_are(folder: Path, state: StudyState) -> str:
+    """The page of a study's runs on the server that MLFLOW_TRACKING_URI names, else the command that opens it."""
+    uri = tracking_uri(folder)
+    if is_server(uri):
+        with contextlib.suppress(TrackingError):  # it is away: its address is all that is known
+            return runs_page(uri, experiment_of(uri, state.created["name"], _WAIT_S))
+        return runs_page(uri, None)
+    return f"python -m karat ui {folder}"
+
+
+def experiment_of(uri: str, name: str, wait_s: float = _ANSWER_S) -> str | None:
     """MLflow's id of the experiment with this name; None if there is none.
+
+    Args:
+        uri: of MLflow.
+        name: of the study.
+        wait_s: seconds to wait for an answer, unless the environment says how long.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
     prepare_mlflow()
     try:
-        with patience(time_limit(_ANSWER_S)):
+        with patience(time_limit(wait_s)):
             found = open_client(uri).get_experiment_by_name(name)
     except Exception as error:  # MLflow's client raises anything for an answer that is not MLflow's
         raise TrackingError(

@@ -21,8 +21,8 @@ from karat.datasets import Preprocessing
 from karat.errors import KaratError
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.tracking.models.tested_model import KeptModel, best_confirmed, kept_model, which_weights
 from karat.tracking.runs import FINGERPRINT_TAG, TAG_LENGTH, TRIAL_TAG, UID_TAG
-from karat.tracking.tested_model import KeptModel, best_confirmed, kept_model, which_weights
 
 REQUIREMENTS = ("torch", "torchvision", "timm")
 _EXAMPLE_SIZE = (5, 7)  # the exporter must not take height and width for the same

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.cli.studies.named import add_study, state_of, study_names, study_of
-from karat.cli.studies.servers import HOST, free_port, serving
+from karat.cli.web.servers import HOST, free_port, serving
 from karat.errors import InputError, StudyError
 from karat.terminal import make_console
 
@@ -52,8 +52,8 @@ def _ui(options: argparse.Namespace) -> int:
         raise InputError(
             f"{options.storage}: there is no study; --storage names the folder of all studies"
         )
+    from karat.cli.web.mlflow_pages import is_server
     from karat.tracking.client import is_database, tracking_uri
-    from karat.tracking.web import is_server
 
     uri = tracking_uri(folder or options.storage / "any")
     if is_server(uri):
@@ -129,7 +129,7 @@ def _page(uri: str, server: str, folder: Path | None) -> str:
         TrackingError: MLflow does not answer.
         InputError: MLflow does not have the study.
     """
-    from karat.tracking.web import experiment_of, runs_page
+    from karat.cli.web.mlflow_pages import experiment_of, runs_page
 
     if folder is None:
         return runs_page(server, None)
