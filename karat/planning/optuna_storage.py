@@ -44,7 +44,6 @@ def write_optuna(state: StudyState, space: Space, file: Path) -> list[str]:
             studies[name] = optuna.create_study(
                 storage=storage, study_name=name, direction=direction
             )
-            studies[name].set_metric_names([space.search.metric])
         studies[name].add_trial(_frozen(trial, space))
     return list(studies)
 
