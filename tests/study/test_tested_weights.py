@@ -148,6 +148,43 @@ def test_registered_model_gives_a_strangers_script_the_tested_answers(
     assert np.count_nonzero(right != tested.bits()) <= (1 if tested.epoch == 3 else 12)
 
 
+def test_registered_model_answers_a_strangers_json(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `mlflow models serve` does with a request; the images are nested lists of numbers."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    sync(study)
+    import mlflow
+    from mlflow.pyfunc import scoring_server
+
+    mlflow.set_tracking_uri(tracking_uri(study))
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{study.name}/1")
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    schema = model.metadata.get_input_schema()
+    images, _ = load_splits(Digits()).test[:3]
+    pixels = ((images + 1) / 2 * 255).round()
+
+    def ask(values: torch.Tensor) -> tuple[int, Any]:
+        text = json.dumps({"inputs": values.tolist()})
+        answer = scoring_server.invocations(text, "application/json", model, schema)
+        return answer.status, json.loads(answer.response)
+
+    status, told = ask(pixels.int())
+    assert status == 200
+    assert np.shape(told["predictions"]) == (3, 10)
+    np.testing.assert_allclose(np.sum(told["predictions"], 1), 1, rtol=1e-5)
+    for same in (pixels, pixels / 255):
+        np.testing.assert_allclose(ask(same)[1]["predictions"], told["predictions"], atol=1e-5)
+    larger = torch.nn.functional.interpolate(pixels, scale_factor=4)
+    assert np.shape(ask(larger)[1]["predictions"]) == (3, 10)
+    status, told = ask(images)  # normalised already
+    assert status == 400
+    assert "these look normalised already" in told["message"]
+    assert ask(pixels[0])[0] == 400  # no batch
+
+
 def test_exported_script_gives_the_tested_answers_in_a_process_of_its_own(
     whole: Path, tmp_path: Path
 ) -> None:
