@@ -85,7 +85,7 @@ def report(folder: Path) -> None:
 
 def _cost(call: Callable[[Path], object], folder: Path) -> Cost:
     if call in (view, followed):
-        for name in ("mlflow.entities", "karat.tracking.model_registry"):
+        for name in ("mlflow.entities", "karat.tracking.models.registry"):
             importlib.import_module(name)
     started = time.process_time()
     call(folder)

@@ -249,6 +249,7 @@ def test_command_line_has_only_these_flags() -> None:
         "--extend",
         "--dry-run",
         "--measure",
+        "--json",
         "--submit",
         "--cluster",
     }

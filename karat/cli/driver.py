@@ -12,6 +12,7 @@ from rich.console import Console
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import STOPPING, SYNCING, WRITING, Progress
 from karat.cli.studies.next_steps import after, next_lines
+from karat.cli.web.mlflow_pages import where_runs_are
 from karat.errors import InputError
 from karat.execution.engine import Engine
 from karat.execution.placement import place
@@ -276,5 +277,7 @@ def _most_slots() -> int:
 def _show_end(state: StudyState, folder: Path, console: Console) -> int:
     render_terminal(summarise(state), console)
     console.print(f"\nreport: {folder / REPORT_HTML}", soft_wrap=True)
+    if page := where_runs_are(folder, state):
+        console.print(f"runs in MLflow: {page}", soft_wrap=True)
     console.print("\n".join(next_lines(folder, *after("launch", state.status))), soft_wrap=True)
     return OK if state.status == "completed" else FAILED

@@ -42,6 +42,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="before --dry-run plans, time a few training steps of each shape of model, and its memory",
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document with the verdicts on stdout at the end; all else goes to stderr",
+    )
     add_cluster_arguments(
         parser,
         "submit the study to a cluster; with --dry-run show what would be submitted",
@@ -62,9 +67,15 @@ def _launch(options: argparse.Namespace) -> int:
         raise InputError("--cluster: goes with --submit or --dry-run")
     if options.measure and (options.submit or not options.dry_run):
         raise InputError("--measure: goes with --dry-run, without --submit")
+    if options.json and (options.submit or options.dry_run):
+        raise InputError("--json: does not go with --dry-run or --submit")
     if options.submit or options.dry_run:
         _plan(options)
         return OK
+    if options.json:
+        from karat.cli.studies.verdict import run_for_programs
+
+        return run_for_programs(options, Interruption(), as_typed(sys.argv))
     return run_study(options, Interruption(), as_typed(sys.argv))
 
 

@@ -2,13 +2,20 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from karat.space.overrides import space_path
 from karat.space.site import site_from_environment
 from karat.system.lazy_import import import_lazily
 from karat.system.signals import Interruption
 from karat.terminal import make_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from karat.space.space import Space
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +53,7 @@ def run_study(
     interruption: Interruption,
     command: str,
     address: str | None = None,
+    console: "Console | None" = None,
 ) -> int:
     """Check the search space, run or resume the study, and return the exit status.
 
@@ -54,6 +62,7 @@ def run_study(
         interruption: receives signals; installed here.
         command: the command that the user typed; shown as the command that resumes the study.
         address: address of a running Ray to join; None starts Ray on this machine.
+        console: where progress and answer are shown; None for stdout.
 
     Raises:
         InputError: the search space is wrong, or a trial does not fit on this machine.
@@ -64,12 +73,42 @@ def run_study(
     interruption.install()
     import_lazily("torch")  # takes two seconds: wrong input should fail before that
 
-    from jobs.site import check_site
-    from karat.forecast.capacity import check_probing, slots_of
     from karat.space.reader import load_space
 
     site = site_from_environment(os.environ)
     space = load_space(options.space, overrides, options.name, document, site)
+    return start(
+        space,
+        options.storage,
+        fresh=options.fresh,
+        extend=options.extend,
+        command=command,
+        console=console or make_console(),
+        interruption=interruption,
+        address=address,
+    )
+
+
+def start(
+    space: "Space",
+    storage: Path,
+    *,
+    fresh: bool,
+    command: str,
+    console: "Console",
+    interruption: Interruption,
+    extend: Sequence[str] = (),
+    address: str | None = None,
+) -> int:
+    """Run or resume the study of a checked search space; `karat.cli.driver.drive` says what each argument is.
+
+    Raises:
+        InputError: a trial does not fit on this machine.
+    """
+    import_lazily("torch")
+    from jobs.site import check_site
+    from karat.forecast.capacity import check_probing, slots_of
+
     check_site(space.cluster)
     if address is not None:  # the engine checks the nodes of a cluster when it joins
         check_probing(space.resources)
@@ -80,11 +119,11 @@ def run_study(
 
     return drive(
         space,
-        options.storage,
-        fresh=options.fresh,
-        extend=options.extend,
+        storage,
+        fresh=fresh,
+        extend=extend,
         command=command,
-        console=make_console(),
+        console=console,
         interruption=interruption,
         address=address,
     )

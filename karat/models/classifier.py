@@ -14,6 +14,11 @@ from karat.datasets import Preprocessing
 # Above it, the pixels of an image are taken to be 0 to 255: no image with pixels from 0 to 1 reaches it, even
 # where an interpolation overshoots, and a byte image below it is black.
 _BRIGHTEST = 2.0
+# What is below the first but nowhere above the second is no image as it was read: it was normalised. What an
+# interpolation leaves below black is that dark only beside brighter pixels.
+_BELOW_BLACK, _NORMALISED = -0.5, 20.0
+_ABOVE_BYTES = 383.0  # half more than white: of 16 bits
+REFUSAL = "pixels must be from 0 to 1 or from 0 to 255, as images are read; these look normalised already, or are of 16 bits"
 
 
 class ImageClassifier(nn.Module):
@@ -40,10 +45,18 @@ class ImageClassifier(nn.Module):
 
         Args:
             images_BCHW: uint8 from 0 to 255, or of any other type from 0 to 1 or from 0 to 255.
+
+        Raises:
+            RuntimeError: an image has pixels that are clearly neither.
         """
         # With `Tensor.to` an exported program would insist on the type of the example.
         x = torch.ops.aten._to_copy.default(images_BCHW, dtype=torch.float32)
-        bytes_B111 = x.amax((1, 2, 3), keepdim=True) > _BRIGHTEST
+        low_B111, high_B111 = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+        is_wrong = ((low_B111 < _BELOW_BLACK) & (high_B111 < _NORMALISED)) | (
+            high_B111 > _ABOVE_BYTES
+        )
+        torch._assert_async(~is_wrong.any(), REFUSAL)  # an exported program has no `if`
+        bytes_B111 = high_B111 > _BRIGHTEST
         x = self._cropped(x / torch.where(bytes_B111, 255.0, 1.0))
         logits_BK: Tensor = self.model((x - self.mean) / self.std)
         return logits_BK.softmax(-1)

@@ -41,6 +41,14 @@ def read_question(
     return document, overrides
 
 
+def study_name(path: Path, assignments: Sequence[str], name: str | None) -> str:
+    """The name of the study that `read_question` accepts with these arguments."""
+    document, overrides = read_question(path, assignments, name)
+    if name is None and "study" in overrides:
+        name = parse_scalar(overrides["study"], place_of("study", overrides["study"]))
+    return str(document.data["study"] if name is None else name)
+
+
 def space_path(text: str) -> Path:
     """The file of a search space: as typed, or without its ending or its folder, `search_spaces`."""
     path = Path(text)

@@ -15,6 +15,7 @@ from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
 from karat.space.settings import DeletedRuns, TrackingConfig
+from karat.tracking.artifacts import log_unchanging
 from karat.tracking.client import TrackingError, is_database, open_client
 from karat.tracking.record import COUNT_OF, Point, Record
 from karat.tracking.runs import (
@@ -255,7 +256,7 @@ class View:
         if state.status == "completed":
             assert self._runs is not None
             runs = {number: known.id for number, known in self._runs.items() if not known.deleted}
-            from karat.tracking.model_registry import register_best  # imports torch
+            from karat.tracking.models.registry import register_best  # imports torch
 
             register_best(self.client, self.uri, state, self.folder, runs)
         killed = state.status == "running"
@@ -341,7 +342,7 @@ class View:
         path = kept_weights(trial_folder(self.folder, trial.number))
         for file in (path, path.with_suffix(".json")) if path else ():
             if file.is_file():
-                self.client.log_artifact(known.id, str(file), "checkpoints")
+                log_unchanging(self.client, known.id, file, "checkpoints")
 
     def _set_status(self, known: Known, status: str, reason: str, ended: float) -> None:
         from mlflow.entities import RunTag

@@ -9,11 +9,13 @@ from karat.datasets import Dataset, make_dataset
 from karat.errors import SettingError
 from karat.models.config import ModelConfig
 from karat.models.shape import check_model
+from karat.seeds import derive
 from karat.settings import above, at_least, at_most, build, fraction
 from karat.training.recipes import DEFAULT, load_recipe
 
 EVAL_BATCH_SIZE = 256
 MAX_LEARNING_RATE = 1.0
+MAX_REPLICATES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,9 @@ class TrainingConfig:
         warmup_learning_rate: learning rate at the first step of the warm-up; at most `learning_rate`.
         min_learning_rate: learning rate at the end of the cosine; at most `learning_rate`.
         workers: data loading processes of each trial, 0 to 256; 0 loads in the training process.
+        replicate: which of several independent repetitions this is: with another number the same seed
+            stands for other random numbers, so that arms that differ in nothing else are one arm twice.
+            No recipe has it.
     """
 
     epochs: int
@@ -47,6 +52,7 @@ class TrainingConfig:
     warmup_learning_rate: float
     min_learning_rate: float
     workers: int = 0
+    replicate: int = 0
 
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, 1)
@@ -57,6 +63,8 @@ class TrainingConfig:
         above("adam_eps", self.adam_eps, 0)
         for key in ("weight_decay", "clip_grad", "label_smoothing", "warmup_epochs", "workers"):
             at_least(key, getattr(self, key), 0)
+        at_least("replicate", self.replicate, 0)
+        at_most("replicate", self.replicate, MAX_REPLICATES)
         at_most("workers", self.workers, 256)
         at_least("warmup_learning_rate", self.warmup_learning_rate, 0)
         at_least("min_learning_rate", self.min_learning_rate, 0)
@@ -71,6 +79,10 @@ class TrainingConfig:
                     f"must be at most learning_rate, {self.learning_rate:g}, where the warm-up ends"
                 )
                 raise SettingError(key, rule, rate)
+
+    def seed_of(self, seed: int) -> int:
+        """The seed of weights and data order of a trial with this seed, in this repetition."""
+        return derive(seed, "replicate", self.replicate) if self.replicate else seed
 
 
 @dataclass(frozen=True, kw_only=True)

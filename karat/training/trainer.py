@@ -116,11 +116,14 @@ class Trainer:
         self.group = group or ProcessGroup()
         self.micro_batches, self._should_pause = micro_batches, should_pause
         self.owner, self.budget = owner, budget
-        self.config, self.seed, self.folder = config, seed, folder
+        self.config, self.folder = config, folder
+        self.seed = config.training.seed_of(seed)
         self.test_at_end, self.weights = test_at_end, weights
         self.metric, self.mode = metric, mode
         self.splits = load_splits(config.data)
-        self.model = build_model(config.model, config.attention, seed=seed, **config.data_shape())
+        self.model = build_model(
+            config.model, config.attention, seed=self.seed, **config.data_shape()
+        )
         self.device = self.group.device()
         self.model.to(self.device)
         size = len(self.splits.train)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from torchvision.transforms.functional import pil_to_tensor, to_tensor
 
 from karat.datasets import Preprocessing
 from karat.datasets._class_folders import image_transform
-from karat.models.classifier import ImageClassifier, _half
+from karat.models.classifier import REFUSAL, ImageClassifier, _half
 
 STEPS = Preprocessing(
     size=12, resize=14, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), is_in_bytes=True
@@ -95,6 +95,19 @@ def test_bytes_and_shares_may_be_in_one_batch() -> None:
     image = to_tensor(image_of(14, 14))
     first, second = classifier(torch.stack([image, 255 * image]))
     torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("is_exported", [False, True], ids=["module", "exported"])
+def test_images_that_were_normalised_or_have_16_bits_are_refused(
+    classifier: ImageClassifier, exported: nn.Module, is_exported: bool
+) -> None:
+    model = exported if is_exported else classifier
+    image = to_tensor(image_of(20, 20))[None]
+    for wrong in (2 * image - 1, (image - image.mean()) / image.std() * 1.2, 65535 * image):
+        with pytest.raises(RuntimeError, match=REFUSAL):
+            model(torch.cat([image, wrong]))
+    for right in (0 * image, image, 255 * image, 265 * image - 9, 1.2 * image - 0.1):
+        assert model(right).isfinite().all()
 
 
 def test_preprocessing_is_told_in_words() -> None:

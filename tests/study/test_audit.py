@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     # No model can be built from the synthetic configurations of these trials.
-    monkeypatch.setattr("karat.tracking.model_registry.register_best", lambda *_: None)
+    monkeypatch.setattr("karat.tracking.models.registry.register_best", lambda *_: None)
     folder = tmp_path / whole.name
     shutil.copytree(whole, folder)
     return folder

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from karat.cli.main import main
 from karat.datasets import load_splits
 from karat.datasets.digits import Digits
 from karat.errors import InputError
@@ -26,10 +27,11 @@ from karat.report.writer import summarise
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from karat.tracking.client import open_client
-from karat.tracking.model_registry import _which, best_confirmed
+from karat.tracking.models.tested_model import best_confirmed, which_weights
 from karat.tracking.sync import sync, tracking_uri
 from karat.training.checkpoint import load_checkpoint, save_checkpoint
 from karat.training.evaluation import sha256_of_weights
+from tests.conftest import ROOT
 from tests.studies import BEST, change_report, confirmed, rewrite, small_study, state_of, weights_of
 
 
@@ -82,11 +84,20 @@ def test_report_and_registry_say_which_weights_were_tested(whole: Path) -> None:
     assert trial.arm == summary.headline.label
     assert trial.tested is not None
     epoch = trial.tested["epoch"]
-    assert _which(trial) == f"the weights that were tested, those of epoch {epoch}"
+    assert which_weights(trial) == f"the weights that were tested, those of epoch {epoch}"
     assert trial.of_kept_weights("val_accuracy") == max(values)
     assert trial.of_kept_weights("val_accuracy") == next(
         report.metrics["val_accuracy"] for report in trial.reports if report.epoch == epoch
     )
+
+
+def write_test_images(folder: Path) -> Any:
+    """Write the test images of the digits as PNG files, in their order; returns the right class of each."""
+    images, labels = load_splits(Digits()).test[:]
+    for number, image in enumerate(images):
+        pixels = ((image[0] + 1) / 2 * 255).round().to(torch.uint8)
+        Image.fromarray(pixels.numpy()).save(folder / f"{number:03}.png")
+    return labels.numpy().astype(str)
 
 
 STRANGER = """\
@@ -121,10 +132,7 @@ def test_registered_model_gives_a_strangers_script_the_tested_answers(
     assert "Preprocessing is inside: shorter edge scaled to 8 px" in version.description
     assert json.loads(version.tags["karat.classes"]) == list("0123456789")
 
-    images, labels = load_splits(Digits()).test[:]
-    for number, image in enumerate(images):
-        pixels = ((image[0] + 1) / 2 * 255).round().to(torch.uint8)
-        Image.fromarray(pixels.numpy()).save(tmp_path / f"{number:03}.png")
+    labels = write_test_images(tmp_path)
     done = subprocess.run(
         (sys.executable, "-c", STRANGER, client.tracking_uri, f"models:/{study.name}/1", tmp_path),
         cwd=tmp_path,
@@ -135,8 +143,70 @@ def test_registered_model_gives_a_strangers_script_the_tested_answers(
     )
     names, loaded = json.loads(done.stdout.splitlines()[-1])
     assert loaded == []
-    right = np.array(names) == labels.numpy().astype(str)
+    right = np.array(names) == labels
     # A PNG has 256 levels, the data set 17: after one epoch classes are so close that this shows.
+    assert np.count_nonzero(right != tested.bits()) <= (1 if tested.epoch == 3 else 12)
+
+
+def test_registered_model_answers_a_strangers_json(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `mlflow models serve` does with a request; the images are nested lists of numbers."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    sync(study)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import scoring_server
+
+    mlflow.set_tracking_uri(tracking_uri(study))
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{study.name}/1")
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    schema = model.metadata.get_input_schema()
+    images, _ = load_splits(Digits()).test[:3]
+    pixels = ((images + 1) / 2 * 255).round()
+
+    def ask(values: torch.Tensor) -> Any:
+        text = json.dumps({"inputs": values.tolist()})
+        answer = scoring_server.invocations(text, "application/json", model, schema)
+        return json.loads(answer.response)["predictions"]
+
+    told = ask(pixels.int())
+    assert np.shape(told) == (3, 10)
+    np.testing.assert_allclose(np.sum(told, 1), 1, rtol=1e-5)
+    for same in (pixels, pixels / 255):
+        np.testing.assert_allclose(ask(same), told, atol=1e-5)
+    assert np.shape(ask(torch.nn.functional.interpolate(pixels, scale_factor=4))) == (3, 10)
+    # The server answers these with status 400 and what the exception says as JSON.
+    with pytest.raises(MlflowException) as refused:
+        ask(images)  # normalised already
+    assert "these look normalised already" in refused.value.serialize_as_json()
+    with pytest.raises(MlflowException, match="does not match expected shape"):
+        ask(pixels[0])  # no batch
+
+
+def test_exported_script_gives_the_tested_answers_in_a_process_of_its_own(
+    whole: Path, tmp_path: Path
+) -> None:
+    state = state_of(whole)
+    best = best_confirmed(state)
+    assert best is not None
+    tested = evaluation_of(best[0])
+    assert tested is not None
+    assert main(["export", str(whole), "--out", str(tmp_path / "model")]) == 0
+    labels = write_test_images(tmp_path)
+    done = subprocess.run(
+        (sys.executable, tmp_path / "model/load.py", *sorted(tmp_path.glob("*.png"))),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = [line.rpartition(": ")[2].split()[0] for line in done.stdout.splitlines()]
+    right = np.array(names) == labels
+    # As above: a PNG has 256 levels.
     assert np.count_nonzero(right != tested.bits()) <= (1 if tested.epoch == 3 else 12)
 
 

@@ -11,53 +11,23 @@ import json
 import logging
 import os
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from karat.datasets import DataInfo, Preprocessing
-from karat.errors import CheckpointError, KaratError
-from karat.journal.layout import trial_folder
-from karat.journal.outcomes import metric_of
+from karat.datasets import Preprocessing
+from karat.errors import KaratError
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.report.facts.summary import summarise
+from karat.tracking.models.tested_model import KeptModel, best_confirmed, kept_model, which_weights
 from karat.tracking.runs import FINGERPRINT_TAG, TAG_LENGTH, TRIAL_TAG, UID_TAG
-from karat.training.checkpoint import epoch_of, kept_weights, load_checkpoint
 
 REQUIREMENTS = ("torch", "torchvision", "timm")
 _EXAMPLE_SIZE = (5, 7)  # the exporter must not take height and width for the same
 _MOST_NAMED = 20  # classes in the description
 log = logging.getLogger(__name__)
-
-
-def best_confirmed(state: StudyState) -> tuple[Trial, list[float]] | None:
-    """The trial whose model is registered, and the metric of each completed seed of its arm.
-
-    It is the best seed of the arm that the report's answer is about. Where the answer is about no
-    single arm, it is that of the arm with the best mean of the study's metric, at the epochs whose
-    weights were tested. Only completed confirmation trials of the longest training count; None if
-    there is none.
-    """
-    metric = metric_of(state.created)
-    arms: dict[str, list[tuple[float, Trial]]] = defaultdict(list)
-    for trial in state.of_phase("confirm"):
-        value = trial.of_kept_weights(metric.name)
-        is_longest = trial.budget == state.longest
-        if trial.status == "completed" and is_longest and value is not None:
-            arms[trial.arm].append((value, trial))
-    if not arms:
-        return None
-    headline = summarise(state).headline
-    if headline is not None and headline.label in arms:
-        found = arms[headline.label]
-    else:
-        found = max(arms.values(), key=lambda arm: metric.goodness(fmean(each for each, _ in arm)))
-    _, best = max(found, key=lambda each: metric.goodness(each[0]))
-    return best, [value for value, _ in found]
 
 
 def register_best(
@@ -89,14 +59,14 @@ def register_best(
         log.warning("the model of trial %d is not registered: its run was deleted", trial.number)
         return
     try:
-        model_id = _logged_model(client, runs[trial.number]) or _log_model(
-            client, uri, trial, folder, runs[trial.number]
-        )
+        kept = kept_model(folder, state, trial)
+        run_id = runs[trial.number]
+        model_id = _logged_model(client, run_id) or _log_model(client, uri, kept, run_id)
     except (KaratError, RuntimeError) as error:  # torch.export raises RuntimeError
         log.error("the model of trial %d is not registered: %s", trial.number, error)
         return
     with _fluent(uri):  # an SQL registry ignores the client's URI here
-        _create_version(client, state, trial, values, runs[trial.number], model_id)
+        _create_version(client, state, kept, values, run_id, model_id)
 
 
 def _is_of(trial: Trial, tags: Mapping[str, str]) -> bool:
@@ -115,35 +85,19 @@ def _logged_model(client: Any, run_id: str) -> str | None:
     return None
 
 
-def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -> str:
-    """Log the tested model of a trial in its run; returns MLflow's id of the model.
-
-    Of a trial of an older version only the weights of its best epoch are left, which may not be the
-    tested ones.
+def _log_model(client: Any, uri: str, kept: KeptModel, run_id: str) -> str:
+    """Log the model of a trial in its run; returns MLflow's id of the model.
 
     `mlflow.pytorch.log_model` calls `Model.log` but has no `run_id`, and opening the run with
     `start_run` would set it to RUNNING and change its end time. The model is created first, since
     `Model.log` would create it in MLflow's default experiment.
-
-    Raises:
-        CheckpointError: the trial has no valid checkpoint of its weights.
-        InputError: the data set, which defines the number of classes, is missing.
     """
     from mlflow import pytorch
     from mlflow.models import Model
 
-    from karat.models.build import build_model
     from karat.models.classifier import ImageClassifier
-    from karat.training.config import TrialConfig
 
-    path = kept_weights(trial_folder(folder, trial.number))
-    if path is None:
-        raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its weights")
-    content = load_checkpoint(path, trial.fingerprint)
-    config = TrialConfig.from_sections(trial.config)
-    model = build_model(config.model, config.attention, seed=trial.seed, **config.data_shape())
-    model.load_state_dict(content["model"])
-    info, steps = config.data.info(), config.data.preprocessing()
+    steps, model = kept.preprocessing, kept.model
     if steps is not None:
         model = ImageClassifier(model, steps)
     run = client.get_run(run_id)
@@ -157,35 +111,35 @@ def _log_model(client: Any, uri: str, trial: Trial, folder: Path, run_id: str) -
             flavor=pytorch,
             model_id=made.model_id,
             run_id=run_id,
-            step=content.get("epoch", epoch_of(path)),
-            metadata={"classes": list(info.classes), "input": _input_of(steps)},
-            pytorch_model=model.eval(),
-            signature=_signature(info, is_any_size=steps is not None),
-            input_example=_example(info, is_any_size=steps is not None),
+            step=kept.epoch,
+            metadata={"classes": list(kept.classes), "input": _input_of(steps)},
+            pytorch_model=model.eval().requires_grad_(False),
+            signature=_signature(kept),
+            input_example=_example(kept),
             pip_requirements=[f"{each}=={_version(each)}" for each in REQUIREMENTS],
         )
     return str(made.model_id)
 
 
-def _signature(info: DataInfo, *, is_any_size: bool) -> Any:
+def _signature(kept: KeptModel) -> Any:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    edge = -1 if is_any_size else info.image_size
+    edge = kept.size if kept.preprocessing is None else -1
     kind = np.dtype("float32")
     return ModelSignature(
-        inputs=Schema([TensorSpec(kind, (-1, info.channels, edge, edge))]),
-        outputs=Schema([TensorSpec(kind, (-1, len(info.classes)))]),
+        inputs=Schema([TensorSpec(kind, (-1, kept.channels, edge, edge))]),
+        outputs=Schema([TensorSpec(kind, (-1, len(kept.classes)))]),
     )
 
 
-def _example(info: DataInfo, *, is_any_size: bool) -> Any:
+def _example(kept: KeptModel) -> Any:
     """Two black images: small, since MLflow stores the example twice, as text."""
     import numpy as np
 
-    size = _EXAMPLE_SIZE if is_any_size else (info.image_size, info.image_size)
-    return np.zeros((2, info.channels, *size), dtype=np.float32)
+    size = (kept.size, kept.size) if kept.preprocessing is None else _EXAMPLE_SIZE
+    return np.zeros((2, kept.channels, *size), dtype=np.float32)
 
 
 def _input_of(steps: Preprocessing | None) -> str:
@@ -201,16 +155,13 @@ def _input_of(steps: Preprocessing | None) -> str:
 def _create_version(
     client: Any,
     state: StudyState,
-    trial: Trial,
+    kept: KeptModel,
     values: list[float],
     run_id: str,
     model_id: str,
 ) -> None:
-    from karat.training.config import TrialConfig
-
     name, metric = state.created["name"], state.created["metric"]
-    config = TrialConfig.from_sections(trial.config)
-    classes = config.data.info().classes
+    trial, classes = kept.trial, kept.classes
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=state.created["question"])
     made = client.create_model_version(
@@ -227,8 +178,8 @@ def _create_version(
         },
         description=(
             f"{trial.arm}: mean {metric} {fmean(values):.4f} over {len(values)} seeds; "
-            f"this is seed {trial.seed_index} (trial {trial.number}), with {_which(trial)}.\n\n"
-            f"Input: {_input_of(config.data.preprocessing())}. It is ready to predict and has no `eval()`.\n\n"
+            f"this is seed {trial.seed_index} (trial {trial.number}), with {which_weights(trial)}.\n\n"
+            f"Input: {_input_of(kept.preprocessing)}. It is ready to predict and has no `eval()`.\n\n"
             f"Classes, in the order of the output: {_named(classes)}."
         ),
     )
@@ -247,15 +198,6 @@ def _named(classes: Sequence[str]) -> str:
     return ", ".join(classes[:_MOST_NAMED]) + (
         f" and {more} more (`metadata` of the model)" if more > 0 else ""
     )
-
-
-def _which(trial: Trial) -> str:
-    """Which weights a registered model has, in words."""
-    if trial.tested is None:
-        return (
-            "the weights of its best epoch on the validation split, which may not be those tested"
-        )
-    return f"the weights that were tested, those of epoch {trial.tested['epoch']}"
 
 
 def _version(package: str) -> str:

@@ -1,0 +1,1 @@
+"""`karat ui`: web servers that show studies, and the addresses of their pages."""
