@@ -47,13 +47,12 @@ WORDS = {
             "answer",
             "narrative",
             "sections",
-            "figures",
             "search_text",
             "shortlist_text",
             "certainty",
         )
     ),
-    *("karat.report.plots", "karat.report.writer", "karat.journal.wording"),
+    *("karat.report.writer", "karat.journal.wording"),
 }
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -1,0 +1,145 @@
+"""How an arm looks: the same in every figure of a report, told apart by colour and by shape.
+
+Colours are those of Okabe and Ito (2008), which colour-blind people can tell apart; dashes and
+markers differ as well, for prints in black and white. A single reference is black; where each level
+has its own, it has the colour of the arm that is compared with it, dashed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import pi, sin
+
+from karat.report.facts.summary import Summary
+from karat.report.figures import svg
+from karat.report.figures.svg import Svg
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = (None, "7 3", "2 2", "9 3 2 3", "4 2")
+MARKERS = ("circle", "triangle", "diamond", "down", "plus", "star", "left")
+REFERENCE, OWN_DASH = "#000", "5 3"
+WIDTH = 720  # of every figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Colour, `stroke-dasharray` of lines (None: solid), and marker of an arm."""
+
+    colour: str
+    dash: str | None
+    marker: str
+
+
+def looks_of(summary: Summary) -> dict[str, Look]:
+    """The look of every arm, by label; no two of the first 30 look the same."""
+    reference = {arm.label for arm in summary.references}
+    confirmed = [arm.label for arm in summary.arms]
+    others = [arm.label for arm in summary.search.arms if arm.label not in confirmed]
+    plain = [label for label in (*confirmed, *others) if label not in reference]
+    looks = {label: _look(place) for place, label in enumerate(plain)}
+    looks |= dict.fromkeys(reference, Look(colour=REFERENCE, dash=None, marker="square"))
+    if summary.is_matched:
+        for arm in summary.others:
+            own = looks[arm.label]
+            looks[arm.label] = Look(colour=own.colour, dash=None, marker=own.marker)
+            if arm.against in reference:
+                looks[arm.against or ""] = Look(colour=own.colour, dash=OWN_DASH, marker="square")
+    return looks
+
+
+def _look(place: int) -> Look:
+    return Look(
+        colour=OKABE_ITO[place % len(OKABE_ITO)],
+        dash=DASHES[place % len(DASHES)],
+        marker=MARKERS[place % len(MARKERS)],
+    )
+
+
+def mark(
+    kind: str, x: float, y: float, radius: float, *children: Svg, **more: str | float | None
+) -> Svg:
+    """A marker around a point; `plus`, `star` and `cross` are strokes, the others are filled."""
+    if kind == "circle":
+        return svg.element("circle", *children, cx=x, cy=y, r=radius, **more)
+    if kind in ("plus", "star", "cross"):
+        strokes = {"plus": (0, 1), "cross": (0.5, 1.5), "star": (0, 2 / 3, 4 / 3)}[kind]
+        size = radius * 1.2
+        ends = [(x + size * _turn(turn + 1), y - size * _turn(turn)) for turn in strokes]
+        drawn = "".join(
+            f"M{svg.number(2 * x - a)} {svg.number(2 * y - b)}L{svg.number(a)} {svg.number(b)}"
+            for a, b in ends
+        )
+        colour = more.pop("fill", None)
+        stroke = more.pop("stroke", None)
+        colour = stroke if colour in (None, "none", "#fff") else colour
+        more = {"stroke_width": 1.6, **more}
+        return svg.element("path", *children, d=drawn, stroke=colour, fill="none", **more)
+    corners = {"square": 4, "triangle": 3, "diamond": 4, "down": 3, "left": 3}[kind]
+    start = {"square": 0.5, "triangle": 1, "diamond": 0, "down": -1, "left": 2}[kind]
+    size = radius * 1.25
+    turns = [start + place * 4 / corners for place in range(corners)]
+    points = [(x + size * _turn(turn + 1), y - size * _turn(turn)) for turn in turns]
+    drawn = "L".join(f"{svg.number(a)} {svg.number(b)}" for a, b in points)
+    return svg.element("path", *children, d=f"M{drawn}Z", **more)
+
+
+def _turn(quarters: float) -> float:
+    """The sine of an angle in quarters of a turn."""
+    return sin(quarters * pi / 2)
+
+
+def legend(
+    names: Mapping[str, str], looks: Mapping[str, Look], top: float, *, lines: bool = False
+) -> tuple[Svg, float]:
+    """The look of each arm beside its name, in as many columns as there is room for; and the height.
+
+    Args:
+        names: label to what is shown.
+        looks: of the arms.
+        top: where it begins.
+        lines: whether arms are lines, else marks.
+    """
+    widest = max((svg.width_of(name) for name in names.values()), default=0.0) + 44
+    columns = max(1, min(len(names), int((WIDTH - 40) / widest)))
+    wide = (WIDTH - 40) / columns
+    drawn = []
+    for place, (label, name) in enumerate(names.items()):
+        x, y = 30 + place % columns * wide, top + 12 + place // columns * 18
+        look = looks[label]
+        sign = mark(look.marker, x + 8, y - 4, 4, fill=look.colour)
+        if lines:
+            sign = svg.line(
+                x, y - 4, x + 20, y - 4,
+                stroke=look.colour, stroke_width=2, stroke_dasharray=look.dash,
+            )  # fmt: skip
+        shown = svg.text(x + 26, y, svg.fitted(name, wide - 32))
+        drawn.append(svg.group(sign, shown, data_arm=label))
+    rows = -(-len(names) // columns)
+    return svg.group(*drawn), 18.0 * rows
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places as near to those wanted as they can be, `gap` apart, from `low` on, and up to `high` if they fit."""
+    order = sorted(range(len(wanted)), key=lambda place: wanted[place])
+    # Blocks of places that touch: each at the mean of what its members want.
+    blocks: list[tuple[float, list[int]]] = []
+    for place in order:
+        blocks.append((wanted[place], [place]))
+        while len(blocks) > 1 and _last(blocks[-2], gap) + gap > blocks[-1][0]:
+            (_, before), (_, after) = blocks[-2:]
+            joined = before + after
+            start = sum(wanted[each] - gap * k for k, each in enumerate(joined)) / len(joined)
+            blocks[-2:] = [(start, joined)]
+        start, joined = blocks[-1]
+        start = max(low, min(start, high - gap * (len(joined) - 1)))
+        blocks[-1] = (start, joined)
+    found = [0.0] * len(wanted)
+    least = low
+    for start, members in blocks:
+        for each in members:
+            found[each] = max(least, start)
+            start, least = found[each] + gap, found[each] + gap
+    return found
+
+
+def _last(block: tuple[float, list[int]], gap: float) -> float:
+    return block[0] + gap * (len(block[1]) - 1)
