@@ -59,6 +59,7 @@ FILES = {
     for top in ("karat", "jobs")
     for path in sorted((ROOT / top).rglob("*.py"))
 }
+WORDS |= {name for name in FILES if name.startswith("karat.report.figures")}
 FACTS = [name for name in FILES if name.startswith(f"{FACTS_IN}.")]
 
 

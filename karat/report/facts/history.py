@@ -12,7 +12,6 @@ from typing import Any
 
 from karat.journal.state import StudyState
 from karat.journal.trial import Status, Trial
-from karat.report.facts.search_summary import by_arm
 from karat.report.facts.timeline import Timeline, timeline_of
 from karat.statistics.metric import Metric
 
@@ -62,7 +61,8 @@ class History:
 
     Args:
         trials: of the search, in the order in which they were asked for.
-        arms: labels of those of which trials are drawn: the confirmed ones first, then those that did best.
+        arms: labels of those of which trials are drawn, at most `MOST_ARMS`: references, then confirmed
+            arms, then others, of each the best ones.
         left_out: number of further arms with trials.
         curves: of the trials of `arms`, at most `MOST_CURVES`.
         each: the most curves that an arm may have; None where all of its trials have one.
@@ -91,9 +91,10 @@ def history_of(state: StudyState, confirmed: Sequence[str], metric: Metric) -> H
     chosen = {cell["trial"] for cell in (state.confirmation or {}).get("cells", ())}
     searched = [t for t in state.trials.values() if t.phase == "search" and not t.set_aside]
     known = {trial.number: _search_trial(trial, metric, chosen) for trial in searched}
-    of_arm = by_arm(searched)
-    arms = _in_order([*known.values()], confirmed, metric)
-    shown = arms[:MOST_ARMS]
+    of_arm: dict[str, list[Trial]] = {}
+    for trial in searched:
+        of_arm.setdefault(trial.arm, []).append(trial)
+    shown, left_out = _shown(known.values(), confirmed, state, metric)
     most = max(1, MOST_CURVES // max(1, len(shown)))
     is_thinned = any(len(of_arm[label]) > most for label in shown)
     drawn = [
@@ -101,11 +102,11 @@ def history_of(state: StudyState, confirmed: Sequence[str], metric: Metric) -> H
         for label in shown
         for trial in thinned([known[each.number] for each in of_arm[label]], most, metric)
     ]
-    curves = (_curve(state.trials[trial.number], trial, metric) for trial in drawn)
+    curves = (_curve(state.trials[each.number], each, metric) for each in drawn)
     return History(
         trials=tuple(known.values()),
         arms=tuple(shown),
-        left_out=len(arms) - len(shown),
+        left_out=left_out,
         curves=tuple(curve for curve in curves if curve is not None),
         each=most if is_thinned else None,
         best={
@@ -147,13 +148,20 @@ def _goodness(trial: SearchTrial, metric: Metric) -> float:
     return -math.inf if trial.score is None else metric.goodness(trial.score)
 
 
-def _in_order(trials: Iterable[SearchTrial], confirmed: Sequence[str], metric: Metric) -> list[str]:
-    """Labels of the arms with trials: the confirmed ones, then the others, the best first."""
+def _shown(
+    trials: Iterable[SearchTrial], confirmed: Sequence[str], state: StudyState, metric: Metric
+) -> tuple[list[str], int]:
+    """Labels of the arms to draw, the confirmed ones in their order first; and the number of those left out."""
     best: dict[str, float] = {}
     for trial in trials:
         best[trial.arm] = max(best.get(trial.arm, -math.inf), _goodness(trial, metric))
-    others = sorted(best.keys() - set(confirmed), key=lambda label: (-best[label], label))
-    return [*(label for label in confirmed if label in best), *others]
+
+    def place(label: str) -> tuple[bool, bool, float, str]:
+        return label not in state.reference_arms, label not in confirmed, -best[label], label
+
+    kept = sorted(best, key=place)[:MOST_ARMS]
+    in_order = [label for label in confirmed if label in kept]
+    return [*in_order, *(each for each in kept if each not in confirmed)], len(best) - len(kept)
 
 
 def _curve(trial: Trial, known: SearchTrial, metric: Metric) -> LearningCurve | None:

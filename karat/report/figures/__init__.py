@@ -31,3 +31,12 @@ class Figure:
     def svg(self) -> str:
         """A complete `<svg>` element."""
         return self.draw()
+
+
+def left_out_text(number: int) -> str:
+    """That further arms are not drawn."""
+    are, s = ("are", "s") if number != 1 else ("is", "")
+    return (
+        f"{number} further arm{s} {are} left out: confirmed arms come first, then those with the best "
+        "validation."
+    )

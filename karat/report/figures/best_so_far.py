@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from karat.report.facts.summary import Summary
-from karat.report.figures import Figure, svg
+from karat.report.figures import Figure, left_out_text, svg
 from karat.report.figures.axes import LINE_GAP, Line, Panel, end_names, frame, lines
-from karat.report.figures.learning_curves import left_out_text
 from karat.report.figures.scales import Scale, most_of, range_of
-from karat.report.figures.style import WIDTH, looks_of
+from karat.report.figures.style import WIDTH, looks_of, short_names
 from karat.report.formatting import Units, in_unit
 
 TOP, LEFT, NAMES = 34.0, 54.0, 236.0
@@ -34,13 +33,14 @@ def best_so_far(summary: Summary) -> Iterator[Figure]:
 
 def _draw(summary: Summary) -> str:
     units, looks, best = Units(summary.metric), looks_of(summary), summary.history.best
+    names = short_names([*best], NAMES - 46, [arm.label for arm in summary.references])
     drawn = []
     for label, steps in best.items():
         points = [(float(spent), units.scaled(value)) for spent, value in steps]
         end = f"{units.number(steps[-1][1])}{units.unit} after {steps[-1][0]} epochs"
         drawn.append(
             Line(
-                arm=label, name=label, points=_stairs(points), look=looks[label],
+                arm=label, name=names[label], points=_stairs(points), look=looks[label],
                 told=f"{label}: {end}",
             )
         )  # fmt: skip
@@ -49,9 +49,9 @@ def _draw(summary: Summary) -> str:
     low, high = range_of(seen, share=summary.metric.is_share)
     bottom = TOP + max(230.0, LINE_GAP * len(drawn))
     most = max(line.points[-1][0] for line in drawn)
-    names = svg.column_for((line.name for line in drawn), NAMES - 32) + 32
+    wide = svg.column_for((line.name for line in drawn), NAMES - 32) + 32
     panel = Panel(
-        x=Scale(low=0, high=max(1.0, most), start=LEFT, stop=WIDTH - names - 8),
+        x=Scale(low=0, high=max(1.0, most), start=LEFT, stop=WIDTH - wide - 8),
         y=Scale(low=low, high=high, start=bottom, stop=TOP),
     )
     name = f"best validation {summary.metric.noun}{in_unit(units.unit)}"
@@ -61,7 +61,7 @@ def _draw(summary: Summary) -> str:
         bottom + 44,
         frame(panel, y_name=name, x_name="epochs spent on the arm"),
         lines(panel, drawn),
-        end_names(panel, drawn, names),
+        end_names(panel, drawn, wide),
     )
 
 

@@ -7,7 +7,7 @@ from karat.report.facts.summary import Curve, Summary
 from karat.report.figures import Figure, svg
 from karat.report.figures.axes import LINE_GAP, Line, Panel, end_names, frame, lines
 from karat.report.figures.scales import Scale, most_of, range_of
-from karat.report.figures.style import WIDTH, Look, looks_of
+from karat.report.figures.style import WIDTH, Look, looks_of, short_names
 from karat.report.figures.svg import Svg
 from karat.report.formatting import Units, in_unit
 
@@ -42,13 +42,17 @@ def _is_long(summary: Summary) -> bool:
 
 def _draw(summary: Summary) -> str:
     units, looks = Units(summary.metric), looks_of(summary)
-    drawn = [_line(curve, looks[curve.label], units) for curve in summary.curves]
+    references = [arm.label for arm in summary.references]
+    names = short_names([curve.label for curve in summary.curves], NAMES - 130, references)
+    drawn = [
+        _line(curve, looks[curve.label], units, names[curve.label]) for curve in summary.curves
+    ]
     bottom = TOP + max(230.0, LINE_GAP * len(drawn))
     last = max(curve.epochs[-1] for curve in summary.curves)
     name = f"validation {summary.metric.noun}{in_unit(units.unit)}"
     panels: list[Svg] = []
-    names = svg.column_for((line.name for line in drawn), NAMES - 32) + 32
-    right = WIDTH - names - 8
+    wide = svg.column_for((line.name for line in drawn), NAMES - 32) + 32
+    right = WIDTH - wide - 8
     middle = 54 + 0.45 * (right - 54)
     ends = (54.0, middle - 24) if _is_long(summary) else (54.0, right)
     whole = _panel(drawn, 1, last, ends, bottom, summary)
@@ -59,7 +63,7 @@ def _draw(summary: Summary) -> str:
         named = _panel(drawn, first, last, (middle + 26, right), bottom, summary)
         panels.append(frame(named, y_name=f"from epoch {first} on", x_name="epoch"))
         panels.append(lines(named, drawn))
-    panels.append(end_names(named, drawn, names))
+    panels.append(end_names(named, drawn, wide))
     return svg.document(f"Validation {summary.metric.noun} by epoch", WIDTH, bottom + 44, *panels)
 
 
@@ -84,8 +88,8 @@ def _panel(
     )
 
 
-def _line(curve: Curve, look: Look, units: Units) -> Line:
-    name = curve.label + " (reference)" * curve.is_reference
+def _line(curve: Curve, look: Look, units: Units, name: str) -> Line:
+    name += " (reference)" * curve.is_reference
     end = f"{units.number(curve.mean[-1])}{units.unit} ± {units.number(curve.sd[-1])} after epoch {curve.epochs[-1]}"
     values = map(units.scaled, curve.mean)
     return Line(
@@ -93,5 +97,5 @@ def _line(curve: Curve, look: Look, units: Units) -> Line:
         name=name,
         points=[*zip(curve.epochs, values, strict=True)],
         look=look,
-        told=f"{name}: {end}",
+        told=f"{curve.label}: {end}",
     )

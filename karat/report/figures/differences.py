@@ -15,7 +15,7 @@ from karat.report.formatting import Units, in_unit, interval_text
 from karat.report.wording import name_of, reference_text, verdict_text
 from karat.statistics.comparison import Comparison
 
-ROW, TOP, NAMES, END = 26.0, 34.0, 236.0, 716.0
+ROW, TOP, NAMES, END = 28.0, 34.0, 236.0, 716.0
 VERDICT = 86.0  # width of the longest one
 ZONE = "#e3eef7"
 

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from karat.report.facts.history import LearningCurve
+from karat.report.facts.history import LearningCurve, SearchTrial
 from karat.report.facts.summary import Summary
-from karat.report.figures import Figure, svg
+from karat.report.figures import Figure, left_out_text, svg
 from karat.report.figures.axes import Panel, frame
 from karat.report.figures.scales import Scale, most_of, range_of
-from karat.report.figures.style import WIDTH, Look, looks_of, mark
+from karat.report.figures.style import WIDTH, Look, looks_of, mark, short_names
 from karat.report.figures.svg import SOFT, Svg
 from karat.report.formatting import Units, in_unit
 
@@ -48,12 +48,6 @@ def _caption(summary: Summary) -> Iterator[str]:
         yield "Lines that are cut off go on beyond the axis."
 
 
-def left_out_text(number: int) -> str:
-    """That further arms are not drawn."""
-    are, s = ("are", "s") if number != 1 else ("is", "")
-    return f"{number} further arm{s}, which did worse, {are} left out."
-
-
 def _values(summary: Summary) -> list[float]:
     scaled = Units(summary.metric).scaled
     return [scaled(value) for curve in summary.history.curves for value in curve.values]
@@ -78,6 +72,7 @@ def _draw(summary: Summary) -> str:
     columns = min(3, len(labels))
     wide = (WIDTH - LEFT - 12 - 24 * (columns - 1)) / columns
     last = max(2, max(curve.trial.epochs for curve in curves))
+    names = short_names(labels, 0.92 * wide, [arm.label for arm in summary.references])
     parts = []
     for place, label in enumerate(labels):
         row, column = divmod(place, columns)
@@ -87,7 +82,7 @@ def _draw(summary: Summary) -> str:
             y=Scale(low=ends[0], high=ends[1], start=top + HIGH, stop=top),
         )
         mine = [curve for curve in curves if curve.trial.arm == label]
-        parts.append(frame(panel, heading=label, y_labels=column == 0))
+        parts.append(frame(panel, heading=names[label], y_labels=column == 0))
         parts.append(_arm(panel, mine, looks[label], summary, label))
     bottom = TOP + math.ceil(len(labels) / columns) * (HIGH + APART) - APART
     units = Units(summary.metric)
@@ -114,25 +109,34 @@ def _curve(panel: Panel, curve: LearningCurve, look: Look, summary: Summary) -> 
     ]
     is_whole = trial.status not in ("stopped", "failed")
     colour = look.colour if is_whole else "#9aa2ab"
-    told = f"trial {trial.number}, {trial.status} after epoch {curve.epochs[-1]}: {units.number(curve.values[-1])}{units.unit}"
-    parts = [
+    number = str(trial.number)
+    told = f"trial {number}, {trial.status} after epoch {curve.epochs[-1]}: {units.number(curve.values[-1])}{units.unit}"
+    line = svg.path(
+        panel.cut(points),
         svg.title(told),
-        svg.path(
-            panel.cut(points),
-            stroke=colour,
-            stroke_width=2.6 if trial.is_confirmed else 1,
-            stroke_opacity=None if trial.is_confirmed else 0.6,
-        ),
-    ]
-    if panel.has(*points[-1]):
-        parts.append(_end(panel, points, trial.status, colour))
-    return svg.group(*parts, data_trial=str(trial.number))
+        stroke=colour,
+        stroke_width=2.6 if trial.is_confirmed else 1,
+        stroke_opacity=None if trial.is_confirmed else 0.6,
+        data_trial=number,
+    )
+    end = _end(panel, points, trial, colour, told) if panel.has(*points[-1]) else Svg("")
+    return Svg(line * (len(points) > 1) + end)
 
 
-def _end(panel: Panel, points: Sequence[tuple[float, float]], status: str, colour: str) -> Svg:
+def _end(
+    panel: Panel,
+    points: Sequence[tuple[float, float]],
+    trial: SearchTrial,
+    colour: str,
+    told: str,
+) -> Svg:
     x, y = panel.x(points[-1][0]), panel.y(points[-1][1])
-    if status == "failed":
-        return mark("cross", x, y, 3.4, fill="#1b1f23")
-    if status == "stopped":
-        return mark("circle", x, y, 2.6, fill="#fff", stroke=colour, stroke_width=1.2)
-    return mark("circle", x, y, 1.8, fill=colour) if len(points) == 1 else Svg("")
+    shown, number = svg.title(told), str(trial.number)
+    if trial.status == "failed":
+        return mark("cross", x, y, 3.4, shown, fill="#1b1f23", data_trial=number)
+    if trial.status == "stopped":
+        pen: dict[str, str | float | None] = {"stroke": colour, "stroke_width": 1.2}
+        return mark("circle", x, y, 2.6, shown, fill="#fff", data_trial=number, **pen)
+    if len(points) == 1:
+        return mark("circle", x, y, 1.8, shown, fill=colour, data_trial=number)
+    return Svg("")

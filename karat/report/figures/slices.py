@@ -9,9 +9,8 @@ from typing import Any
 from karat.parameters import is_number
 from karat.report.facts.history import SearchTrial, thinned
 from karat.report.facts.summary import Summary
-from karat.report.figures import Figure, svg
+from karat.report.figures import Figure, left_out_text, svg
 from karat.report.figures.axes import Panel, frame
-from karat.report.figures.learning_curves import left_out_text
 from karat.report.figures.scales import Scale, most_of, range_of
 from karat.report.figures.style import WIDTH, Look, looks_of, mark
 from karat.report.figures.svg import SOFT, Svg
@@ -19,7 +18,7 @@ from karat.report.formatting import Units, in_unit, short, text_of
 
 HIGH, TOP, APART, LEFT = 84.0, 46.0, 34.0, 50.0
 COLUMNS = 3  # of one figure; further parameters are in further figures
-MOST_MARKS = 400  # of one figure
+MOST_MARKS = 300  # of a panel's trials, in all arms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +155,9 @@ def _ends(trials: Sequence[SearchTrial], units: Units) -> tuple[float, float]:
     """Of the vertical axis of one arm."""
     scores = [units.scaled(trial.score) for trial in trials if trial.score is not None]
     values = [units.scaled(trial.value) for trial in trials if trial.value is not None]
-    return range_of(most_of(scores or values or [0.0]), share=units.metric.is_share)
+    seen = most_of(scores or values or [0.0])
+    least = 0.5 if units.metric.is_share else 0.05 * max(map(abs, seen))
+    return range_of(seen, share=units.metric.is_share, least=least)
 
 
 def _axes(panel: Panel, parameter: Parameter, is_last: bool, is_first: bool) -> Svg:

@@ -5,7 +5,7 @@ markers differ as well, for prints in black and white. A single reference is bla
 has its own, it has the colour of the arm that is compared with it, dashed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import pi, sin
 
@@ -44,6 +44,20 @@ def looks_of(summary: Summary) -> dict[str, Look]:
             if arm.against in reference:
                 looks[arm.against or ""] = Look(colour=own.colour, dash=OWN_DASH, marker="square")
     return looks
+
+
+def short_names(labels: Sequence[str], width: float, references: Collection[str]) -> dict[str, str]:
+    """Label to name: the label, or if one is wider than there is room, without the words that all arms share."""
+    if all(svg.width_of(label) <= width for label in labels):
+        return {label: label for label in labels}
+    words = [label.split() for label in labels if label not in references]
+    shared = set.intersection(*map(set, words)) if len(words) > 1 else set()
+    names = {
+        label: " ".join(word for word in label.split() if word not in shared) or label
+        for label in labels
+    }
+    are_distinct = len(set(names.values())) == len(names)
+    return names if are_distinct else {label: label for label in labels}
 
 
 def _look(place: int) -> Look:

@@ -13,7 +13,7 @@ from karat.report.figures.style import OKABE_ITO, WIDTH
 from karat.report.figures.svg import SOFT, Svg
 
 TOP, LEFT, RIGHT = 34.0, 60.0, 708.0
-MOST_ROWS, MOST_SPANS = 32, 1200
+MOST_ROWS, MOST_SPANS = 32, 600
 BINS = 300  # of time, where spans are counted
 COLOURS: dict[Phase, str] = {
     "search": OKABE_ITO[5], "shortlist": OKABE_ITO[4], "confirm": OKABE_ITO[0],
@@ -107,7 +107,9 @@ def _span(span: Span, x: Scale, second: float, row: float) -> Svg:
     wide, y = max(0.4, end - begin - 0.3), TOP + row * span.row + 2
     told = f"trial {span.trial}, {span.arm}, {NAMES[span.phase]}: {span.end - span.begin:.3g} s"
     name = str(span.trial)
-    parts = [svg.box(begin, y, wide, row - 4, svg.title(told), fill=COLOURS[span.phase])]
+    parts = [
+        svg.box(begin, y, wide, row - 4, svg.title(told), fill=COLOURS[span.phase], data_trial=name)
+    ]
     if row > 20 and svg.width_of(name, 11) + 4 < wide:
         ink = "#fff" if span.phase == "confirm" else "#000"
         parts.append(
@@ -116,7 +118,7 @@ def _span(span: Span, x: Scale, second: float, row: float) -> Svg:
                 text_anchor="middle", font_size=11, fill=ink, pointer_events="none",
             )
         )  # fmt: skip
-    return svg.group(*parts, data_trial=name)
+    return Svg("".join(parts))
 
 
 def _counted(known: Timeline, panel: Panel) -> Svg:
