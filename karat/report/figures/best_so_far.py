@@ -25,7 +25,7 @@ def best_so_far(summary: Summary) -> Iterator[Figure]:
         caption=(
             f"Best validation {summary.metric.noun} of the whole search trials of an arm so far, against the epochs "
             "that its trials had run, in the order in which they ended; epochs of stopped and failed trials count. "
-            f"The best of several trials is probably too good. An arrow: beyond the axis.{more}"
+            f"The best of several trials is probably too good. A name with an arrow: its line is beyond the axis.{more}"
         ),
         draw=partial(_draw, summary),
     )

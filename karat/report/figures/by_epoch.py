@@ -20,7 +20,7 @@ def by_epoch(summary: Summary) -> Iterator[Figure]:
         return
     noun, runs = summary.metric.noun, "completed runs" if summary.is_final else "runs so far"
     close = (
-        "; right, the second half of the epochs close up (an arrow: beyond its axis)"
+        "; right, the second half of the epochs close up (a name with an arrow: its line is beyond that axis)"
         if _is_long(summary)
         else ""
     )

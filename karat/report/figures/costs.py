@@ -27,18 +27,17 @@ class Cost:
     of: Callable[[ConfirmedArm], float | None]
 
 
-COSTS = (
-    Cost(name="parameters", of=lambda arm: arm.parameters),
-    Cost(
-        name="million multiply-adds an image",
-        of=lambda arm: None if arm.flops is None else arm.flops / 1e6,
-    ),
-    Cost(name="training of a run (s)", of=lambda arm: arm.seconds),
-    Cost(
-        name="peak memory of a run (MiB)",
-        of=lambda arm: None if arm.memory is None else arm.memory / 2**20,
-    ),
+PARAMETERS = Cost(name="parameters", of=lambda arm: arm.parameters)
+OPERATIONS = Cost(
+    name="million multiply-adds an image",
+    of=lambda arm: None if arm.flops is None else arm.flops / 1e6,
 )
+SECONDS = Cost(name="training of a run (s)", of=lambda arm: arm.seconds)
+MEMORY = Cost(
+    name="peak memory of a run (MiB)",
+    of=lambda arm: None if arm.memory is None else arm.memory / 2**20,
+)
+COSTS = (PARAMETERS, OPERATIONS, SECONDS, MEMORY)
 
 
 def costs(summary: Summary) -> Iterator[Figure]:
@@ -51,15 +50,28 @@ def costs(summary: Summary) -> Iterator[Figure]:
     yield Figure(
         file="costs.svg",
         title=f"Test {noun} against cost",
-        caption=(
-            f"Mean test {noun} of each confirmed arm against its cost. The line joins the arms that no other "
-            "one beats in both: by their means, whose differences along it were not tested. Training time and "
-            "memory are medians over the completed runs, as measured where they ran; memory is the peak "
-            "in a run's first epoch. An axis on which one arm costs more than three times another "
-            "is logarithmic."
-        ),
+        caption=" ".join(_caption(summary, arms, known)),
         draw=partial(_draw, summary, arms, known),
     )
+
+
+def _caption(
+    summary: Summary, arms: Sequence[ConfirmedArm], known: Sequence[Cost]
+) -> Iterator[str]:
+    yield (
+        f"Mean test {summary.metric.noun} of each confirmed arm against its cost. The line joins the arms that no "
+        "other one beats in both, by their means: whether they differ along it was not tested."
+    )
+    if SECONDS in known or MEMORY in known:
+        yield "Training time and memory are medians over the completed runs, as measured where they ran."
+    if MEMORY in known:
+        yield "Memory is the peak of a run's process, or of its GPU, in the first epoch."
+    if any(_is_log([at for arm in arms if (at := cost.of(arm)) is not None]) for cost in known):
+        yield f"An axis on which one arm costs more than {WIDE:g} times another is logarithmic."
+
+
+def _is_log(prices: Sequence[float]) -> bool:
+    return min(prices) > 0 and max(prices) > WIDE * min(prices)
 
 
 def _draw(summary: Summary, arms: Sequence[ConfirmedArm], known: Sequence[Cost]) -> str:
@@ -98,7 +110,7 @@ def _panel(
     ]
     left, top, right, bottom = place
     prices, means = [at for at, _, _ in told], [units.scaled(mean) for _, mean, _ in told]
-    log = min(prices) > 0 and max(prices) > WIDE * min(prices)
+    log = _is_log(prices)
     shown = [*map(math.log, prices)] if log else prices
     # What differs by less than a tenth is to look like that.
     low, high = range_of(shown, least=0.1 if log else 0.1 * max(prices))

@@ -48,12 +48,15 @@ def _caption(summary: Summary, arms: list[ConfirmedArm]) -> Iterator[str]:
     )
     if any(arm.population for arm in arms):
         yield "The thin line is the interval if the test images are a sample too."
+    failed = (
+        ", also with failed runs as outcomes" if any(arm.failed for arm in summary.arms) else ""
+    )
     yield (
         f"The shaded zone is plus or minus the smallest difference of interest, {units.number(rule.smallest_difference)}"
-        f"{units.step}; an interval that lies in it as a whole is called equivalent."
+        f"{units.step}; where the whole interval lies in it{failed}, an arm is called equivalent."
     )
     if len(arms) > 1 and summary.is_final:
-        yield "Verdicts are corrected over the arms (Holm); each interval holds for itself."
+        yield "Better and worse are corrected over the arms (Holm); each interval holds for itself."
     if not summary.is_final:
         yield "The confirmation has not ended, so there are no verdicts."
 

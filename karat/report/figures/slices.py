@@ -107,7 +107,7 @@ def _caption(
     names = ", ".join(short(each.name) for each in shown)
     yield (
         f"Validation {summary.metric.noun} of the search trials after their last epoch against {names}, "
-        "by arm. Filled marks are whole trials, the ringed one is the cell that was confirmed."
+        "by arm. Filled marks are whole trials, ringed ones are of cells that were confirmed."
     )
     if "stopped" in states:
         yield "Grey rings were stopped early, so that their values are of fewer epochs."
