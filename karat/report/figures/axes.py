@@ -107,6 +107,12 @@ def frame(
     return svg.group(*parts)
 
 
+def horizontal(x: Scale, y: float, name: str) -> Svg:
+    """A horizontal axis alone."""
+    flat = Panel(x=x, y=Scale(low=0, high=1, start=y, stop=y - 1))
+    return frame(flat, x_name=name, y_labels=False)
+
+
 def round_ticks(scale: Scale, wide: float) -> list[tuple[float, str]]:
     """Round values that have room beside each other on a horizontal axis."""
     for most in range(max(2, int(wide / 40)), 1, -1):

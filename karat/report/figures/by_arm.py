@@ -6,7 +6,7 @@ from functools import partial
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
 from karat.report.figures import Figure, svg
-from karat.report.figures.axes import Panel, frame, round_ticks
+from karat.report.figures.axes import Panel, horizontal, round_ticks
 from karat.report.figures.scales import Scale, most_of, range_of
 from karat.report.figures.style import WIDTH, Look, looks_of, mark
 from karat.report.figures.svg import GRID, SOFT, Svg
@@ -87,9 +87,8 @@ def _panel(
 
 def _axis(panel: Panel, name: str) -> Svg:
     ticks = round_ticks(panel.x, panel.right - panel.left)
-    bare = Panel(x=panel.x, y=Scale(low=0, high=1, start=panel.bottom, stop=panel.bottom - 1))
     grid = (svg.line(panel.x(at), TOP, panel.x(at), panel.bottom, stroke=GRID) for at, _ in ticks)
-    return svg.group(*grid, frame(bare, x_name=name, y_labels=False))
+    return svg.group(*grid, horizontal(panel.x, panel.bottom, name))
 
 
 def _row(summary: Summary, arm: ConfirmedArm, look: Look, y: float, panels: list[Panel]) -> Svg:

@@ -7,7 +7,7 @@ from functools import partial
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
 from karat.report.figures import Figure, svg
-from karat.report.figures.axes import Panel, frame
+from karat.report.figures.axes import Panel, horizontal
 from karat.report.figures.scales import Scale
 from karat.report.figures.style import WIDTH, Look, looks_of
 from karat.report.figures.svg import SOFT, Svg
@@ -137,15 +137,10 @@ def _head(summary: Summary, numbers: float) -> Svg:
 
 def _axis(panel: Panel, summary: Summary) -> Svg:
     units = Units(summary.metric)
-    bare = Panel(x=panel.x, y=Scale(low=0, high=1, start=panel.bottom, stop=panel.bottom - 1))
     sides = ("worse", "better") if summary.metric.mode == "max" else ("better", "worse")
     y = panel.bottom + 52
     return svg.group(
-        frame(
-            bare,
-            x_name=f"test {summary.metric.noun}{in_unit(units.step)}",
-            y_labels=False,
-        ),
+        horizontal(panel.x, panel.bottom, f"test {summary.metric.noun}{in_unit(units.step)}"),
         svg.text(panel.left, y, f"← {sides[0]}", fill=SOFT),
         svg.text(panel.right, y, f"{sides[1]} →", fill=SOFT, text_anchor="end"),
     )

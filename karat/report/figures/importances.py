@@ -6,7 +6,7 @@ from functools import partial
 from karat.report.facts.importances import CONFIDENCE, Importances
 from karat.report.facts.summary import Summary
 from karat.report.figures import Figure, svg
-from karat.report.figures.axes import Panel, frame, round_ticks
+from karat.report.figures.axes import horizontal, round_ticks
 from karat.report.figures.scales import Scale
 from karat.report.figures.style import OKABE_ITO, WIDTH
 from karat.report.figures.svg import GRID, Svg
@@ -35,7 +35,6 @@ def importances_figure(summary: Summary) -> Iterator[Figure]:
 def _draw(found: Importances) -> str:
     bottom = TOP + ROW * len(found.found) + 4
     x = Scale(low=0, high=100, start=LEFT, stop=RIGHT)
-    bare = Panel(x=x, y=Scale(low=0, high=1, start=bottom, stop=bottom - 1))
     grid = [svg.line(x(at), TOP, x(at), bottom, stroke=GRID) for at, _ in round_ticks(x, 350)]
     bars: list[Svg] = []
     for place, each in enumerate(found.found):
@@ -52,5 +51,5 @@ def _draw(found: Importances) -> str:
                 svg.text(NUMBERS, y + 4, ends),
             )
         )
-    axis = frame(bare, x_name="share of all (%)", y_labels=False)
+    axis = horizontal(x, bottom, "share of all (%)")
     return svg.document("Importances of the parameters", WIDTH, bottom + 44, *grid, axis, *bars)

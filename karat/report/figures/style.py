@@ -7,7 +7,7 @@ has its own, it has the colour of the arm that is compared with it, dashed.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import pi, sin
+from math import cos, pi, sin
 
 from karat.report.facts.summary import Summary
 from karat.report.figures import svg
@@ -71,46 +71,43 @@ def _look(place: int) -> Look:
 def mark(
     kind: str, x: float, y: float, radius: float, *children: Svg, **more: str | float | None
 ) -> Svg:
-    """A marker around a point; `plus`, `star` and `cross` are strokes, the others are filled."""
+    """A marker around a point: one of `MARKERS`, or `square` or `cross`; stars and crosses are lines."""
     if kind == "circle":
         return svg.element("circle", *children, cx=x, cy=y, r=radius, **more)
-    if kind in ("plus", "star", "cross"):
-        strokes = {"plus": (0, 1), "cross": (0.5, 1.5), "star": (0, 2 / 3, 4 / 3)}[kind]
-        size = radius * 1.2
-        ends = [(x + size * _turn(turn + 1), y - size * _turn(turn)) for turn in strokes]
-        drawn = "".join(
-            f"M{svg.number(2 * x - a)} {svg.number(2 * y - b)}L{svg.number(a)} {svg.number(b)}"
-            for a, b in ends
-        )
-        colour = more.pop("fill", None)
-        stroke = more.pop("stroke", None)
-        colour = stroke if colour in (None, "none", "#fff") else colour
-        more = {"stroke_width": 1.6, **more}
-        return svg.element("path", *children, d=drawn, stroke=colour, fill="none", **more)
-    corners = {"square": 4, "triangle": 3, "diamond": 4, "down": 3, "left": 3}[kind]
-    start = {"square": 0.5, "triangle": 1, "diamond": 0, "down": -1, "left": 2}[kind]
-    size = radius * 1.25
+    if kind in _STROKES:
+        ends = [_around(x, y, 1.2 * radius, turn) for turn in _STROKES[kind]]
+        strokes = [[(2 * x - a, 2 * y - b), (a, b)] for a, b in ends]
+        pen = {**more, "stroke": more.get("fill"), "stroke_width": 1.6, "fill": "none"}
+        return svg.path(strokes, *children, **pen)
+    corners, start = _POLYGONS[kind]
     turns = [start + place * 4 / corners for place in range(corners)]
-    points = [(x + size * _turn(turn + 1), y - size * _turn(turn)) for turn in turns]
-    drawn = "L".join(f"{svg.number(a)} {svg.number(b)}" for a, b in points)
-    return svg.element("path", *children, d=f"M{drawn}Z", **more)
+    points = [_around(x, y, 1.25 * radius, turn) for turn in turns]
+    return svg.path([[*points, points[0]]], *children, **more)
 
 
-def _turn(quarters: float) -> float:
-    """The sine of an angle in quarters of a turn."""
-    return sin(quarters * pi / 2)
+# Directions in quarters of a turn: of lines through the point, or number of corners and the first.
+_STROKES = {"plus": (0.0, 1.0), "cross": (0.5, 1.5), "star": (0.0, 2 / 3, 4 / 3)}
+_POLYGONS = {
+    "square": (4, 0.5),
+    "triangle": (3, 1.0),
+    "diamond": (4, 0.0),
+    "down": (3, -1.0),
+    "left": (3, 2.0),
+}
 
 
-def legend(
-    names: Mapping[str, str], looks: Mapping[str, Look], top: float, *, lines: bool = False
-) -> tuple[Svg, float]:
-    """The look of each arm beside its name, in as many columns as there is room for; and the height.
+def _around(x: float, y: float, radius: float, turn: float) -> tuple[float, float]:
+    angle = turn * pi / 2
+    return x + radius * cos(angle), y - radius * sin(angle)
+
+
+def legend(names: Mapping[str, str], looks: Mapping[str, Look], top: float) -> tuple[Svg, float]:
+    """The marker of each arm beside its name, in as many columns as there is room for; and the height.
 
     Args:
         names: label to what is shown.
         looks: of the arms.
         top: where it begins.
-        lines: whether arms are lines, else marks.
     """
     widest = max((svg.width_of(name) for name in names.values()), default=0.0) + 44
     columns = max(1, min(len(names), int((WIDTH - 40) / widest)))
@@ -118,17 +115,10 @@ def legend(
     drawn = []
     for place, (label, name) in enumerate(names.items()):
         x, y = 30 + place % columns * wide, top + 12 + place // columns * 18
-        look = looks[label]
-        sign = mark(look.marker, x + 8, y - 4, 4, fill=look.colour)
-        if lines:
-            sign = svg.line(
-                x, y - 4, x + 20, y - 4,
-                stroke=look.colour, stroke_width=2, stroke_dasharray=look.dash,
-            )  # fmt: skip
+        sign = mark(looks[label].marker, x + 8, y - 4, 4, fill=looks[label].colour)
         shown = svg.text(x + 26, y, svg.fitted(name, wide - 32))
         drawn.append(svg.group(sign, shown, data_arm=label))
-    rows = -(-len(names) // columns)
-    return svg.group(*drawn), 18.0 * rows
+    return svg.group(*drawn), 18.0 * -(-len(names) // columns)
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -7,7 +7,7 @@ from karat.journal.trial import PHASES, Phase
 from karat.report.facts.summary import Summary
 from karat.report.facts.timeline import Span, Timeline
 from karat.report.figures import Figure, svg
-from karat.report.figures.axes import Panel, frame
+from karat.report.figures.axes import Panel, frame, horizontal
 from karat.report.figures.scales import Scale
 from karat.report.figures.style import OKABE_ITO, WIDTH
 from karat.report.figures.svg import SOFT, Svg
@@ -65,12 +65,11 @@ def _draw(known: Timeline) -> str:
     bottom = TOP + (150.0 if _is_counted(known) else row * known.rows + 4)
     x = Scale(low=0, high=known.seconds / second, start=LEFT, stop=RIGHT)
     panel = Panel(x=x, y=Scale(low=0, high=known.rows, start=bottom, stop=TOP))
-    flat = Panel(x=x, y=Scale(low=0, high=1, start=bottom, stop=bottom - 1))
     if _is_counted(known):
         axes = frame(panel, x_name=unit, y_name="trials at a time")
         drawn = _counted(known, panel)
     else:
-        axes = frame(flat, x_name=unit, y_labels=False)
+        axes = horizontal(x, bottom, unit)
         drawn = svg.group(_rows(known, row), *(_span(span, x, second, row) for span in known.spans))
     launches = [
         svg.line(x(at / second), TOP, x(at / second), bottom, stroke="#000", stroke_dasharray="2 2")
