@@ -70,7 +70,7 @@ def _draw(known: Timeline) -> str:
         drawn = _counted(known, panel)
     else:
         axes = horizontal(x, bottom, unit)
-        drawn = svg.group(_rows(known, row), *(_span(span, x, second, row) for span in known.spans))
+        drawn = svg.group(_rows(known, row), *_by_arm(known, x, second, row))
     launches = [
         svg.line(x(at / second), TOP, x(at / second), bottom, stroke="#000", stroke_dasharray="2 2")
         for at in known.launches
@@ -99,6 +99,12 @@ def _rows(known: Timeline, row: float) -> Svg:
         for place in range(0, known.rows, step)
     ]
     return svg.group(*names, fill=SOFT, font_size=11)
+
+
+def _by_arm(known: Timeline, x: Scale, second: float, row: float) -> Iterator[Svg]:
+    for arm in dict.fromkeys(span.arm for span in known.spans):
+        mine = (_span(span, x, second, row) for span in known.spans if span.arm == arm)
+        yield svg.group(*mine, data_arm=arm)
 
 
 def _span(span: Span, x: Scale, second: float, row: float) -> Svg:

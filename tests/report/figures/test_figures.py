@@ -153,7 +153,9 @@ def test_every_kind_of_figure_is_drawn(finished: Summary) -> None:
 # -- what scripts and readers find in them ----------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["learning_curves.svg", "slices.svg", "test_accuracy.svg"])
+@pytest.mark.parametrize(
+    "name", ["learning_curves.svg", "slices.svg", "test_accuracy.svg", "timeline.svg"]
+)
 def test_marks_of_a_trial_name_it_and_lie_in_the_group_of_its_arm(
     name: str, finished: Summary
 ) -> None:
