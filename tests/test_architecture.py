@@ -58,20 +58,20 @@ WORDS = {
             "answer",
             "narrative",
             "sections",
-            "figures",
             "search_text",
             "shortlist_text",
             "certainty",
             "document",
         )
     ),
-    *("karat.report.plots", "karat.report.writer", "karat.journal.wording"),
+    *("karat.report.writer", "karat.journal.wording"),
 }
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for top in ("karat", "jobs")
     for path in sorted((ROOT / top).rglob("*.py"))
 }
+WORDS |= {name for name in FILES if name.startswith("karat.report.figures")}
 FACTS = [name for name in FILES if name.startswith(f"{FACTS_IN}.")]
 
 

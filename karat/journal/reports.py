@@ -84,6 +84,12 @@ class Reports(Sequence[Report]):
         values = (self._rows[place] for place in range(last, -1, -width))
         return next((value for value in values if not math.isnan(value)), None)
 
+    def values(self, metric: str) -> Sequence[float]:
+        """The metric at each report, NaN where one lacks it; without creating any `Report`."""
+        if metric not in self._names:
+            return array("d", [math.nan]) * len(self)
+        return self._rows[self._names.index(metric) :: len(self._names)]
+
     @property
     def epochs(self) -> Sequence[int]:
         """Epochs done at each report."""

@@ -6,12 +6,25 @@ event. Not counted are the time between launches and the time of a killed driver
 event.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from karat.causes import SegmentEnd
 from karat.journal.journal import Event
 from karat.space.rates import Spent, Terms
+
+
+class Held(NamedTuple):
+    """That a segment of a trial had a worker: from when to when (seconds since the epoch), and on which slot.
+
+    `slot` is None where the journal does not say, as on clusters.
+    """
+
+    trial: int
+    slot: int | None
+    begin: float
+    end: float
 
 
 class Usage:
@@ -26,6 +39,9 @@ class Usage:
         self._running: dict[int, float] = {}
         self._waiting: set[int] = set()  # trials whose segment has no worker yet
         self._gpus: dict[int, float] = {}  # of each trial's last segment, if its event has them
+        self._slots: dict[int, int] = {}  # the same
+        # Of each segment that has ended, four numbers: a study may have a million of them.
+        self._held = array("d")
 
     def apply(self, event: Event) -> None:
         """Add an event."""
@@ -69,6 +85,14 @@ class Usage:
         """GPUs of a trial's last segment, by default those of every trial."""
         return self._gpus.get(trial, self.terms.gpus)
 
+    def held(self) -> Iterator[Held]:
+        """All segments that had a worker, those that run last; these up to the last event."""
+        for place in range(0, len(self._held), 4):
+            trial, slot, begin, end = self._held[place : place + 4]
+            yield Held(int(trial), None if slot < 0 else int(slot), begin, end)
+        for trial, begin in self._running.items():
+            yield Held(trial, self._slots.get(trial), begin, max(begin, self._last))
+
     @property
     def running(self) -> int:
         """The number of segments with a worker now."""
@@ -86,9 +110,14 @@ class Usage:
         self._gpus.pop(trial, None)
         if "gpus" in data:
             self._gpus[trial] = data["gpus"]
+        self._slots.pop(trial, None)
+        if "slot" in data:
+            self._slots[trial] = data["slot"]
 
     def _end(self, trial: int) -> None:
-        seconds = max(0.0, self._last - self._running.pop(trial))
+        begin = self._running.pop(trial)
+        seconds = max(0.0, self._last - begin)
+        self._held.extend((trial, self._slots.get(trial, -1), begin, begin + seconds))
         self._slot_s += seconds
         self._spent += self.terms.price(seconds, gpu_s=self.gpus_of(trial) * seconds)
 

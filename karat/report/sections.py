@@ -19,7 +19,16 @@ from karat.parameters import EACH_ARM, is_number
 from karat.report.certainty import certainty_section
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
-from karat.report.figures import epoch_figure, level_figure
+from karat.report.figures.best_so_far import best_so_far
+from karat.report.figures.by_arm import by_arm
+from karat.report.figures.by_epoch import by_epoch
+from karat.report.figures.costs import costs
+from karat.report.figures.differences import differences
+from karat.report.figures.failures import failures
+from karat.report.figures.importances import importances_figure
+from karat.report.figures.learning_curves import learning_curves
+from karat.report.figures.slices import slices
+from karat.report.figures.timeline import timeline
 from karat.report.formatting import (
     Units,
     in_unit,
@@ -111,7 +120,7 @@ def _labels_name_levels(summary: Summary) -> bool:
 
 
 def _figure_section(summary: Summary) -> Section | None:
-    figures = [*epoch_figure(summary), *level_figure(summary)]
+    figures = [*differences(summary), *by_arm(summary), *costs(summary), *by_epoch(summary)]
     return Section(title="Figures", figures=tuple(figures)) if figures else None
 
 
@@ -159,7 +168,13 @@ def _search_section(summary: Summary) -> Section:
     tables += [_importance_table(summary)] if summary.search.importances else []
     tables += [_needed_table(summary)] if summary.search.needed else []
     notes = (*search_notes(summary), *importance_notes(summary.search))
-    return Section(title="Search", paragraphs=notes, tables=tuple(tables))
+    figures = [
+        *best_so_far(summary),
+        *learning_curves(summary),
+        *slices(summary),
+        *importances_figure(summary),
+    ]
+    return Section(title="Search", paragraphs=notes, tables=tuple(tables), figures=tuple(figures))
 
 
 def _shortlist_table(summary: Summary) -> Table | None:
@@ -231,7 +246,8 @@ def _trouble_section(summary: Summary) -> Section | None:
         title="Excluded combinations",
     )
     tables = tuple(table for table in (failed, skipped, excluded) if table.rows)
-    return Section(title="What is missing", tables=tables) if tables else None
+    figures = tuple(failures(summary))
+    return Section(title="What is missing", tables=tables, figures=figures) if tables else None
 
 
 def _decision_section(summary: Summary) -> Section:
@@ -294,7 +310,12 @@ def _environment_section(summary: Summary) -> Section:
     note = f"Began {began}, {ended}; {launches}, {summary.slots} trials at a time in the last."
     told = {name: _environment_text(value) for name, value in flat(summary.environment).items()}
     table = pairs_table(told, "", "in the last launch")
-    return Section(title="Where it ran", paragraphs=(note,), tables=(table,) if table.rows else ())
+    return Section(
+        title="Where it ran",
+        paragraphs=(note,),
+        tables=(table,) if table.rows else (),
+        figures=tuple(timeline(summary)),
+    )
 
 
 def folder_section(folder: Path) -> Section:

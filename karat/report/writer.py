@@ -90,15 +90,13 @@ def write_report(study_folder: Path, state: StudyState) -> Summary:
     parts = (*sections(summary), folder_section(study_folder))
     for part in parts:
         for figure in part.figures:
-            replace_file(study_folder / FIGURES / figure.file, figure.png)
+            replace_file(study_folder / FIGURES / figure.file, figure.svg.encode())
     for name in (REPORT_MARKDOWN, REPORT_HTML):
         replace_file(study_folder / name, _render(f"{name}.j2", summary, parts).encode())
     return summary
 
 
 def _render(template: str, summary: Summary, parts: Sequence[Section]) -> str:
-    import base64
-
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -110,7 +108,6 @@ def _render(template: str, summary: Summary, parts: Sequence[Section]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["md"] = markdown
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     return environment.get_template(template).render(
         summary=summary,
         answer=answer(summary),

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN, mlflow_files, trial_folder
+from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN, mlflow_files, trial_folder
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.journal.wording import DRIVER_GONE_TEXT, study_text, trial_text
@@ -253,6 +253,8 @@ class View:
             for name in (REPORT_MARKDOWN, REPORT_HTML):
                 if (self.folder / name).is_file():
                     self.client.log_artifact(study.id, str(self.folder / name))
+            if (self.folder / FIGURES).is_dir():  # the Markdown shows them
+                self.client.log_artifacts(study.id, str(self.folder / FIGURES), FIGURES)
         if state.status == "completed":
             assert self._runs is not None
             runs = {number: known.id for number, known in self._runs.items() if not known.deleted}

@@ -44,6 +44,17 @@ def test_metric_that_a_report_lacks_is_not_in_it() -> None:
     assert made.last("other") is None
 
 
+def test_values_of_one_metric_are_nan_where_a_report_lacks_it() -> None:
+    made = filled(FEW)
+    assert list(made.values("loss")) == [0.5, 0.25, 0.125]
+    first, second, third = made.values("accuracy")
+    assert second == 0.75
+    assert all(map(math.isnan, (first, third)))
+    assert all(map(math.isnan, made.values("other")))
+    assert len(made.values("other")) == 3
+    assert list(Reports().values("loss")) == []
+
+
 @pytest.mark.parametrize("epoch", range(5))
 def test_reports_up_to_an_epoch_drop_later_ones(epoch: int) -> None:
     kept = [report for report in FEW if report.epoch <= epoch]

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from karat.journal.journal import Journal
+from karat.journal.layout import FIGURES
 from karat.report.answer import answer
 from karat.report.facts.summary import summarise
+from karat.report.writer import write_report
 from karat.tracking.client import open_client
 from karat.tracking.sync import sync, tracking_uri
 from tests import journals
@@ -55,6 +57,19 @@ def test_answer_table_and_verdicts_are_on_the_run_of_the_study(folder: Path) -> 
         assert study.data.metrics[f"difference_low/{name}"] == arm.comparison.low
         assert study.data.metrics[f"p_holm/{name}"] == arm.comparison.p_holm
         assert study.data.metrics[f"test_accuracy/{name}"] == arm.test.mean
+
+
+def test_the_figures_of_the_report_are_artifacts_of_the_study(folder: Path) -> None:
+    script = journals.study(WORSE)
+    journals.write(folder, script)
+    write_report(folder, script.state)
+    sync(folder, owner_alive=lambda: False)
+    study, *_ = runs_of(folder)
+    found = open_client(tracking_uri(folder)).list_artifacts(study.info.run_id, FIGURES)
+    assert {Path(file.path).name for file in found} == {
+        p.name for p in (folder / FIGURES).iterdir()
+    }
+    assert f"{FIGURES}/differences.svg" in [file.path for file in found]
 
 
 def test_no_verdict_is_shown_before_every_run_has_ended(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import statistics as plain
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from karat.journal.outcomes import failed_seeds, test_values
@@ -51,6 +51,9 @@ class ConfirmedArm:
         is_futile: whether it got no more seeds, although it might have, since a verdict was too unlikely.
         population: interval of that difference for images like the test images; None where the
             journal does not say image by image what was right.
+        memory: median over completed runs of the peak memory in bytes, in the first epoch; None where
+            the journal does not say.
+        trials: seed index to the number of the completed run.
     """
 
     label: str
@@ -71,6 +74,8 @@ class ConfirmedArm:
     comparison: Comparison | None
     is_futile: bool = False
     population: tuple[float, float] | None = None
+    memory: float | None = None
+    trials: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def is_reference(self) -> bool:
@@ -148,6 +153,8 @@ def confirmed_arms(
                 rule.tunings,
                 rule.level,
             ),
+            memory=_median_memory(runs),
+            trials={trial.seed_index: trial.number for trial in runs},
         )
         found.append(arm)
     in_order = sorted(found, key=_reading_order(state.references))
@@ -161,6 +168,11 @@ def _is_given_up(found: Comparison | None, rule: Rule, seeds: int) -> bool:
 def completed(trials: Iterable[Trial]) -> list[Trial]:
     """Those that ran to their end."""
     return [trial for trial in trials if trial.status == "completed"]
+
+
+def _median_memory(runs: Iterable[Trial]) -> float | None:
+    told = [trial.peak_bytes for trial in runs if trial.peak_bytes is not None]
+    return plain.median(told) if told else None
 
 
 def _cell(cell: Mapping[str, Any], state: StudyState, metric: Metric) -> Cell:

@@ -21,6 +21,7 @@ from karat.report.facts.confirmed import (
     confirmed_arms,
 )
 from karat.report.facts.family import FamilyTest, family_test
+from karat.report.facts.history import History, history_of
 from karat.report.facts.interactions import Interaction, interactions_of
 from karat.report.facts.lengths import Length, length_of, of_budget
 from karat.report.facts.progress import Progress, progress_of
@@ -108,6 +109,7 @@ class Summary:
         began_at, ended_at: seconds since the epoch; None while the study has no end.
         extensions: how the question was made larger after the launch.
         spent, limits: what was used, and what may be.
+        history: the search trial by trial, and which trial ran when.
         search_cut: details of why the search ended early; None where it did not.
         shortlist: the cells that were trained again before one was confirmed; None without a shortlist.
     """
@@ -137,6 +139,7 @@ class Summary:
     also_different: tuple[str, ...]
     curves: tuple[Curve, ...]
     search: SearchFacts
+    history: History
     failed: tuple[Trial, ...]
     excluded: tuple[Mapping[str, str], ...]
     skipped: tuple[Mapping[str, str], ...]
@@ -238,6 +241,7 @@ def summarise(state: StudyState) -> Summary:
         also_different=_also_different(state, arms),
         curves=tuple(_curves(confirmed, arms, metric)),
         search=search_facts(state, metric),
+        history=history_of(state, [arm.label for arm in arms], metric),
         failed=tuple(trial for trial in state.trials.values() if trial.status == "failed"),
         excluded=tuple(created["excluded"]),
         skipped=tuple(state.confirmation["skipped"]) if state.confirmation else (),
