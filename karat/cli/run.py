@@ -73,10 +73,14 @@ def run_study(
     interruption.install()
     import_lazily("torch")  # takes two seconds: wrong input should fail before that
 
+    from karat.forecast.capacity import slots_of
     from karat.space.reader import load_space
 
     site = site_from_environment(os.environ)
     space = load_space(options.space, overrides, options.name, document, site)
+    if address is None:
+        with placed("resources", document, options.space, overrides):
+            slots_of(space.resources)
     return start(
         space,
         options.storage,
@@ -113,8 +117,7 @@ def start(
     if address is not None:  # the engine checks the nodes of a cluster when it joins
         check_probing(space.resources)
     else:
-        with placed("resources", document, options.space, overrides):
-            slots_of(space.resources)
+        slots_of(space.resources)
     from karat.cli.driver import drive
 
     return drive(

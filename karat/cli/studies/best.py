@@ -62,7 +62,7 @@ def best_of(folder: Path, state: StudyState) -> Best:
     Raises:
         StudyError: no trial has been completed yet.
     """
-    from karat.tracking.model_registry import best_confirmed
+    from karat.tracking.models.tested_model import best_confirmed
 
     if not state.created:
         raise StudyError(f"{folder}: the study has not begun; there is no best configuration yet")

@@ -72,7 +72,7 @@ def test_what_mlflow_does_not_have_is_said_with_the_way_to_get_it(
     assert "fourier-grid: MLflow has no such study" in capsys.readouterr().err
 
 
-def test_a_launch_names_the_command_or_the_page(
+def test_a_launch_names_the_page_where_mlflow_is_a_server(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = state_of(folder)
