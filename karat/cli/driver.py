@@ -11,7 +11,7 @@ from rich.console import Console
 
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import STOPPING, SYNCING, WRITING, Progress
-from karat.cli.studies.next_steps import after, next_lines
+from karat.cli.text.next_steps import after, next_lines
 from karat.cli.web.mlflow_pages import where_runs_are
 from karat.errors import InputError
 from karat.execution.engine import Engine

@@ -72,7 +72,7 @@ class StudyLock:
             if owner is not None:
                 if _lives(owner, file, watch_s, sleep):
                     raise StudyLockedError(_refusal(folder, owner))
-                log.warning("%s: %s exited unexpectedly; resuming the study", folder, owner)
+                log.warning("%s: %s exited unexpectedly and left the study", folder, owner)
             _claim(folder, file, sleep)
             return cls(file)
         except BaseException:

@@ -72,7 +72,7 @@ def test_dead_owner_is_logged_and_replaced(
     write_owner(tmp_path, dead_process())
     assert not is_locked(tmp_path)
     StudyLock.take(tmp_path).release()
-    assert "exited unexpectedly; resuming the study" in caplog.text
+    assert "exited unexpectedly and left the study" in caplog.text
 
 
 def test_another_process_with_the_id_of_the_owner_is_not_the_owner(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.cli.studies.json_output import add_json, print_json
-from karat.cli.studies.layout import paragraph, say
 from karat.cli.studies.named import activity_of, add_study, state_of, study_of
-from karat.cli.studies.next_steps import after, next_lines
+from karat.cli.text.layout import paragraph, say
+from karat.cli.text.next_steps import after, next_lines
 from karat.errors import StudyError
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState

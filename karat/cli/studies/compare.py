@@ -9,9 +9,9 @@ from karat.cli.exit_status import OK
 from karat.cli.studies.comparing.paired import Paired, paired_difference
 from karat.cli.studies.comparing.sides import Side, differing, labels_of, same_data, side_of
 from karat.cli.studies.json_output import add_json, print_json
-from karat.cli.studies.layout import columns, duration, paragraph, say, table
 from karat.cli.studies.named import activity_of, add_storage
-from karat.cli.studies.next_steps import next_lines
+from karat.cli.text.layout import columns, duration, paragraph, say, table
+from karat.cli.text.next_steps import next_lines
 from karat.errors import InputError
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState

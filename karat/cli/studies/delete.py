@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK
 from karat.cli.studies.json_output import add_json, print_json
-from karat.cli.studies.layout import pairs, say
 from karat.cli.studies.named import add_study, study_folder
-from karat.cli.studies.next_steps import next_lines
+from karat.cli.text.layout import pairs, say
+from karat.cli.text.next_steps import next_lines
 from karat.errors import InputError, JournalError, StudyError, StudyLockedError
 from karat.journal.layout import JOURNAL, LOCK
 

@@ -8,9 +8,9 @@ from typing import get_args
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK
 from karat.cli.studies.json_output import add_json, print_json
-from karat.cli.studies.layout import say
 from karat.cli.studies.named import activity_of, add_study, state_of, study_of
-from karat.cli.studies.next_steps import after, next_lines
+from karat.cli.text.layout import say
+from karat.cli.text.next_steps import after, next_lines
 from karat.errors import InputError
 from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN
 from karat.terminal import make_console

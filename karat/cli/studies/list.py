@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.cli.studies.json_output import add_json, print_json
-from karat.cli.studies.layout import columns, paragraph, say, width
 from karat.cli.studies.named import STORAGE, activity_of, add_storage, study_names
-from karat.cli.studies.next_steps import next_lines
+from karat.cli.text.layout import columns, paragraph, say, width
+from karat.cli.text.next_steps import next_lines
 from karat.errors import InputError, JournalError
 
 if TYPE_CHECKING:

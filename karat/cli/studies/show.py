@@ -8,13 +8,13 @@ from typing import Any
 
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
-from karat.cli.studies.decisions import activity_text
 from karat.cli.studies.json_output import add_json, print_json
-from karat.cli.studies.layout import duration, pairs, say
 from karat.cli.studies.named import Activity, activity_of, add_study, state_of, study_of
-from karat.cli.studies.next_steps import after, next_lines
+from karat.cli.studies.watching.decisions import activity_text
 from karat.cli.studies.watching.facts import budget_used, counts_by_phase, running_trials
 from karat.cli.studies.watching.view import phase_lines, running_lines, trial_json
+from karat.cli.text.layout import duration, pairs, say
+from karat.cli.text.next_steps import after, next_lines
 from karat.errors import InputError
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState

@@ -6,11 +6,11 @@ from typing import Any
 
 from karat.cli.exit_status import OK
 from karat.cli.studies.best import checkpoint_of, checkpoint_text
-from karat.cli.studies.decisions import why_ended
 from karat.cli.studies.json_output import print_json
-from karat.cli.studies.layout import duration, pairs, say, table
 from karat.cli.studies.named import activity_of
-from karat.cli.studies.next_steps import after, next_lines
+from karat.cli.studies.watching.decisions import why_ended
+from karat.cli.text.layout import duration, pairs, say, table
+from karat.cli.text.next_steps import after, next_lines
 from karat.errors import InputError
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
-from karat.cli.studies.decisions import decision_text
 from karat.cli.studies.json_output import add_json, print_json
-from karat.cli.studies.layout import say
 from karat.cli.studies.named import activity_of, add_study, study_of
-from karat.cli.studies.next_steps import after, next_lines
+from karat.cli.studies.watching.decisions import decision_text
 from karat.cli.studies.watching.view import Moment, document, lines_of, short_line
+from karat.cli.text.layout import say
+from karat.cli.text.next_steps import after, next_lines
 from karat.errors import JournalError
 from karat.journal.journal import Event, Follower
 from karat.journal.layout import JOURNAL

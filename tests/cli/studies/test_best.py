@@ -13,7 +13,7 @@ from karat.forecast.curves import ModelledCurves
 from karat.forecast.simulator import simulate
 from karat.space.reader import load_space
 from tests import journals
-from tests.cli.studies.conftest import Run
+from tests.cli.conftest import Run
 from tests.journals import Plan
 
 

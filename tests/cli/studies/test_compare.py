@@ -12,7 +12,7 @@ from karat.cli.studies.compare import same_data
 from karat.cli.studies.comparing.sides import side_of
 from karat.report.facts.summary import summarise
 from tests import journals
-from tests.cli.studies.conftest import Run
+from tests.cli.conftest import Run
 from tests.journals import Plan
 
 BEST = "fourier grid_size=3 blockwise"

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from karat.cli.main import main
-from karat.cli.studies.decisions import rung_of, why_ended
+from karat.cli.studies.watching.decisions import rung_of, why_ended
 from karat.journal.journal import Event
 from karat.journal.layout import trial_folder
 from tests import journals
-from tests.cli.studies.conftest import Run
+from tests.cli.conftest import Run
 from tests.journals import Plan
 
 

@@ -16,7 +16,7 @@ from karat.cli.studies.watching.view import lines_of
 from karat.journal.journal import Journal
 from karat.journal.layout import JOURNAL
 from tests import journals
-from tests.cli.studies.conftest import Run
+from tests.cli.conftest import Run
 from tests.conftest import ROOT
 from tests.journals import Plan
 

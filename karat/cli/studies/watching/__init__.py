@@ -1,1 +1,1 @@
-"""What `karat watch` shows of a study."""
+"""What `karat watch` and `karat show` say of a study: progress, and decisions."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from karat.cli.studies.decisions import at_epoch
+from karat.cli.studies.watching.decisions import at_epoch
 from karat.journal.outcomes import metric_of, planned_trials
 from karat.journal.state import StudyState
 from karat.journal.trial import Phase, Trial

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karat.cli.studies.decisions import activity_text, decision_text, rule_text
-from karat.cli.studies.layout import duration, pairs, paragraph, table
 from karat.cli.studies.named import Activity
+from karat.cli.studies.watching.decisions import activity_text, decision_text, rule_text
 from karat.cli.studies.watching.facts import (
     ArmCounts,
     arm_counts,
@@ -16,6 +15,7 @@ from karat.cli.studies.watching.facts import (
     running_trials,
     seconds_left,
 )
+from karat.cli.text.layout import duration, pairs, paragraph, table
 from karat.journal.journal import Event
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState

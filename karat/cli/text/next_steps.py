@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from karat.cli.command import as_typed
-from karat.cli.studies.layout import columns
 from karat.cli.studies.named import STORAGE
+from karat.cli.text.layout import columns
 
 # Command to what it shows; `{}` is the study.
 _SHOWS = {

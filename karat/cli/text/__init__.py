@@ -1,0 +1,1 @@
+"""What commands print as text: columns, paragraphs, and what to look at next."""
