@@ -10,7 +10,7 @@ from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.study.audit import audit
-from karat.tracking import model_registry
+from karat.tracking.models import registry
 from karat.tracking.runs import FINGERPRINT_TAG, KERNELS_PARAM
 from karat.tracking.sync import sync
 from tests.tracking.test_sync import (
@@ -125,7 +125,8 @@ def test_model_of_another_trial_with_that_number_is_not_the_best_model(
         tags[FINGERPRINT_TAG] = ours if fingerprint == "ours" else fingerprint
     client = SimpleNamespace(search_model_versions=lambda _: [SimpleNamespace(tags=tags)])
     done: list[str] = []
-    monkeypatch.setattr(model_registry, "_logged_model", lambda *_: "model")
-    monkeypatch.setattr(model_registry, "_create_version", lambda *_: done.append("a new version"))
-    model_registry.register_best(client, "sqlite:///mlflow.db", state, writer.folder, {0: "r"})
+    monkeypatch.setattr(registry, "kept_model", lambda *_: None)
+    monkeypatch.setattr(registry, "_logged_model", lambda *_: "model")
+    monkeypatch.setattr(registry, "_create_version", lambda *_: done.append("a new version"))
+    registry.register_best(client, "sqlite:///mlflow.db", state, writer.folder, {0: "r"})
     assert done == made
