@@ -126,7 +126,7 @@ def test_the_plan_names_the_lengths_and_their_price(space: Space, tmp_path: Path
     assert "confirmation  30 trials: 3 cells" in output.getvalue()
     assert "x 5 fresh seeds x 1 and 2 times the epochs" in output.getvalue()
     # 6 trials of 4 epochs, then 3 x 5 of 4 and of 8
-    assert "epochs        204 (p10 204, p90 204)" in output.getvalue()
+    assert "epochs        204\n" in output.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -427,7 +427,7 @@ def test_the_plan_names_the_shortlists_and_their_price(space: Space, tmp_path: P
     text = output.getvalue()
     assert "shortlist     18 trials: the best 3 cells of each of 3 searches x 2 fresh seeds" in text
     # 12 trials of the search, 18 of the shortlists and 6 of the confirmation, of 4 epochs each
-    assert "epochs        144 (p10 144, p90 144)" in text
+    assert "epochs        144\n" in text
 
 
 def test_the_report_tells_of_the_lists_and_of_the_luck_of_the_search(

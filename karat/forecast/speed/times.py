@@ -46,7 +46,7 @@ class Spread:
 
 
 MEASURED, TABLE, GUESSED = (
-    Spread(machine=0.08, arm=0.05),
+    Spread(machine=0.1, arm=0.1),
     Spread(machine=0.45, arm=0.25),
     Spread(machine=1.0, arm=0.5),
 )
