@@ -120,10 +120,10 @@ def _attention() -> Iterator[str]:
 
 def _training() -> Iterator[str]:
     yield "## training"
-    yield "A recipe has a value for every setting; the section, the factors and the tuned parameters replace them."
+    yield "Defaults are those of the recipe; the section, the factors and the tuned parameters replace them."
     recipes = {name: load_recipe(name) for name in recipe_names()}
     values = {
-        key: _listed(f"`{r}`: {v[key]}" for r, v in recipes.items())
+        key: _listed(f"`{r}`: {v[key]}" for r, v in recipes.items() if key in v)
         for key in fields_of(TrainingConfig)
     }
     yield _rows(
