@@ -23,7 +23,7 @@ GPU_MULTIPLY_ADDS_PER_S = 1e14  # of a fast GPU
 EFFICIENCY = 0.25  # share of it that training reaches
 _GPU_STEP_S = 0.01  # lower bound: a step of a small model waits for its kernel launches
 # Seconds on the machine of the table of step costs (docs/decisions/0034-honest-times.md).
-_START_S, _TRIAL_S, _END_S, _PROBE_START_S = 20.0, 0.2, 14.0, 9.0
+_START_S, _TRIAL_S, _END_S, _PROBE_START_S = 20.0, 0.2, 14.0, 13.0
 _PROBED_S, _PROBED_STEPS = 4.0, 6
 
 
