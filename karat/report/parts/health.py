@@ -10,17 +10,17 @@ from typing import Literal
 
 from karat.journal.wording import trial_text
 from karat.report.facts.confirmed import ConfirmedArm
-from karat.report.facts.health import (
+from karat.report.facts.progress import Progress, Sign
+from karat.report.facts.search_summary import EDGE, Edge
+from karat.report.facts.summary import Summary
+from karat.report.formatting import Units, listed, loss_text, short, text_of
+from karat.report.parts.weaknesses import (
     image_is_coarse,
     images_tested,
     least_flip_p,
     only_on_these_images,
     seen,
 )
-from karat.report.facts.progress import Progress, Sign
-from karat.report.facts.search_summary import EDGE, Edge
-from karat.report.facts.summary import Summary
-from karat.report.formatting import Units, listed, loss_text, short, text_of
 from karat.report.search_text import false_stops_text
 from karat.report.tables import Card, Section
 from karat.report.wording import failures_text, n_text, name_of

@@ -5,11 +5,11 @@ from types import MappingProxyType
 
 import pytest
 
-from karat.report.facts.health import seen
 from karat.report.facts.lengths import Length
 from karat.report.facts.search_summary import FalseStops
 from karat.report.facts.summary import Summary, summarise
 from karat.report.parts.health import health_notes, health_section
+from karat.report.parts.weaknesses import seen
 from karat.report.tables import Card
 from karat.statistics.power import pairs_needed, power
 from karat.statistics.samples import rate_interval
