@@ -18,7 +18,7 @@ test: $(STAMP)
 
 # All tests, as CI runs them. Those on a real Slurm of two nodes and on a real Ray cluster with PostgreSQL and
 # MLflow need root, slurm-wlm, munge, iproute2 and postgresql: without them they are skipped, and with
-# `make test-all CLUSTER=1` they fail.
+# `make test-all CLUSTER=1` they fail. The tests of the report's page in Chromium do the same with BROWSER=1.
 test-all: $(STAMP)
 	$(PYTEST)
 

@@ -71,7 +71,8 @@ FILES = {
     for top in ("karat", "jobs")
     for path in sorted((ROOT / top).rglob("*.py"))
 }
-WORDS |= {name for name in FILES if name.startswith("karat.report.figures")}
+SHOWN = tuple(f"karat.report.{name}" for name in ("figures", "parts", "views"))
+WORDS |= {name for name in FILES if name.startswith(SHOWN)}
 FACTS = [name for name in FILES if name.startswith(f"{FACTS_IN}.")]
 
 

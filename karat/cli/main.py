@@ -17,7 +17,7 @@ COMMANDS = {
     "best": ("print the best configuration, to paste into a space", "studies.best:BEST"),
     "compare": ("compare two studies, arms or trials", "studies.compare:COMPARE"),
     "watch": ("follow a study while it runs, from another terminal", "studies.watch:WATCH"),
-    "report": ("write a study's report again and print its table", "studies.inspect:REPORT"),
+    "report": ("write the report of a study again, or of several", "studies.report:REPORT"),
     "sync": ("bring MLflow up to date from the journal", "studies.inspect:SYNC"),
     "audit": ("check that nothing of a study is lost or wrong", "studies.inspect:AUDIT"),
     "verify": ("evaluate the confirmed models on the test images again", "studies.inspect:VERIFY"),

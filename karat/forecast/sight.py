@@ -1,8 +1,6 @@
 """What the confirmation of a study can see, before its launch and, with the study's own spread, after it."""
 
-import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from karat.journal.outcomes import rule_of
 from karat.journal.state import StudyState
@@ -10,31 +8,14 @@ from karat.planning.top_up import compared_arms
 from karat.report.formatting import Units
 from karat.space.space import Space
 from karat.statistics.metric import Metric
-from karat.statistics.power import POWER, Sight, sight
-
-
-class Spread(NamedTuple):
-    """Of paired differences: standard deviation in the metric's unit, and the number of pairs and arms it is from."""
-
-    sd: float
-    pairs: int
-    arms: int
+from karat.statistics.power import POWER, Sight, Spread, pooled_spread, sight
 
 
 def spread_of(state: StudyState) -> Spread | None:
     """The spread of paired differences in a study, pooled over its arms; None before two runs of a pair."""
     if not state.created or state.confirmation is None:
         return None
-    found = [
-        (each.spread, each.n)
-        for each in compared_arms(state, rule_of(state.created)).values()
-        if each.spread is not None
-    ]
-    freedom = sum(n - 1 for _, n in found)
-    squares = sum((n - 1) * sd * sd for sd, n in found)
-    if not squares > 0:
-        return None
-    return Spread(math.sqrt(squares / freedom), sum(n for _, n in found), len(found))
+    return pooled_spread(compared_arms(state, rule_of(state.created)).values())
 
 
 def sight_of(space: Space, spread: float) -> Sight:

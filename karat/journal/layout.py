@@ -6,7 +6,7 @@ STORAGE/               the folder of all studies
     lock               names the process that runs the study (`karat.journal.lock`)
     orders             the pause file: asks the workers to pause (`karat.training.pause`)
     trials/0001/       checkpoints of a trial, and hang.txt: stack traces of a hung process
-    report.html, report.md, report/
+    report.html, report.md, and in report/ figures, arms.csv, pairs.csv, trials.csv, table.tex
     sync.log, sync.lock
   mlflow.db, mlruns/   of MLflow, if no server is used
   probes.json          measurements of probes (`karat.forecast.predictions`)
@@ -20,7 +20,9 @@ PAUSE_FILE = "orders"
 TRIALS = "trials"
 HANG_TRACE = "hang.txt"
 REPORT_HTML, REPORT_MARKDOWN = "report.html", "report.md"
-FIGURES = "report"
+FIGURES = "report"  # the folder of figures and tables
+ARMS_CSV, PAIRS_CSV, TRIALS_CSV, TABLE_TEX = "arms.csv", "pairs.csv", "trials.csv", "table.tex"
+REPORT_TABLES = (ARMS_CSV, PAIRS_CSV, TRIALS_CSV, TABLE_TEX)
 SYNC_LOG, SYNC_LOCK = "sync.log", "sync.lock"
 MLFLOW_DATABASE, MLFLOW_FILES = "mlflow.db", "mlruns"
 PROBES = "probes.json"

@@ -4,13 +4,11 @@ from collections.abc import Iterable
 
 from karat.journal.wording import search_cut_text
 from karat.report.facts.progress import BEGIN, END, LOSS_MARGIN, LOSS_RATIO
-from karat.report.facts.search_summary import EDGE, Edge, SearchFacts
 from karat.report.facts.summary import Summary
-from karat.report.formatting import listed, moment_text, raw_p_text, short, text_of
+from karat.report.formatting import listed, moment_text, raw_p_text, short
 from karat.report.search_text import stopping_notes
 from karat.report.shortlist_text import shortlist_notes, where_best
 from karat.report.wording import (
-    failures_text,
     futile_text,
     n_text,
     name_of,
@@ -18,7 +16,6 @@ from karat.report.wording import (
     why_text,
 )
 
-_LISTED = 8  # sides of comparisons whose tuning is told one by one
 _UNITS = {
     "wall_hours": "hours of wall time",
     "cpu_hours": "CPU hours",
@@ -47,13 +44,19 @@ def result_notes(summary: Summary) -> Iterable[str]:
     yield from _about_extensions(summary)
     if not summary.is_final:
         return
+    yield from _about_inconclusive(summary)
+
+
+def _about_inconclusive(summary: Summary) -> Iterable[str]:
+    """Why arms have no verdict, those with the same reason together."""
+    reasons: dict[str, list[str]] = {}
     for arm in summary.arms:
-        if arm.failed:
-            yield f"{name_of(arm, summary)}: {failures_text(arm, summary.rule)}."
         if arm.comparison and arm.comparison.verdict == "inconclusive":
-            why = why_text(arm.comparison, summary.rule)
             given_up = f"; {futile_text(summary.rule)}" if arm.is_futile else ""
-            yield f"{name_of(arm, summary)}: inconclusive, since {why}{given_up}."
+            why = why_text(arm.comparison, summary.rule) + given_up
+            reasons.setdefault(why, []).append(name_of(arm, summary))
+    for why, names in reasons.items():
+        yield f"{listed(names)}: inconclusive, since {why}."
 
 
 def certainty_notes(summary: Summary) -> Iterable[str]:
@@ -171,37 +174,13 @@ def search_notes(summary: Summary) -> Iterable[str]:
     yield from _about_budget(summary)
     if not facts.asked:
         return
-    yield _about_tuning(facts)
-    yield from shortlist_notes(summary)
-    edges = [
-        f"{arm.label} ({', '.join(map(_edge_text, arm.edges))})" for arm in facts.arms if arm.edges
-    ]
-    if edges:
+    tuned = set(facts.tuned.values())
+    if len(tuned) == 1:
+        trials = tuned.pop()
         yield (
-            f"Best value within {100 * EDGE:g} % of an end of its range, so a better one may lie "
-            f"outside: {'; '.join(edges)}."
+            f"Tuning was equal: {trials} trial{'s' * (trials != 1)} on each side of every comparison."
         )
-
-
-def _about_tuning(facts: SearchFacts) -> str:
-    """Whether both sides of each comparison were tuned with as many trials."""
-    counts = set(facts.tuned.values())
-    if len(counts) == 1:
-        return f"Tuning was equal: {_trials(counts.pop())} on each side of every comparison."
-    several = len(facts.tuned) > _LISTED
-    least, most = (pick(facts.tuned, key=lambda name: facts.tuned[name]) for pick in (min, max))
-    shown = {name: facts.tuned[name] for name in ((least, most) if several else facts.tuned)}
-    told = listed([f"{_trials(count)} for {name}" for name, count in shown.items()])
-    return f"Tuning was not equal: {'between ' * several}{told}."
-
-
-def _trials(count: int) -> str:
-    return f"{count} trial{'s' * (count != 1)}"
-
-
-def _edge_text(edge: Edge) -> str:
-    value, span = text_of(edge.value), f"{edge.low:g} to {edge.high:g}"
-    return f"{short(edge.name)} {value} at the {edge.end} end of {span}"
+    yield from shortlist_notes(summary)
 
 
 def _about_budget(summary: Summary) -> Iterable[str]:

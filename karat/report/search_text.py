@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from karat.report.facts.search_summary import SearchFacts
+from karat.report.facts.search_summary import FalseStops, SearchFacts
 
 
 def stopping_notes(facts: SearchFacts) -> Iterable[str]:
-    """What the audit of early stopping found; nothing where none was asked for."""
+    """What the audit of early stopping found, unless it found false stops; nothing where none was asked for."""
     found = facts.false_stops
     if found is None:
         return
@@ -15,10 +15,15 @@ def stopping_notes(facts: SearchFacts) -> Iterable[str]:
             f"Early stopping was audited (a share of {found.share:g} of the stopped trials was to be "
             "finished anyway), but none of the trials chosen would have been stopped."
         )
-        return
+    elif not found.best:
+        yield f"False stops: {false_stops_text(found)}"
+
+
+def false_stops_text(found: FalseStops) -> str:
+    """How many of the trials that were finished anyway were the best of their arm; at least one was finished."""
     rate = found.best / found.finished
-    yield (
-        f"False stops: {found.finished} trials that early stopping would have stopped were finished "
+    return (
+        f"{found.finished} trials that early stopping would have stopped were finished "
         f"anyway (a share of {found.share:g}, drawn before they began), and {found.best} of them "
         f"{'was' if found.best == 1 else 'were'} the best of an arm: {rate:.0%}, 95 % interval "
         f"{found.low:.0%} to {found.high:.0%} (Clopper-Pearson)."

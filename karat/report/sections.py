@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from karat.journal.layout import (
@@ -11,6 +11,7 @@ from karat.journal.layout import (
     MLFLOW_DATABASE,
     REPORT_HTML,
     REPORT_MARKDOWN,
+    REPORT_TABLES,
     SYNC_LOG,
     TRIALS,
 )
@@ -44,6 +45,7 @@ from karat.report.formatting import (
     tuned_text,
 )
 from karat.report.narrative import result_notes, search_notes
+from karat.report.parts.health import health_section
 from karat.report.search_text import importance_notes
 from karat.report.shortlist_text import chosen_text
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
@@ -62,7 +64,7 @@ FOLDER_CONTENT = {
     JOURNAL: "every decision, report and end, in order; the only truth",
     REPORT_HTML: "this report, one file that needs nothing else",
     REPORT_MARKDOWN: "this report as Markdown",
-    FIGURES: "the figures",
+    FIGURES: f"the figures, and {', '.join(REPORT_TABLES)}",
     TRIALS: "checkpoints, one folder for each trial",
     SYNC_LOG: "what was said while the dashboard was brought up to date",
 }
@@ -72,6 +74,7 @@ def sections(summary: Summary) -> tuple[Section, ...]:
     """The report after question and answer, in words, tables and figures."""
     parts = [
         result_section(summary),
+        health_section(summary),
         _figure_section(summary),
         certainty_section(summary),
         _pair_section(summary),
@@ -318,8 +321,9 @@ def _environment_section(summary: Summary) -> Section:
     )
 
 
-def folder_section(folder: Path) -> Section:
-    names = {*os.listdir(folder), REPORT_HTML, REPORT_MARKDOWN}
+def folder_section(folder: Path, written: Collection[str] = ()) -> Section:
+    """What is in a study's folder, with the names that are about to be written, and what to do with it."""
+    names = {*os.listdir(folder), *written}
     known = {name: text for name, text in FOLDER_CONTENT.items() if name in names}
     store = shlex.quote(f"sqlite:///{_as_typed(folder.parent / MLFLOW_DATABASE)}")
     commands = (

@@ -1,30 +1,29 @@
 """What a study's journal says, for people: an answer, the numbers behind it, and how they came.
 
-`summarise` finds the facts, `sections` puts them into words and tables, and the terminal, the
-Markdown and the HTML view only lay these out. A study that has not ended gives a report too:
+`summarise` finds the facts, `sections` puts them into words and tables, and the terminal and
+`karat.report.views` only lay these out. A study that has not ended gives a report too:
 it says what is missing and gives no verdicts, since looking early would spoil their alpha.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN
+from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN, TABLE_TEX
 from karat.journal.state import StudyState
 from karat.report.answer import answer, status_text
-from karat.report.facts.importances import importances
 from karat.report.facts.summary import Summary, summarise
 from karat.report.formatting import short
 from karat.report.narrative import search_notes
-from karat.report.sections import folder_section, result_section, sections
-from karat.report.tables import Section, Table
+from karat.report.parts.health import health_notes
+from karat.report.sections import result_section
+from karat.report.tables import Table
 from karat.system.files import replace_file
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["render_terminal", "summarise", "write_report"]
+__all__ = ["render_terminal", "summarise", "write_page", "write_report"]
 
 
 def render_terminal(summary: Summary, console: "Console") -> None:
@@ -52,7 +51,7 @@ def render_terminal(summary: Summary, console: "Console") -> None:
         console.print()
         console.print(rich)
     console.print()
-    for note in search_notes(summary):
+    for note in (*search_notes(summary), *health_notes(summary)):
         console.print(Text(note, style="dim"))
     if summary.status != "completed":
         console.print(Text(f"Study: {status_text(summary)}."))
@@ -74,7 +73,7 @@ def _columns_for(width: int, table: Table, key: str) -> list[str]:
 
 
 def write_report(study_folder: Path, state: StudyState) -> Summary:
-    """Write `report.md`, `report.html` and the figures in `report/`; each file whole or not at all.
+    """Write `report.md`, `report.html`, and in `report/` figures and tables; each file whole or not at all.
 
     Returns:
         What they show.
@@ -83,42 +82,43 @@ def write_report(study_folder: Path, state: StudyState) -> Summary:
         JournalError: the journal is empty.
         OSError: the folder cannot be written to.
     """
-    summary = summarise(state)
-    found = importances(state, summary.metric)
-    summary = replace(summary, search=replace(summary.search, importances=found))
-    (study_folder / FIGURES).mkdir(exist_ok=True)
-    parts = (*sections(summary), folder_section(study_folder))
-    for part in parts:
+    from karat.report.views.html import html_page
+    from karat.report.views.latex import latex_tables
+    from karat.report.views.markdown import markdown_page
+    from karat.report.views.spreadsheets import spreadsheets
+    from karat.report.views.study import view_of
+
+    study = view_of(study_folder, state, (REPORT_HTML, REPORT_MARKDOWN, FIGURES))
+    below = study_folder / FIGURES
+    below.mkdir(exist_ok=True)
+    for part in study.sections:
         for figure in part.figures:
-            replace_file(study_folder / FIGURES / figure.file, figure.svg.encode())
-    for name in (REPORT_MARKDOWN, REPORT_HTML):
-        replace_file(study_folder / name, _render(f"{name}.j2", summary, parts).encode())
-    return summary
+            replace_file(below / figure.file, figure.svg.encode())
+    for name, text in spreadsheets(study.document).items():
+        replace_file(below / name, text.encode())
+    replace_file(below / TABLE_TEX, latex_tables(study.summary).encode())
+    replace_file(study_folder / REPORT_MARKDOWN, markdown_page(study).encode())
+    replace_file(study_folder / REPORT_HTML, html_page([study]).encode())
+    return study.summary
 
 
-def _render(template: str, summary: Summary, parts: Sequence[Section]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+def write_page(file: Path, studies: Mapping[Path, StudyState]) -> list[Mapping[str, Any]]:
+    """Write one page with the reports of several studies, and nothing into their folders.
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=select_autoescape(["html.j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["md"] = markdown
-    return environment.get_template(template).render(
-        summary=summary,
-        answer=answer(summary),
-        status=status_text(summary),
-        sections=parts,
-    )
+    Args:
+        file: of HTML.
+        studies: folder to state, in the order in which they are shown.
 
+    Returns:
+        The facts of each (`karat.report.document`).
 
-def markdown(text: str) -> str:
-    """Text as one line of Markdown that shows it as it is, also in a table's cell."""
-    for mark in "\\`*[]|#~$":
-        text = text.replace(mark, f"\\{mark}")
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return " ".join(text.split())
+    Raises:
+        JournalError: a journal is empty.
+        OSError: the file cannot be written.
+    """
+    from karat.report.views.html import html_page
+    from karat.report.views.study import view_of
+
+    views = [view_of(folder, state) for folder, state in studies.items()]
+    replace_file(file, html_page(views).encode())
+    return [view.document for view in views]

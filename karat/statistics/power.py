@@ -9,14 +9,18 @@ gives NaN, or does not return, for few pairs at a small alpha, and `scipy.stats`
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from karat.statistics.comparison import Comparison
 from karat.statistics.samples import Array
 from karat.statistics.sequential import nominal_level
 
 POWER = 0.8
+MOST_PAIRS = 1000
 _QUANTILES, _EXACT = 4000, 1e-5
 
 
@@ -43,6 +47,24 @@ class Sight:
     def difference(self) -> float:
         """`effect` in the metric's unit."""
         return self.effect * self.spread
+
+
+class Spread(NamedTuple):
+    """Of paired differences: standard deviation in the metric's unit, and the number of pairs and arms it is from."""
+
+    sd: float
+    pairs: int
+    arms: int
+
+
+def pooled_spread(found: Iterable[Comparison]) -> Spread | None:
+    """The spread of paired differences, pooled over arms; None before two pairs, or where none varies."""
+    known = [(each.spread, each.n) for each in found if each.spread is not None]
+    freedom = sum(n - 1 for _, n in known)
+    squares = sum((n - 1) * sd * sd for sd, n in known)
+    if not squares > 0:
+        return None
+    return Spread(math.sqrt(squares / freedom), sum(n for _, n in known), len(known))
 
 
 def sight(
@@ -90,6 +112,19 @@ def detectable(n: int, alpha: float, chance: float = POWER) -> float:
     while high - low > _EXACT * high:
         middle = (low + high) / 2
         low, high = (middle, high) if power(middle, n, alpha) < chance else (low, middle)
+    return high
+
+
+def pairs_needed(effect: float, alpha: float, chance: float = POWER) -> int | None:
+    """The fewest pairs that find an effect, in spreads, at this alpha with this chance; None above `MOST_PAIRS`."""
+    low, high = 1, 2
+    while power(effect, high, alpha) < chance:
+        if high == MOST_PAIRS:
+            return None
+        low, high = high, min(2 * high, MOST_PAIRS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if power(effect, middle, alpha) < chance else (low, middle)
     return high
 
 

@@ -11,7 +11,7 @@ from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
 from karat.report.sections import result_section
 from karat.report.tables import Table
-from karat.report.writer import markdown
+from karat.report.views.markdown import markdown
 from karat.tracking.runs import TAG_LENGTH
 from karat.tracking.study_run import ANSWER_TAG, BY_ARM, NOTE_TAG, VERDICT
 

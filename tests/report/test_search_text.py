@@ -14,7 +14,7 @@ from karat.forecast.simulator import simulate
 from karat.journal.state import StudyState
 from karat.report.facts.importances import importances
 from karat.report.facts.search_summary import search_facts
-from karat.report.search_text import importance_notes, stopping_notes
+from karat.report.search_text import false_stops_text, importance_notes, stopping_notes
 from karat.report.writer import write_report
 from karat.space.reader import load_space
 from karat.statistics.metric import Metric
@@ -118,7 +118,8 @@ def test_a_false_stop_is_a_finished_trial_that_is_the_best_of_its_arm(
     }
     assert found.finished == len(finished) > 5
     assert found.best == len(best & {trial.number for trial in finished}) > 0
-    (said,) = stopping_notes(search_facts(state, METRIC))
+    assert not list(stopping_notes(search_facts(state, METRIC)))  # it is on a card
+    said = false_stops_text(found)
     assert f"{found.finished} trials" in said
     assert "Clopper-Pearson" in said
 

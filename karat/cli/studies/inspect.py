@@ -1,4 +1,4 @@
-"""Commands on an existing study: report, sync, audit, verify, reproduce, replay, repair."""
+"""Commands on an existing study: sync, audit, verify, reproduce, replay, repair."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,6 @@ from karat.cli.studies.named import activity_of, add_study, state_of, study_of
 from karat.cli.text.layout import say
 from karat.cli.text.next_steps import after, next_lines
 from karat.errors import InputError
-from karat.journal.layout import REPORT_HTML, REPORT_MARKDOWN
 from karat.terminal import make_console
 
 
@@ -61,27 +60,6 @@ def _add_deleted_runs(parser: argparse.ArgumentParser) -> None:
         choices=get_args(DeletedRuns),
         help="what to do with runs deleted in MLflow; overrides the search space",
     )
-
-
-def _report(options: argparse.Namespace) -> int:
-    from karat.report.writer import render_terminal, write_report
-    from karat.study.folder import refuse_symlinks
-
-    folder = study_of(options)
-    state = state_of(folder)
-    refuse_symlinks(folder)
-    summary = write_report(folder, state)
-    if options.json:
-        from karat.report.document import document
-
-        files = [str(folder / name) for name in (REPORT_HTML, REPORT_MARKDOWN)]
-        print_json("report", {**document(summary, state), "folder": str(folder), "files": files})
-        return OK
-    console = make_console()
-    render_terminal(summary, console)
-    console.print(f"\nreport: {folder / REPORT_HTML}", soft_wrap=True)
-    _print_next(folder, "report", state.status)
-    return OK
 
 
 def _sync(options: argparse.Namespace) -> int:
@@ -233,7 +211,6 @@ def _print_findings(found: Sequence[str], otherwise: str) -> int:
     return FAILED if found else OK
 
 
-REPORT = Command(_add_with_json, _report)
 SYNC = Command(_add_sync, _sync)
 AUDIT = Command(_add_audit, _audit)
 VERIFY = Command(_add_verify, _verify)

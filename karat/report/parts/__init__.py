@@ -1,0 +1,1 @@
+"""Parts of a report, one file each; `karat.report.sections` has the others."""

@@ -1,0 +1,1 @@
+"""A report as files: a page of HTML, Markdown, LaTeX and CSV, one file each."""
