@@ -127,7 +127,7 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
     trials = state.of_phase("search")
     counted = [trial for trial in trials if trial.status in ("completed", "stopped")]
     training = sum(trial.seconds for trial in trials) + _confirming_meanwhile(state)
-    engine = (_slot_seconds(state) - training) / len(trials) if trials else None
+    engine = (_slot_seconds(state, trials) - training) / len(trials) if trials else None
     of_arm = by_arm(trials)
     return SearchFacts(
         planned=state.created["totals"]["search"],
@@ -256,13 +256,12 @@ def edges_of(tuned: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterator[Ed
             yield Edge(name=name, value=value, end=end, low=low, high=high)
 
 
-def _slot_seconds(state: StudyState) -> float:
+def _slot_seconds(state: StudyState, search: Sequence[Trial]) -> float:
     """Wall time of the search times slots, summed over launches.
 
     A launch counts up to the last thing that was recorded before the next one, so the time
     between launches does not count.
     """
-    search = state.of_phase("search")
     begin = search[0].asked_at
     moments = sorted(time for trial in state.trials.values() for time in _moments(trial))
     of_search = max(time for trial in search for time in _moments(trial))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from karat.tracking.model_registry import best_confirmed
+from karat.tracking.models.tested_model import best_confirmed
 
 from karat.cli.main import main
 from karat.forecast.curves import ModelledCurves

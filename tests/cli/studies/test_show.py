@@ -60,7 +60,7 @@ def test_segments_say_why_each_ended(tmp_path: Path, capsys: pytest.CaptureFixtu
     journals.train(script, Plan(), 0, 0.7, 3, False)
     journals.write(tmp_path / "lost", script)
     assert main(["show", str(tmp_path / "lost"), "0"]) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert "killed by the kernel: out of memory; tried again" in text
     assert "not ended" in text
     assert main(["show", str(tmp_path / "lost"), "0", "--json"]) == 0
