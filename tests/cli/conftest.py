@@ -30,9 +30,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def said(
-    studies: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Run:
+def said(studies: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command on `studies`, which must end with a status; returns what it printed."""
     monkeypatch.setenv("COLUMNS", "200")  # workers of pytest-xdist have 80, and lines are wrapped
 

@@ -97,7 +97,10 @@ def _dashboard_shows_every_trial_once(storage: Path, state: StudyState) -> None:
     [
         (("study: small", "study: a/b"), "study = 'a/b'"),
         (("trials: 6", "trials: 0"), "search.trials = 0"),
-        (("{name: digits}", "{name: image_folder, root: /nowhere}"), "/nowhere: there is no such folder"),
+        (
+            ("{name: digits}", "{name: image_folder, root: /nowhere}"),
+            "/nowhere: there is no such folder",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing_behind(

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from karat.tracking.models.tested_model import best_confirmed
 
 from karat.cli.main import main
 from karat.forecast.curves import ModelledCurves
 from karat.forecast.simulator import simulate
 from karat.space.reader import load_space
+from karat.tracking.models.tested_model import best_confirmed
 from tests import journals
 from tests.cli.conftest import Run
 from tests.journals import Plan
