@@ -1,5 +1,6 @@
 """Studies as users start them, in separate processes, which are killed at the end of a test."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -118,7 +119,11 @@ class LaunchedStudy:
 
     def left(self) -> list[str]:
         """Processes of it that run."""
-        return [f"{each.pid} {' '.join(each.cmdline())[:100]}" for each in processes_of(self._own)]
+        found = []
+        for each in processes_of(self._own):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends at this moment
+                found.append(f"{each.pid} {' '.join(each.cmdline())[:100]}")
+        return found
 
 
 class Launch(Protocol):

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from karat.datasets.digits import Digits
 from karat.journal.journal import Event, Journal, read_events
 from karat.journal.layout import JOURNAL, trial_folder
@@ -90,3 +92,8 @@ def change_report(
     reports = [e for e in read_events(folder / JOURNAL) if e.kind == "reported"]
     last = max(each.seq for each in reports if each.data["trial"] == trial)
     rewrite(folder, lambda e: change(dict(e.data)) if e.seq == last else dict(e.data))
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines that a command has printed, before what to look at next."""
+    return capsys.readouterr().out.partition("\n\nnext:")[0].splitlines()

@@ -23,7 +23,7 @@ from karat.training.checkpoint import load_checkpoint, save_checkpoint, save_ser
 from karat.training.evaluation import sha256_of_weights
 from karat.verification import again, comparison
 from karat.verification.tests_again import Verified, verify
-from tests.studies import change_report, confirmed, rewrite, state_of, weights_of
+from tests.studies import change_report, confirmed, rewrite, state_of, told, weights_of
 
 Data = dict[str, Any]
 
@@ -61,7 +61,7 @@ def test_unchanged_study_is_verified_to_the_last_bit(
     whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(whole)]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    assert told(capsys) == [
         "4 confirmed runs on 359 test images: 4 verified to the last bit, 0 up to rounding, "
         "0 not verified; 0 findings"
     ]
@@ -298,7 +298,7 @@ def test_finding_ends_with_status_1_and_a_study_without_confirmation_is_refused(
 ) -> None:
     weights_of(study, confirmed(study)[0]).unlink()
     assert main(["verify", str(study)]) == 1
-    *lines, last = capsys.readouterr().out.splitlines()
+    *lines, last = told(capsys)
     assert len(lines) == 1
     assert last.endswith("3 verified to the last bit, 0 up to rounding, 1 not verified; 1 finding")
 

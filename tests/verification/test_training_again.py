@@ -14,7 +14,7 @@ from karat.tested import packed
 from karat.training import config
 from karat.training.recipes import load_recipe
 from karat.verification.training_again import Conditions, _conditions, reproduce
-from tests.studies import BEST, change_report, confirmed, rewrite, small_study, state_of
+from tests.studies import BEST, change_report, confirmed, rewrite, small_study, state_of, told
 
 Data = dict[str, Any]
 
@@ -31,7 +31,7 @@ def test_search_trial_is_the_same_again(
     trial = next(each for each in state_of(whole).of_phase("search") if each.status == status)
     epochs = len(trial.reports)
     assert main(["reproduce", str(whole), str(trial.number)]) == 0
-    *lines, last = capsys.readouterr().out.splitlines()
+    *lines, last = told(capsys)
     assert lines == [f"epoch {epoch} of 3: equal" for epoch in range(1, epochs + 1)]
     assert last.startswith(
         f"trial {trial.number}: {4 * epochs} numbers of {epochs} epochs are equal to the last bit"
@@ -66,7 +66,7 @@ def test_first_difference_is_named_with_its_size(
 
     rewrite(study, second_epoch)
     assert main(["reproduce", str(study), str(number)]) == 1
-    first, second, third, last = capsys.readouterr().out.splitlines()
+    first, second, third, last = told(capsys)
     assert (first, third) == ("epoch 1 of 3: equal", "epoch 3 of 3: equal")
     assert second.startswith("epoch 2 of 3: val_loss recorded ")
     assert "(-0.5)" in second
