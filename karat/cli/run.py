@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from karat.cli.studies.named import add_storage
 from karat.space.overrides import space_path
 from karat.space.site import site_from_environment
 from karat.system.lazy_import import import_lazily
@@ -18,22 +19,19 @@ if TYPE_CHECKING:
     from karat.space.space import Space
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a launch that are the same on this machine and in a cluster."""
+def add_space(parser: argparse.ArgumentParser, override: str) -> None:
+    """Add `--space` and `--set`; `override` says what the latter does."""
     parser.add_argument(
         "--space", type=space_path, required=True, help="search space: a YAML file, or its name"
     )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a value of the file (training.epochs=3); may be repeated",
-    )
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=override)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a launch that are the same on this machine and in a cluster."""
+    add_space(parser, "override a value of the file (training.epochs=3); may be repeated")
     parser.add_argument("--name", help="name of the study; overrides the file's")
-    parser.add_argument(
-        "--storage", type=Path, default=Path("studies"), help="folder of all studies (studies/)"
-    )
+    add_storage(parser)
     parser.add_argument(
         "--fresh",
         action="store_true",

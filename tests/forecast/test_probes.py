@@ -19,6 +19,11 @@ from karat.journal.layout import PROBES
 from karat.space.reader import load_space
 
 WriteSpace = Callable[..., Path]
+TWO_DEPTHS = [
+    {"data": {"name": "digits"}, "model": {"name": "vit_micro", "depth": depth},
+     "attention": {"basis": "softmax"}, "training": {"recipe": "quick"}}
+    for depth in (1, 2)
+]  # fmt: skip
 
 
 def measured(step_s: float = 0.1) -> Measured:
@@ -106,13 +111,8 @@ def test_probes_run_together_as_trials_do(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "probe", probe)
     monkeypatch.setattr(Predictions, "_count", lambda *_: (2**30, 1.0))
     predictions = Predictions(tmp_path / "probes.json", Process())
-    configs = [
-        {"data": {"name": "digits"}, "model": {"name": "vit_micro", "depth": depth},
-         "attention": {"basis": "softmax"}, "training": {"recipe": "quick"}}
-        for depth in (1, 2)
-    ]  # fmt: skip
-    assert list(predictions.measure_all(configs, 2)) == [1, 2]
-    assert predictions.unknown(configs) == []
+    assert list(predictions.measure_all(TWO_DEPTHS, 2)) == [1, 2]
+    assert predictions.unknown(TWO_DEPTHS) == []
 
 
 def test_a_probe_that_fails_leaves_the_others(
@@ -126,11 +126,6 @@ def test_a_probe_that_fails_leaves_the_others(
     monkeypatch.setattr(module, "probe", probe)
     monkeypatch.setattr(Predictions, "_count", lambda *_: (2**30, 1.0))
     predictions = Predictions(tmp_path / "probes.json", Process())
-    configs = [
-        {"data": {"name": "digits"}, "model": {"name": "vit_micro", "depth": depth},
-         "attention": {"basis": "softmax"}, "training": {"recipe": "quick"}}
-        for depth in (1, 2)
-    ]  # fmt: skip
-    assert list(predictions.measure_all(configs, 1)) == [1, 2]
-    assert predictions.unknown(configs) == configs[:1]
+    assert list(predictions.measure_all(TWO_DEPTHS, 1)) == [1, 2]
+    assert predictions.unknown(TWO_DEPTHS) == TWO_DEPTHS[:1]
     assert "no memory" in caplog.text

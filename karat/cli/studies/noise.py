@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from karat.cli.command import Command, as_typed
 from karat.cli.exit_status import OK
+from karat.cli.run import add_space, start
 from karat.cli.studies.json_output import add_json, print_json
 from karat.cli.studies.named import add_storage
 from karat.errors import InputError
-from karat.space.overrides import read_question, space_path
+from karat.space.overrides import read_question
 from karat.system.signals import Interruption
 from karat.terminal import make_console
 
@@ -22,16 +23,10 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--space", type=space_path, required=True, help="search space: a YAML file, or its name"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a value of the file, or fix a tuned parameter; otherwise those are fixed at the "
-        "middle of their range",
+    add_space(
+        parser,
+        "override a value of the file, or fix a tuned parameter; otherwise those are fixed at the middle "
+        "of their range",
     )
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="seeds of each of the two arms (as confirm.seeds)"
@@ -48,7 +43,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _noise(options: argparse.Namespace) -> int:
-    from karat.cli.run import start
     from karat.forecast.noise import difference_of, fixed_tuning, noise_of, noise_source
     from karat.space.reader import load_space, space_of
 

@@ -99,6 +99,15 @@ def best_searched(arms: Iterable[ConfirmedArm], metric: Metric) -> ConfirmedArm:
     return max(arms, key=place)
 
 
+def headline_of(others: Iterable[ConfirmedArm], metric: Metric) -> ConfirmedArm | None:
+    """The arm that an answer is about, of the arms but the reference; None where nothing has a result.
+
+    It is the best of the search, or of the shortlists: its own result must not choose it.
+    """
+    measured = [arm for arm in others if arm.test.mean is not None]
+    return best_searched(measured, metric) if measured else None
+
+
 def confirmed_arms(
     state: StudyState, confirmed: Mapping[str, Sequence[Trial]], metric: Metric, rule: Rule
 ) -> tuple[ConfirmedArm, ...]:

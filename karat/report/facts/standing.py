@@ -8,7 +8,7 @@ from karat.errors import JournalError
 from karat.journal.outcomes import is_final, metric_of, planned_trials, rule_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Phase
-from karat.report.facts.confirmed import ConfirmedArm, best_searched, confirmed_arms
+from karat.report.facts.confirmed import ConfirmedArm, confirmed_arms, headline_of
 from karat.report.facts.lengths import of_budget
 from karat.report.facts.search_summary import by_arm
 from karat.statistics.metric import Metric
@@ -50,8 +50,7 @@ class Standing:
     @property
     def headline(self) -> ConfirmedArm | None:
         """The arm that the answer is about, as in `Summary`."""
-        measured = [arm for arm in self.others if arm.test.mean is not None]
-        return None if self.is_matched or not measured else best_searched(measured, self.metric)
+        return None if self.is_matched else headline_of(self.others, self.metric)
 
 
 def standing_of(state: StudyState) -> Standing:

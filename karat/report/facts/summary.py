@@ -16,9 +16,9 @@ from karat.journal.trial import Extension, Trial
 from karat.parameters import EACH_ARM, Level, label_of
 from karat.report.facts.confirmed import (
     ConfirmedArm,
-    best_searched,
     completed,
     confirmed_arms,
+    headline_of,
 )
 from karat.report.facts.family import FamilyTest, family_test
 from karat.report.facts.history import History, history_of
@@ -173,13 +173,8 @@ class Summary:
 
     @property
     def headline(self) -> ConfirmedArm | None:
-        """The arm that the answer is about; None where it is about levels, or nothing has a result.
-
-        It is the best of the search, or of the shortlists: its own result must not choose it.
-        """
-        if self.is_matched or not self.measured:
-            return None
-        return best_searched(self.measured, self.metric)
+        """The arm that the answer is about; None where it is about levels, or nothing has a result."""
+        return None if self.is_matched else headline_of(self.others, self.metric)
 
 
 def summarise(state: StudyState) -> Summary:
