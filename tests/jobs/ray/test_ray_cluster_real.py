@@ -109,8 +109,8 @@ def submitted(stack: LocalStack, space: Path, name: str) -> str:
 def test_two_studies_on_one_cluster_survive_a_lost_worker_and_a_stop_and_do_not_touch_each_other(
     stack: LocalStack, write_space: WriteSpace
 ) -> None:
-    # The second has room when the first has ended. It is long enough to be caught at work: the
-    # command that stops it takes ten seconds on a busy machine.
+    # The second has room when the first has ended, and one worker until it is stopped: the command
+    # that stops it takes ten seconds on a busy machine, and the study must last longer than that.
     longer = write_space(*SLOWER[1:], ("epochs: 4", "epochs: 16"))
     longer = longer.rename(longer.with_name("longer.yaml"))
     job = submitted(stack, write_space(at_the_stack(stack), *SLOWER), "lost")
@@ -120,13 +120,13 @@ def test_two_studies_on_one_cluster_survive_a_lost_worker_and_a_stop_and_do_not_
     stack.kill("ray-worker-2")
     try:
         assert wait_for_job(stack, job) == "SUCCEEDED", job_logs(stack, job)
+        wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, "four reports", poll_s=0.3)
+        typed(stopped.stop)
     finally:
         stack.restart("ray-worker-2")
     state = state_of(stack, "lost")
     assert any(trial.segments > 1 for trial in state.trials.values())
 
-    wait_until(lambda: reports(state_of(stack, "stopped")) >= 4, "four reports", poll_s=0.3)
-    typed(stopped.stop)
     assert wait_for_job(stack, stopped.id) == "STOPPED"
     assert stopped.id in typed(stopped.watch.replace(" --follow", ""))
     state = state_of(stack, "stopped")
