@@ -104,3 +104,12 @@ class Tuned:
     high: float | None
     log: bool
     when: Mapping[str, tuple[Level, ...]]
+
+    @property
+    def ends(self) -> tuple[Scalar, ...]:
+        """The values at which it is checked: all values, or the ends of the range."""
+        if self.values is not None:
+            return self.values
+        assert self.low is not None
+        assert self.high is not None
+        return (self.low, self.high)

@@ -19,9 +19,11 @@ from karat.forecast.speed.times import EFFICIENCY, GPU_MULTIPLY_ADDS_PER_S, MEAS
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.parameters import label_of
 from karat.planning.plans.confirmation import levels_of
 from karat.report.formatting import duration
 from karat.schedulers import NONE, make_scheduler
+from karat.space.published import about_no_arm, published_in
 from karat.space.site import Machines
 from karat.space.space import Space
 from karat.space.stopping import why_chosen
@@ -114,10 +116,24 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     if confirm.top_up is not None:
         yield "              what it takes, below, is with all seeds that there may be"
     yield f"rule          {rule_text(space)}"
+    yield from _published(space)
     for excluded in space.excluded:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:
         yield "excluded      nothing"
+
+
+def _published(space: Space) -> Iterator[str]:
+    """How many published results the report will show, and which are about no arm."""
+    published = published_in(space.source)
+    if published is None:
+        return
+    missing = about_no_arm(published, (arm.factors for arm in space.arms.values()))
+    known = len(published.results) - len(missing)
+    yield f"paper         {known} of {len(published.results)} published results are about arms of this space: {published.source}"
+    if missing:
+        names = "; ".join(label_of(each.levels) for each in missing[:_SHOWN_ARMS])
+        yield f"              about no arm: {names}{'; ...' * (len(missing) > _SHOWN_ARMS)}"
 
 
 def _power(space: Space, storage: Path) -> Iterator[str]:

@@ -8,7 +8,6 @@ from karat.errors import InputError
 from karat.forecast.probes import FREE
 from karat.parameters import Tuned, plain
 from karat.seeds import derive
-from karat.space.arms import ends
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
 
@@ -22,7 +21,7 @@ def typical_configs(space: Space, arm: Arm) -> list[dict[str, dict[str, Any]]]:
     Where only parameters are tuned that change no cost (a learning rate), one: with each parameter at its first
     value or lower end. Otherwise `MOST` draws from the ranges, always the same.
     """
-    low = arm.config({key: ends(space.tuned[key])[0] for key in arm.tuned})
+    low = arm.config({key: space.tuned[key].ends[0] for key in arm.tuned})
     if not any(map(_is_costly, arm.tuned)):
         return [low]
     draw = random.Random(derive(space.seed, arm.label, "typical"))

@@ -12,7 +12,6 @@ from typing import Any
 
 from karat.errors import InputError, nearest
 from karat.parameters import Tuned
-from karat.space.arms import ends
 from karat.space.reader import space_of
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
@@ -127,7 +126,7 @@ def longer(old: Space, new: Space) -> bool:
 
 def full_length(space: Space, arm: Arm) -> int:
     """Epochs of a trial of an arm without early stopping."""
-    lows = {key: ends(space.tuned[key])[0] for key in arm.tuned}
+    lows = {key: space.tuned[key].ends[0] for key in arm.tuned}
     return TrialConfig.from_sections(arm.config(lows)).training.epochs
 
 

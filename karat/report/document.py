@@ -69,6 +69,7 @@ def document(summary: Summary, state: StudyState) -> Json:
             },
         },
         "arms": [_arm(arm, summary) for arm in summary.arms],
+        "published": _published(summary),
         "pairs": [_comparison(pair, summary) for pair in summary.pairs if summary.is_final],
         "trials": [_trial(trial, summary.metric, shared) for trial in state.trials.values()],
     }
@@ -102,6 +103,16 @@ def _shared(trials: Iterable[Trial]) -> Json:
             if name in own and own[name] == value and name not in chosen
         }
     return found
+
+
+def _published(summary: Summary) -> Json | None:
+    """Where published results stand, and those about confirmed arms; None without any."""
+    published = summary.published
+    if published is None:
+        return None
+    results = ((arm.label, published.of(arm.factors)) for arm in summary.arms)
+    values = {label: found.value for label, found in results if found is not None}
+    return {"source": published.source, "setting": published.setting, "values": values}
 
 
 def _verdict(found: Comparison | None, summary: Summary) -> str | None:

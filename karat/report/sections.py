@@ -46,6 +46,7 @@ from karat.report.formatting import (
 )
 from karat.report.narrative import result_notes, search_notes
 from karat.report.parts.health import health_section
+from karat.report.parts.published import published_section
 from karat.report.search_text import importance_notes
 from karat.report.shortlist_text import chosen_text
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
@@ -78,6 +79,7 @@ def sections(summary: Summary) -> tuple[Section, ...]:
         _figure_section(summary),
         certainty_section(summary),
         _pair_section(summary),
+        published_section(summary),
         _search_section(summary),
         _trouble_section(summary),
         _decision_section(summary),

@@ -84,7 +84,7 @@ class Arms:
         checks = 0
         for levels in combinations:
             sizes = {
-                k: len(ends(each)) for k, each in self._tuned.items() if self.exists(each, levels)
+                k: len(each.ends) for k, each in self._tuned.items() if self.exists(each, levels)
             }
             of_attention = [size - 1 for k, size in sizes.items() if k.startswith("attention.")]
             # The sum of products of all pairs, which `check_arm` goes through.
@@ -172,14 +172,14 @@ class Arms:
 
         Pairs, since attention settings restrict each other (a rank and an operator order).
         """
-        lows = {key: ends(self._tuned[key])[0] for key in arm.tuned}
+        lows = {key: self._tuned[key].ends[0] for key in arm.tuned}
         self.check_config(arm.config(lows))
         of_attention = [key for key in arm.tuned if key.startswith("attention.")]
         corners: list[dict[str, Level]] = [
-            {key: value} for key in arm.tuned for value in ends(self._tuned[key])
+            {key: value} for key in arm.tuned for value in self._tuned[key].ends
         ]
         for pair in itertools.combinations(of_attention, 2):
-            of_pair = itertools.product(*(ends(self._tuned[key])[1:] for key in pair))
+            of_pair = itertools.product(*(self._tuned[key].ends[1:] for key in pair))
             corners += [dict(zip(pair, values, strict=True)) for values in of_pair]
         for corner in corners:
             try:
@@ -209,15 +209,6 @@ class Arms:
         for key in fixed:
             if key not in known:
                 self._data.fail(("attention", key), rule_for_unknown(key, kinds))
-
-
-def ends(tuned: Tuned) -> tuple[Level, ...]:
-    """The values at which a tuned parameter is checked: all values, or the ends of the range."""
-    if tuned.values is not None:
-        return tuned.values
-    assert tuned.low is not None
-    assert tuned.high is not None
-    return (tuned.low, tuned.high)
 
 
 def kinds_of(fixed: Mapping[str, Any], factors: Mapping[str, Factor]) -> tuple[dict[str, Any], ...]:
@@ -261,10 +252,10 @@ def rule_for_unknown(setting: str, kinds: Sequence[Mapping[str, Any]]) -> str:
 
 def trial_config(space: Space, arm: Arm) -> TrialConfig:
     """A configuration of an arm, with each tuned parameter at its first value or lower end."""
-    return TrialConfig.from_sections(arm.config({k: ends(space.tuned[k])[0] for k in arm.tuned}))
+    return TrialConfig.from_sections(arm.config({k: space.tuned[k].ends[0] for k in arm.tuned}))
 
 
 def sections_of(space: Space, arm: Arm) -> dict[str, dict[str, object]]:
     """The sections of `trial_config`, checked."""
     trial_config(space, arm).check()
-    return arm.config({key: ends(space.tuned[key])[0] for key in arm.tuned})
+    return arm.config({key: space.tuned[key].ends[0] for key in arm.tuned})

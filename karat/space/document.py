@@ -29,6 +29,8 @@ MEANINGS = {
     "resources": "what one trial gets, and the disk space of the study",
     "budget": "limits for the whole study, over all its launches",
     "tracking": "how MLflow shows the study",
+    "paper": "published results for arms of this space (`source`, `setting`, `results`), which the report shows beside "
+    "the study's own; no part of the question",
     "cluster": "where `--submit` runs it: the name of a file in `clusters/`, or its content",
 }
 KEYS = tuple(MEANINGS)

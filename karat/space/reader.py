@@ -1,7 +1,6 @@
 """From a YAML file to a checked `Space`; every error names file, line, value and rule."""
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,20 +10,23 @@ from karat.advice import advice_on
 from karat.attention.names import has_basis, settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.parameters import Factor, Level, Scalar, Tuned, is_scalar, level_of, nearest_level, plain
-from karat.samplers import MAX_TRIALS, SAMPLERS, SearchConfig
+from karat.samplers import SAMPLERS, SearchConfig
 from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
-from karat.space.arms import BASIS, MECHANISM, Arms, ends, kinds_of, rule_for_unknown
+from karat.space.arms import BASIS, MECHANISM, Arms, kinds_of, rule_for_unknown
+from karat.space.confirmation.published import check_published
+from karat.space.confirmation.references import confirmed_factor, references
+from karat.space.confirmation.shortlist import check_shortlist
+from karat.space.confirmation.tunings import check_tunings
 from karat.space.document import KEYS, SpaceData, hint_for, why_no_parameter
 from karat.space.overrides import place_of, why_no_name
-from karat.space.references import confirmed_factor, references
+from karat.space.search_size import check_search
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
-from karat.space.shortlist import check_shortlist
 from karat.space.site import Site, read_site
-from karat.space.space import SECTIONS, Arm, Space
+from karat.space.space import SECTIONS, Space
 from karat.space.stopping import arm_sizes, chosen
-from karat.space.tunings import check_tunings
 from karat.space.yaml_reader import Document, Path_, parse_scalar, read_yaml
+from karat.statistics.metric import Metric
 
 MAX_PARAMETERS = 50  # factors, and tuned parameters
 
@@ -139,7 +141,7 @@ class SpaceFile(SpaceData):
             raise InputError(f"{self.place(('data',))}: data: {error}") from error
         by = confirmed_factor(self, confirm, factors)
         compared = references(self, arms.found, arms.excluded, factors, by)
-        self.check_search(search, arms.found, set(compared.values()), tuned)
+        check_search(self, search, arms.found, set(compared.values()), tuned)
         confirm = replace(confirm, by=by, shortlist_seeds=confirm.fresh_seeds or None)
         check_tunings(self, search, confirm, arms.found, set(compared.values()))
         sizes = arm_sizes(arms.found, search, tuned, confirm.tunings)
@@ -148,6 +150,7 @@ class SpaceFile(SpaceData):
         except SettingError as error:
             self.refuse(error)
         check_shortlist(self, search, confirm, arms.found, compared, sizes)
+        check_published(self, factors, arms.found, Metric(name=search.metric, mode=search.mode))
         return Space(
             name=name,
             question=question,
@@ -376,23 +379,3 @@ class SpaceFile(SpaceData):
         except SettingError as error:
             self.refuse(error)
         return found
-
-    def check_search(
-        self,
-        search: SearchConfig,
-        arms: list[Arm],
-        references: set[str],
-        tuned: Mapping[str, Tuned],
-    ) -> None:
-        """Refuse a search with fewer trials than arms, and a grid with too many trials."""
-        if search.trials is None:
-            grid = sum(math.prod(len(ends(tuned[k])) for k in arm.tuned) for arm in arms)
-            if grid > MAX_TRIALS:
-                self.fail(("tuned",), f"the grid has {grid} trials; at most {MAX_TRIALS}")
-            return
-        if search.allocation != "free" and search.trials < len(arms):
-            rule = f"must be at least {len(arms)}, one for each arm"
-            self.fail(("search", "trials"), rule, search.trials)
-        if search.allocation == "free" and search.trials <= len(references):
-            rule = f"must be at least {len(references) + 1}, one for each reference and one more"
-            self.fail(("search", "trials"), rule, search.trials)

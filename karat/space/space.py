@@ -7,6 +7,7 @@
     tuned                                parameters that are tuned in every arm, for a fair comparison
     exclude                              combinations of factor levels that do not run
     search, early_stopping, confirm, resources, budget, tracking
+    paper                                published results, which the report shows beside the study's own
     cluster                              machines for a submitted study (`karat.space.site`)
 
 A parameter's full name is `section.key` (`attention.grid_size`). An arm is one combination of
@@ -30,7 +31,13 @@ from karat.space.site import Site
 from karat.training.recipes import DEFAULT, load_recipe
 
 SECTIONS = ("data", "model", "attention", "training")
-NOT_HASHED = ("study", "tracking", "cluster", "budget")  # keys without influence on the results
+NOT_HASHED = (
+    "study",
+    "tracking",
+    "cluster",
+    "budget",
+    "paper",
+)  # keys without influence on the results
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
 from karat.report.facts.setup import Setup, setup_of
 from karat.report.facts.shortlists import ShortlistFacts, shortlist_facts
+from karat.space.published import Published, published_in
 from karat.space.rates import Spent, limits_of
 from karat.statistics.comparison import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.statistics.metric import Metric
@@ -112,6 +113,7 @@ class Summary:
         history: the search trial by trial, and which trial ran when.
         search_cut: details of why the search ended early; None where it did not.
         shortlist: the cells that were trained again before one was confirmed; None without a shortlist.
+        published: results that somebody has published for such arms; None without any.
     """
 
     name: str
@@ -155,6 +157,7 @@ class Summary:
     limits: Mapping[str, float] = field(default_factory=dict)
     search_cut: Mapping[str, Any] | None = None
     shortlist: ShortlistFacts | None = None
+    published: Published | None = None
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -252,6 +255,7 @@ def summarise(state: StudyState) -> Summary:
         limits=limits_of(created["space"]),
         search_cut=state.search_cut,
         shortlist=shortlist_facts(state, metric),
+        published=published_in(created["space"]),
     )
 
 

@@ -11,8 +11,8 @@ from karat.errors import InputError
 from karat.planning.extension import changes_between
 from karat.planning.plans.adaptive import schedule_of
 from karat.planning.plans.confirmation import contests_of
+from karat.space.confirmation.shortlist import trials_of_contests
 from karat.space.reader import load_space, space_of
-from karat.space.shortlist import trials_of_contests
 from karat.space.space import Space
 from karat.space.stopping import group_of
 from tests.spaces import MATCHED
