@@ -1,6 +1,6 @@
 """The answer to a study's question, in a few sentences that claim what the statistics say and no more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from karat.journal.wording import study_failure_text
 from karat.parameters import EACH_ARM
@@ -120,7 +120,11 @@ def _about_levels(summary: Summary) -> Iterable[str]:
     for arm in summary.others:
         assert arm.comparison is not None
         known = arm.comparison.difference is not None
-        levels[arm.comparison.verdict if known else "not compared"].append(text_of(arm.level))
+        place = name_of(arm, summary) if summary.by == EACH_ARM else text_of(arm.level)
+        levels[arm.comparison.verdict if known else "not compared"].append(place)
+    if summary.by == EACH_ARM:
+        yield f"Against {reference_text(summary)}: {_counted(levels, len(summary.others))}."
+        return
     told = "; ".join(f"{word} at {listed(at)}" for word, at in levels.items() if at)
     yield f"Against {reference_text(summary)}, {contender_text(summary)} is {told}."
     differences = list(_differences(summary))
@@ -131,6 +135,16 @@ def _about_levels(summary: Summary) -> Iterable[str]:
         )
     if len(differences) > 1:
         yield f"Whether the difference changes with {short(summary.by)} was not tested."
+
+
+def _counted(arms: Mapping[str, Sequence[str]], count: int) -> str:
+    """`better: a and b; worse: c`, by verdict; counts in place of more names than are read in a sentence."""
+    parts = (
+        f"{word}: {listed(names) if count <= _NAMED else f'{len(names)} arms' if len(names) > 1 else names[0]}"
+        for word, names in arms.items()
+        if names
+    )
+    return "; ".join(parts)
 
 
 def _differences(summary: Summary) -> Iterable[str]:

@@ -5,7 +5,7 @@ from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.interactions import Interaction
 from karat.report.facts.progress import Progress, Sign
 from karat.report.facts.summary import Summary
-from karat.report.formatting import Units, short, text_of
+from karat.report.formatting import Units, listed, short, text_of
 from karat.statistics.comparison import Comparison, Rule, Why
 from karat.statistics.futility import FUTILE
 from karat.statistics.samples import rate_interval
@@ -15,13 +15,19 @@ def name_of(arm: ConfirmedArm, summary: Summary) -> str:
     """How sentences speak of an arm: `fourier`, or `softmax at embed_dim=48` among matched levels."""
     if not summary.is_matched:
         return arm.label
-    others = {key: level for key, level in arm.factors.items() if key != summary.by}
-    return f"{label_of(others)} at {short(summary.by)}={text_of(arm.factors[summary.by])}"
+    others = {key: level for key, level in arm.factors.items() if key not in summary.matched}
+    at = {key: level for key, level in arm.factors.items() if key in summary.matched}
+    places = (f"{short(key)}={text_of(level)}" for key, level in at.items())
+    return f"{label_of(others)} at {' '.join(places)}"
 
 
 def reference_text(summary: Summary) -> str:
     """What a difference is a difference to: `softmax`, or `softmax at the same embed_dim`."""
-    return summary.reference + (f" at the same {short(summary.by)}" if summary.is_matched else "")
+    return summary.reference + (
+        f" at the same {listed([short(key) for key in summary.matched])}"
+        if summary.is_matched
+        else ""
+    )
 
 
 def levels_text(summary: Summary) -> str:

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from karat.parameters import EACH_ARM
 from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import contests_of
+from karat.space.published import about_no_arm, published_in
 from karat.space.reader import load_space
 from tests.conftest import ROOT
-from tests.datasets.files import write_cifar
+from tests.datasets.files import write_cifar, write_images
 
-SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+ALL = sorted((ROOT / "search_spaces").glob("*.yaml"))
+FOR_NODES = [path for path in ALL if path.name.startswith("paper_") or "karat" in path.name]
+SPACES = [path for path in ALL if path not in FOR_NODES]  # for a laptop
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
@@ -22,6 +26,41 @@ def test_shipped_space_is_valid_and_excludes_nothing(path: Path) -> None:
     assert not space.excluded
     assert len(contests_of(space)) >= 3
     assert Search(space).total <= 120
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder in ImageNet's layout."""
+    root = tmp_path_factory.mktemp("imagenet")
+    write_images(root, {"train": 3, "val": 1}, ("n01440764", "n01443537"), ".JPEG")
+    return root
+
+
+@pytest.mark.parametrize("path", FOR_NODES, ids=lambda path: path.stem)
+def test_space_for_a_node_with_gpus_is_valid_on_a_machine_without(
+    path: Path, imagenet: Path
+) -> None:
+    here = {"resources.gpus": "0"}
+    if "imagenet1k" in path.stem:
+        here["data.root"] = str(imagenet)
+    space = load_space(path, here)
+    assert space.name.replace("-", "_") == path.stem
+    assert space.confirm.by == EACH_ARM
+    assert all(each.rule.startswith("excluded by") for each in space.excluded)
+    assert len({each.trials for each in space.sizes.values()}) == 1, "tuning is not equal"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FOR_NODES if "paper_" in p.name], ids=lambda path: path.stem
+)
+def test_every_number_of_the_paper_is_about_an_arm_and_every_size_has_its_reference(
+    path: Path, imagenet: Path
+) -> None:
+    space = load_space(path, {"data.root": str(imagenet)} if "imagenet1k" in path.stem else {})
+    published = published_in(space.source)
+    assert published is not None
+    assert about_no_arm(published, (arm.factors for arm in space.arms.values())) == []
+    assert all(published.of(space.arms[each].factors) for each in space.reference_arms)
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@
 import argparse
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from karat.cli.studies.named import STORAGE, activity_of, add_storage, study_nam
 from karat.cli.text.layout import columns, paragraph, say, width
 from karat.cli.text.next_steps import next_lines
 from karat.errors import InputError, JournalError
+from karat.parameters import EACH_ARM
 
 if TYPE_CHECKING:
     from karat.report.facts.confirmed import ConfirmedArm
@@ -165,7 +167,7 @@ def brief_answer(standing: "Standing") -> str:
     if not standing.is_final:
         return f"no answer yet: {progress_text(standing)}"
     if standing.is_matched:
-        return _by_level(standing)
+        return _by_arm(standing) if standing.by == EACH_ARM else _by_level(standing)
     arm = standing.headline
     if arm is None:
         return "no answer: no arm but the reference has a result"
@@ -191,6 +193,18 @@ def _about(arm: "ConfirmedArm", standing: "Standing") -> str:
         f"{arm.label} {found.verdict}: {interval_text(found, units)}{units.step}{what} "
         f"against {arm.against}"
     )
+
+
+def _by_arm(standing: "Standing") -> str:
+    """`2 better, 1 inconclusive, each against its own reference`."""
+    counts = Counter(
+        arm.comparison.verdict
+        if arm.comparison is not None and arm.comparison.difference is not None
+        else "not compared"
+        for arm in standing.others
+    )
+    told = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"{told or 'nothing to compare'}, each against its own reference"
 
 
 def _by_level(standing: "Standing") -> str:

@@ -87,7 +87,8 @@ class Summary:
         status: of the study; `cause` and `details` say why it is interrupted or has failed
             (`karat.causes`).
         by: full name of the factor in question.
-        is_matched: whether each of its levels has a reference of its own.
+        matched: full names of the factors in which the reference arms differ, each for the arms with its levels;
+            empty for a single reference.
         reference, contender: label of the levels that the reference arms have in common, and the
             others confirmed; empty where they have none.
         planned_runs: of the confirmation; None before it is planned for every level.
@@ -124,7 +125,7 @@ class Summary:
     metric: Metric
     rule: Rule
     by: str
-    is_matched: bool
+    matched: tuple[str, ...]
     reference: str
     contender: str
     seeds: int
@@ -175,6 +176,11 @@ class Summary:
         return tuple(arm for arm in self.others if arm.test.mean is not None)
 
     @property
+    def is_matched(self) -> bool:
+        """Whether there are several references, each for the arms with its levels."""
+        return bool(self.matched)
+
+    @property
     def headline(self) -> ConfirmedArm | None:
         """The arm that the answer is about; None where it is about levels, or nothing has a result."""
         return None if self.is_matched else headline_of(self.others, self.metric)
@@ -215,7 +221,7 @@ def summarise(state: StudyState) -> Summary:
         metric=metric,
         rule=rule,
         by=confirm["by"],
-        is_matched=_is_matched(state),
+        matched=_matched(state),
         reference=_common_name(state, state.reference_arms),
         contender=_common_name(state, tuple(others)),
         seeds=confirm["seeds"],
@@ -231,7 +237,9 @@ def summarise(state: StudyState) -> Summary:
             lengths,
         ),
         pairs=pairwise(others, rule, failed),
-        family=None if _is_matched(state) else family_test(_first(runs, confirm["seeds"]), tunings),
+        family=None
+        if len(state.reference_arms) > 1
+        else family_test(_first(runs, confirm["seeds"]), tunings),
         interactions=interactions_of(_in_order(arms, created), rule, confirm["seeds"]),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
@@ -273,15 +281,22 @@ def _in_order(arms: Sequence[ConfirmedArm], created: Mapping[str, Any]) -> list[
     return sorted(arms, key=lambda arm: places[arm.label])
 
 
-def _is_matched(state: StudyState) -> bool:
-    return len(state.reference_arms) > 1
-
-
 def _factors(state: StudyState, label: str) -> Mapping[str, Level]:
     found: Mapping[str, Level] = next(
         arm["factors"] for arm in state.created["arms"] if arm["label"] == label
     )
     return found
+
+
+def _matched(state: StudyState) -> tuple[str, ...]:
+    by, labels = state.created["confirm"]["by"], state.reference_arms
+    if len(labels) < 2:
+        return ()
+    if by != EACH_ARM:
+        return (by,)
+    factors = [_factors(state, label) for label in labels]
+    keys = dict.fromkeys(key for each in factors for key in each)
+    return tuple(key for key in keys if len({each.get(key) for each in factors}) > 1)
 
 
 def _common_name(state: StudyState, labels: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ def references(
     fitting = _fitting(data, arms, factors)
     others = [arm for arm in arms if arm not in fitting]
     if by == EACH_ARM:
-        return _of_each(data, fitting, others)
+        return _of_each(data, fitting, others, factors)
     contested = [
         level for level in factors[by].values if any(arm.factors.get(by) == level for arm in others)
     ]
@@ -68,15 +68,49 @@ def references(
     return {level: arm.label for arm in fitting if (level := arm.factors[by]) in contested}
 
 
-def _of_each(data: SpaceData, fitting: list[Arm], others: list[Arm]) -> dict[Level, str]:
-    """The one reference for every other arm."""
-    if len(fitting) != 1:
-        shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
-        rule = f"must match one arm for confirm.by: arm; it matches {len(fitting)}{f' ({shown})' if fitting else ''}"
-        data.fail(("reference",), rule)
+def _of_each(
+    data: SpaceData,
+    fitting: Sequence[Arm],
+    others: Sequence[Arm],
+    factors: Mapping[str, Factor],
+) -> dict[Level, str]:
+    """The reference of every other arm: the only one, or that with the arm's own levels.
+
+    Of several references each is for the arms that share its levels of the factors which `reference` does not
+    name: `softmax` of each size, for the arms of this size.
+    """
+    if not fitting:
+        data.fail(("reference",), "must match an arm; no arm has all these levels")
     if not others:
         data.fail(("confirm", "by"), "there is no other arm than the reference", EACH_ARM)
-    return {arm.label: fitting[0].label for arm in others}
+    if len(fitting) == 1:
+        return {arm.label: fitting[0].label for arm in others}
+    named = _wanted(data, factors)
+    found: dict[Level, str] = {}
+    for arm in others:
+        own = [each for each in fitting if _is_matched(arm, each, named)]
+        if len(own) != 1:
+            shown = ", ".join(each.label for each in own or fitting)
+            rule = (
+                f"must match one arm, or one for each other arm, with its levels of the factors that it does not "
+                f"name; for {arm.label} there are {len(own)} of {shown}"
+            )
+            data.fail(("reference",), rule)
+        found[arm.label] = own[0].label
+    for each in fitting:
+        if each.label not in found.values():
+            rule = f"matches {each.label}, with which no other arm is compared"
+            data.fail(("reference",), rule)
+    return found
+
+
+def _is_matched(arm: Arm, reference: Arm, named: Mapping[str, Level]) -> bool:
+    """Whether an arm has the reference's levels of the factors that `reference` does not name."""
+    return all(
+        arm.factors.get(key) == level
+        for key, level in reference.factors.items()
+        if key not in named
+    )
 
 
 def _wanted(data: SpaceData, factors: Mapping[str, Factor]) -> dict[str, Level]:
