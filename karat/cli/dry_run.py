@@ -25,6 +25,7 @@ from karat.schedulers import NONE, make_scheduler
 from karat.space.site import Machines
 from karat.space.space import Space
 from karat.space.stopping import why_chosen
+from karat.study.initial.weights import starts_of
 
 _SHOWN_ARMS = 60
 
@@ -41,7 +42,8 @@ def print_plan(
         machines: cluster name to the machines that the study would get there.
 
     Raises:
-        InputError: a trial fits neither on this machine nor on those of any cluster.
+        InputError: a trial fits neither on this machine nor on those of any cluster, or the weights that it starts
+            from are missing or do not fit.
     """
     slots = slots_by_place(space.resources, machines)
     times = Times(space.resources, storage, PRELOAD)
@@ -68,6 +70,7 @@ def print_plan(
         console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
     for line in (
         *_facts(space, counts),
+        *_weights(space, storage),
         *_power(space, storage),
         *_price(space, plans, schedule, slots, times),
     ):
@@ -118,6 +121,12 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:
         yield "excluded      nothing"
+
+
+def _weights(space: Space, storage: Path) -> Iterator[str]:
+    """What arms start from, where it is not drawn."""
+    for line in starts_of(space, storage / space.name, storage).lines():
+        yield f"weights       {line}"
 
 
 def _power(space: Space, storage: Path) -> Iterator[str]:

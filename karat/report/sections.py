@@ -14,6 +14,7 @@ from karat.journal.layout import (
     REPORT_TABLES,
     SYNC_LOG,
     TRIALS,
+    WEIGHTS,
 )
 from karat.journal.wording import skip_text, trial_text
 from karat.parameters import EACH_ARM, is_number
@@ -66,6 +67,7 @@ FOLDER_CONTENT = {
     REPORT_MARKDOWN: "this report as Markdown",
     FIGURES: f"the figures, and {', '.join(REPORT_TABLES)}",
     TRIALS: "checkpoints, one folder for each trial",
+    WEIGHTS: "copies of the weights that trials started from",
     SYNC_LOG: "what was said while the dashboard was brought up to date",
 }
 

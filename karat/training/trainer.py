@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from karat.datasets import Images, load_splits
 from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
-from karat.models.build import build_model
 from karat.models.convert import kernels_of
 from karat.seeds import derive
 from karat.system import fault_injection
@@ -32,6 +31,7 @@ from karat.training.checkpoint import (
     save_series,
 )
 from karat.training.config import TrialConfig
+from karat.training.initial.start import starting_model
 from karat.training.optimizer import make_optimizer
 from karat.training.process_group import ProcessGroup, gradient_sync
 from karat.training.testing.final import evaluate_finally
@@ -85,6 +85,7 @@ class Trainer:
         config: configuration of the trial.
         seed: seed of the weights and of the data order.
         folder: folder for checkpoints; None writes none.
+        initial: folder with the weights of `model.init_from`; None where they are drawn.
         test_at_end: whether the test split is evaluated, once, after the last epoch; then the tested
             weights are kept, otherwise those of the best epoch.
         weights: which are tested: of the `last` epoch, or of the `best` one by `metric`.
@@ -106,6 +107,7 @@ class Trainer:
         seed: int,
         *,
         folder: Path | None = None,
+        initial: Path | None = None,
         test_at_end: bool = False,
         weights: Weights = WEIGHTS,
         metric: str = "val_accuracy",
@@ -125,9 +127,7 @@ class Trainer:
         self.test_at_end, self.weights = test_at_end, weights
         self.metric, self.mode = metric, mode
         self.splits = load_splits(config.data)
-        self.model = build_model(
-            config.model, config.attention, seed=self.seed, **config.data_shape()
-        )
+        self.model = starting_model(config, self.seed, initial)
         self.device = self.group.device()
         self.model.to(self.device)
         size = len(self.splits.train)  # type: ignore[arg-type]

@@ -184,6 +184,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
         TrialConfig.from_sections(segment.config),
         segment.seed,
         folder=Path(segment.folder),
+        initial=Path(segment.initial_folder),
         test_at_end=segment.test_at_end,
         weights=segment.weights,
         metric=segment.metric,

@@ -16,6 +16,7 @@ from karat.errors import InputError, NonFiniteError
 from karat.journal.evaluations import evaluation_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
+from karat.journal.layout import WEIGHTS as INITIAL
 from karat.journal.reports import Report
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
@@ -101,7 +102,7 @@ def reproduce(folder: Path, number: int, say: Callable[[str], None]) -> Reproduc
     _check_data(state, config, folder)
     by_epoch = _conditions(events, number)
     done = Reproduced(trial=number)
-    trainer = _trainer(state, trial, config, by_epoch[trial.reports[0].epoch])
+    trainer = _trainer(state, trial, config, by_epoch[trial.reports[0].epoch], folder)
     for report in trial.reports:
         how = by_epoch[report.epoch]
         torch.set_num_threads(how.threads)
@@ -170,11 +171,14 @@ def _conditions(events: Iterable[Event], number: int) -> dict[int, Conditions]:
     return found
 
 
-def _trainer(state: StudyState, trial: Trial, config: TrialConfig, how: Conditions) -> Trainer:
+def _trainer(
+    state: StudyState, trial: Trial, config: TrialConfig, how: Conditions, folder: Path
+) -> Trainer:
     torch.set_num_threads(how.threads)
     return Trainer(
         config,
         trial.seed,
+        initial=folder / INITIAL,
         test_at_end=trial.phase == "confirm",
         weights=state.created["confirm"].get("weights", WEIGHTS),
         metric=state.created["metric"],
