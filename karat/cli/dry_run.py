@@ -114,6 +114,11 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         f"({', '.join(labels)}){tunings} x {seeds}{lengths}; the weights of the "
         f"{confirm.weights} epoch are tested"
     )
+    if names := space.data.get("corruptions"):
+        yield (
+            f"shifted       each of these is tested on {5 * len(names)} corrupted copies of the test images too: "
+            f"{', '.join(names)}, in five strengths"
+        )
     if confirm.top_up is not None:
         yield "              what it takes, below, is with all seeds that there may be"
     yield f"rule          {rule_text(space)}"

@@ -24,6 +24,7 @@ __all__ = [
     "Images",
     "Preprocessing",
     "Splits",
+    "check_names",
     "load_splits",
     "make_dataset",
     "rest_size",

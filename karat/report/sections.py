@@ -47,6 +47,7 @@ from karat.report.formatting import (
 )
 from karat.report.narrative import result_notes, search_notes
 from karat.report.parts.health import health_section
+from karat.report.parts.testing import scores_section, shifted_section
 from karat.report.search_text import importance_notes
 from karat.report.shortlist_text import chosen_text
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
@@ -79,6 +80,8 @@ def sections(summary: Summary) -> tuple[Section, ...]:
         health_section(summary),
         _figure_section(summary),
         certainty_section(summary),
+        shifted_section(summary),
+        scores_section(summary),
         _pair_section(summary),
         _search_section(summary),
         _trouble_section(summary),
