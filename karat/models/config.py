@@ -22,7 +22,7 @@ _SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
 # Far above any model. Even to compute the shape of a larger one could take all memory.
 _MOST = {"patch_size": 4096, "embed_dim": 65536, "depth": 1000, "num_heads": 1024}
 _MOST_REGISTERS = 4096
-SCRATCH = "scratch"
+SCRATCH, OWN = "scratch", "own"
 TIMM = "timm:"  # before a name: timm's pretrained weights
 SAFETENSORS = ".safetensors"
 
@@ -50,6 +50,10 @@ class ModelConfig:
             of a study keeps (a name in the same storage, or a folder, and a number); a `.safetensors` file; or
             `timm:NAME`, timm's pretrained weights from the cache of Hugging Face, which are downloaded only with
             `HF_HUB_OFFLINE=0`. Another number of tokens or classes fits, and softmax weights fit an operator.
+        attention_from: whose attention the model has: its `own`, or that of `STUDY/TRIAL`, frozen, with queries, keys
+            and operator of that model, while values and everything else are trained (attention transfer,
+            arXiv 2411.09702). For sizes and timm's plain ViTs with softmax, and as many blocks, heads and tokens.
+            Parameters and operations in plan and report are those of the model with its own attention.
     """
 
     name: str = "vit_micro"
@@ -61,6 +65,7 @@ class ModelConfig:
     pos_embed_std: float | None = None
     weight_init: Literal["jax", "moco"] | None = None
     init_from: str = SCRATCH
+    attention_from: str = OWN
 
     def __post_init__(self) -> None:
         if not self.is_plain and self.name not in (known := _timm_names()):
@@ -70,6 +75,9 @@ class ModelConfig:
             at_most(key, getattr(self, key), _MOST[key])
         if (rule := _why_no_weights(self.init_from)) is not None:
             raise SettingError("init_from", rule, self.init_from)
+        if self.attention_from != OWN and not _is_trial(self.attention_from):
+            rule = f"must be {OWN}, or STUDY/TRIAL, where TRIAL is a number"
+            raise SettingError("attention_from", rule, self.attention_from)
         at_least("registers", self.registers, 0)
         at_most("registers", self.registers, _MOST_REGISTERS)
         above("pos_embed_std", self.pos_embed_std, 0)
@@ -130,10 +138,12 @@ def _why_no_weights(text: str) -> str | None:
     known = f"{SCRATCH}, STUDY/TRIAL, a file NAME{SAFETENSORS}, or {TIMM}NAME"
     if text == SCRATCH or text.endswith(SAFETENSORS) or (text.startswith(TIMM) and text != TIMM):
         return None
-    study, slash, trial = text.rpartition("/")
-    if study and slash and trial.isdecimal():
-        return None
-    return f"must be one of {known}, where TRIAL is a number"
+    return None if _is_trial(text) else f"must be one of {known}, where TRIAL is a number"
+
+
+def _is_trial(text: str) -> bool:
+    study, _, trial = text.rpartition("/")
+    return bool(study) and trial.isdecimal()
 
 
 def _timm_names() -> list[str]:

@@ -14,16 +14,17 @@ from karat.errors import CheckpointError, InputError
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL, WEIGHTS
 from karat.journal.state import StudyState
-from karat.models.config import SCRATCH
+from karat.models.config import OWN, SCRATCH
 from karat.space.arms import trial_config
 from karat.space.reader import space_of
-from karat.space.space import Space
+from karat.space.space import Arm, Space
 
 if TYPE_CHECKING:
-    from karat.models.taking import Taken
+    from karat.models.starting.taking import Taken
     from karat.training.initial.source import Source
 
-_KEY = "model.init_from"
+_KEY, _ATTENTION = "model.init_from", "model.attention_from"
+_DRAWN = {_KEY: SCRATCH, _ATTENTION: OWN}
 _SHOWN = 12  # digits of a fingerprint
 
 
@@ -33,12 +34,14 @@ class Start:
 
     Args:
         source: the weights.
-        arms: label of each arm to what it takes of them.
+        arms: label of each arm that starts from them to what it takes.
+        attention: labels of the arms that have the attention of their model.
         note: where they are from, if not from where the space says; empty otherwise.
     """
 
     source: "Source"
     arms: Mapping[str, "Taken"]
+    attention: tuple[str, ...] = ()
     note: str = ""
 
     def lines(self) -> list[str]:
@@ -51,6 +54,11 @@ class Start:
             f"{', '.join(labels)} from {text} (sha256 {sha}): {taken}"
             for taken, labels in told.items()
         ]
+        if self.attention:
+            found.append(
+                f"{', '.join(self.attention)} with the attention of {text} (sha256 {sha}), frozen; values and "
+                "everything else are trained"
+            )
         return [*found, *([self.note] if self.note else [])]
 
     def plain(self) -> dict[str, Any]:
@@ -67,6 +75,7 @@ class Start:
                 }
                 for label, taken in self.arms.items()
             },
+            **({"attention": list(self.attention)} if self.attention else {}),
         }
 
 
@@ -120,7 +129,14 @@ def starts_of(space: Space, study: Path, storage: Path, *, fresh: bool = False) 
         source, note = sources[names.get(text, text)]
         source = replace(source, text=text)
         _refuse_others(source, recorded, study)
-        starts.append(Start(source=source, arms=_taken(space, source), note=note))
+        starts.append(
+            Start(
+                source=source,
+                arms=_taken(space, source),
+                attention=_given(space, source),
+                note=note,
+            )
+        )
     return Starts(space=space, found=tuple(starts))
 
 
@@ -133,11 +149,16 @@ def _texts(space: Space) -> Iterable[str]:
     """The weights that a space names, each once."""
     found: dict[str, None] = {}
     for arm in space.arms.values():
-        if _KEY in arm.tuned:
-            found |= dict.fromkeys(map(str, space.tuned[_KEY].values or ()))
-        else:
-            found[arm.sections["model"].get("init_from", SCRATCH)] = None
-    return (text for text in found if text != SCRATCH)
+        for key, drawn in _DRAWN.items():
+            found |= {text: None for text in _values(space, arm, key) if text != drawn}
+    return found
+
+
+def _values(space: Space, arm: Arm, key: str) -> list[str]:
+    """What a setting of the model may be in an arm."""
+    if key in arm.tuned:
+        return [str(value) for value in space.tuned[key].values or ()]
+    return [str(arm.sections["model"].get(key.partition(".")[2], _DRAWN[key]))]
 
 
 def _found(
@@ -208,8 +229,7 @@ def _taken(space: Space, source: "Source") -> "dict[str, Taken]":
     seen: dict[str, Taken] = {}
     for label, arm in space.arms.items():
         config = trial_config(space, arm)
-        own = space.tuned[_KEY].values if _KEY in arm.tuned else (config.model.init_from,)
-        if source.text not in (own or ()):
+        if source.text not in _values(space, arm, _KEY):
             continue
         shape = config.data_shape()
         key = json.dumps([arm.sections[name] for name in ("data", "model", "attention")])
@@ -221,3 +241,26 @@ def _taken(space: Space, source: "Source") -> "dict[str, Taken]":
                 raise InputError(f"arm {label}: {error}") from error
         found[label] = seen[key]
     return found
+
+
+def _given(space: Space, source: "Source") -> tuple[str, ...]:
+    """The arms that have the attention of the model with these weights.
+
+    Raises:
+        InputError: it does not fit an arm's model.
+    """
+    from karat.models.build import build_model
+    from karat.training.initial.start import give_from
+
+    found = []
+    for label, arm in space.arms.items():
+        if source.text not in _values(space, arm, _ATTENTION):
+            continue
+        config = trial_config(space, arm)
+        model = build_model(config.model, config.attention, seed=0, **config.data_shape())
+        try:
+            give_from(model, source)
+        except InputError as error:
+            raise InputError(f"arm {label}: {error}") from error
+        found.append(label)
+    return tuple(found)

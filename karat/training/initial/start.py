@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from karat.errors import CheckpointError, HostError, InputError
 from karat.models.build import build_model
-from karat.models.config import SCRATCH
-from karat.models.taking import Taken, take
+from karat.models.config import OWN, SCRATCH
+from karat.models.starting.given_attention import give_attention
+from karat.models.starting.taking import Taken, take
 from karat.training.config import TrialConfig
 from karat.training.initial.source import Source
 
@@ -29,12 +30,41 @@ def starting_model(config: TrialConfig, seed: int, folder: Path | None) -> "nn.M
     """
     model = build_model(config.model, config.attention, seed=seed, **config.data_shape())
     if config.model.init_from != SCRATCH:
-        if folder is None:
-            raise CheckpointError(
-                f"model.init_from = {config.model.init_from}: nobody has said in which folder these weights are kept"
-            )
-        start_from(model, Source.kept(folder, config.model.init_from))
-    return model
+        start_from(model, _kept(folder, "init_from", config.model.init_from))
+    return with_attention(model, config, folder)
+
+
+def with_attention(model: "nn.Module", config: TrialConfig, folder: Path | None) -> "nn.Module":
+    """The model with the attention that `model.attention_from` names; as it is where that is its own.
+
+    Raises:
+        CheckpointError: the weights of the other model are missing in the folder, or damaged.
+        InputError: it does not fit.
+    """
+    text = config.model.attention_from
+    return model if text == OWN else give_from(model, _kept(folder, "attention_from", text))
+
+
+def give_from(model: "nn.Module", source: Source) -> "nn.Module":
+    """The model with the attention of the model that has these weights.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    giver = source.model()
+    assert giver is not None  # a trial's settings are known
+    try:
+        return give_attention(model, giver)
+    except HostError as error:
+        raise InputError(f"model.attention_from = {source.text}: {error}") from error
+
+
+def _kept(folder: Path | None, key: str, text: str) -> Source:
+    if folder is None:
+        raise CheckpointError(
+            f"model.{key} = {text}: nobody has said in which folder these weights are kept"
+        )
+    return Source.kept(folder, text)
 
 
 def start_from(model: "nn.Module", source: Source) -> Taken:
@@ -51,4 +81,4 @@ def start_from(model: "nn.Module", source: Source) -> Taken:
 
 def drawn(config: TrialConfig) -> TrialConfig:
     """The same with all weights drawn, for measurements that do not depend on their values."""
-    return replace(config, model=replace(config.model, init_from=SCRATCH))
+    return replace(config, model=replace(config.model, init_from=SCRATCH, attention_from=OWN))

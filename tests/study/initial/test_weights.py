@@ -11,19 +11,36 @@ from timm.models.vision_transformer import VisionTransformer
 
 from karat.errors import CheckpointError, InputError
 from karat.journal.layout import WEIGHTS
+from karat.models.build import build_model
 from karat.space.reader import load_space
 from karat.study.initial import sources
 from karat.study.initial.weights import starts_of
+from karat.training.checkpoint import kept_weights, load_checkpoint
+from karat.training.config import TrialConfig
+from karat.training.evaluation import evaluate
 from karat.training.initial.source import Source, place_of
-from karat.training.initial.start import starting_model
+from karat.training.initial.start import starting_model, with_attention
+from karat.training.process_group import ProcessGroup
 from karat.training.trainer import Trainer
 from tests.conftest import SMALL
 from tests.driven import checked, go, without_ray
-from tests.studies import confirmed, small_study
-from tests.training.test_trainer import config, train
+from tests.studies import confirmed, small_study, state_of
+from tests.training.test_trainer import SECTIONS, config, train
 
 __all__ = ["without_ray"]
 
+TRANSFER = """\
+study: given
+data: {name: digits}
+model: {name: vit_micro, patch_size: 4, embed_dim: 12, depth: 1, num_heads: 2}
+attention: {mechanism: softmax}
+training: {recipe: quick, epochs: 4, batch_size: 128}
+reference: {model.attention_from: own}
+factors: {model.attention_from: [own, GIVER]}
+tuned: {training.learning_rate: {low: 1e-3, high: 1e-2, log: true}}
+search: {sampler: tpe, trials: 4}
+confirm: {seeds: 2}
+"""
 SHAPE = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 2}
 
 
@@ -219,6 +236,48 @@ def test_a_trial_trained_from_weights_resumes_with_the_same_numbers(tmp_path: Pa
     train(Trainer(own, seed=1, folder=tmp_path / "t", initial=tmp_path / WEIGHTS), epochs=1)
     rest = Trainer(own, seed=1, folder=tmp_path / "t", initial=tmp_path / WEIGHTS, resume_at_most=1)
     assert train(rest)[-1].metrics == whole[-1].metrics
+
+
+def test_a_trial_with_given_attention_is_trained_tested_and_loaded_again(
+    finished: Path, tmp_path: Path
+) -> None:
+    trial = next(each for each in confirmed(finished) if each.arm != "softmax")
+    text = f"{finished.name}/{trial.number}"
+    source = sources.find(text, finished.parent)
+    source.keep(tmp_path / WEIGHTS)
+    own = TrialConfig.from_sections(
+        {
+            **SECTIONS,
+            "model": {**SECTIONS["model"], "attention_from": text},
+            "attention": {"mechanism": "softmax"},
+            "training": {"epochs": 1, "warmup_epochs": 0, "batch_size": 128},
+        }
+    )
+    folder = tmp_path / "trials" / "0000"
+    trainer = Trainer(own, seed=1, initial=tmp_path / WEIGHTS, folder=folder, test_at_end=True)
+    [result] = train(trainer)
+    for name, value in trainer.model.state_dict().items():
+        if name.startswith("attention_giver.model."):
+            assert torch.equal(value, source.state[name.removeprefix("attention_giver.model.")])
+    path = kept_weights(folder)
+    assert path is not None
+    model = with_attention(
+        build_model(own.model, own.attention, seed=3, **own.data_shape()), own, tmp_path / WEIGHTS
+    )
+    model.load_state_dict(load_checkpoint(path)["model"])
+    again = evaluate(model, trainer.splits.test, ProcessGroup())
+    assert again.accuracy == result.metrics["test_accuracy"]
+
+
+def test_given_attention_is_a_factor_and_in_the_journal(
+    without_ray: None, finished: Path, tmp_path: Path
+) -> None:
+    trial = next(each for each in confirmed(finished) if each.arm != "softmax")
+    (tmp_path / "space.yaml").write_text(TRANSFER.replace("GIVER", f"{finished}/{trial.number}"))
+    assert go(tmp_path / "space.yaml", tmp_path) == 0
+    [entry] = state_of(tmp_path / "given").created["weights"]
+    assert entry["attention"] == [f"{finished}/{trial.number}"]
+    assert entry["arms"] == {}
 
 
 def test_a_damaged_copy_is_noticed(tmp_path: Path) -> None:

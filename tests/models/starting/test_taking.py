@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from karat.errors import HostError
 from karat.models.convert import convert
 from karat.models.registers import RegisterTransformer
-from karat.models.taking import take
+from karat.models.starting.taking import take
 from tests.models.test_models import FOURIER, convit, deit, swin, vit
 
 
