@@ -35,6 +35,7 @@ from karat.space.reader import space_of
 from karat.space.space import Space
 from karat.study.description import changed_recipes, description, original_space
 from karat.study.folder import put_aside, refuse_symlinks
+from karat.study.initial.weights import starts_of
 from karat.study.listeners import Listener
 from karat.study.study import Study
 from karat.system.environment import describe_environment
@@ -77,6 +78,10 @@ def drive(
     folder = storage.resolve() / space.name
     refuse_symlinks(folder)
     fingerprint = trial_config(space, next(iter(space.arms.values()))).data.check()
+    starts = starts_of(space, folder, storage, fresh=fresh)
+    space = starts.space
+    for line in starts.lines():
+        console.print(line, soft_wrap=True)
     if fresh:
         put_aside(folder, console)
     with Journal.open(folder) as journal:
@@ -85,7 +90,8 @@ def drive(
             if extend:
                 raise InputError(f"--extend: there is no study in {folder} yet; launch it first")
             study = Study(space, journal, folder)
-            study.record("study_created", **description(space, fingerprint))
+            starts.keep(folder)
+            study.record("study_created", **description(space, fingerprint, starts.plain()))
         else:
             if known.created["data"]["fingerprint"] != fingerprint:
                 raise InputError(
@@ -95,6 +101,7 @@ def drive(
             if known.status not in ("completed", "failed"):
                 _refuse_other_recipes(known, original, folder)
             study = Study(original, journal, folder)
+            starts.keep(folder)
             _take_changes(study, space, extend, console)
             if study.finished and known.status in ("completed", "failed"):
                 console.print(
@@ -124,7 +131,8 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     if not changes or (study.finished and not any(change.asks_more for change in changes)):
         return
     _refuse_other_recipes(state, larger, study.folder)
-    described = description(larger, state.created["data"]["fingerprint"])
+    weights = state.created.get("weights", ())
+    described = description(larger, state.created["data"]["fingerprint"], weights)
     del described["uid"]
     described["totals"] = study.decisions.totals_of(larger)
     study.extend(larger, described, extend=extend, asked=asked.source)

@@ -27,6 +27,7 @@ from karat.space.published import about_no_arm, published_in
 from karat.space.site import Machines
 from karat.space.space import Space
 from karat.space.stopping import why_chosen
+from karat.study.initial.weights import starts_of
 
 _SHOWN_ARMS = 60
 
@@ -43,7 +44,8 @@ def print_plan(
         machines: cluster name to the machines that the study would get there.
 
     Raises:
-        InputError: a trial fits neither on this machine nor on those of any cluster.
+        InputError: a trial fits neither on this machine nor on those of any cluster, or the weights that it starts
+            from are missing or do not fit.
     """
     slots = slots_by_place(space.resources, machines)
     times = Times(space.resources, storage, PRELOAD)
@@ -70,6 +72,7 @@ def print_plan(
         console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
     for line in (
         *_facts(space, counts),
+        *_weights(space, storage),
         *_power(space, storage),
         *_price(space, plans, schedule, slots, times),
     ):
@@ -113,6 +116,11 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         f"({', '.join(labels)}){tunings} x {seeds}{lengths}; the weights of the "
         f"{confirm.weights} epoch are tested"
     )
+    if names := space.data.get("corruptions"):
+        yield (
+            f"shifted       each of these is tested on {5 * len(names)} corrupted copies of the test images too: "
+            f"{', '.join(names)}, in five strengths"
+        )
     if confirm.top_up is not None:
         yield "              what it takes, below, is with all seeds that there may be"
     yield f"rule          {rule_text(space)}"
@@ -134,6 +142,12 @@ def _published(space: Space) -> Iterator[str]:
     if missing:
         names = "; ".join(label_of(each.levels) for each in missing[:_SHOWN_ARMS])
         yield f"              about no arm: {names}{'; ...' * (len(missing) > _SHOWN_ARMS)}"
+
+
+def _weights(space: Space, storage: Path) -> Iterator[str]:
+    """What arms start from, where it is not drawn."""
+    for line in starts_of(space, storage / space.name, storage).lines():
+        yield f"weights       {line}"
 
 
 def _power(space: Space, storage: Path) -> Iterator[str]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "reproduce": ("train a trial again and compare every number", "studies.inspect:REPRODUCE"),
     "replay": ("make every decision again, without training", "studies.inspect:REPLAY"),
     "export": ("write a trial's weights as safetensors, with a script", "models.export:EXPORT"),
+    "evaluate": ("scores of a trial's model on other images", "models.evaluate:EVALUATE"),
     "predict": ("class and probability of images", "models.predict:PREDICT"),
     "noise": ("measure how much runs of one arm differ by chance", "studies.noise:NOISE"),
     "ui": ("open MLflow at the page that shows the runs", "web.ui:UI"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from karat.catalog import Catalog
+from karat.datasets._corruptions import CORRUPTIONS, STRENGTHS, check_names
 from karat.errors import DataError, SettingError, nearest
 from karat.settings import build, fraction
 
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset as TorchDataset
 
 __all__ = [
+    "CORRUPTIONS",
     "DATASETS",
+    "STRENGTHS",
     "DataInfo",
     "Dataset",
     "Images",
     "Preprocessing",
     "Splits",
+    "check_names",
     "load_splits",
     "make_dataset",
     "rest_size",
@@ -91,13 +95,20 @@ class Dataset(abc.ABC):
         val_share: fraction of the training data for the validation split, stratified by class; above 0
             and below 1.
         split_seed: seed of the split; the same for all trials.
+        corruptions: how the test images are corrupted, in five strengths each, for the confirmation runs, which
+            are evaluated on them too; none by default. After Hendrycks and Dietterich 2019.
     """
 
     val_share: float = 0.15
     split_seed: int = 0
+    corruptions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         fraction("val_share", self.val_share)
+        check_names("corruptions", self.corruptions)
+        if self.corruptions and self.preprocessing() is None:
+            rule = "cannot be computed: the data set does not say how its images are normalised"
+            raise SettingError("corruptions", rule, self.corruptions)
 
     @abc.abstractmethod
     def info(self) -> DataInfo:

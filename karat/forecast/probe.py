@@ -98,9 +98,10 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
     from karat.datasets import load_splits
     from karat.system.memory import PeakMemory
     from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
+    from karat.training.initial.start import drawn
     from karat.training.trainer import EpochResult, Trainer
 
-    config = TrialConfig.from_sections(sections)
+    config = drawn(TrialConfig.from_sections(sections))
     splits = load_splits(config.data)
     memory, clock = PeakMemory(), _clock()
     moments: list[float] = []

@@ -5,6 +5,7 @@ STORAGE/               the folder of all studies
     journal.jsonl      all events; everything else follows from them
     lock               names the process that runs the study (`karat.journal.lock`)
     orders             the pause file: asks the workers to pause (`karat.training.pause`)
+    weights/           copies of the weights that trials start from (`model.init_from`)
     trials/0001/       checkpoints of a trial, and hang.txt: stack traces of a hung process
     report.html, report.md, and in report/ figures, arms.csv, pairs.csv, trials.csv, table.tex
     sync.log, sync.lock
@@ -18,6 +19,7 @@ JOURNAL = "journal.jsonl"
 LOCK = "lock"
 PAUSE_FILE = "orders"
 TRIALS = "trials"
+WEIGHTS = "weights"
 HANG_TRACE = "hang.txt"
 REPORT_HTML, REPORT_MARKDOWN = "report.html", "report.md"
 FIGURES = "report"  # the folder of figures and tables

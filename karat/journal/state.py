@@ -232,6 +232,7 @@ class StudyState:
         trial.reports.add(data["epoch"], data["metrics"], data["seconds"], event.time)
         trial.unwritten_segments = 0
         trial.tested = data.get("tested")
+        trial.scores, trial.shifted = data.get("scores"), data.get("shifted")
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
         self.images = self.images or data.get("images", {})

@@ -30,7 +30,8 @@ class Trial:
     resources (`karat.training.segment.Estimate`). `audited`: it goes on where early stopping stops it;
     if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
     first epoch of the first segment. `threads`: CPU threads of each process in the last segment.
-    `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it.
+    `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it; `scores` and
+    `shifted`: its scores, and those on corrupted images (`karat.training.testing`); None in older journals.
     """
 
     number: int
@@ -62,6 +63,8 @@ class Trial:
     peak_bytes: int | None = None
     threads: int | None = None
     tested: Mapping[str, Any] | None = None
+    scores: Mapping[str, Any] | None = None
+    shifted: Mapping[str, Any] | None = None
     ended_at: float | None = None
     audited: bool = False
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)

@@ -22,6 +22,9 @@ _SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
 # Far above any model. Even to compute the shape of a larger one could take all memory.
 _MOST = {"patch_size": 4096, "embed_dim": 65536, "depth": 1000, "num_heads": 1024}
 _MOST_REGISTERS = 4096
+SCRATCH, OWN = "scratch", "own"
+TIMM = "timm:"  # before a name: timm's pretrained weights
+SAFETENSORS = ".safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,14 @@ class ModelConfig:
             `moco` (Xavier: the standard deviation follows from the width, in `jax` with a classifier
             of zeros); None is timm's default, a standard deviation of 0.02 at every width. That is
             small for narrow models: a width of 48 has 0.14 by Xavier.
+        init_from: the weights that training starts from: `scratch`; `STUDY/TRIAL`, the weights that this trial
+            of a study keeps (a name in the same storage, or a folder, and a number); a `.safetensors` file; or
+            `timm:NAME`, timm's pretrained weights from the cache of Hugging Face, which are downloaded only with
+            `HF_HUB_OFFLINE=0`. Another number of tokens or classes fits, and softmax weights fit an operator.
+        attention_from: whose attention the model has: its `own`, or that of `STUDY/TRIAL`, frozen, with queries, keys
+            and operator of that model, while values and everything else are trained (attention transfer,
+            arXiv 2411.09702). For sizes and timm's plain ViTs with softmax, and as many blocks, heads and tokens.
+            Parameters and operations in plan and report are those of the model with its own attention.
     """
 
     name: str = "vit_micro"
@@ -53,6 +64,8 @@ class ModelConfig:
     registers: int = 0
     pos_embed_std: float | None = None
     weight_init: Literal["jax", "moco"] | None = None
+    init_from: str = SCRATCH
+    attention_from: str = OWN
 
     def __post_init__(self) -> None:
         if not self.is_plain and self.name not in (known := _timm_names()):
@@ -60,6 +73,11 @@ class ModelConfig:
         for key in _SHAPE:
             at_least(key, getattr(self, key), 1)
             at_most(key, getattr(self, key), _MOST[key])
+        if (rule := _why_no_weights(self.init_from)) is not None:
+            raise SettingError("init_from", rule, self.init_from)
+        if self.attention_from != OWN and not _is_trial(self.attention_from):
+            rule = f"must be {OWN}, or STUDY/TRIAL, where TRIAL is a number"
+            raise SettingError("attention_from", rule, self.attention_from)
         at_least("registers", self.registers, 0)
         at_most("registers", self.registers, _MOST_REGISTERS)
         above("pos_embed_std", self.pos_embed_std, 0)
@@ -113,6 +131,19 @@ class ModelConfig:
                 f"model.patch_size = {patch} does not divide the image size {image_size}",
             )
         return image_size // patch
+
+
+def _why_no_weights(text: str) -> str | None:
+    """What is wrong with `init_from` as a text, as a rule; None if nothing is."""
+    known = f"{SCRATCH}, STUDY/TRIAL, a file NAME{SAFETENSORS}, or {TIMM}NAME"
+    if text == SCRATCH or text.endswith(SAFETENSORS) or (text.startswith(TIMM) and text != TIMM):
+        return None
+    return None if _is_trial(text) else f"must be one of {known}, where TRIAL is a number"
+
+
+def _is_trial(text: str) -> bool:
+    study, _, trial = text.rpartition("/")
+    return bool(study) and trial.isdecimal()
 
 
 def _timm_names() -> list[str]:

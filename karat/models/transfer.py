@@ -49,7 +49,7 @@ def transfer(source: nn.Module, target: nn.Module) -> nn.Module:
     """
     layers = list(zip(_matching_layers(source, target), attention_layers(target), strict=True))
     # First compute all, then write: an error must leave the target unchanged.
-    writes = list(_operator_writes(layers)) + list(_host_writes(source, target, layers))
+    writes = list(operator_writes(layers)) + list(_host_writes(source, target, layers))
     with torch.no_grad():
         for parameter, value in writes:
             parameter.copy_(value)
@@ -76,9 +76,14 @@ def _matching_layers(source: nn.Module, target: nn.Module) -> list[AttentionLaye
 # -- operators --------------------------------------------------------------------------------
 
 
-def _operator_writes(
+def operator_writes(
     layers: list[tuple[AttentionLayer, AttentionLayer]],
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """Parameters of the operators of converted layers with their new values, for pairs (source, target).
+
+    Raises:
+        CombinationError: the operators differ in kind, or the target is coarser or has more sharing.
+    """
     served: dict[int, nn.Module] = {}
     for old, new in layers:
         if not (is_converted(old) and is_converted(new)):
@@ -292,13 +297,23 @@ def _host_writes(
         if old.shape != value.shape:
             if name.split(".")[0] in ("head", "head_dist"):
                 continue
-            old = _resized(name, old, value, *by_module.get(name.rpartition(".")[0], layers[0]))
+            old = resized(name, old, value, *by_module.get(name.rpartition(".")[0], layers[0]))
         yield value, old
 
 
-def _resized(
+def resized(
     name: str, old: Tensor, new: Tensor, before: AttentionLayer, after: AttentionLayer
 ) -> Tensor:
+    """A host's weight interpolated to another shape, by timm's functions.
+
+    Args:
+        name: of the weight in the model.
+        old, new: its values in the source and in the target; of the target only the shape counts.
+        before, after: the layers whose grids it belongs to.
+
+    Raises:
+        HostError: it has no meaning at another shape, or would not fit.
+    """
     from timm.layers import (  # takes seconds to import
         resample_abs_pos_embed,
         resample_patch_embed,

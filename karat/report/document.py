@@ -16,6 +16,8 @@ from karat.parameters import plain
 from karat.report.answer import answer
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
+from karat.report.facts.testing.scores import ArmScores
+from karat.report.facts.testing.shifted import ShiftedFacts
 from karat.settings import flat
 from karat.statistics.comparison import Comparison
 from karat.statistics.metric import Metric
@@ -70,6 +72,8 @@ def document(summary: Summary, state: StudyState) -> Json:
         },
         "arms": [_arm(arm, summary) for arm in summary.arms],
         "published": _published(summary),
+        "scores": [_scores(each) for each in summary.scores],
+        "shifted": None if summary.shifted is None else _shifted(summary.shifted, summary),
         "pairs": [_comparison(pair, summary) for pair in summary.pairs if summary.is_final],
         "trials": [_trial(trial, summary.metric, shared) for trial in state.trials.values()],
     }
@@ -156,6 +160,46 @@ def _arm(arm: ConfirmedArm, summary: Summary) -> Json:
             if arm.population is None
             else {"low": arm.population[0], "high": arm.population[1]},
         },
+    }
+
+
+def _scores(of: ArmScores) -> Json:
+    return {
+        "arm": of.label,
+        "runs": of.runs,
+        "top1": of.top1,
+        "top5": of.top5,
+        "loss": of.loss,
+        "calibration_error": of.calibration_error,
+        "per_class": dict(of.per_class),
+        "images_per_s": of.images_per_s,
+        "peak_bytes": of.peak_bytes,
+    }
+
+
+def _shifted(facts: ShiftedFacts, summary: Summary) -> Json:
+    return {
+        "corruptions": list(facts.corruptions),
+        "comparisons": facts.comparisons,
+        "arms": [
+            {
+                "label": arm.label,
+                "against": arm.against,
+                "by_strength": list(arm.by_strength),
+                "by_corruption": {
+                    key: {
+                        "mean": arm.samples[key].mean,
+                        "sd": arm.samples[key].sd,
+                        "by_seed": {str(i): value for i, value in sorted(of.items())},
+                        "comparison": _comparison(arm.comparisons[key], summary)
+                        if key in arm.comparisons
+                        else None,
+                    }
+                    for key, of in arm.runs.items()
+                },
+            }
+            for arm in facts.arms
+        ],
     }
 
 

@@ -14,6 +14,7 @@ from karat.journal.layout import (
     REPORT_TABLES,
     SYNC_LOG,
     TRIALS,
+    WEIGHTS,
 )
 from karat.journal.wording import skip_text, trial_text
 from karat.parameters import EACH_ARM, is_number
@@ -47,6 +48,7 @@ from karat.report.formatting import (
 from karat.report.narrative import result_notes, search_notes
 from karat.report.parts.health import health_section
 from karat.report.parts.published import published_section
+from karat.report.parts.testing import scores_section, shifted_section
 from karat.report.search_text import importance_notes
 from karat.report.shortlist_text import chosen_text
 from karat.report.tables import Kind, Section, Table, pairs_table, table_of
@@ -67,6 +69,7 @@ FOLDER_CONTENT = {
     REPORT_MARKDOWN: "this report as Markdown",
     FIGURES: f"the figures, and {', '.join(REPORT_TABLES)}",
     TRIALS: "checkpoints, one folder for each trial",
+    WEIGHTS: "copies of the weights that trials started from",
     SYNC_LOG: "what was said while the dashboard was brought up to date",
 }
 
@@ -78,6 +81,8 @@ def sections(summary: Summary) -> tuple[Section, ...]:
         health_section(summary),
         _figure_section(summary),
         certainty_section(summary),
+        shifted_section(summary),
+        scores_section(summary),
         _pair_section(summary),
         published_section(summary),
         _search_section(summary),

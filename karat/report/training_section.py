@@ -28,6 +28,7 @@ def training_section(summary: Summary) -> Section:
             steps = listed([f"{setup.steps * n:,} in {n} epochs" for n in lengths])
             told["steps"] += f": {steps} of the confirmation"
     told["optimiser"] = OPTIMISER
+    told |= {f"weights from {each['init_from']}": _weights(each) for each in setup.weights}
     if setup.recipes:
         told["recipe"] = listed(setup.recipes)
     return Section(
@@ -35,6 +36,24 @@ def training_section(summary: Summary) -> Section:
         paragraphs=("Settings that all trials share, then what differs between them.",),
         tables=(pairs_table(told, "setting", "value"),),
     )
+
+
+def _weights(of: Mapping[str, Any]) -> str:
+    """Fingerprint, and what each arm took; arms that took the same in one part."""
+    arms: dict[str, list[str]] = {}
+    for label, each in of["arms"].items():
+        names = [
+            f"{what}: {', '.join(each[key])}"
+            for key, what in (
+                ("resized", "resized"),
+                ("fresh", "started anew"),
+                ("left_out", "left out"),
+            )
+            if each[key]
+        ]
+        arms.setdefault("; ".join([f"{each['taken']} tensors taken", *names]), []).append(label)
+    parts = [f"{', '.join(labels)}: {text}" for text, labels in arms.items()]
+    return f"sha256 {of['sha256']}; {'; '.join(parts)}"
 
 
 def _levels(values: Any) -> str:

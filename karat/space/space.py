@@ -113,15 +113,26 @@ class Space:
 
     @property
     def hash(self) -> str:
+        """`hash_with`, where all weights are drawn."""
+        return self.hash_with({})
+
+    def hash_with(self, fingerprints: Mapping[str, str]) -> str:
         """The sha256 of all that may change results, with the settings of recipes that have an effect;
         not the name of the study, for example.
+
+        Args:
+            fingerprints: `model.init_from` to the sha256 of the weights, which stands in its place: where they lie is
+                no part of the question.
         """
         hashed = {key: value for key, value in self.source.items() if key not in NOT_HASHED}
         hashed["recipes"] = {
             name: {key: values[key] for key in sorted(self.left_to(name))}
             for name, values in self.recipes.items()
         }
-        return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(hashed, sort_keys=True)
+        for name, sha256 in fingerprints.items():
+            text = text.replace(json.dumps(name), json.dumps(f"sha256:{sha256}"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def recipes(self) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,10 @@
 """The description of a study, which is its first event: the question, fixed before any trial runs."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from karat.journal.state import StudyState
 from karat.planning.plans.adaptive import Search
@@ -47,12 +49,15 @@ def changed_recipes(known: StudyState, space: Space) -> list[str]:
     return found
 
 
-def description(space: Space, fingerprint: str) -> dict[str, object]:
+def description(
+    space: Space, fingerprint: str, weights: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, object]:
     """The data of `study_created`, with parameters and forward FLOPs of every arm.
 
     Args:
         space: of the study.
         fingerprint: of its data set.
+        weights: that arms start from, as `karat.study.initial.weights.Starts.plain` has them.
     """
     arms: list[dict[str, object]] = []
     classes: tuple[str, ...] = ()
@@ -79,7 +84,7 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
         "uid": uuid.uuid4().hex,
         "question": space.question,
         "space": space.source,
-        "space_hash": space.hash,
+        "space_hash": space.hash_with({each["init_from"]: each["sha256"] for each in weights}),
         "recipes": space.recipes,
         "seed": space.seed,
         "metric": space.search.metric,
@@ -90,6 +95,7 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
         "search": search,
         "early_stopping": dict(space.early_stopping),
         "confirm": confirm,
+        **({"weights": list(weights)} if weights else {}),
         "data": {"fingerprint": fingerprint, "classes": list(classes)},
         "totals": {
             "search": Search(space).total,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
+from karat.journal.layout import HANG_TRACE, PAUSE_FILE, WEIGHTS, trial_folder
 from karat.journal.trial import Trial
 from karat.space.space import Space
 from karat.training.segment import Estimate, Segment
@@ -78,5 +78,6 @@ def segment_for(
         limit_s=60 * resources.minutes_per_epoch,
         weights=space.confirm.weights,
         disk_folder=str(study_folder),
+        initial_folder=str(study_folder / WEIGHTS),
         disk_gb=resources.disk_gb,
     )

@@ -1,9 +1,10 @@
 """Peak memory of this process, and processes that the kernel has killed for lack of memory."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _OOM_KILL, _CGROUPS = "oom_kill", "sys/fs/cgroup"
@@ -15,11 +16,14 @@ class PeakMemory:
     `base` is the memory in use at that time, in bytes. On a GPU, this is the memory that torch has allocated, without the CUDA context.
     """
 
+    # The highest peak that `inner_peak` has reset; of the process, as the peak itself is.
+    _floor: ClassVar[int] = 0
+
     def __init__(self) -> None:
         import torch
 
-        self._on_gpu = torch.cuda.is_available()
-        if self._on_gpu:
+        PeakMemory._floor = 0
+        if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
             self.base = torch.cuda.memory_allocated()
         elif STATUS.exists():
@@ -33,11 +37,30 @@ class PeakMemory:
 
     def peak(self) -> int | None:
         """The peak so far in bytes; None on systems without /proc."""
-        import torch
+        now = _peak_now()
+        return None if now is None else max(now, PeakMemory._floor)
 
-        if self._on_gpu:
-            return torch.cuda.max_memory_allocated()
-        return _resident("VmHWM") if STATUS.exists() else None
+
+def _peak_now() -> int | None:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return _resident("VmHWM") if STATUS.exists() else None
+
+
+@contextlib.contextmanager
+def inner_peak() -> Iterator[Callable[[], int | None]]:
+    """Measure a part of what an outer `PeakMemory` measures, whose peak is as if this were not there.
+
+    Yields a function that gives the peak in bytes within the block so far; None on systems without /proc.
+    """
+    floor = max(PeakMemory._floor, _peak_now() or 0)
+    PeakMemory()
+    try:
+        yield _peak_now
+    finally:
+        PeakMemory._floor = floor
 
 
 def _resident(name: str) -> int:

@@ -27,6 +27,19 @@ _DIGEST = 32  # bytes of the sha256 of one image
 
 
 @dataclass(frozen=True, kw_only=True)
+class Details:
+    """What scores other than accuracy and loss need, image by image.
+
+    Args:
+        confidence: probability of the predicted class: float32 (n,).
+        rank: number of classes with a higher logit than the right one: int64 (n,).
+    """
+
+    confidence: NDArray[np.float32]
+    rank: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluated:
     """A model's answers on a split of n images, those of all ranks.
 
@@ -35,6 +48,7 @@ class Evaluated:
         predicted, labels: predicted and right class of each image: int64 (n,).
         margins: logit of the right class minus the highest other one: float32 (n,).
         pixels: sha256 of the sha256 of every image; empty if it was not asked for.
+        details: None if they were not asked for.
     """
 
     loss: float
@@ -42,6 +56,7 @@ class Evaluated:
     labels: NDArray[np.int64]
     margins: NDArray[np.float32]
     pixels: str
+    details: Details | None = None
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -68,6 +83,7 @@ def evaluate(
     micro_batches: int = 1,
     workers: int = 0,
     hash_images: bool = False,
+    details: bool = False,
 ) -> Evaluated:
     """A model's answers on a split; each rank evaluates its shard.
 
@@ -78,23 +94,26 @@ def evaluate(
         micro_batches: a batch is smaller by this factor.
         workers: data loading processes; 0 loads in this process.
         hash_images: whether to compute `Evaluated.pixels`.
+        details: whether to compute `Evaluated.details`.
     """
     model.eval()
     device = group.device()
     own = group.shard(range(len(split)))  # type: ignore[arg-type]
     size = max(1, EVAL_BATCH_SIZE // micro_batches)
     loss, digests = 0.0, bytearray()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, ...]] = []
     for images, labels in DataLoader(split, batch_size=size, sampler=own, num_workers=workers):
         logits, targets = model(images.to(device)), labels.to(device)
         loss += F.cross_entropy(logits, targets, reduction="sum").item()
-        parts.append((logits.argmax(-1).cpu(), labels, _margins(logits, targets).cpu()))
+        more = _details(logits, targets) if details else ()
+        parts.append((logits.argmax(-1).cpu(), labels, _margins(logits, targets).cpu(), *more))
         if hash_images:
             digests += b"".join(hashlib.sha256(each.numpy()).digest() for each in images)
     columns = tuple(torch.cat(each).numpy() for each in zip(*parts, strict=True))
     found = group.all_gather((loss, columns, bytes(digests)))
-    predicted, targets_, margins = (
-        np.concatenate([part[1][column] for part in found if part[1]]) for column in range(3)
+    predicted, targets_, margins, *rest = (
+        np.concatenate([part[1][column] for part in found if part[1]])
+        for column in range(5 if details else 3)
     )
     total = sum(each[0] for each in found)
     return Evaluated(
@@ -103,6 +122,7 @@ def evaluate(
         labels=targets_,
         margins=margins,
         pixels=hashlib.sha256(b"".join(each[2] for each in found)).hexdigest() * hash_images,
+        details=Details(confidence=rest[0], rank=rest[1]) if details else None,
     )
 
 
@@ -192,6 +212,13 @@ def sha256_of_weights(weights: Mapping[str, Tensor]) -> str:
             value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
     return total.hexdigest()
+
+
+def _details(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The columns of `Details`, for logits (n, classes): two of (n,), on the CPU."""
+    right = logits.gather(-1, labels[:, None])
+    rank = (logits > right).sum(-1)
+    return logits.float().softmax(-1).amax(-1).cpu(), rank.cpu()
 
 
 def _margins(logits: Tensor, labels: Tensor) -> Tensor:

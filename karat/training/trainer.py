@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from karat.datasets import Images, load_splits
 from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
-from karat.models.build import build_model
 from karat.models.convert import kernels_of
 from karat.seeds import derive
 from karat.system import fault_injection
@@ -32,21 +31,26 @@ from karat.training.checkpoint import (
     save_series,
 )
 from karat.training.config import TrialConfig
+from karat.training.initial.start import starting_model
 from karat.training.optimizer import make_optimizer
 from karat.training.process_group import ProcessGroup, gradient_sync
+from karat.training.testing.final import evaluate_finally
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
     """The result of one epoch: epochs done (from 1), metrics, and its duration in seconds.
 
-    `tested` holds the test evaluation, image by image, where there was one.
+    `tested` holds the test evaluation, image by image, where there was one, `scores` what else it found
+    (`karat.training.testing.scores`), and `shifted` the same of corrupted test images, where they are asked for.
     """
 
     epoch: int
     metrics: Mapping[str, float]
     seconds: float
     tested: Tested | None = None
+    scores: Mapping[str, Any] | None = None
+    shifted: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,7 @@ class Trainer:
         config: configuration of the trial.
         seed: seed of the weights and of the data order.
         folder: folder for checkpoints; None writes none.
+        initial: folder with the weights of `model.init_from`; None where they are drawn.
         test_at_end: whether the test split is evaluated, once, after the last epoch; then the tested
             weights are kept, otherwise those of the best epoch.
         weights: which are tested: of the `last` epoch, or of the `best` one by `metric`.
@@ -102,6 +107,7 @@ class Trainer:
         seed: int,
         *,
         folder: Path | None = None,
+        initial: Path | None = None,
         test_at_end: bool = False,
         weights: Weights = WEIGHTS,
         metric: str = "val_accuracy",
@@ -121,9 +127,7 @@ class Trainer:
         self.test_at_end, self.weights = test_at_end, weights
         self.metric, self.mode = metric, mode
         self.splits = load_splits(config.data)
-        self.model = build_model(
-            config.model, config.attention, seed=self.seed, **config.data_shape()
-        )
+        self.model = starting_model(config, self.seed, initial)
         self.device = self.group.device()
         self.model.to(self.device)
         size = len(self.splits.train)  # type: ignore[arg-type]
@@ -178,14 +182,13 @@ class Trainer:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
         evaluation.check_finite(metrics, self.epoch)
         is_best = self._note_best(metrics[self.metric])
-        found = None
+        tests: dict[str, Any] = {}
         if self.finished and self.test_at_end:
-            found, more = self._test()
-            evaluation.check_finite(more, self.epoch)
+            tests, more = self._test()
             metrics = {**metrics, **more}
         self._save(is_best)
         seconds = time.monotonic() - started
-        return EpochResult(epoch=self.epoch, metrics=metrics, seconds=seconds, tested=found)
+        return EpochResult(epoch=self.epoch, metrics=metrics, seconds=seconds, **tests)
 
     def _note_best(self, value: float) -> bool:
         """Whether this epoch is the best so far; keeps its weights if they may be tested."""
@@ -197,19 +200,20 @@ class Trainer:
             self._best_weights = evaluation.copy_of(self.model.state_dict())
         return True
 
-    def _test(self) -> tuple[Tested, dict[str, float]]:
-        """Evaluate the test split, and keep the weights that were tested."""
+    def _test(self) -> tuple[dict[str, Any], dict[str, float]]:
+        """Evaluate the test split, and keep the weights that were tested; fields of the result, and metrics."""
         is_earlier = self.weights == "best" and self.best_epoch != self.epoch
         epoch = self.best_epoch if is_earlier else self.epoch
         with evaluation.holding(self.model, self._best_weights if is_earlier else None) as weights:
-            found = self.evaluate(self.splits.test, hash_images=True)
+            final = evaluate_finally(self.evaluate, self.splits.test, self.config.data, self.epoch)
             where = evaluation.conditions(self.model, self.group, self.micro_batches)
             if self.folder is not None and self.group.is_rank_zero:
                 content = {"model": weights, "epoch": epoch}
                 with self._writing("of the tested weights"):
                     save_series(self.folder, "tested", self.epoch, content, self.owner, self.budget)
-            record = evaluation.record(found, weights, epoch, where)
-        return record, found.metrics("test")
+            record = evaluation.record(final.found, weights, epoch, where)
+        tests = {"tested": record, "scores": final.scores, "shifted": final.shifted}
+        return tests, final.found.metrics("test")
 
     def _train_epoch(self, started: float) -> bool:
         """Train to the end of the epoch (True) or to a pause (False); updates `_within`."""
@@ -285,7 +289,9 @@ class Trainer:
             )
         )
 
-    def evaluate(self, split: Images, hash_images: bool = False) -> evaluation.Evaluated:
+    def evaluate(
+        self, split: Images, *, hash_images: bool = False, details: bool = False
+    ) -> evaluation.Evaluated:
         """The model's answers on a split; each rank evaluates its shard."""
         return evaluation.evaluate(
             self.model,
@@ -294,6 +300,7 @@ class Trainer:
             micro_batches=self.micro_batches,
             workers=self.config.training.workers,
             hash_images=hash_images,
+            details=details,
         )
 
     def _pause(self) -> Pause:

@@ -3,7 +3,8 @@
 A report is plain data, one of three:
 
 * `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `peak_bytes` and `images`,
-  the last one of a trial that is tested `tested` (`karat.tested.Tested`);
+  the last one of a trial that is tested `tested` (`karat.tested.Tested`), `scores` and, where corruptions are asked
+  for, `shifted` (`karat.training.testing`);
 * `paused`, with epochs and steps done;
 * `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
 """
@@ -100,9 +101,7 @@ class SegmentWorker:
         result = self._trainer.run_epoch()
         if isinstance(result, Pause):
             return {"paused": dataclasses.asdict(result)}
-        found = dataclasses.asdict(result)
-        if result.tested is None:
-            del found["tested"]
+        found = {k: v for k, v in dataclasses.asdict(result).items() if v is not None}
         if is_first:
             found |= {
                 "kernels": self._trainer.kernels(),
@@ -185,6 +184,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
         TrialConfig.from_sections(segment.config),
         segment.seed,
         folder=Path(segment.folder),
+        initial=Path(segment.initial_folder),
         test_at_end=segment.test_at_end,
         weights=segment.weights,
         metric=segment.metric,

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from karat.datasets import load_splits
+from karat.journal.layout import WEIGHTS
 from karat.journal.trial import Trial
 from karat.models.build import build_model
 from karat.training.checkpoint import load_checkpoint
 from karat.training.config import TrialConfig
 from karat.training.evaluation import Evaluated, conditions, evaluate, sha256_of_weights
+from karat.training.initial.start import with_attention
 from karat.training.process_group import ProcessGroup
 
 
@@ -83,6 +85,7 @@ def evaluate_again(trial: Trial, kept: Kept, *, threads: int, micro_batches: int
     config, group = TrialConfig.from_sections(trial.config), _OnCpu()
     # The seed has no effect: all weights are replaced.
     model = build_model(config.model, config.attention, seed=0, **config.data_shape())
+    model = with_attention(model, config, kept.path.parents[2] / WEIGHTS)
     model.load_state_dict(kept.model)
     test = load_splits(config.data).test
     found = evaluate(model, test, group, micro_batches=micro_batches, hash_images=True)

@@ -16,10 +16,11 @@ from karat.errors import InputError, NonFiniteError
 from karat.journal.evaluations import evaluation_of
 from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
+from karat.journal.layout import WEIGHTS as INITIAL
 from karat.journal.reports import Report
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.tested import WEIGHTS, Tested
+from karat.tested import WEIGHTS
 from karat.training import evaluation
 from karat.training.config import TrialConfig
 from karat.training.recipes import DEFAULT
@@ -101,7 +102,7 @@ def reproduce(folder: Path, number: int, say: Callable[[str], None]) -> Reproduc
     _check_data(state, config, folder)
     by_epoch = _conditions(events, number)
     done = Reproduced(trial=number)
-    trainer = _trainer(state, trial, config, by_epoch[trial.reports[0].epoch])
+    trainer = _trainer(state, trial, config, by_epoch[trial.reports[0].epoch], folder)
     for report in trial.reports:
         how = by_epoch[report.epoch]
         torch.set_num_threads(how.threads)
@@ -114,7 +115,7 @@ def reproduce(folder: Path, number: int, say: Callable[[str], None]) -> Reproduc
         assert isinstance(result, EpochResult)
         say(_compare_epoch(done, trial, report, result))
         if result.tested is not None:
-            _compare_tested(done, trial, result.tested)
+            _compare_tested(done, trial, result)
     done.elsewhere = _elsewhere(state, trial, trainer, by_epoch.values())
     return done
 
@@ -170,11 +171,14 @@ def _conditions(events: Iterable[Event], number: int) -> dict[int, Conditions]:
     return found
 
 
-def _trainer(state: StudyState, trial: Trial, config: TrialConfig, how: Conditions) -> Trainer:
+def _trainer(
+    state: StudyState, trial: Trial, config: TrialConfig, how: Conditions, folder: Path
+) -> Trainer:
     torch.set_num_threads(how.threads)
     return Trainer(
         config,
         trial.seed,
+        initial=folder / INITIAL,
         test_at_end=trial.phase == "confirm",
         weights=state.created["confirm"].get("weights", WEIGHTS),
         metric=state.created["metric"],
@@ -206,10 +210,10 @@ def _difference(name: str, recorded: float | None, found: float | None) -> str:
     return f"{name} recorded {recorded}, found {found} ({found - recorded:+.2g})"
 
 
-def _compare_tested(done: Reproduced, trial: Trial, found: Tested) -> None:
-    """Compare the test evaluation image by image, and the weights; adds to `done`."""
-    recorded = evaluation_of(trial)
-    if recorded is None:
+def _compare_tested(done: Reproduced, trial: Trial, result: EpochResult) -> None:
+    """Compare the test evaluation image by image, the weights, and shifted images; adds to `done`."""
+    recorded, found = evaluation_of(trial), result.tested
+    if recorded is None or found is None:
         return
     off = []
     if recorded.images != found.images:
@@ -225,11 +229,21 @@ def _compare_tested(done: Reproduced, trial: Trial, found: Tested) -> None:
     ]
     if recorded.weights != found.weights:
         off.append("other weights")
+    off += [
+        f"other answers on images with {name}"
+        for name, strengths in (trial.shifted or {}).items()
+        if _answers(strengths) != _answers((result.shifted or {}).get(name, ()))
+    ]
     done.images = found.images
     if off:
         text = f"the test after epoch {trial.epochs}: {', '.join(off)}"
         done.last = "; ".join(filter(None, [done.last, text if done.first else ""]))
         done.first = done.first or text
+
+
+def _answers(strengths: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The sha256 of the predicted classes at each strength."""
+    return [each["predictions"] for each in strengths]
 
 
 def _elsewhere(

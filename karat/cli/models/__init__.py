@@ -1,1 +1,1 @@
-"""Commands on the model that a study ends with: `export` and `predict`."""
+"""Commands on the model that a study ends with: `export`, `evaluate` and `predict`."""

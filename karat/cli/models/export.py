@@ -9,6 +9,7 @@ from karat.cli.models.choice import chosen_trial, model_of, named
 from karat.cli.studies.json_output import add_json, print_json
 from karat.cli.studies.named import add_study, state_of, study_of
 from karat.errors import InputError
+from karat.models.config import OWN
 from karat.terminal import make_console
 
 
@@ -32,6 +33,11 @@ def _export(options: argparse.Namespace) -> int:
     state = state_of(folder)
     trial, why = chosen_trial(folder, state, options.trial)
     name = state.created["name"]
+    if trial.config["model"].get("attention_from", OWN) != OWN:
+        raise InputError(
+            f"{folder}: trial {trial.number} has the attention of another model (model.attention_from), which the "
+            "script of an export cannot build; `karat predict` and `karat evaluate` can"
+        )
     out: Path = options.out or Path(f"{name}-{trial.number:04d}")
     _refuse(out, options.force)
     kept = model_of(folder, state, trial)

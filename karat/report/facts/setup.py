@@ -22,6 +22,8 @@ class Setup:
         factors: full name to its levels.
         images: number in each split; empty where the journal does not say.
         steps: of an epoch; None where that is not known, or not the same for all.
+        weights: that arms started from, as the journal has them (`karat.study.initial.weights`); empty where all
+            were drawn.
     """
 
     settings: Mapping[str, Any]
@@ -30,6 +32,7 @@ class Setup:
     factors: Mapping[str, Any]
     images: Mapping[str, int]
     steps: int | None
+    weights: tuple[Mapping[str, Any], ...] = ()
 
 
 def setup_of(state: StudyState) -> Setup:
@@ -61,5 +64,6 @@ def setup_of(state: StudyState) -> Setup:
             for key, of in factors.items()
         },
         images=state.images,
+        weights=tuple(state.created.get("weights", ())),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
     )

@@ -28,6 +28,8 @@ from karat.report.facts.progress import Progress, progress_of
 from karat.report.facts.search_summary import SearchFacts, by_arm, search_facts
 from karat.report.facts.setup import Setup, setup_of
 from karat.report.facts.shortlists import ShortlistFacts, shortlist_facts
+from karat.report.facts.testing.scores import ArmScores, scores_of_arms
+from karat.report.facts.testing.shifted import ShiftedFacts, shifted_facts
 from karat.space.published import Published, published_in
 from karat.space.rates import Spent, limits_of
 from karat.statistics.comparison import Comparison, Rule, pairwise, pooled_variance_cut
@@ -115,6 +117,8 @@ class Summary:
         search_cut: details of why the search ended early; None where it did not.
         shortlist: the cells that were trained again before one was confirmed; None without a shortlist.
         published: results that somebody has published for such arms; None without any.
+        scores: of the confirmed arms on the clean test images; empty in older journals.
+        shifted: the confirmed arms on corrupted test images; None where there are none.
     """
 
     name: str
@@ -159,6 +163,8 @@ class Summary:
     search_cut: Mapping[str, Any] | None = None
     shortlist: ShortlistFacts | None = None
     published: Published | None = None
+    scores: tuple[ArmScores, ...] = ()
+    shifted: ShiftedFacts | None = None
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -264,6 +270,8 @@ def summarise(state: StudyState) -> Summary:
         search_cut=state.search_cut,
         shortlist=shortlist_facts(state, metric),
         published=published_in(created["space"]),
+        scores=scores_of_arms(runs, confirmed, created["data"].get("classes", ())),
+        shifted=shifted_facts(arms, confirmed, metric, rule),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from karat.datasets import Preprocessing
 from karat.errors import CheckpointError, DataError
-from karat.journal.layout import trial_folder
+from karat.journal.layout import WEIGHTS, trial_folder
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
@@ -91,6 +91,7 @@ def kept_model(folder: Path, state: StudyState, trial: Trial) -> KeptModel:
     """
     from karat.models.build import build_model
     from karat.training.config import TrialConfig
+    from karat.training.initial.start import with_attention
 
     path = kept_weights(trial_folder(folder, trial.number))
     if path is None:
@@ -106,6 +107,7 @@ def kept_model(folder: Path, state: StudyState, trial: Trial) -> KeptModel:
         classes=len(classes),
         seed=0,  # without effect: all weights are replaced
     )
+    model = with_attention(model, config, folder / WEIGHTS)
     try:
         model.load_state_dict(content["model"])
     except (KeyError, RuntimeError) as error:

@@ -1,0 +1,1 @@
+"""Models that start from others: from their weights, or with their attention."""
