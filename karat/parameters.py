@@ -47,6 +47,16 @@ def level_in(by: str, label: str, factors: Mapping[str, Any]) -> Any:
     return label if by == EACH_ARM else factors.get(by)
 
 
+def level_label(by: str, level: Level) -> str:
+    """What the arms of one level of the factor `by` are called together."""
+    return str(level) if by == EACH_ARM else f"{by.rpartition('.')[2]}={level_text(level)}"
+
+
+def contest_label(label: str, tuning: int | None) -> str:
+    """What a level or a reference is called in one tuning, from 0; None if there is one alone."""
+    return label if tuning is None else f"{label} (tuning {tuning + 1})"
+
+
 def level_text(level: Level) -> str:
     """A level as text for a label: `5`, `early`, `0,1,3`."""
     return ",".join(map(str, level)) if isinstance(level, tuple) else str(level)

@@ -154,7 +154,7 @@ def test_words_for_codes_are_made_only_where_they_are_shown() -> None:
     shown = {package_of(name) for name in FILES if "karat.journal.wording" in IMPORTED[name]}
     assert shown <= {"report", "tracking", "cli"}
     read = {name for name in FILES if "karat.journal.old_events" in IMPORTED[name]}
-    assert read == {"karat.journal.journal"}
+    assert read == {"karat.journal.lines"}
 
 
 def test_import_chains_are_short() -> None:

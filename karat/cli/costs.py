@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Mapping
 
 from rich import box
 from rich.console import Console
@@ -11,6 +12,7 @@ from karat.attention.config import AttentionConfig
 from karat.attention.names import SOFTMAX, settings_of_all
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
+from karat.cli.studies.json_output import add_json, print_json
 from karat.models.config import ModelConfig
 from karat.models.costs import Costs, costs_of
 from karat.space.yaml_reader import parse_scalar
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         is_per_layer = key.endswith(("_per_block", "_per_head"))
         hint = argparse.SUPPRESS if is_per_layer else f"attention.{key}, as in a search space"
         parser.add_argument(flag, dest=f"attention.{key}", metavar="VALUE", help=hint)
+    add_json(parser)
 
 
 def print_costs(options: argparse.Namespace, console: Console) -> None:
@@ -46,27 +49,58 @@ def print_costs(options: argparse.Namespace, console: Console) -> None:
     Raises:
         InputError: a setting is wrong, or settings contradict each other.
     """
-    settings = {
-        name.removeprefix("attention."): parse_scalar(text, f"--{name.rpartition('.')[2]} {text}")
-        for name, text in vars(options).items()
-        if name.startswith("attention.") and text is not None
-    }
-    attention = AttentionConfig.from_settings(settings)
-    model, size = ModelConfig(name=options.model), options.image_size
-    if size is None:
-        found = _SIZE_IN_NAME.search(options.model)
-        size = int(found.group(1)) if found else 224
-    shape = {"image_size": size, "channels": options.channels, "classes": options.classes}
-    softmax = costs_of(model, AttentionConfig(), **shape)
-    columns = {SOFTMAX: softmax}
-    if not attention.is_softmax:
-        columns[_title(settings)] = costs_of(model, attention, **shape)
+    shape, columns = _shape(options), _costs(options)
+    if options.json:
+        print_json("costs", _document(options.model, shape, columns))
+        return
+    size = shape["image_size"]
     console.print(
         f"{options.model}, images of {size} x {size} x {options.channels}, "
         f"{options.classes} classes",
     )
     console.print(_table(columns))
     console.print(_NOTE, style="dim")
+
+
+def _shape(options: argparse.Namespace) -> dict[str, int]:
+    """Images and classes of the data."""
+    size = options.image_size
+    if size is None:
+        found = _SIZE_IN_NAME.search(options.model)
+        size = int(found.group(1)) if found else 224
+    return {"image_size": size, "channels": options.channels, "classes": options.classes}
+
+
+def _costs(options: argparse.Namespace) -> dict[str, Costs]:
+    """Softmax attention, and the attention that is asked for, to their costs."""
+    settings = {
+        name.removeprefix("attention."): parse_scalar(text, f"--{name.rpartition('.')[2]} {text}")
+        for name, text in vars(options).items()
+        if name.startswith("attention.") and text is not None
+    }
+    attention = AttentionConfig.from_settings(settings)
+    model, shape = ModelConfig(name=options.model), _shape(options)
+    columns = {SOFTMAX: costs_of(model, AttentionConfig(), **shape)}
+    if not attention.is_softmax:
+        columns[_title(settings)] = costs_of(model, attention, **shape)
+    return columns
+
+
+def _document(
+    model: str, shape: Mapping[str, int], columns: Mapping[str, Costs]
+) -> dict[str, object]:
+    attentions = [
+        {
+            "attention": name,
+            "parameters": costs.parameters,
+            "added_parameters": costs.attention_parameters,
+            "multiply_adds": costs.forward_flops,
+            "activation_multiply_adds": costs.activation_flops,
+            "paper_multiply_adds": costs.paper_flops,
+        }
+        for name, costs in columns.items()
+    ]
+    return {"model": model, **shape, "attentions": attentions}
 
 
 def _table(columns: dict[str, Costs]) -> Table:

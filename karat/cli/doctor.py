@@ -5,6 +5,7 @@ and how to fix it. The checks of a cluster are in `jobs`.
 """
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from jobs.site import check_site
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK, printable
 from karat.cli.launch import add_cluster_arguments
+from karat.cli.studies.json_output import add_json, print_json
 from karat.cli.submit import backend_of, describe, named_site
 from karat.errors import InputError
 from karat.execution.checks import LEAST_GB, disk, gpus, ports, token, versions, writable
@@ -47,6 +49,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", type=Path, default=Path("studies"), help="folder of all studies (studies/)"
     )
+    add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -61,9 +64,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.submit and space is not None:
         checks += backend_of(options).checks(describe(space, options))
     findings = examine(checks)
+    ok = all(each.ok for each in findings)
+    if options.json:
+        print_json("doctor", {"ok": ok, "checks": [dataclasses.asdict(each) for each in findings]})
+        return OK if ok else FAILED
     for each in findings:
         print(printable(str(each)), flush=True)
-    return OK if all(each.ok for each in findings) else FAILED
+    return OK if ok else FAILED
 
 
 DOCTOR = Command(_add_arguments, _run)

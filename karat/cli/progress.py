@@ -10,12 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from karat.forecast.time_left import Expected, Left, time_left
+from karat.cli.text.left import left_text
+from karat.forecast.time_left import NOTHING_EXPECTED, Expected, Left, time_left
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
 from karat.journal.trial import PHASES, Phase, Trial
 from karat.journal.wording import trial_text
-from karat.report.formatting import duration
 from karat.study.study import Study
 
 _PHASE_TEXT = {"confirm": "confirmation"}
@@ -54,7 +54,7 @@ class Progress:
         expected: Expected | None = None,
     ) -> None:
         self.study, self.slots, self.console = study, slots, console
-        self.expected = expected or Expected(epoch_s={}, factor=2.0)
+        self.expected = expected or NOTHING_EXPECTED
         self._began = self._last_line = time.monotonic()
         self._stage: str | None = None
         self._shown: str | None = None
@@ -188,7 +188,7 @@ class Progress:
         if self._estimate is None or now - self._estimate[0] >= _ESTIMATED_FOR_S:
             state = self.study.state
             slots = max([self.slots, *(launch.slots for launch in state.launches[-1:])])
-            left = time_left(self.study.decisions, slots, self.expected)
+            left = time_left(state, slots, self.expected)
             if left is not None:
                 beside_s = self.expected.end_s
                 if not any(trial.reports for trial in list(state.trials.values())[:slots]):
@@ -196,13 +196,6 @@ class Progress:
                 left = Left(low_s=left.low_s + beside_s, high_s=left.high_s + beside_s)
             self._estimate = (now, left)
         return self._estimate[1]
-
-
-def left_text(left: Left) -> str:
-    """`about 6 min left`, or a range where one number would say too much."""
-    if left.is_known:
-        return f"about {duration((left.low_s + left.high_s) / 2)} left"
-    return f"{duration(left.low_s)} to {duration(left.high_s)} left"
 
 
 def clock_text(seconds: float) -> str:

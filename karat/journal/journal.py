@@ -1,68 +1,37 @@
 """The append-only record of a study: one JSON line per event, on disk before the event is applied.
 
 One process writes (`Journal.open` takes the study's lock, `karat.journal.lock`); any process may
-read (`read_events`, or a `Follower` while the journal grows). A line is
-`{"v": 2, "seq": 3, "time": 1700000000.0, "kind": "reported",
-"data": {...}, "crc": "89abcdef"}`; `crc` is the CRC-32 of the line without it. An
+read (`read_events`, or a `Follower` while the journal grows). What a line is: `karat.journal.lines`. An
 incomplete last line, left by a kill during a write, is cut off when the journal is opened.
 """
 
 import contextlib
 import errno
-import json
 import logging
 import os
-import re
 import shutil
 import time
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from karat.errors import JournalError, JournalWriteError
-from karat.journal import old_events
 from karat.journal.layout import JOURNAL
+from karat.journal.lines import CHECKSUM, FREQUENT, READ, Event, check, checksum, decode, encode
 from karat.journal.lock import StudyLock
 from karat.system import fault_injection
 from karat.system.files import open_regular
 
-VERSION = 2
-_READ = (VERSION, old_events.VERSION)
 _REMEDIES = {
     errno.ENOSPC: "free disk space",
     errno.EDQUOT: "free disk space",
     errno.EROFS: "make its file system writable",
 }
-_FIELDS = frozenset({"v", "seq", "time", "kind", "data"})
-# The beginning of a report as `Journal.append` writes it; a line that begins otherwise is decoded in full.
-_REPORT = re.compile(
-    rb'{"v":(?:%s),"seq":(\d+),"time":[\d.]+,"kind":"reported","data":{"trial":(\d+),'
-    % b"|".join(b"%d" % version for version in _READ)
-)
+__all__ = ["Event", "Follower", "Journal", "Past", "read_ends", "read_events", "repair"]
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of a journal: its number (from 0), time (seconds since the epoch), kind and data.
-
-    `path` is the journal's file, for messages; None before the event is written.
-    """
-
-    seq: int
-    time: float
-    kind: str
-    data: Mapping[str, Any]
-    path: Path | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def where(self) -> str:
-        """File and line; without a file, the number of the event."""
-        return f"event {self.seq}" if self.path is None else f"{self.path}:{self.seq + 1}"
 
 
 class Past(Collection[Event]):
@@ -131,7 +100,7 @@ class Journal:
         if self._broken:
             raise JournalWriteError(f"{self.path}: takes no more events, since a write failed")
         event = Event(self._next, self._clock(), kind, data)
-        line = _encode(event)
+        line = encode(event)
         if fault_injection.is_due("journal.torn"):
             os.write(self._file, line[: len(line) // 2])
             fault_injection.trigger("journal.torn")
@@ -191,34 +160,54 @@ def read_events(path: Path, offset: int = 0) -> Iterator[Event]:
             if not line.endswith(b"\n"):
                 return
             if number >= offset:
-                yield _decode(line, number, path)
+                yield decode(line, number, path)
 
 
 def read_ends(path: Path) -> Iterator[Event]:
-    """As `read_events`, but of successive reports of a trial the last one alone, and late: for overviews.
+    """The events that tell how a study stands: which trials have ended, and what the confirmation says.
 
-    Most lines of a journal are reports. Every line is checked, and only what is returned is decoded. A
-    trial's report comes just before the next event about this trial, so the events are not in order.
+    Most lines of a journal are about the epochs of search trials. Every line is checked, but decoded are
+    only the last report before another event about the same trial, which comes just before that event, and of
+    search trials no report and no segment. They are needed in journals of the first version alone, whose
+    confirmed cells have no value.
 
     Raises:
         JournalError: as `read_events` does.
     """
-    last: dict[int, tuple[int, bytes]] = {}  # by trial, until another event about it
+    last: dict[int, tuple[int, bytes]] = {}  # number and line of the last report, by trial
+    search: dict[int, tuple[int, bytes] | None] = {}  # the same of search trials
     with open_regular(path) as file:
         for number, line in enumerate(file):
-            if not line.endswith(b"\n"):
-                break
-            found = _REPORT.match(line)
+            if line[-CHECKSUM:] != checksum(line[:-CHECKSUM]):
+                if not line.endswith(b"\n"):
+                    break
+                decode(line, number, path)  # raises with the reason
+            found = FREQUENT.match(line)
             if found and int(found[1]) == number:
-                _check(line, number, path)
-                last[int(found[2])] = number, line
-                continue
-            event = _decode(line, number, path)
-            if (held := last.pop(event.data.get("trial", -1), None)) is not None:
-                yield _decode(held[1], held[0], path)
+                trial = int(found[3])
+                if found[2] == b"reported":
+                    (search if trial in search else last)[trial] = number, line
+                    continue
+                if trial in search:
+                    continue
+            event = decode(line, number, path)
+            trial = event.data.get("trial", -1)
+            if (held := last.pop(trial, None)) is not None:
+                yield decode(held[1], held[0], path)
+            if event.kind == "trial_asked" and event.data.get("phase") == "search":
+                search[trial] = None
+            if event.kind == "confirmation_planned":
+                for trial in _without_value(event):
+                    if (held := search.get(trial)) is not None:
+                        yield decode(held[1], held[0], path)
             yield event
     for number, line in last.values():
-        yield _decode(line, number, path)
+        yield decode(line, number, path)
+
+
+def _without_value(planned: Event) -> list[int]:
+    """The search trials whose last value stands for that of their cell."""
+    return [cell.get("trial", -1) for cell in planned.data["cells"] if cell.get("value") is None]
 
 
 class Follower:
@@ -253,7 +242,7 @@ class Follower:
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                event = _decode(line, self._events, self._path)
+                event = decode(line, self._events, self._path)
                 self._last, self._offset = line, self._offset + len(line)
                 self._events += 1
                 yield event
@@ -292,84 +281,16 @@ def repair(folder: Path) -> tuple[int, Path] | None:
         lock.release()
 
 
-def _encode(event: Event) -> bytes:
-    body = {
-        "v": VERSION,
-        "seq": event.seq,
-        "time": round(event.time, 6),
-        "kind": event.kind,
-        "data": event.data,
-    }
-    text = json.dumps(body, separators=(",", ":"), allow_nan=False)
-    return f'{text[:-1]},"crc":"{zlib.crc32(text.encode()):08x}"}}\n'.encode()
-
-
 def _count(path: Path) -> int:
     """The number of events in a journal without an incomplete last line; checks each line."""
     count = 0
     with open_regular(path) as file:
         for line in file:
-            _check(line, count, path)
-            if not line.startswith(tuple(b'{"v":%d,"seq":%d,' % (v, count) for v in _READ)):
-                _decode(line, count, path)  # raises with the reason
+            check(line, count, path)
+            if not line.startswith(tuple(b'{"v":%d,"seq":%d,' % (v, count) for v in READ)):
+                decode(line, count, path)  # raises with the reason
             count += 1
     return count
-
-
-def _check(line: bytes, number: int, path: Path) -> bytes:
-    """The line without its checksum and what follows it.
-
-    Raises:
-        JournalError: the checksum does not match.
-    """
-    text, _, tail = line.rstrip(b"\n").rpartition(b',"crc":"')
-    if b'%08x"}' % zlib.crc32(b"}", zlib.crc32(text)) != tail:
-        raise JournalError(
-            f"{path}:{number + 1}: this line is damaged (its checksum does not match). "
-            f"`python -m karat repair {path.parent}` goes back to the event before it"
-        )
-    return text
-
-
-def _decode(line: bytes, number: int, path: Path) -> Event:
-    text = _check(line, number, path)
-    try:
-        body = json.loads(text.decode() + "}")  # as text: else it looks for the encoding first
-    except (ValueError, RecursionError):
-        body = None
-    if not _is_event(body):
-        raise JournalError(f"{path}:{number + 1}: not an event, though its checksum is right")
-    if body["v"] not in _READ:
-        raise JournalError(
-            f"{path}:{number + 1}: version {body['v']}; this karat reads up to version {VERSION}. Use the "
-            "version of karat that wrote it"
-        )
-    if body["seq"] != number:
-        raise JournalError(
-            f"{path}:{number + 1}: event {body['seq']} where {number} was expected; "
-            f"lines are missing or doubled. `python -m karat repair {path.parent}` goes back to "
-            "the event before it"
-        )
-    data = body["data"]
-    if body["v"] == old_events.VERSION:
-        try:
-            data = old_events.modern(body["kind"], data)
-        except KeyError as error:
-            raise JournalError(
-                f"{path}:{number + 1}: {error} is missing in {body['kind']}"
-            ) from error
-    return Event(body["seq"], body["time"], body["kind"], data, path)
-
-
-def _is_event(body: Any) -> bool:
-    """Whether a line of JSON has what every event has; a line with a right checksum may be anything."""
-    return (
-        isinstance(body, dict)
-        and body.keys() >= _FIELDS
-        and isinstance(body["time"], int | float)
-        and isinstance(body["kind"], str)
-        and isinstance(body["data"], dict)
-    )
 
 
 def _cut_torn_tail(path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from karat.causes import Failure, Interrupt, Loss, SearchCut, SegmentEnd, Skip, Stop, StudyFailure
 
-VERSION = 1
 Data = Mapping[str, Any]
 _RAISED = re.compile(r"(?P<type>\w+): (?P<message>.*) \((?P<place>[^()]+:\d+)\)")
 _MISSING = re.compile(r"(?P<missing>\S+) is missing at epoch (?P<epoch>\d+)")

@@ -81,6 +81,11 @@ def in_unit(unit: str) -> str:
     return f" ({unit.strip()})" if unit else ""
 
 
+def percent(share: float) -> str:
+    """A share of 1 in whole percent: `85 %`."""
+    return f"{100 * share:.0f} %"
+
+
 def tuned_text(*tuned: Mapping[str, Any]) -> str:
     """Tuned parameters and their values; of several cells, from the least to the greatest."""
     cells = {name: [each[name] for each in tuned if name in each] for name in tuned[0]}

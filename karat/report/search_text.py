@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from karat.report.facts.search_summary import FalseStops, SearchFacts
+from karat.report.formatting import percent
 
 
 def stopping_notes(facts: SearchFacts) -> Iterable[str]:
@@ -22,11 +23,13 @@ def stopping_notes(facts: SearchFacts) -> Iterable[str]:
 def false_stops_text(found: FalseStops) -> str:
     """How many of the trials that were finished anyway were the best of their arm; at least one was finished."""
     rate = found.best / found.finished
+    assert found.low is not None
+    assert found.high is not None
     return (
         f"{found.finished} trials that early stopping would have stopped were finished "
         f"anyway (a share of {found.share:g}, drawn before they began), and {found.best} of them "
-        f"{'was' if found.best == 1 else 'were'} the best of an arm: {rate:.0%}, 95 % interval "
-        f"{found.low:.0%} to {found.high:.0%} (Clopper-Pearson)."
+        f"{'was' if found.best == 1 else 'were'} the best of an arm: {percent(rate)}, 95 % interval "
+        f"{percent(found.low)} to {percent(found.high)} (Clopper-Pearson)."
     )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from karat.journal.layout import (
     FIGURES,
     JOURNAL,
-    MLFLOW_DATABASE,
     REPORT_HTML,
     REPORT_MARKDOWN,
     REPORT_TABLES,
@@ -39,6 +38,7 @@ from karat.report.formatting import (
     moment_text,
     off_text,
     p_text,
+    percent,
     seconds_text,
     short,
     spread_text,
@@ -213,8 +213,8 @@ def _importance_table(summary: Summary) -> Table:
     return table_of(
         found.found,
         ("parameter", "text", lambda each: each.name),
-        ("share of all", "number", lambda each: f"{each.share:.0%}"),
-        ("95 % interval", "range", lambda each: f"{each.low:.0%} to {each.high:.0%}"),
+        ("share of all", "number", lambda each: percent(each.share)),
+        ("95 % interval", "range", lambda each: f"{percent(each.low)} to {percent(each.high)}"),
         title=f"Importances after epoch {found.epoch}",
     )
 
@@ -332,13 +332,10 @@ def folder_section(folder: Path, written: Collection[str] = ()) -> Section:
     """What is in a study's folder, with the names that are about to be written, and what to do with it."""
     names = {*os.listdir(folder), *written}
     known = {name: text for name, text in FOLDER_CONTENT.items() if name in names}
-    store = shlex.quote(f"sqlite:///{_as_typed(folder.parent / MLFLOW_DATABASE)}")
+    study = shlex.quote(str(_as_typed(folder)))
     commands = (
-        ("Open MLflow", f"mlflow ui --backend-store-uri {store}"),
-        (
-            "Write this report again",
-            f"python -m karat report {shlex.quote(str(_as_typed(folder)))}",
-        ),
+        ("Open MLflow at the runs of this study", f"python -m karat ui {study}"),
+        ("Write this report again", f"python -m karat report {study}"),
     )
     table = pairs_table(known, "in the study's folder", "")
     return Section(title="To look further", tables=(table,), commands=commands)

@@ -13,7 +13,7 @@ from karat.journal.layout import FIGURES, REPORT_HTML, REPORT_MARKDOWN, TABLE_TE
 from karat.journal.state import StudyState
 from karat.report.answer import answer, status_text
 from karat.report.facts.summary import Summary, summarise
-from karat.report.formatting import short
+from karat.report.formatting import file_name, short
 from karat.report.narrative import search_notes
 from karat.report.parts.health import health_notes
 from karat.report.sections import result_section
@@ -91,6 +91,8 @@ def write_report(study_folder: Path, state: StudyState) -> Summary:
     study = view_of(study_folder, state, (REPORT_HTML, REPORT_MARKDOWN, FIGURES))
     below = study_folder / FIGURES
     below.mkdir(exist_ok=True)
+    for name in _of_older_versions(study.summary):
+        (below / name).unlink(missing_ok=True)
     for part in study.sections:
         for figure in part.figures:
             replace_file(below / figure.file, figure.svg.encode())
@@ -100,6 +102,12 @@ def write_report(study_folder: Path, state: StudyState) -> Summary:
     replace_file(study_folder / REPORT_MARKDOWN, markdown_page(study).encode())
     replace_file(study_folder / REPORT_HTML, html_page([study]).encode())
     return study.summary
+
+
+def _of_older_versions(summary: Summary) -> list[str]:
+    """Figures of this study that are no longer written, by the names that they had."""
+    noun, key = summary.metric.noun, file_name(short(summary.by))
+    return [f"{noun}_by_epoch.png", f"{noun}_by_{key}.png"]
 
 
 def write_page(file: Path, studies: Mapping[Path, StudyState]) -> list[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 from karat.errors import StudyError
 from karat.journal.layout import MLFLOW_DATABASE
 from karat.system.offline import go_offline
+from karat.system.redact import without_secrets
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -88,3 +89,14 @@ def patience(seconds: float) -> Iterator[None]:
             del os.environ[_TIMEOUT]
         else:
             os.environ[_TIMEOUT] = before
+
+
+def reason_of(error: Exception) -> str:
+    """Why MLflow failed, in a line; an error of a type that suggests an invalid answer has its type."""
+    text = str(error).strip() or type(error).__name__
+    if "NewConnectionError" in text or "Failed to establish a new connection" in text:
+        return "nothing answers there"
+    first = text.splitlines()[0]
+    if isinstance(error, LookupError | TypeError | AttributeError | ValueError):
+        first = f"not an answer of MLflow? ({type(error).__name__}: {first})"
+    return without_secrets(first)[:300]

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from karat.journal.layout import MLFLOW_DATABASE, mlflow_files
-from karat.system.redact import shown_address, without_secrets
+from karat.system.redact import shown_address
 from karat.tracking.client import (
     TrackingError,
     is_database,
     open_client,
     patience,
     prepare_mlflow,
+    reason_of,
     time_limit,
     tracking_uri,
 )
@@ -177,8 +178,7 @@ def asking(uri: str, failed: str, done: list[str] | None = None) -> Iterator[Any
     except (
         Exception
     ) as error:  # MLflow's client may raise anything for an answer that is not MLflow's
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         before = f" Deleted there before: {', '.join(done)}." if done else ""
         raise TrackingError(
-            f"MLflow at {shown_address(uri)} {failed} ({without_secrets(first)[:300]}).{before}"
+            f"MLflow at {shown_address(uri)} {failed} ({reason_of(error)}).{before}"
         ) from error

@@ -23,8 +23,15 @@ from karat.journal.lock import flock, is_locked
 from karat.journal.state import StudyState
 from karat.space.settings import DeletedRuns
 from karat.system import fault_injection
-from karat.system.redact import shown_address, without_secrets
-from karat.tracking.client import TrackingError, patience, prepare_mlflow, time_limit, tracking_uri
+from karat.system.redact import shown_address
+from karat.tracking.client import (
+    TrackingError,
+    patience,
+    prepare_mlflow,
+    reason_of,
+    time_limit,
+    tracking_uri,
+)
 from karat.tracking.record import Record
 from karat.tracking.runs import all_runs, is_deleted, is_of_another, trial_of
 from karat.tracking.view import View
@@ -106,7 +113,7 @@ def runs_of_study(study_folder: Path, state: StudyState) -> list[TrackedRun] | N
             ]
     except Exception as error:  # as in `_loop`
         raise TrackingError(
-            f"MLflow at {shown_address(uri)} could not be read: {_first_line(error)}"
+            f"MLflow at {shown_address(uri)} could not be read: {reason_of(error)}"
         ) from error
 
 
@@ -221,7 +228,7 @@ class _Outage:
         """Note a failure; `answered` if the first request of the attempt succeeded."""
         if not self._failing:
             shown = shown_address(self.uri)
-            log.warning("MLflow at %s fails, retrying: %s", shown, _first_line(error))
+            log.warning("MLflow at %s fails, retrying: %s", shown, reason_of(error))
         self._failing = True
         self.pause_s = min(2 * self.pause_s, _LONGEST_PAUSE_S)
         if answered:
@@ -237,17 +244,9 @@ class _Outage:
 
 def _gave_up(folder: Path, uri: str, error: Exception) -> str:
     return (
-        f"MLflow at {shown_address(uri)} could not be updated: {_first_line(error)}. "
+        f"MLflow at {shown_address(uri)} could not be updated: {reason_of(error)}. "
         f"Nothing is lost; `python -m karat sync {folder}` catches up when it works again"
     )
-
-
-def _first_line(error: Exception) -> str:
-    """First line of an error's message, with its type if the type suggests an invalid answer."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if isinstance(error, LookupError | TypeError | AttributeError | ValueError):
-        first = f"not an answer of MLflow? ({type(error).__name__}: {first})"
-    return without_secrets(first)[:300]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from karat.cli import progress as progress_module
-from karat.cli.progress import WRITING, Progress, clock_text, left_text
+from karat.cli.progress import WRITING, Progress, clock_text
+from karat.cli.text.left import left_text
 from karat.forecast.time_left import Expected, Left
 from karat.space.space import Space
 from karat.study.study import Study

@@ -8,6 +8,7 @@ import pytest
 from karat.forecast.curves import ModelledCurves, TrialInfo
 from karat.forecast.event_loop import EventLoop
 from karat.forecast.simulator import BEGAN, _SimulatedStudy
+from karat.forecast.time_left import NOTHING_EXPECTED as NOTHING
 from karat.forecast.time_left import Expected, Left, time_left
 from karat.journal.unwritten import UnwrittenJournal
 from karat.space.reader import load_space
@@ -16,7 +17,6 @@ from karat.study.description import description
 from karat.study.study import Study
 
 WriteSpace = Callable[..., Path]
-NOTHING = Expected(epoch_s={}, factor=2.0)
 BUDGETS = ("seeds: 2", "seeds: 6, budgets: [1, 2]")
 WHOLE = ("{scheduler: asha, grace_epochs: 1, reduction_factor: 3}", "{scheduler: none}")
 
@@ -38,7 +38,7 @@ class Watched(_SimulatedStudy):
         return self.noted
 
     def report(self, trial: int, epoch: int) -> bool:
-        left = time_left(self.study.decisions, self.loop.workers, self.expected)
+        left = time_left(self.study.state, self.loop.workers, self.expected)
         self.noted.append((self.loop.now, left))
         return super().report(trial, epoch)
 
@@ -121,4 +121,4 @@ def test_seeds_that_may_be_added_count_at_most(write_space: WriteSpace, tmp_path
 def test_nothing_is_known_before_a_trial_was_asked_for(space: Space, tmp_path: Path) -> None:
     study = Study(space, UnwrittenJournal(lambda: BEGAN), tmp_path)
     study.record("study_created", **description(space, "simulated"))
-    assert time_left(study.decisions, 2, NOTHING) is None
+    assert time_left(study.state, 2, NOTHING) is None

@@ -465,7 +465,7 @@ def test_report_is_written_from_the_journal_on_disk(tmp_path: Path) -> None:
     for name in figures:
         assert f"](report/{name})" in text
         assert (folder / "report" / name).read_text().startswith("<svg ")
-    assert f"sqlite:///{tmp_path / 'mlflow.db'}" in text
+    assert f"karat ui {folder}" in text
     assert "rank 12 is above the 8 tokens" in text
     assert "loss is NaN at epoch 1" in text
     assert "| packages.torch | 2.14.1 |" in text
@@ -529,3 +529,12 @@ def test_importing_the_report_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"matplotlib", "scipy", "statsmodels", "jinja2", "pandas", "rich"} & set(loaded)
+
+
+def test_figures_of_older_versions_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    folder = journals.write(tmp_path / "study", journals.study(Plan()))
+    (folder / "report").mkdir()
+    for name in ("accuracy_by_epoch.png", "accuracy_by_grid_size.png", "mine.png"):
+        (folder / "report" / name).touch()
+    write_report(folder, StudyState.of(read_events(folder / JOURNAL)))
+    assert [path.name for path in (folder / "report").glob("*.png")] == ["mine.png"]

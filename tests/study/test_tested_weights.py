@@ -106,11 +106,11 @@ from pathlib import Path
 import mlflow, numpy, torch
 from PIL import Image
 mlflow.set_tracking_uri(sys.argv[1])
-model = mlflow.pytorch.load_model(sys.argv[2])
+model = mlflow.pytorch.load_model(sys.argv[2]).eval()
 classes = mlflow.models.get_model_info(sys.argv[2]).metadata["classes"]
 images = [numpy.array(Image.open(path)) for path in sorted(Path(sys.argv[3]).glob("*.png"))]
 names = [classes[model(torch.from_numpy(each)[None, None]).argmax()] for each in images]
-print(json.dumps([names, sorted(name for name in sys.modules if "karat" in name or "timm" in name)]))
+print(json.dumps([names, sorted({"karat", "timm"} & {name.split(".")[0] for name in sys.modules})]))
 """
 
 

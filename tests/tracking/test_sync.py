@@ -446,6 +446,9 @@ def test_registered_model_predicts_for_any_batch_size(writer: Writer, trained: P
     expected = build_model(config.model, config.attention, seed=101, **config.data_shape())
     expected.load_state_dict(load_checkpoint(newest_first(trained, "best")[0])["model"])
     loaded = load_registered(writer.folder, f"models:/{NAME}/1")
+    assert loaded.eval() is loaded
+    with pytest.raises(RuntimeError, match="cannot be trained"):
+        loaded.train()
     for size in (1, 2, 3, 300):
         images = torch.rand(size, 1, 8, 8)
         with torch.no_grad():

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from karat.cli.command import Command
 from karat.cli.exit_status import FAILED, OK
@@ -14,9 +14,13 @@ from karat.cli.text.next_steps import after, next_lines
 from karat.errors import InputError
 from karat.terminal import make_console
 
+if TYPE_CHECKING:
+    from karat.verification.training_again import Reproduced
+
 
 def _add_sync(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
+    add_json(parser)
     parser.add_argument("--follow", action="store_true", help="keep running until stdin is closed")
     _add_deleted_runs(parser)
 
@@ -48,7 +52,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_reproduce(parser: argparse.ArgumentParser) -> None:
-    add_study(parser)
+    _add_with_json(parser)
     parser.add_argument("trial", type=int, help="the trial's number, as in the report and MLflow")
 
 
@@ -66,13 +70,33 @@ def _sync(options: argparse.Namespace) -> int:
     from karat.study.folder import refuse_symlinks
     from karat.tracking.sync import run_sync
 
+    if options.follow and options.json:
+        raise InputError("sync: --follow has no end at which --json could print its document")
     folder = study_of(options)
     state_of(folder)
     refuse_symlinks(folder)
     status = run_sync(folder, follow=options.follow, deleted_runs=options.deleted_runs)
-    if not options.follow:  # else nobody reads it: the driver started this process
+    if options.json:
+        print_json("sync", _synced(folder))
+    elif not options.follow:  # else nobody reads it: the driver started this process
         say(next_lines(folder, "ui {}"))
     return status
+
+
+def _synced(folder: Path) -> dict[str, object]:
+    """Where a study is in MLflow, and what of it."""
+    from karat.cli.web.mlflow_pages import experiment_of
+    from karat.system.redact import shown_address
+    from karat.tracking.client import tracking_uri
+
+    state, uri = state_of(folder), tracking_uri(folder)
+    return {
+        "folder": str(folder),
+        "mlflow": shown_address(uri),
+        "experiment": state.created["name"] if state.created else None,
+        "experiment_id": experiment_of(uri, state.created["name"]) if state.created else None,
+        "trials": len(state.trials),
+    }
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -133,15 +157,33 @@ def _reproduce(options: argparse.Namespace) -> int:
     state_of(folder)
     from karat.verification.training_again import reproduce  # imports torch
 
-    console = make_console()
+    console = make_console(stderr=options.json)
 
     def tell(line: str) -> None:
         console.print(line, soft_wrap=True)
 
     done = reproduce(folder, options.trial, tell)
-    tell(done.summary)
-    say(next_lines(folder, "show {}"))
+    if options.json:
+        print_json("reproduce", _reproduced(folder, done))
+    else:
+        tell(done.summary)
+        say(next_lines(folder, "show {}"))
     return OK if done.is_equal else FAILED
+
+
+def _reproduced(folder: Path, done: "Reproduced") -> dict[str, object]:
+    return {
+        "folder": str(folder),
+        "trial": done.trial,
+        "ok": done.is_equal,
+        "summary": done.summary,
+        "epochs": done.epochs,
+        "metrics": done.metrics,
+        "images": done.images,
+        "first": done.first or None,
+        "last": done.last or None,
+        "elsewhere": done.elsewhere,
+    }
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -176,11 +218,14 @@ def _repair(options: argparse.Namespace) -> int:
     refuse_symlinks(folder)
     path = folder / JOURNAL
     done = repair(folder)
+    if options.json:
+        left, copy = (None, None) if done is None else (done[0], str(done[1]))
+        print_json("repair", {"folder": str(folder), "events": left, "copy": copy})
+        return OK
     message = f"{path}: no line is damaged; nothing was changed"
     if done is not None:
-        left, copy = done
         message = (
-            f"{path}: kept the first {left} events; the damaged file is now {copy}. "
+            f"{path}: kept the first {done[0]} events; the damaged file is now {done[1]}. "
             "The command that launched the study resumes from there"
         )
     make_console().print(message, soft_wrap=True)
@@ -216,4 +261,4 @@ AUDIT = Command(_add_audit, _audit)
 VERIFY = Command(_add_verify, _verify)
 REPRODUCE = Command(_add_reproduce, _reproduce)
 REPLAY = Command(_add_with_json, _replay)
-REPAIR = Command(add_study, _repair)
+REPAIR = Command(_add_with_json, _repair)

@@ -1,6 +1,7 @@
 """`karat list`: the studies of a storage folder, how each stands, and its answer in a line."""
 
 import argparse
+import gc
 import multiprocessing
 import os
 from collections import Counter
@@ -83,8 +84,9 @@ def _rows(folders: Sequence[Path]) -> list[Row]:
     processes = min(len(folders), os.cpu_count() or 1)
     if processes == 1 or sum((each / JOURNAL).stat().st_size for each in folders) < _MUCH:
         return [row_of(folder) for folder in folders]
-    # A fork is safe here: numpy, which has threads, is not loaded before.
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    # A fork is safe here: numpy, which has threads, is not loaded before. States have no cycles of
+    # references; looking for them took a fifth of the time.
+    with multiprocessing.get_context("fork").Pool(processes, initializer=gc.disable) as pool:
         return pool.map(row_of, folders)
 
 

@@ -15,10 +15,14 @@ from karat.tracking.client import (
     open_client,
     patience,
     prepare_mlflow,
+    reason_of,
     time_limit,
     tracking_uri,
 )
 
+HINT = (
+    'pages for language models instead of runs? "Model training", at the top left, changes to them'
+)
 _TRAINING = "workflowType=machine_learning"
 _ANSWER_S, _WAIT_S = 10.0, 2.0
 
@@ -66,6 +70,6 @@ def experiment_of(uri: str, name: str, wait_s: float = _ANSWER_S) -> str | None:
             found = open_client(uri).get_experiment_by_name(name)
     except Exception as error:  # MLflow's client raises anything for an answer that is not MLflow's
         raise TrackingError(
-            f"MLflow at {shown_address(uri)} does not answer ({type(error).__name__})"
+            f"MLflow at {shown_address(uri)} does not answer ({reason_of(error)})"
         ) from error
     return None if found is None else str(found.experiment_id)

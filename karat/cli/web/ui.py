@@ -52,7 +52,7 @@ def _ui(options: argparse.Namespace) -> int:
         raise InputError(
             f"{options.storage}: there is no study; --storage names the folder of all studies"
         )
-    from karat.cli.web.mlflow_pages import is_server
+    from karat.cli.web.mlflow_pages import HINT, is_server
     from karat.tracking.client import is_database, tracking_uri
 
     uri = tracking_uri(folder or options.storage / "any")
@@ -60,6 +60,7 @@ def _ui(options: argparse.Namespace) -> int:
         if options.port is not None:
             raise InputError("--port: MLFLOW_TRACKING_URI names a server, so that none is started")
         _show(_page(uri, uri, folder), options, console)
+        console.print(HINT, soft_wrap=True)
         return OK
     if not is_database(uri):
         raise InputError("MLFLOW_TRACKING_URI: must be a database or the address of a server")
@@ -79,6 +80,7 @@ def _ui(options: argparse.Namespace) -> int:
     try:
         with serving(command, environment, f"{server}/health") as process:
             _show(page, options, console)
+            console.print(HINT, soft_wrap=True)
             return _until_ended(process, console)
     except KeyboardInterrupt:
         return OK

@@ -8,7 +8,7 @@ from typing import Any
 from karat.causes import Skip
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.parameters import EACH_ARM, Level, level_in, level_text
+from karat.parameters import EACH_ARM, Level, contest_label, level_in, level_label
 from karat.planning.plans import Proposal, budgeted
 from karat.space.space import Arm, Space
 
@@ -45,7 +45,7 @@ def contests_of(space: Space) -> list[Contest]:
     if space.confirm.tunings == 1:
         return levels_of(space)
     return [
-        replace(contest, label=f"{contest.label} (tuning {tuning + 1})", tuning=tuning)
+        replace(contest, label=contest_label(contest.label, tuning), tuning=tuning)
         for tuning in range(space.confirm.tunings)
         for contest in levels_of(space)
     ]
@@ -63,7 +63,7 @@ def levels_of(space: Space) -> list[Contest]:
         contests.append(Contest(label=label, level=level, arms=(arm,), reference=None))
         for level in (each for each, name in space.references.items() if name == label):
             arms = tuple(arm for arm in others if level_in(by, arm.label, arm.factors) == level)
-            name = str(level) if by == EACH_ARM else f"{by.rpartition('.')[2]}={level_text(level)}"
+            name = level_label(by, level)
             contests.append(Contest(label=name, level=level, arms=arms, reference=label))
     return contests
 

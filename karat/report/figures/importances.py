@@ -10,6 +10,7 @@ from karat.report.figures.axes import horizontal, round_ticks
 from karat.report.figures.scales import Scale
 from karat.report.figures.style import OKABE_ITO, WIDTH
 from karat.report.figures.svg import GRID, Svg
+from karat.report.formatting import percent
 
 ROW, TOP, LEFT, RIGHT, NUMBERS = 26.0, 12.0, 210.0, 560.0, 572.0
 
@@ -39,7 +40,7 @@ def _draw(found: Importances) -> str:
     bars: list[Svg] = []
     for place, each in enumerate(found.found):
         y = TOP + ROW * (place + 0.5)
-        ends = f"{each.share:.0%} ({each.low:.0%} to {each.high:.0%})"
+        ends = f"{percent(each.share)} ({percent(each.low)} to {percent(each.high)})"
         low, high = x(100 * each.low), x(100 * each.high)
         bars.append(
             svg.group(

@@ -1,9 +1,9 @@
 """The model of a study's answer, in MLflow's model registry.
 
 It takes images as they are read and gives the probabilities of classes (`karat.models.classifier`). It is
-stored in the format `pt2` (torch.export), MLflow's default: `mlflow.pytorch.load_model` loads it without
-pickle, karat or timm. Its signature has -1 for what may differ, and the example is larger than 1 there, since
-the exporter treats a dimension of size 1 as a constant.
+an exported program inside a module of torch (`karat_model.py`, which MLflow stores beside it): `mlflow.pytorch.load_model`
+loads it without karat or timm. Its signature has -1 for what may differ, and the example is larger than 1 there,
+since the exporter treats a dimension of size 1 as a constant.
 """
 
 import contextlib
@@ -92,10 +92,12 @@ def _log_model(client: Any, uri: str, kept: KeptModel, run_id: str) -> str:
     `start_run` would set it to RUNNING and change its end time. The model is created first, since
     `Model.log` would create it in MLflow's default experiment.
     """
+    import torch
     from mlflow import pytorch
     from mlflow.models import Model
 
     from karat.models.classifier import ImageClassifier
+    from karat.tracking.models.exporting import MODULE, exported
 
     steps, model = kept.preprocessing, kept.model
     if steps is not None:
@@ -104,7 +106,7 @@ def _log_model(client: Any, uri: str, kept: KeptModel, run_id: str) -> str:
     made = client.create_logged_model(
         run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
     )
-    with _fluent(uri), warnings.catch_warnings():
+    with _fluent(uri), warnings.catch_warnings(), _silent("mlflow.pytorch"):
         warnings.simplefilter("ignore")
         Model.log(
             artifact_path=None,
@@ -113,7 +115,11 @@ def _log_model(client: Any, uri: str, kept: KeptModel, run_id: str) -> str:
             run_id=run_id,
             step=kept.epoch,
             metadata={"classes": list(kept.classes), "input": _input_of(steps)},
-            pytorch_model=model.eval().requires_grad_(False),
+            pytorch_model=exported(
+                model, torch.from_numpy(_example(kept)), is_any_size=steps is not None
+            ),
+            serialization_format="pickle",
+            code_paths=[str(MODULE)],
             signature=_signature(kept),
             input_example=_example(kept),
             pip_requirements=[f"{each}=={_version(each)}" for each in REQUIREMENTS],
@@ -179,7 +185,7 @@ def _create_version(
         description=(
             f"{trial.arm}: mean {metric} {fmean(values):.4f} over {len(values)} seeds; "
             f"this is seed {trial.seed_index} (trial {trial.number}), with {which_weights(trial)}.\n\n"
-            f"Input: {_input_of(kept.preprocessing)}. It is ready to predict and has no `eval()`.\n\n"
+            f"Input: {_input_of(kept.preprocessing)}. It is ready to predict, and cannot be trained.\n\n"
             f"Classes, in the order of the output: {_named(classes)}."
         ),
     )
@@ -203,6 +209,18 @@ def _named(classes: Sequence[str]) -> str:
 def _version(package: str) -> str:
     """The version without its local part (`+cu130`), which package indexes do not have."""
     return version(package).partition("+")[0]
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """No warnings of a logger: MLflow warns of pickle at each model."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
+from karat.cli import doctor
 from karat.cli.main import COMMANDS, main
+from karat.cli.web import mlflow_pages
 from karat.journal.journal import Journal
+from karat.tracking import sync
+from karat.verification import training_again
+from karat.verification.training_again import Reproduced
 from tests import journals
 from tests.conftest import ROOT
 from tests.journals import Plan
@@ -53,6 +58,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     journals.write(folder / "running", running)
     (folder / "damaged").mkdir()
     (folder / "damaged" / "journal.jsonl").write_text("rubbish\n")
+    lines = (folder / "searching" / "journal.jsonl").read_bytes()
+    (folder / "torn").mkdir()
+    (folder / "torn" / "journal.jsonl").write_bytes(lines + b"rubbish\n")
     with Journal.open(folder / "running"):
         yield folder
 
@@ -70,6 +78,7 @@ CASES = {
     "watch": [["watch", name] for name in ("created", "searching", "running", "end")],
     "report": [["report", "end"]],
     "audit": [["audit", "end", "--no-tracking"]],
+    "repair": [["repair", "created"], ["repair", "torn"]],
     "delete": [["delete", "damaged", "--yes", "--keep-mlflow"]],
 }
 
@@ -78,9 +87,41 @@ CASES = {
 def test_the_page_has_the_keys_that_are_given(
     kind: str, storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    words = [[*each, "--storage", str(storage)] for each in CASES[kind]]
+    compare_with_page(kind, words, capsys)
+
+
+def test_the_page_has_the_keys_of_commands_without_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "checks_here", lambda *_, **__: [("a", lambda: "there")])
+    compare_with_page("doctor", [["doctor", "--storage", str(tmp_path)]], capsys)
+    costs = ["costs", "vit_tiny", "--basis", "fourier", "--grid-size", "3"]
+    compare_with_page("costs", [costs], capsys)
+
+
+def test_sync_gives_the_keys_of_the_page(
+    storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "run_sync", lambda *_, **__: 0)  # takes seconds; has its own tests
+    monkeypatch.setattr(mlflow_pages, "experiment_of", lambda *_: "7")
+    compare_with_page("sync", [["sync", "end", "--storage", str(storage)]], capsys)
+
+
+def test_reproduce_gives_the_keys_of_the_page(
+    storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Reproduced(trial=3, epochs=2, metrics=8, first="epoch 2: val_loss", elsewhere=["cpu"])
+    monkeypatch.setattr(training_again, "reproduce", lambda *_: found)
+    compare_with_page("reproduce", [["reproduce", "end", "3", "--storage", str(storage)]], capsys)
+
+
+def compare_with_page(
+    kind: str, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     known, seen = documented(f"### Document `{kind}`"), set[str]()
-    for words in CASES[kind]:
-        main([*words, "--storage", str(storage), "--json"])
+    for words in commands:
+        main([*words, "--json"])
         told = json.loads(capsys.readouterr().out)
         assert (told.pop("kind"), told.pop("schema")) == (kind, 1)
         for key, value in given(told, known):
@@ -103,6 +144,4 @@ def test_checks_with_other_needs_are_on_the_page(kind: str) -> None:
 
 def test_every_command_on_a_study_is_on_the_page() -> None:
     here = {name for name, (_, place) in COMMANDS.items() if place.startswith("studies.")}
-    assert not {name for name in here if f"`{name}" not in PAGE and f"## {name}" not in PAGE} - {
-        "reproduce"
-    }
+    assert not {name for name in here if f"`{name}" not in PAGE and f"## {name}" not in PAGE}

@@ -155,6 +155,7 @@ def test_mlflow_away_deletes_nothing(
     assert run(storage, NAME, "--yes") == FAILED
     said = capsys.readouterr().err
     assert "MLflow at http://127.0.0.1:9 could not be read; nothing was deleted" in said
+    assert "(nothing answers there)" in said
     assert "--keep-mlflow deletes the folder alone" in said
     assert (storage / NAME / JOURNAL).exists()
     assert run(storage, NAME, "--yes", "--keep-mlflow") == OK

@@ -11,10 +11,13 @@ import pytest
 from karat.cli.main import main
 from karat.cli.studies import watch
 from karat.cli.studies.watch import Watched, _in_lines, _moments
-from karat.cli.studies.watching.facts import rung_counts, seconds_left
+from karat.cli.studies.watching.facts import rung_counts
 from karat.cli.studies.watching.view import lines_of
-from karat.journal.journal import Journal
+from karat.cli.text.left import left_text
+from karat.forecast.time_left import NOTHING_EXPECTED, time_left
+from karat.journal.journal import Journal, read_events
 from karat.journal.layout import JOURNAL
+from karat.journal.state import StudyState
 from tests import journals
 from tests.cli.conftest import Run
 from tests.conftest import ROOT
@@ -27,7 +30,7 @@ def test_it_shows_what_runs_and_why_a_trial_was_stopped(said: Run) -> None:
     assert "running  arm" in text
     assert "learning_rate 0.00" in text
     assert "stopped: early stopping at epoch 1, val_accuracy" in text
-    assert "left about" in text
+    assert " left" in text
 
 
 def test_rungs_have_the_values_of_the_trials_there(studies: Path) -> None:
@@ -126,10 +129,18 @@ def test_a_study_whose_journal_was_replaced_is_read_again(tmp_path: Path) -> Non
     assert watched.moment().activity == "interrupted"
 
 
-def test_time_left_follows_the_epochs_to_come() -> None:
-    script = journals.study(Plan(until="confirming"))
-    left = seconds_left(script.state)
-    assert left == pytest.approx((10 * 10) * 2.1 / 2, rel=0.01), "ten runs of ten epochs, two slots"
+def test_time_left_is_what_the_launch_says(
+    studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = StudyState.of(read_events(studies / "running" / JOURNAL))
+    left = time_left(state, 2, NOTHING_EXPECTED)
+    assert left is not None
+    assert main(["watch", str(studies / "running"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds_left_low"] == left.low_s
+    assert told["seconds_left"] == left.middle_s
+    assert main(["watch", str(studies / "running"), "--once"]) == 0
+    assert left_text(left) in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -81,6 +82,35 @@ def test_latex_gives_no_verdict_before_there_is_one() -> None:
     assert "there is no verdict yet" in text
     assert "& pending" in text
     assert "& better" not in text
+
+
+COMMANDS = {
+    *("begin", "end", "centering", "footnotesize", "setlength", "tabcolsep", "caption", "label"),
+    *("toprule", "midrule", "bottomrule", "textbackslash", "textasciitilde", "textasciicircum"),
+    *("textless", "textgreater", "textbar", "textquotedbl", "textasciigrave", "ldots"),
+    *("pm", "times", "rightarrow", "leq", "geq"),  # in mathematics
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_latex_is_well_formed(plan: Plan) -> None:
+    """What can be said of it without LaTeX, which few machines have."""
+    lines = latex_tables(summarise(journals.study(plan).state)).splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("%"))
+    assert set(re.findall(r"\\([A-Za-z]+)", text)) <= COMMANDS
+    bare = re.sub(
+        r"\\(\\|[&%$#_{}])", "", text
+    )  # without the ends of rows and the characters shown
+    assert bare.count("{") == bare.count("}")
+    assert not re.search("[%#~^_]", bare.replace(r"\setlength{\tabcolsep}", ""))
+    assert bare.count("$") % 2 == 0
+    assert all(mark.isascii() or "À" <= mark <= "ſ" for mark in text)
+    opened = re.findall(r"\\begin\{(\w+)\}", text)
+    assert sorted(opened) == sorted(re.findall(r"\\end\{(\w+)\}", text))
+    for part in text.split(r"\begin{tabular}")[1:]:
+        columns = len(re.match(r"\{@\{\}([lr]+)@\{\}\}", part)[1])  # type: ignore[index]
+        rows = re.findall(r"^(.*)\\\\$", part, re.MULTILINE)
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {columns - 1}
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)

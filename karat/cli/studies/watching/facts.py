@@ -125,38 +125,6 @@ def budget_used(state: StudyState, now: float | None) -> list[dict[str, Any]]:
     return [{"limit": key, "of": of, "spent": spent[key]} for key, of in limits.items()]
 
 
-def seconds_left(state: StudyState) -> float | None:
-    """An estimate of the time to the end: the epochs to come, at the mean pace so far; None at first.
-
-    Search trials are taken as long as those that have ended were on average. Seeds that may be added are
-    not counted.
-    """
-    trials = [trial for trial in state.trials.values() if not trial.set_aside]
-    reports = sum(len(trial.reports) for trial in trials)
-    if not reports or not state.launches:
-        return None
-    length = {phase: _mean_length(state, phase, trials) for phase in planned_trials(state)}
-    epochs = sum(
-        max(1.0, length.get(trial.phase, trial.epochs) - len(trial.reports))
-        for trial in trials
-        if not trial.ended
-    )
-    for phase, planned in planned_trials(state).items():
-        asked = sum(trial.phase == phase for trial in trials)
-        epochs += max(0, planned - asked) * length[phase]
-    each = sum(trial.seconds for trial in trials) / reports
-    return epochs * each / state.launches[-1].slots
-
-
-def _mean_length(state: StudyState, phase: Phase, trials: list[Trial]) -> float:
-    """Mean epochs of a trial of a phase: of those that have ended, else of the first trial."""
-    ended = [len(trial.reports) for trial in trials if trial.phase == phase and trial.ended]
-    if ended:
-        return statistics.fmean(ended)
-    budgets = state.created["confirm"].get("budgets", (1,)) if phase == "confirm" else (1,)
-    return float(trials[0].epochs / trials[0].budget * statistics.fmean(budgets))
-
-
 def _is_rung(state: StudyState, epoch: int, longest: int) -> bool:
     """Whether the rule of a study compares trials after this many epochs, at rungs."""
     settings: Mapping[str, Any] = state.created["early_stopping"]

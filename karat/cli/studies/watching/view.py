@@ -13,9 +13,10 @@ from karat.cli.studies.watching.facts import (
     counts_by_phase,
     rung_counts,
     running_trials,
-    seconds_left,
 )
 from karat.cli.text.layout import duration, pairs, paragraph, table
+from karat.cli.text.left import left_text
+from karat.forecast.time_left import NOTHING_EXPECTED, Left, time_left
 from karat.journal.journal import Event
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
@@ -48,13 +49,15 @@ class Moment:
         return self.now if self.activity == "running" else None
 
     @property
-    def left_s(self) -> float | None:
-        """Estimated seconds to the end; None if not known, or nothing runs."""
-        return seconds_left(self.state) if self.activity == "running" else None
+    def left(self) -> Left | None:
+        """What is left of training; None if it is not known, or nothing runs."""
+        if self.activity != "running" or not self.state.launches:
+            return None
+        return time_left(self.state, self.state.launches[-1].slots, NOTHING_EXPECTED)
 
 
 def short_line(moment: Moment) -> str:
-    """One line for a log: `search 7 of 20 · confirmation 0 of 80 · used 5 min · left about 20 min`."""
+    """One line for a log: `search 7 of 20 · confirmation 0 of 80 · used 5 min · about 20 min left`."""
     counts = counts_by_phase(moment.state).items()
     told = [f"{_PHASES[phase]} {of['ended']} of {of['planned']}" for phase, of in counts]
     return " · ".join([*told, _time_text(moment)])
@@ -90,6 +93,7 @@ def document(moment: Moment) -> dict[str, Any]:
     from karat.report.document import moment as iso
 
     state, metric = moment.state, metric_of(moment.state.created).name
+    left = moment.left
     return {
         "study": state.created["name"],
         "question": state.created["question"],
@@ -98,7 +102,9 @@ def document(moment: Moment) -> dict[str, Any]:
         "began_at": iso(state.created_at),
         "ended_at": iso(state.ended_at),
         "seconds_used": 3600 * state.usage.until(moment.until).wall_hours,
-        "seconds_left": moment.left_s,
+        "seconds_left": None if left is None else left.middle_s,
+        "seconds_left_low": None if left is None else left.low_s,
+        "seconds_left_high": None if left is None else left.high_s,
         "budget": budget_used(state, moment.until),
         "trials": counts_by_phase(state),
         "arms": [_plain(arm) for arm in arm_counts(state)],
@@ -140,12 +146,11 @@ def phase_lines(state: StudyState) -> Iterable[tuple[str, str]]:
 
 def _time_text(moment: Moment) -> str:
     used = 3600 * moment.state.usage.until(moment.until).wall_hours
-    left = moment.left_s
     if moment.activity != "running":
         return f"used {duration(used)}"
-    return f"used {duration(used)} · left " + (
-        "not known yet" if left is None else f"about {duration(left)}"
-    )
+    left = moment.left
+    told = "time left not known yet" if left is None else left_text(left)
+    return f"used {duration(used)} · {told}"
 
 
 def _rungs(state: StudyState) -> Iterable[tuple[str, str]]:
