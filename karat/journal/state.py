@@ -234,6 +234,7 @@ class StudyState:
         trial.tested = data.get("tested")
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
+        trial.computed = trial.computed or data.get("computed")
         self.images = self.images or data.get("images", {})
         if trial.peak_bytes is None:
             trial.peak_bytes = data.get("peak_bytes")

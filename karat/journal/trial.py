@@ -21,7 +21,8 @@ class Trial:
     will be retried with less memory, or the study was interrupted. Such a trial must not run before
     `ready_at`. `tuning`: number of the independent tuning of its arm to which it belongs, from 0; `budget`: the multiple of
     the study's epochs that it is trained for.
-    `kernels` computed attention in the first segment (None before its first report).
+    `kernels` computed attention in the first segment (None before its first report), and `computed` says how
+    its steps were computed (`karat.training.Trainer.computed`; None where the journal does not).
     `cause` and `details` tell why the trial was stopped or failed (`karat.causes`), `lost_details`
     how its last worker was lost. `unwritten_segments` ended since its last report, since a file could not
     be written. `set_aside`: an extension of the study made the trial invalid,
@@ -58,6 +59,7 @@ class Trial:
     weights_dropped: bool = False
     reports: Reports = field(default_factory=Reports)
     kernels: tuple[str, ...] | None = None
+    computed: Mapping[str, Any] | None = None
     estimate: Mapping[str, Any] | None = None
     peak_bytes: int | None = None
     threads: int | None = None

@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from karat.journal.wording import computed_text
+from karat.report.facts.setup import Setup
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, text_of
 from karat.report.tables import Section, pairs_table
 
-OPTIMISER = (
-    "AdamW; linear warm-up, then a cosine to the least learning rate, both updated every step; the last, "
-    "smaller batch of an epoch is dropped"
-)
+_OPTIMISERS = {"adamw": "AdamW", "muon": "Muon, with AdamW for all but the matrices of blocks"}
+_SCHEDULES = {
+    "cosine": "a cosine to the least learning rate",
+    "linear": "a straight line to the least learning rate",
+    "tanh": "a hyperbolic tangent to the least learning rate",
+    "wsd": "a constant one, which falls to the least within the last fifth",
+    "constant": "a constant learning rate",
+}
 
 
 def training_section(summary: Summary) -> Section:
@@ -27,13 +33,39 @@ def training_section(summary: Summary) -> Section:
         if lengths:
             steps = listed([f"{setup.steps * n:,} in {n} epochs" for n in lengths])
             told["steps"] += f": {steps} of the confirmation"
-    told["optimiser"] = OPTIMISER
+    told["optimiser"] = _optimiser(setup)
+    ways = dict.fromkeys(computed_text(way) for way in setup.computed)
+    if ways:
+        told["computed in"] = "; or ".join(ways)
+    backends = dict.fromkeys(way["softmax"] for way in setup.computed if "softmax" in way)
+    if backends:
+        told["softmax attention"] = f"torch's backend {listed(list(backends))}"
     if setup.recipes:
         told["recipe"] = listed(setup.recipes)
     return Section(
         title="How it was trained",
         paragraphs=("Settings that all trials share, then what differs between them.",),
         tables=(pairs_table(told, "setting", "value"),),
+    )
+
+
+def _optimiser(setup: Setup) -> str:
+    """Optimiser and schedule; the names of those that are no defaults are in the settings too."""
+
+    def named(key: str, names: Mapping[str, str], default: str) -> str:
+        if f"training.{key}" in {*setup.factors, *setup.ranges}:
+            return f"{key} as above"
+        value = str(setup.settings.get(f"training.{key}", default))
+        return names.get(value, value)
+
+    optimiser = named("optimizer", _OPTIMISERS, "adamw")
+    schedule = named("schedule", _SCHEDULES, "cosine")
+    averaged = ""
+    if setup.settings.get("training.ema_decay") or "training.ema_decay" in setup.factors:
+        averaged = "; the moving average of the weights is evaluated"
+    return (
+        f"{optimiser}; linear warm-up, then {schedule}, both updated every step; the last, "
+        f"smaller batch of an epoch is dropped{averaged}"
     )
 
 

@@ -29,7 +29,7 @@ from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
-_MAY_REPORT = ("kernels", "peak_bytes", "images", "tested")
+_MAY_REPORT = ("kernels", "computed", "peak_bytes", "images", "tested")
 MAX_UNWRITTEN = 2  # segments in a row that could not write a checkpoint; others would not either
 
 
@@ -174,8 +174,9 @@ class Study:
             number: of the trial.
             epoch: epochs done, from 1.
             metrics, seconds: of the epoch.
-            more: `kernels`, `peak_bytes` and `images` (attention kernels, peak memory, images in each
-                split) in a segment's first report; `tested` (`karat.tested.Tested`) in the last one of a trial that is tested.
+            more: in a segment's first report `kernels`, `computed`, `peak_bytes` and `images` (attention kernels,
+                how steps are computed, peak memory, images in each split); `tested` (`karat.tested.Tested`) in the
+                last one of a trial that is tested.
         """
         trial = self.state.trials[number]
         if fault := fault_of(metrics, self.space.search.metric, epoch):

@@ -5,13 +5,11 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from karat.datasets import Images, load_splits
@@ -32,42 +30,15 @@ from karat.training.checkpoint import (
     save_series,
 )
 from karat.training.config import TrialConfig
-from karat.training.optimizer import make_optimizer
-from karat.training.process_group import ProcessGroup, gradient_sync
+from karat.training.process_group import ProcessGroup
+from karat.training.results import EpochResult, Pause, Within
+from karat.training.steps.averaging import average_of
+from karat.training.steps.forward import StepForward
+from karat.training.steps.gradients import accumulate
+from karat.training.steps.optimizer import described, learning_rate_of, make_optimizer
+from karat.training.steps.random_states import random_states, set_random_states
 
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """The result of one epoch: epochs done (from 1), metrics, and its duration in seconds.
-
-    `tested` holds the test evaluation, image by image, where there was one.
-    """
-
-    epoch: int
-    metrics: Mapping[str, float]
-    seconds: float
-    tested: Tested | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pause:
-    """Training paused within an epoch, with a checkpoint: epochs done, and steps of the next one."""
-
-    epoch: int
-    step: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Within:
-    """The state within an epoch: steps done, the sum of their losses, seconds used so far.
-
-    `random` holds the states of the random generators of each rank.
-    """
-
-    step: int
-    loss: Tensor
-    seconds: float
-    random: list[list[Tensor]]
+__all__ = ["EpochResult", "Pause", "Trainer"]
 
 
 class Trainer:
@@ -121,8 +92,9 @@ class Trainer:
         self.test_at_end, self.weights = test_at_end, weights
         self.metric, self.mode = metric, mode
         self.splits = load_splits(config.data)
+        shape, drop_path = config.data_shape(), config.training.drop_path
         self.model = build_model(
-            config.model, config.attention, seed=self.seed, **config.data_shape()
+            config.model, config.attention, seed=self.seed, drop_path=drop_path, **shape
         )
         self.device = self.group.device()
         self.model.to(self.device)
@@ -135,14 +107,16 @@ class Trainer:
         self.optimizer, self.scheduler = make_optimizer(
             self.model, config.training, self.steps_per_epoch
         )
+        self.average = average_of(self.model, config.training.ema_decay)
+        parallel = self.group.wrap(self.model)
+        self._forward = StepForward(parallel, config.training, self.device)
         self.epoch = 0
         self.best, self.best_epoch = -math.inf, 0
         # Where they are tested; in the training state too, which may be all that is left of a trial.
         self._best_weights: dict[str, Tensor] | None = None
-        self._within: _Within | None = None
+        self._within: Within | None = None
         if folder is not None:
             self._resume(folder, resume_at_most)
-        self._parallel = self.group.wrap(self.model)
 
     @property
     def finished(self) -> bool:
@@ -151,6 +125,10 @@ class Trainer:
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels that compute attention on this device; empty for softmax."""
         return kernels_of(self.model)
+
+    def computed(self) -> dict[str, Any]:
+        """How steps are computed: precision, optimiser, backend of softmax attention; after the first step."""
+        return {**self._forward.described(), "optimizer": described(self.optimizer)}
 
     def images(self) -> dict[str, int]:
         """Number of images in each split."""
@@ -171,8 +149,10 @@ class Trainer:
         train_loss = self._within.loss.item() / self.steps_per_epoch
         self._within = None
         self.epoch += 1
-        metrics = {"train_loss": train_loss, **self.evaluate(self.splits.val).metrics("val")}
-        metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        with evaluation.holding(self.model, self._averaged()):
+            found_val = self.evaluate(self.splits.val)
+        metrics = {"train_loss": train_loss, **found_val.metrics("val")}
+        metrics["learning_rate"] = learning_rate_of(self.optimizer)
         metrics = fault_injection.corrupt_metric("metrics", metrics, self.metric)
         if self.metric not in metrics:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
@@ -194,14 +174,19 @@ class Trainer:
             return False
         self.best, self.best_epoch = value, self.epoch
         if self.test_at_end and self.weights == "best":
-            self._best_weights = evaluation.copy_of(self.model.state_dict())
+            self._best_weights = evaluation.copy_of(self._averaged() or self.model.state_dict())
         return True
+
+    def _averaged(self) -> Mapping[str, Tensor] | None:
+        """The averaged weights, which are evaluated and kept in place of the model's; None without any."""
+        return None if self.average is None else self.average.state()
 
     def _test(self) -> tuple[Tested, dict[str, float]]:
         """Evaluate the test split, and keep the weights that were tested."""
         is_earlier = self.weights == "best" and self.best_epoch != self.epoch
         epoch = self.best_epoch if is_earlier else self.epoch
-        with evaluation.holding(self.model, self._best_weights if is_earlier else None) as weights:
+        chosen = self._best_weights if is_earlier else self._averaged()
+        with evaluation.holding(self.model, chosen) as weights:
             found = self.evaluate(self.splits.test, hash_images=True)
             where = evaluation.conditions(self.model, self.group, self.micro_batches)
             if self.folder is not None and self.group.is_rank_zero:
@@ -231,6 +216,8 @@ class Trainer:
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update()
             loss, should_pause = self._reduce_step(loss, step)
             total += loss
             if not torch.isfinite(total):
@@ -239,7 +226,7 @@ class Trainer:
             if should_pause:
                 break
         seconds = time.monotonic() - started
-        self._within = _Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
+        self._within = Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
         return done == self.steps_per_epoch
 
     def _reduce_step(self, loss: Tensor, step: int) -> tuple[Tensor, bool]:
@@ -254,20 +241,16 @@ class Trainer:
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Accumulate the gradients of the micro-batches; returns this rank's part of the mean loss."""
-        total = torch.zeros((), device=self.device)
-        parts = list(
-            zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
+        training = self.config.training
+        return accumulate(
+            self._forward,
+            images,
+            labels,
+            parts=self.micro_batches * training.micro_batches,
+            batch_size=self.batch_size,
+            label_smoothing=training.label_smoothing,
+            group=self.group,
         )
-        for number, (inputs, targets) in enumerate(parts, start=1):
-            with gradient_sync(self._parallel, is_last=number == len(parts)):
-                smoothing = self.config.training.label_smoothing
-                loss = F.cross_entropy(self._parallel(inputs), targets, label_smoothing=smoothing)
-                # Weighted by size: shards and micro-batches may differ by one image.
-                loss = loss * (len(targets) / self.batch_size)
-                # DistributedDataParallel averages over the ranks; the weighted losses need a sum.
-                (loss * self.group.world_size).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return total
 
     def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         # Seeds per epoch, so that a resumed trial needs no state of the data order.
@@ -298,7 +281,7 @@ class Trainer:
 
     def _pause(self) -> Pause:
         assert self._within is not None
-        random = self.group.all_gather(_random_states())
+        random = self.group.all_gather(random_states())
         self._within = dataclasses.replace(self._within, random=random)
         if self.folder is not None and self.group.is_rank_zero:
             state = {**self._state(), "within": dataclasses.asdict(self._within)}
@@ -311,7 +294,7 @@ class Trainer:
             return
         with self._writing(f"after epoch {self.epoch}"):
             if is_best and not self.test_at_end:
-                weights = {"model": self.model.state_dict()}
+                weights = {"model": self._averaged() or self.model.state_dict()}
                 save_series(self.folder, "best", self.epoch, weights, self.owner, self.budget)
             state = self._state()
             save_series(self.folder, "epoch", self.epoch, state, self.owner, self.budget)
@@ -334,9 +317,12 @@ class Trainer:
             "best": self.best,
             "best_epoch": self.best_epoch,
         }
-        return (
-            state if self._best_weights is None else {**state, "best_weights": self._best_weights}
-        )
+        more = {
+            "best_weights": self._best_weights,
+            "average": self._averaged(),
+            "forward": self._forward.state() or None,
+        }
+        return state | {key: value for key, value in more.items() if value is not None}
 
     def _resume(self, folder: Path, at_most: int) -> None:
         found = load_last_good(folder, "epoch", at_most, self.owner)
@@ -346,7 +332,7 @@ class Trainer:
         within = load_last_good(folder, "within", self.epoch, self.owner)
         if within is not None and within[0] == self.epoch:
             self._restore(within[1])
-            self._within = _Within(**within[1]["within"])
+            self._within = Within(**within[1]["within"])
         positions = self.group.all_gather((self.epoch, self._within.step if self._within else 0))
         if len(set(positions)) > 1:
             raise ResumeError(
@@ -364,24 +350,15 @@ class Trainer:
         # States of older versions have neither; they tested the last epoch's weights only.
         self.best_epoch = state.get("best_epoch", 0)
         self._best_weights = state.get("best_weights")
+        self._forward.restore(state.get("forward", {}))
+        if self.average is not None:
+            self.average.restore(state["average"])
 
     def _restore_random_states(self, random: list[list[Tensor]]) -> None:
         """Continue this rank's random numbers; with another world size the epoch's seed stays."""
         if len(random) == self.group.world_size:
-            _set_random_states(random[self.group.rank])
+            set_random_states(random[self.group.rank])
 
 
 def _init_loader(_: int) -> None:
     fault_injection.at("loader")
-
-
-def _random_states() -> list[Tensor]:
-    """The state of the CPU's random generator, then that of each GPU."""
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
-
-
-def _set_random_states(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    # On a machine with another number of GPUs, the states of the GPUs do not apply.
-    if len(states) == 1 + torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states[1:])

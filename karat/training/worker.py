@@ -2,8 +2,8 @@
 
 A report is plain data, one of three:
 
-* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `peak_bytes` and `images`,
-  the last one of a trial that is tested `tested` (`karat.tested.Tested`);
+* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `computed`, `peak_bytes` and
+  `images`, the last one of a trial that is tested `tested` (`karat.tested.Tested`);
 * `paused`, with epochs and steps done;
 * `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
 """
@@ -106,6 +106,7 @@ class SegmentWorker:
         if is_first:
             found |= {
                 "kernels": self._trainer.kernels(),
+                "computed": self._trainer.computed(),
                 "peak_bytes": self._memory.peak(),
                 "images": self._trainer.images(),
             }

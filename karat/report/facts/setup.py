@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from karat.journal.state import StudyState
+from karat.training.recipes import with_recipe
 
 SECTIONS = ("data", "model", "attention", "training")
 
@@ -22,6 +23,8 @@ class Setup:
         factors: full name to its levels.
         images: number in each split; empty where the journal does not say.
         steps: of an epoch; None where that is not known, or not the same for all.
+        computed: the ways in which the steps of trials were computed (precision, optimiser, backend of softmax
+            attention, ...), each once; without measured times. Empty where the journal does not say.
     """
 
     settings: Mapping[str, Any]
@@ -30,6 +33,7 @@ class Setup:
     factors: Mapping[str, Any]
     images: Mapping[str, int]
     steps: int | None
+    computed: tuple[Mapping[str, Any], ...] = ()
 
 
 def setup_of(state: StudyState) -> Setup:
@@ -45,11 +49,10 @@ def setup_of(state: StudyState) -> Setup:
     }
     if len(recipes) == 1:
         [recipe] = recipes.values()
-        settings |= {
-            f"training.{key}": value
-            for key, value in recipe.items()
-            if f"training.{key}" not in settings
-        }
+        varied = {name.removeprefix("training.") for name in (*factors, *ranges)}
+        own = {**dict.fromkeys(varied), **(space.get("training") or {})}
+        used = with_recipe(own, recipe)
+        settings |= {f"training.{key}": used[key] for key in recipe if key in used}
     settings = {key: settings[key] for key in settings if key not in {*factors, *ranges}}
     batch, train = settings.get("training.batch_size"), state.images.get("train")
     return Setup(
@@ -61,5 +64,16 @@ def setup_of(state: StudyState) -> Setup:
             for key, of in factors.items()
         },
         images=state.images,
+        computed=_computed(state),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
     )
+
+
+def _computed(state: StudyState) -> tuple[Mapping[str, Any], ...]:
+    """The ways in which steps were computed, each once; without times, which differ between trials."""
+    found: list[Mapping[str, Any]] = []
+    for trial in state.trials.values():
+        way = {key: value for key, value in (trial.computed or {}).items() if key != "softmax_ms"}
+        if way and way not in found:
+            found.append(way)
+    return tuple(found)
