@@ -36,6 +36,7 @@ from karat.space.site import PRICES, Site
 from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.config import TrainingConfig
 from karat.training.recipes import DEFAULT, load_recipe, recipe_names
+from karat.training.steps.config import StepConfig
 
 _HEAD = """\
 # Reference: every key of a search space
@@ -123,10 +124,11 @@ def _training() -> Iterator[str]:
     yield "## training"
     yield "Defaults are those of the recipe; the section, the factors and the tuned parameters replace them."
     recipes = {name: load_recipe(name) for name in recipe_names()}
-    own = [key for key in fields_of(TrainingConfig) if key not in fields_of(AugmentationConfig)]
+    apart = {*fields_of(AugmentationConfig), *fields_of(StepConfig)}
+    own = [key for key in fields_of(TrainingConfig) if key not in apart]
     values = {
-        key: _listed(f"`{r}`: {v[key]}" for r, v in recipes.items() if key in v)
-        for key in fields_of(TrainingConfig)
+        key: _of_recipes(field, {r: v[key] for r, v in recipes.items() if key in v})
+        for key, field in fields_of(TrainingConfig).items()
     }
     yield _rows(
         [
@@ -136,9 +138,19 @@ def _training() -> Iterator[str]:
             *_of(TrainingConfig, own, defaults=values),
         ]
     )
+    yield "### Steps"
+    yield "Also in `training`: precision, optimiser, schedule and weights: [recipes.md](recipes.md)."
+    yield _rows(_of(TrainingConfig, fields_of(StepConfig), defaults=values))
     yield "### Augmentation"
     yield "Also in `training`; each with its formula and a picture: [augmentation.md](augmentation.md)."
     yield _rows(_of(TrainingConfig, fields_of(AugmentationConfig), defaults=values))
+
+
+def _of_recipes(field: "dataclasses.Field[Any]", values: Mapping[str, Any]) -> str:
+    """The default of a setting, if it has one, and the recipes' values that are others."""
+    others = [f"`{r}`: {value}" for r, value in values.items() if value != field.default]
+    own = [] if field.default is dataclasses.MISSING else [_default(field)]
+    return _listed([*own, *others])
 
 
 def _parameters() -> Iterator[str]:

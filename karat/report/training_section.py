@@ -8,6 +8,7 @@ from karat.report.facts.setup import Setup
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, text_of
 from karat.report.tables import Section, pairs_table
+from karat.training.steps.notes import average_text, shortened_text
 
 _OPTIMISERS = {"adamw": "AdamW", "muon": "Muon, with AdamW for all but the matrices of blocks"}
 _SCHEDULES = {
@@ -44,9 +45,23 @@ def training_section(summary: Summary) -> Section:
         told["recipe"] = listed(setup.recipes)
     return Section(
         title="How it was trained",
-        paragraphs=("Settings that all trials share, then what differs between them.",),
+        paragraphs=(
+            "Settings that all trials share, then what differs between them.",
+            *_notes(setup),
+        ),
         tables=(pairs_table(told, "setting", "value"),),
     )
+
+
+def _notes(setup: Setup) -> list[str]:
+    """What does not show in the settings."""
+    found = []
+    if setup.warmup is not None:
+        found.append(shortened_text(setup.warmup, setup.settings["training.warmup_epochs"]))
+    decay, epochs = (setup.settings.get(f"training.{key}") for key in ("ema_decay", "epochs"))
+    if decay and epochs and setup.steps and (text := average_text(decay, setup.steps * epochs)):
+        found.append(text)
+    return [f"{each[0].upper()}{each[1:]}." for each in found]
 
 
 def _optimiser(setup: Setup) -> str:

@@ -77,7 +77,9 @@ class TrainingConfig(AugmentationConfig, StepConfig):
             fraction("label_smoothing", self.label_smoothing)
         if self.warmup_epochs >= self.epochs:
             rule = f"must be below epochs, {self.epochs}"
-            raise SettingError("warmup_epochs", rule, self.warmup_epochs)
+            whole = int(self.warmup_epochs)
+            given = whole if whole == self.warmup_epochs else self.warmup_epochs
+            raise SettingError("warmup_epochs", rule, given)
         for key in ("warmup_learning_rate", "min_learning_rate"):
             if (rate := getattr(self, key)) > self.peak_learning_rate:
                 scaled = (

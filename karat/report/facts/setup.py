@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from karat.journal.state import StudyState
-from karat.training.recipes import with_recipe
+from karat.training.recipes import shortened, with_recipe
 
 SECTIONS = ("data", "model", "attention", "training")
 
@@ -25,6 +25,7 @@ class Setup:
         steps: of an epoch; None where that is not known, or not the same for all.
         computed: the ways in which the steps of trials were computed (precision, optimiser, backend of softmax
             attention, ...), each once; without measured times. Empty where the journal does not say.
+        warmup: epochs of warm-up of the recipe, where the training's is shorter for want of epochs, else None.
     """
 
     settings: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Setup:
     images: Mapping[str, int]
     steps: int | None
     computed: tuple[Mapping[str, Any], ...] = ()
+    warmup: float | None = None
 
 
 def setup_of(state: StudyState) -> Setup:
@@ -47,11 +49,13 @@ def setup_of(state: StudyState) -> Setup:
         for key, value in (space.get(section) or {}).items()
         if key != "recipe"
     }
+    warmup = None
     if len(recipes) == 1:
         [recipe] = recipes.values()
         varied = {name.removeprefix("training.") for name in (*factors, *ranges)}
         own = {**dict.fromkeys(varied), **(space.get("training") or {})}
         used = with_recipe(own, recipe)
+        warmup = recipe["warmup_epochs"] if shortened(own, recipe) is not None else None
         settings |= {f"training.{key}": used[key] for key in recipe if key in used}
     settings = {key: settings[key] for key in settings if key not in {*factors, *ranges}}
     batch, train = settings.get("training.batch_size"), state.images.get("train")
@@ -65,6 +69,7 @@ def setup_of(state: StudyState) -> Setup:
         },
         images=state.images,
         computed=_computed(state),
+        warmup=warmup,
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
     )
 

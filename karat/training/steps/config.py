@@ -3,7 +3,7 @@
 Knows no torch, since every command that reads a space needs it; timm is asked about optimisers other than AdamW.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from karat.errors import SettingError, nearest
@@ -13,6 +13,7 @@ BF16 = "bf16"
 ADAMW = "adamw"
 LOOKAHEAD = "lookahead_"
 MOST_PARTS = 4096
+COSTLY = ("precision", "compile", "micro_batches", "optimizer", "ema_decay")
 Precision = Literal["float32", "bf16"]
 Schedule = Literal["cosine", "linear", "tanh", "wsd", "constant"]
 
@@ -37,10 +38,11 @@ class StepConfig:
         schedule: of the learning rate after the warm-up: `cosine`, `linear` or `tanh` to `min_learning_rate`,
             `wsd` (constant, then down within the last fifth), or `constant`.
         learning_rate_batch: the batch size that `learning_rate` is for: with another `batch_size` the rate is
-            in proportion. None for a rate as it stands; so is a recipe's, where a space sets `learning_rate`.
+            in proportion. None is a rate as it stands. A recipe's has no effect where a space sets
+            `learning_rate`.
         drop_path: probability with which the last block is left out of a step for an image (stochastic depth),
-            at least 0 and below 1; it falls linearly to 0 in the first block. None for the model's own, which
-            is 0.1 for Swin and 0 for the others.
+            at least 0 and below 1; it falls linearly to 0 in the first block. None is the model's own:
+            0.1 for Swin, 0 for the others.
         ema_decay: decay of the moving average of the weights, at least 0 and below 1, updated every step; 0
             for none. With one, it is the averaged weights that are evaluated and kept.
     """
@@ -70,6 +72,12 @@ class StepConfig:
             at_least("betas", beta, 0)
             below("betas", beta, 1)
         self._check_optimizer()
+
+    def costly(self) -> dict[str, object]:
+        """The settings on which time and memory of a step depend, where they are not the defaults."""
+        defaults = {each.name: each.default for each in fields(StepConfig)}
+        values = {key: getattr(self, key) for key in COSTLY}
+        return {key: value for key, value in values.items() if value != defaults[key]}
 
     def _check_optimizer(self) -> None:
         """Refuse what the optimiser does not have.

@@ -62,17 +62,8 @@ def described(optimizer: torch.optim.Optimizer) -> str:
 
 
 def _optimizer_of(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    from timm.optim import create_optimizer_v2, get_optimizer_class  # takes seconds to import
+    from timm.optim import create_optimizer_v2  # takes seconds to import
 
-    name = training.optimizer.removeprefix(LOOKAHEAD)
-    arguments: dict[str, Any] = {}
-    if "fused" in inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters:
-        arguments["fused"] = True
-    for key in ("betas", "momentum", "layer_decay"):
-        if (value := getattr(training, key)) is not None:
-            arguments[key] = value
-    if _HYBRID in name:
-        arguments["fallback_list"] = tuple(_no_hidden_matrices(model))
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
             model,
@@ -80,13 +71,27 @@ def _optimizer_of(model: nn.Module, training: TrainingConfig) -> torch.optim.Opt
             lr=training.peak_learning_rate,
             weight_decay=training.weight_decay,
             eps=training.adam_eps,
-            **arguments,
+            **_arguments(model, training),
         )
         return optimizer
     # timm's wrappers of apex and bitsandbytes assert that the package and a GPU are there.
     except (AssertionError, ImportError) as error:
         rule = f"cannot be used on this machine: {error}"
         raise SettingError("training.optimizer", rule, training.optimizer) from error
+
+
+def _arguments(model: nn.Module, training: TrainingConfig) -> dict[str, Any]:
+    """What only some optimisers have."""
+    from timm.optim import get_optimizer_class
+
+    name = training.optimizer.removeprefix(LOOKAHEAD)
+    given = {key: getattr(training, key) for key in ("betas", "momentum", "layer_decay")}
+    found: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if "fused" in inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters:
+        found["fused"] = True
+    if _HYBRID in name:
+        found["fallback_list"] = tuple(_no_hidden_matrices(model))
+    return found
 
 
 def _no_hidden_matrices(model: nn.Module) -> Iterator[str]:
