@@ -33,6 +33,7 @@ from karat.space.settings import (
     TrackingConfig,
 )
 from karat.space.site import PRICES, Site
+from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.config import TrainingConfig
 from karat.training.recipes import DEFAULT, load_recipe, recipe_names
 
@@ -122,6 +123,7 @@ def _training() -> Iterator[str]:
     yield "## training"
     yield "Defaults are those of the recipe; the section, the factors and the tuned parameters replace them."
     recipes = {name: load_recipe(name) for name in recipe_names()}
+    own = [key for key in fields_of(TrainingConfig) if key not in fields_of(AugmentationConfig)]
     values = {
         key: _listed(f"`{r}`: {v[key]}" for r, v in recipes.items() if key in v)
         for key in fields_of(TrainingConfig)
@@ -131,9 +133,12 @@ def _training() -> Iterator[str]:
             _row(
                 "recipe", _names(recipe_names()), f"`{DEFAULT}`", "where all other values come from"
             ),
-            *_of(TrainingConfig, fields_of(TrainingConfig), defaults=values),
+            *_of(TrainingConfig, own, defaults=values),
         ]
     )
+    yield "### Augmentation"
+    yield "Also in `training`; each with its formula and a picture: [augmentation.md](augmentation.md)."
+    yield _rows(_of(TrainingConfig, fields_of(AugmentationConfig), defaults=values))
 
 
 def _parameters() -> Iterator[str]:

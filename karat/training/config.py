@@ -11,6 +11,7 @@ from karat.models.config import ModelConfig
 from karat.models.shape import check_model
 from karat.seeds import derive
 from karat.settings import above, at_least, at_most, build, fraction
+from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.recipes import DEFAULT, load_recipe
 
 EVAL_BATCH_SIZE = 256
@@ -19,7 +20,7 @@ MAX_REPLICATES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(AugmentationConfig):
     """How a trial is trained: AdamW, linear warm-up, then cosine decay, both updated every step.
 
     Args:
@@ -55,6 +56,7 @@ class TrainingConfig:
     replicate: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least("epochs", self.epochs, 1)
         at_most("epochs", self.epochs, 100_000)
         at_least("batch_size", self.batch_size, 1)

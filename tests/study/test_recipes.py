@@ -9,10 +9,12 @@ import pytest
 from karat.errors import InputError
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
+from karat.settings import fields_of
 from karat.space import space as spaces
 from karat.space.reader import load_space
 from karat.study.description import changed_recipes
 from karat.training import config
+from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.config import TrainingConfig, TrialConfig
 from karat.training.recipes import load_recipe
 from tests.driven import go, without_ray
@@ -45,9 +47,8 @@ def test_journal_has_every_training_setting_of_its_recipe(
     [(name, written)] = state.created["recipes"].items()
     assert name == "quick"
     assert written == load_recipe("quick")
-    assert written.keys() == set(TrainingConfig.__dataclass_fields__) - {
-        "replicate"
-    }  # of no recipe
+    optional = {"replicate", *fields_of(AugmentationConfig)}  # which the recipe leaves out
+    assert written.keys() == set(TrainingConfig.__dataclass_fields__) - optional
     # With the settings of the trial these are all that it was trained by.
     trial = state.trials[0]
     given = {key: value for key, value in trial.config["training"].items() if key != "recipe"}
