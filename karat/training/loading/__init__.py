@@ -1,0 +1,1 @@
+"""How images get from a data set to the trial's device."""
