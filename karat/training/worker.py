@@ -2,8 +2,8 @@
 
 A report is plain data, one of three:
 
-* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `peak_bytes` and `images`,
-  the last one of a trial that is tested `tested` (`karat.tested.Tested`);
+* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `peak_bytes`, `images` and
+  `loading`, the last one of a trial that is tested `tested` (`karat.tested.Tested`);
 * `paused`, with epochs and steps done;
 * `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
 """
@@ -108,6 +108,7 @@ class SegmentWorker:
                 "kernels": self._trainer.kernels(),
                 "peak_bytes": self._memory.peak(),
                 "images": self._trainer.images(),
+                "loading": self._trainer.loading(),
             }
         return found
 
@@ -195,6 +196,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
         budget=DiskBudget(Path(segment.disk_folder), segment.disk_gb) if segment.disk_gb else None,
         should_pause=should_pause,
         group=group,
+        fingerprint=segment.fingerprint,
     )
     if trainer.epoch != segment.from_epoch:
         raise ResumeError(

@@ -48,7 +48,8 @@ class Draws:
             purpose: numbers of other purposes are independent of these.
             count: numbers for each image; the first of them do not depend on it.
         """
-        return (self._bits(purpose, count, "cpu") >> 8).float() * 2.0**-24
+        words = self._bits(purpose, count, "cpu")
+        return words.bitwise_right_shift(8).float().mul_(2.0**-24)
 
     def one(self, purpose: str) -> Tensor:
         """One number from 0 to below 1 for each image: float32 (n,), on the CPU."""
@@ -64,7 +65,8 @@ class Draws:
             purpose, count: as of `uniform`.
             device: where they are computed.
         """
-        return _quantiles().to(device)[self._bits(purpose, count, device) >> 16]
+        table = _quantiles().to(device)
+        return table[self._bits(purpose, count, device).bitwise_right_shift(16)]
 
     def _bits(self, purpose: str, count: int, device: torch.device | str) -> Tensor:
         """Integers from 0 to 2^32 - 1: int64 (n, count)."""
@@ -94,4 +96,5 @@ def philox(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tensor, .
 def _quantiles() -> Tensor:
     """Quantiles of the standard normal distribution at the middles of 2^16 equal parts, float32."""
     middles = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
-    return torch.special.ndtri(middles).float()
+    quantiles: Tensor = torch.special.ndtri(middles)
+    return quantiles.float()

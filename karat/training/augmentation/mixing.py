@@ -24,13 +24,11 @@ class Mixing:
     Args:
         mixup, cutmix: parameters of the Beta distributions, 0 for none; one of them is above 0.
         classes: number of classes.
-        label_smoothing: share of each label that is spread over all classes.
     """
 
     mixup: float
     cutmix: float
     classes: int
-    label_smoothing: float
 
     def weights_and_boxes(self, draws: Draws, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Weight of each image, float32 (n,), and what is replaced by the partner's, int64 (n, 4).
@@ -59,10 +57,12 @@ class Mixing:
         return torch.where(is_cut, torch.where(replaced, others, images), added)
 
     def targets(self, labels: Tensor, others: Tensor, weights: Tensor) -> Tensor:
-        """Distributions over the classes, float32 (n, classes), of two labels for each image (n,)."""
+        """Distributions over the classes, float32 (n, classes), of two labels for each image (n,).
+
+        Smoothing of labels comes after it: `torch.nn.functional.cross_entropy` does both alike.
+        """
         shares = weights.to(labels.device)[:, None]
-        mixed = shares * self._one_hot(labels) + (1 - shares) * self._one_hot(others)
-        return mixed * (1 - self.label_smoothing) + self.label_smoothing / self.classes
+        return shares * self._one_hot(labels) + (1 - shares) * self._one_hot(others)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         return F.one_hot(labels, self.classes).float()

@@ -48,8 +48,8 @@ class Augmentation:
     def _changed(self, images: Tensor, draws: Draws) -> Tensor:
         config, (height, width) = self.config, images.shape[-2:]
         if config.random_resized_crop and not self._is_cropped:
-            sizes = torch.tensor([float(height), float(width)]).repeat(len(images), 1)
-            boxes = crop_boxes(draws, *sizes.T, config.random_resized_crop)
+            heights, widths = (torch.full((len(images),), float(size)) for size in (height, width))
+            boxes = crop_boxes(draws, heights, widths, config.random_resized_crop)
             images = resized_crop(images, boxes)
         if config.padded_crop:
             images = padded_crop(images, shifts_of(draws, config.padded_crop), config.padded_crop)

@@ -62,4 +62,5 @@ def within(boxes: Tensor, height: int, width: int) -> Tensor:
     columns = torch.arange(width, device=boxes.device)
     in_rows = (rows >= tops) & (rows < tops + tall)
     in_columns = (columns >= lefts) & (columns < lefts + wide)
-    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
+    inside: Tensor = in_rows[:, :, None] & in_columns[:, None, :]
+    return inside[:, None]

@@ -124,7 +124,7 @@ def test_noise_replaces_the_rectangle_and_nothing_else() -> None:
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
 def test_labels_are_mixed_by_the_share_of_each_image(mixup: float, cutmix: float) -> None:
     count = 400
-    mixing = Mixing(mixup=mixup, cutmix=cutmix, classes=5, label_smoothing=0.0)
+    mixing = Mixing(mixup=mixup, cutmix=cutmix, classes=5)
     draws = Draws(1, 0, torch.arange(count))
     weights, boxes = mixing.weights_and_boxes(draws, 16, 12)
     images, others = torch.ones(count, 3, 16, 12), torch.zeros(count, 3, 16, 12)
@@ -138,19 +138,22 @@ def test_labels_are_mixed_by_the_share_of_each_image(mixup: float, cutmix: float
     assert abs(is_cut - {(0.8, 0.0): 0, (0.0, 1.0): 1, (0.8, 1.0): 0.5}[mixup, cutmix]) < 0.08
 
 
-def test_smoothed_labels_are_those_of_timm() -> None:
+def test_the_loss_of_mixed_and_smoothed_labels_is_that_of_timm() -> None:
     from timm.data.mixup import mixup_target
+    from timm.loss import SoftTargetCrossEntropy
 
-    labels = torch.tensor([0, 3, 2, 1])
-    mixing = Mixing(mixup=0.8, cutmix=0.0, classes=5, label_smoothing=0.1)
-    found = mixing.targets(labels, labels.flip(0), torch.full((4,), 0.3))
-    torch.testing.assert_close(found, mixup_target(labels, 5, 0.3, 0.1))
+    labels, logits = torch.tensor([0, 3, 2, 1]), torch.arange(20.0).sin().reshape(4, 5)
+    mixing = Mixing(mixup=0.8, cutmix=0.0, classes=5)
+    targets = mixing.targets(labels, labels.flip(0), torch.full((4,), 0.3))
+    found = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
+    expected = SoftTargetCrossEntropy()(logits, mixup_target(labels, 5, 0.3, 0.1))
+    torch.testing.assert_close(found, expected)
 
 
 def test_weights_have_the_beta_distribution() -> None:
     from scipy.stats import beta, kstest
 
-    mixing = Mixing(mixup=0.8, cutmix=0.0, classes=5, label_smoothing=0.0)
+    mixing = Mixing(mixup=0.8, cutmix=0.0, classes=5)
     weights, _ = mixing.weights_and_boxes(Draws(3, 0, torch.arange(4000)), 8, 8)
     assert kstest(weights.numpy(), beta(0.8, 0.8).cdf).pvalue > 0.001
 
