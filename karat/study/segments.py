@@ -66,6 +66,8 @@ def segment_for(
         gpus: GPUs of the worker, for all its processes together.
     """
     folder, resources = trial_folder(study_folder, trial.number), space.resources
+    # The fingerprint is that of the first arm's data; where data is a factor, other arms have none.
+    checked = next(iter(space.arms.values())).sections["data"]
     return Segment(
         trial=trial.number,
         config=trial.config,
@@ -86,5 +88,5 @@ def segment_for(
         weights=space.confirm.weights,
         disk_folder=str(study_folder),
         disk_gb=resources.disk_gb,
-        fingerprint=data.get("fingerprint", ""),
+        fingerprint=data.get("fingerprint", "") if trial.config["data"] == checked else "",
     )

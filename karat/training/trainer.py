@@ -20,6 +20,7 @@ from karat.models.convert import kernels_of
 from karat.seeds import derive
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
+from karat.system.mapped_files import resident_of
 from karat.tested import WEIGHTS, Tested, Weights
 from karat.training import evaluation
 from karat.training.checkpoint import (
@@ -157,6 +158,10 @@ class Trainer:
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels that compute attention on this device; empty for softmax."""
         return kernels_of(self.model)
+
+    def shared_bytes(self) -> int:
+        """Resident memory of this process that is images which all trials of the node share, in bytes."""
+        return resident_of(self._loaded.path) if self._loaded.path else 0
 
     def loading(self) -> dict[str, float]:
         """Mean seconds of a step and of waiting for its batch in the last epoch; size of the memory map."""

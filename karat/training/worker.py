@@ -106,11 +106,20 @@ class SegmentWorker:
         if is_first:
             found |= {
                 "kernels": self._trainer.kernels(),
-                "peak_bytes": self._memory.peak(),
+                "peak_bytes": self._peak_bytes(),
                 "images": self._trainer.images(),
                 "loading": self._trainer.loading(),
             }
         return found
+
+    def _peak_bytes(self) -> int | None:
+        """The peak so far, on a CPU without the images that all trials of the node share."""
+        import torch
+
+        peak = self._memory.peak()
+        if peak is None or torch.cuda.is_available():
+            return peak
+        return peak - int(self._trainer.shared_bytes())
 
     def close(self) -> None:
         """Release the trainer, with its model and optimizer."""

@@ -80,7 +80,8 @@ class TrainingBatches:
         self._device = group.device()
         steps, training = config.data.preprocessing(), config.training
         self._size = config.data.info().image_size
-        crops = bool(training.random_resized_crop) and CroppedFiles.can_read(split)
+        from_files = getattr(config.data, "loader", "memory") == "files"
+        crops = bool(training.random_resized_crop) and from_files and CroppedFiles.can_read(split)
         self._reads_crops = crops
         pixels = None if steps is None else Pixels(steps)
         self._augment = Augmentation(training, pixels, is_cropped=crops)

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from karat.datasets import Preprocessing
 
+_INEXACT = 0.01  # more than the rounding of a normalised byte
+
 
 class Pixels:
     """The normalisation of a data set.
@@ -39,7 +41,10 @@ class Pixels:
         if images.dtype == torch.uint8:
             return images.float()
         mean, std = (each.to(images.device) for each in (self._mean, self._std))
-        return images.mul(std).add_(mean).mul_(255).clamp_(0, 255)
+        found = images.mul(std).add_(mean).mul_(255).clamp_(0, 255)
+        whole = found.round()
+        # What were bytes are the same numbers again, whether images were kept as bytes or not.
+        return whole if (found - whole).abs().max() < _INEXACT else found
 
     def as_bytes(self, image: Tensor) -> Tensor | None:
         """The uint8 pixels from which `to_input` makes exactly this input; None if there are none."""

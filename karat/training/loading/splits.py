@@ -3,9 +3,10 @@
 import functools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,10 +34,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The splits of a data set, and the bytes of the memory map that they are in; 0 for none."""
+    """The splits of a data set, and the memory map that they are in with its size in bytes; 0 for none."""
 
     splits: Splits
     map_bytes: int = 0
+    path: Path | None = None
 
 
 @functools.lru_cache(maxsize=2)
@@ -55,17 +57,17 @@ def splits_of(dataset: Dataset, fingerprint: str) -> Loaded:
     if not fingerprint or steps is None or getattr(dataset, "loader", "memory") != "memory":
         return Loaded(splits=load_splits(dataset))
     key, pixels = _key(dataset, fingerprint), Pixels(steps)
+    splits = None
     try:
         found = open_map(images_folder(), key)
         if found is None:
-            with locked(images_folder(), key):
-                # Another process may have made it meanwhile.
-                found = open_map(images_folder(), key) or _decode(dataset, key, pixels)
+            splits = load_splits(dataset)
+            found = _decoded_once(splits, key, pixels)
     except NotStorableError as error:
         log.info("images are not kept decoded: %s", error)
-        return Loaded(splits=load_splits(dataset))
+        return Loaded(splits=splits or load_splits(dataset))
     parts = {name: StoredImages(*found.splits[name], pixels) for name in PARTS}
-    return Loaded(splits=Splits(**parts), map_bytes=found.size)
+    return Loaded(splits=Splits(**parts), map_bytes=found.size, path=found.path)
 
 
 def _key(dataset: Dataset, fingerprint: str) -> str:
@@ -73,18 +75,23 @@ def _key(dataset: Dataset, fingerprint: str) -> str:
     return json.dumps([FORMAT, fingerprint, type(dataset).__name__, settings], sort_keys=True)
 
 
-def _decode(dataset: Dataset, key: str, pixels: Pixels) -> MemoryMap:
-    """Decode all splits into a new file.
+def _decoded_once(splits: Splits, key: str, pixels: Pixels) -> MemoryMap:
+    """The file of all splits, made here or by another process meanwhile.
 
     Raises:
         NotStorableError: the images are no bytes, as after a scaling with floats, or cannot be written.
     """
-    splits = dataset.splits()  # not `load_splits`, which would keep them
     parts: dict[str, Any] = {name: getattr(splits, name) for name in PARTS}
     first = parts["train"][0][0]
     if first.ndim != 3 or pixels.as_bytes(first) is None:
         raise NotStorableError("they are no whole numbers from 0 to 255")
-    count = sum(map(len, parts.values()))
+    with locked(images_folder(), key):
+        return open_map(images_folder(), key) or _decode(parts, first, key, pixels)
+
+
+def _decode(parts: Mapping[str, Any], first: Tensor, key: str, pixels: Pixels) -> MemoryMap:
+    channels, height, width = first.shape
+    shape, count = (channels, height, width), sum(map(len, parts.values()))
     size = count * first.numel() / 1e9
     log.info("decoding images once for all trials: %.2f GB in %s", size, images_folder())
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -93,7 +100,7 @@ def _decode(dataset: Dataset, key: str, pixels: Pixels) -> MemoryMap:
             for name, part in parts.items()
             for indices in _in_parts(len(part))
         )
-        return write_map(images_folder(), key, tuple(first.shape), count, batches)
+        return write_map(images_folder(), key, shape, count, batches)
 
 
 def _bytes_of(pixels: Pixels, items: Sequence[tuple[Tensor, Any]]) -> tuple[Tensor, list[int]]:
