@@ -235,6 +235,7 @@ class StudyState:
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
         self.images = self.images or data.get("images", {})
+        trial.loading = trial.loading or data.get("loading")
         if trial.peak_bytes is None:
             trial.peak_bytes = data.get("peak_bytes")
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from karat.report.facts.setup import Loading
 from karat.report.facts.summary import Summary
-from karat.report.formatting import listed, text_of
+from karat.report.formatting import listed, memory_text, text_of
 from karat.report.tables import Section, pairs_table
 
 OPTIMISER = (
@@ -27,6 +28,8 @@ def training_section(summary: Summary) -> Section:
         if lengths:
             steps = listed([f"{setup.steps * n:,} in {n} epochs" for n in lengths])
             told["steps"] += f": {steps} of the confirmation"
+    if setup.loading is not None:
+        told |= _loading(setup.loading)
     told["optimiser"] = OPTIMISER
     if setup.recipes:
         told["recipe"] = listed(setup.recipes)
@@ -35,6 +38,18 @@ def training_section(summary: Summary) -> Section:
         paragraphs=("Settings that all trials share, then what differs between them.",),
         tables=(pairs_table(told, "setting", "value"),),
     )
+
+
+def _loading(loading: Loading) -> dict[str, str]:
+    share = 100 * loading.data_s / loading.step_s
+    many = f"medians over {loading.trials} trials, in the first epoch of each"
+    of = many if loading.trials > 1 else "one trial, in its first epoch"
+    times = f"{1e3 * loading.data_s:.3g} of {1e3 * loading.step_s:.3g} ms"
+    told = {"waiting for images": f"{share:.1f} % of a step: {times} ({of})"}
+    if loading.map_bytes:
+        size = memory_text(loading.map_bytes)
+        told["decoded images"] = f"{size} on each node, which its trials share"
+    return told
 
 
 def _levels(values: Any) -> str:

@@ -20,7 +20,6 @@ from karat.models.convert import kernels_of
 from karat.seeds import derive
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
-from karat.system.mapped_files import resident_of
 from karat.tested import WEIGHTS, Tested, Weights
 from karat.training import evaluation
 from karat.training.checkpoint import (
@@ -32,6 +31,7 @@ from karat.training.checkpoint import (
 )
 from karat.training.config import TrialConfig
 from karat.training.loading.batches import TrainingBatches
+from karat.training.loading.resident import resident_of
 from karat.training.loading.splits import splits_of
 from karat.training.optimizer import make_optimizer
 from karat.training.process_group import ProcessGroup, gradient_sync

@@ -2,11 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from karat.journal.state import StudyState
 
 SECTIONS = ("data", "model", "attention", "training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How long training steps waited for their images, in the first epoch of each trial.
+
+    Args:
+        trials: that told it.
+        step_s, data_s: medians over them, of the mean seconds of a step, and of waiting for its images.
+        map_bytes: of the decoded images that the trials of a node share; 0 for none.
+    """
+
+    trials: int
+    step_s: float
+    data_s: float
+    map_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +39,7 @@ class Setup:
         factors: full name to its levels.
         images: number in each split; empty where the journal does not say.
         steps: of an epoch; None where that is not known, or not the same for all.
+        loading: None where no trial told it.
     """
 
     settings: Mapping[str, Any]
@@ -30,6 +48,7 @@ class Setup:
     factors: Mapping[str, Any]
     images: Mapping[str, int]
     steps: int | None
+    loading: Loading | None
 
 
 def setup_of(state: StudyState) -> Setup:
@@ -61,5 +80,19 @@ def setup_of(state: StudyState) -> Setup:
             for key, of in factors.items()
         },
         images=state.images,
+        loading=_loading_of(state),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
+    )
+
+
+def _loading_of(state: StudyState) -> Loading | None:
+    told = [trial.loading for trial in state.trials.values() if trial.loading]
+    timed = [each for each in told if "step_s" in each]
+    if not timed:
+        return None
+    return Loading(
+        trials=len(timed),
+        step_s=median(each["step_s"] for each in timed),
+        data_s=median(each["data_s"] for each in timed),
+        map_bytes=int(max(each.get("map_bytes", 0) for each in told)),
     )

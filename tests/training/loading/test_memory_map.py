@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import default_collate
 
 from karat.datasets import Dataset, Splits, make_dataset
-from karat.system.mapped_files import resident_of
 from karat.training.loading import memory_map, splits
 from karat.training.loading.place import images_folder
+from karat.training.loading.resident import resident_of
 from karat.training.loading.splits import Loaded, splits_of
 from tests.datasets.files import write_cifar, write_images
 
