@@ -236,6 +236,7 @@ class StudyState:
             trial.kernels = tuple(data["kernels"])
         trial.computed = trial.computed or data.get("computed")
         self.images = self.images or data.get("images", {})
+        trial.loading = trial.loading or data.get("loading")
         if trial.peak_bytes is None:
             trial.peak_bytes = data.get("peak_bytes")
 

@@ -30,7 +30,8 @@ class Trial:
     `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
     resources (`karat.training.segment.Estimate`). `audited`: it goes on where early stopping stops it;
     if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
-    first epoch of the first segment. `threads`: CPU threads of each process in the last segment.
+    first epoch of the first segment. `loading`: there, mean seconds of a step (`step_s`) and of waiting for its images
+    (`data_s`), and size of the memory map (`map_bytes`). `threads`: CPU threads of each process in the last segment.
     `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it.
     """
 
@@ -63,6 +64,7 @@ class Trial:
     estimate: Mapping[str, Any] | None = None
     peak_bytes: int | None = None
     threads: int | None = None
+    loading: Mapping[str, float] | None = None
     tested: Mapping[str, Any] | None = None
     ended_at: float | None = None
     audited: bool = False

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from karat.journal.wording import computed_text
-from karat.report.facts.setup import Setup
+from karat.report.facts.setup import Loading, Setup
 from karat.report.facts.summary import Summary
-from karat.report.formatting import listed, text_of
+from karat.report.formatting import listed, memory_text, text_of
 from karat.report.tables import Section, pairs_table
 from karat.training.steps.notes import average_text, shortened_text
 
@@ -34,6 +34,8 @@ def training_section(summary: Summary) -> Section:
         if lengths:
             steps = listed([f"{setup.steps * n:,} in {n} epochs" for n in lengths])
             told["steps"] += f": {steps} of the confirmation"
+    if setup.loading is not None:
+        told |= _loading(setup.loading)
     told["optimiser"] = _optimiser(setup)
     ways = dict.fromkeys(computed_text(way) for way in setup.computed)
     if ways:
@@ -82,6 +84,18 @@ def _optimiser(setup: Setup) -> str:
         f"{optimiser}; linear warm-up, then {schedule}, both updated every step; the last, "
         f"smaller batch of an epoch is dropped{averaged}"
     )
+
+
+def _loading(loading: Loading) -> dict[str, str]:
+    share = 100 * loading.data_s / loading.step_s
+    many = f"medians over {loading.trials} trials, in the first epoch of each"
+    of = many if loading.trials > 1 else "one trial, in its first epoch"
+    times = f"{1e3 * loading.data_s:.3g} of {1e3 * loading.step_s:.3g} ms"
+    told = {"waiting for images": f"{share:.1f} % of a step: {times} ({of})"}
+    if loading.map_bytes:
+        size = memory_text(loading.map_bytes)
+        told["decoded images"] = f"{size} on each node, which its trials share"
+    return told
 
 
 def _levels(values: Any) -> str:

@@ -29,7 +29,7 @@ from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
-_MAY_REPORT = ("kernels", "computed", "peak_bytes", "images", "tested")
+_MAY_REPORT = ("kernels", "computed", "peak_bytes", "images", "loading", "tested")
 MAX_UNWRITTEN = 2  # segments in a row that could not write a checkpoint; others would not either
 
 
@@ -138,9 +138,8 @@ class Study:
         processes, threads = resources.num_processes, resources.cpus
         start = start_of(trial, from_epoch, passed_over, slot, estimate, processes, threads)
         self.record("segment_started", **start)
-        return segment_for(
-            trial, self.space, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
-        )
+        gpus, data = self.gpus_of(trial), self.state.created.get("data", {})
+        return segment_for(trial, self.space, self.folder, data, from_epoch=from_epoch, gpus=gpus)
 
     # -- called by an engine to report -----------------------------------------------------------------
 
@@ -174,9 +173,9 @@ class Study:
             number: of the trial.
             epoch: epochs done, from 1.
             metrics, seconds: of the epoch.
-            more: in a segment's first report `kernels`, `computed`, `peak_bytes` and `images` (attention kernels,
-                how steps are computed, peak memory, images in each split); `tested` (`karat.tested.Tested`) in the
-                last one of a trial that is tested.
+            more: in a segment's first report `kernels`, `computed`, `peak_bytes`, `images` and `loading` (attention
+                kernels, how steps are computed, peak memory, images in each split, seconds of a step and of waiting
+                for its batch); `tested` (`karat.tested.Tested`) in the last one of a trial that is tested.
         """
         trial = self.state.trials[number]
         if fault := fault_of(metrics, self.space.search.metric, epoch):

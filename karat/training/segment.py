@@ -44,6 +44,7 @@ class Segment:
         micro_batches: number of parts in which a batch goes through the model.
         limit_s: an epoch that takes more seconds is killed.
         disk_folder, disk_gb: folder of the study, and its disk budget (None for no limit).
+        fingerprint: of the data, by which its decoded images are kept; empty if it is not known.
     """
 
     trial: int
@@ -65,3 +66,4 @@ class Segment:
     disk_folder: str
     disk_gb: float | None
     weights: Weights = WEIGHTS
+    fingerprint: str = ""

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from karat.datasets import Images, load_splits
+from karat.datasets import Images
 from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
 from karat.models.build import build_model
 from karat.models.convert import kernels_of
@@ -21,7 +20,6 @@ from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
 from karat.tested import WEIGHTS, Tested, Weights
 from karat.training import evaluation
-from karat.training.batch_sampler import BatchParts
 from karat.training.checkpoint import (
     drop_after,
     drop_half_written,
@@ -30,6 +28,9 @@ from karat.training.checkpoint import (
     save_series,
 )
 from karat.training.config import TrialConfig
+from karat.training.loading.batches import TrainingBatches
+from karat.training.loading.resident import resident_of
+from karat.training.loading.splits import splits_of
 from karat.training.process_group import ProcessGroup
 from karat.training.results import EpochResult, Pause, Within
 from karat.training.steps.averaging import average_of
@@ -65,6 +66,7 @@ class Trainer:
         should_pause: called after every step; True makes `run_epoch` write a checkpoint within the
             epoch and return. If it is True on one rank, all ranks pause.
         group: the process group that trains this trial.
+        fingerprint: of the data, so that its images are decoded once per node; empty if it is not known.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Trainer:
         budget: DiskBudget | None = None,
         should_pause: Callable[[], bool] = lambda: False,
         group: ProcessGroup | None = None,
+        fingerprint: str = "",
     ) -> None:
         self.group = group or ProcessGroup()
         self.micro_batches, self._should_pause = micro_batches, should_pause
@@ -91,7 +94,8 @@ class Trainer:
         self.seed = config.training.seed_of(seed)
         self.test_at_end, self.weights = test_at_end, weights
         self.metric, self.mode = metric, mode
-        self.splits = load_splits(config.data)
+        self._loaded = splits_of(config.data, fingerprint)
+        self.splits = self._loaded.splits
         shape, drop_path = config.data_shape(), config.training.drop_path
         self.model = build_model(
             config.model, config.attention, seed=self.seed, drop_path=drop_path, **shape
@@ -104,6 +108,9 @@ class Trainer:
         if self.batch_size < self.group.world_size:
             rule = f"must be at least the number of the trial's processes, {self.group.world_size}"
             raise SettingError("training.batch_size", rule, self.batch_size)
+        self._batches = TrainingBatches(
+            self.splits.train, config, self.seed, self.batch_size, self.group, _init_loader
+        )
         self.optimizer, self.scheduler = make_optimizer(
             self.model, config.training, self.steps_per_epoch
         )
@@ -129,6 +136,14 @@ class Trainer:
     def computed(self) -> dict[str, Any]:
         """How steps are computed: precision, optimiser, backend of softmax attention; after the first step."""
         return {**self._forward.described(), "optimizer": described(self.optimizer)}
+
+    def shared_bytes(self) -> int:
+        """Resident memory of this process that is images which all trials of the node share, in bytes."""
+        return resident_of(self._loaded.path) if self._loaded.path else 0
+
+    def loading(self) -> dict[str, float]:
+        """Mean seconds of a step and of waiting for its batch in the last epoch; size of the memory map."""
+        return {**self._batches.timing.described(), "map_bytes": self._loaded.map_bytes}
 
     def images(self) -> dict[str, int]:
         """Number of images in each split."""
@@ -200,19 +215,17 @@ class Trainer:
         """Train to the end of the epoch (True) or to a pause (False); updates `_within`."""
         training = self.config.training
         self.model.train()
-        batches = self._training_batches()
         done, total = 0, torch.zeros((), device=self.device)
         if self._within is not None:
             done, total = self._within.step, self._within.loss.to(self.device)
-            for _ in range(done):
-                next(batches)
-            # After the skipped batches, since data loading draws random numbers too.
+        batches = self._training_batches(done)
+        if self._within is not None:
             self._restore_random_states(self._within.random)
         for step, (images, labels) in enumerate(batches, start=done + 1):
             fault_injection.at(f"rank{self.group.rank}.batch")
             self.scheduler.step_update(self.epoch * self.steps_per_epoch + step - 1)
             self.optimizer.zero_grad()
-            loss = self._backward(images.to(self.device), labels.to(self.device))
+            loss = self._backward(images, labels)
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
@@ -252,21 +265,11 @@ class Trainer:
             group=self.group,
         )
 
-    def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # Seeds per epoch, so that a resumed trial needs no state of the data order.
-        generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
+    def _training_batches(self, done: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         # Ranks draw different dropout masks; rank 0 draws those of a single process.
         draws = ("draws", self.epoch, *([self.group.rank] if self.group.rank else []))
         torch.manual_seed(derive(self.seed, *draws))
-        return iter(
-            DataLoader(
-                self.splits.train,
-                batch_sampler=BatchParts(self.splits.train, self.batch_size, generator, self.group),
-                generator=generator,
-                num_workers=self.config.training.workers,
-                worker_init_fn=_init_loader,
-            )
-        )
+        return self._batches.of_epoch(self.epoch, skip=done)
 
     def evaluate(self, split: Images, hash_images: bool = False) -> evaluation.Evaluated:
         """The model's answers on a split; each rank evaluates its shard."""

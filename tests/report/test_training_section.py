@@ -48,6 +48,18 @@ def test_a_recipe_is_written_out_and_what_the_space_says_comes_first(tmp_path: P
     assert found["attention.grid_size (factor)"] == "1, 2"
 
 
+def test_the_wait_for_images_is_told_as_a_share_of_a_step(tmp_path: Path) -> None:
+    assert "waiting for images" not in told(tmp_path, SMALL)
+    loading = {"step_s": 0.02, "data_s": 0.0005, "map_bytes": 184_320_000}
+    reported = {"trial": 0, "epoch": 1, "metrics": {}, "seconds": 1.0, "loading": loading}
+    events = (Event(1, 2.0, "trial_asked", ASKED), Event(2, 3.0, "reported", reported))
+    found = told(tmp_path, SMALL, *events)
+    assert found["waiting for images"] == (
+        "2.5 % of a step: 0.5 of 20 ms (one trial, in its first epoch)"
+    )
+    assert found["decoded images"] == "176 MiB on each node, which its trials share"
+
+
 def test_sizes_of_the_splits_and_steps_are_those_that_a_worker_told(tmp_path: Path) -> None:
     assert not {"images", "steps"} & told(tmp_path, SMALL).keys()
     images = {"train": 1222, "val": 216, "test": 359}

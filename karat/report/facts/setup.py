@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from karat.journal.state import StudyState
 from karat.training.recipes import shortened, with_recipe
 
 SECTIONS = ("data", "model", "attention", "training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How long training steps waited for their images, in the first epoch of each trial.
+
+    Args:
+        trials: that told it.
+        step_s, data_s: medians over them, of the mean seconds of a step, and of waiting for its images.
+        map_bytes: of the decoded images that the trials of a node share; 0 for none.
+    """
+
+    trials: int
+    step_s: float
+    data_s: float
+    map_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +43,7 @@ class Setup:
         computed: the ways in which the steps of trials were computed (precision, optimiser, backend of softmax
             attention, ...), each once; without measured times. Empty where the journal does not say.
         warmup: epochs of warm-up of the recipe, where the training's is shorter for want of epochs, else None.
+        loading: None where no trial told it.
     """
 
     settings: Mapping[str, Any]
@@ -36,6 +54,7 @@ class Setup:
     steps: int | None
     computed: tuple[Mapping[str, Any], ...] = ()
     warmup: float | None = None
+    loading: Loading | None
 
 
 def setup_of(state: StudyState) -> Setup:
@@ -70,6 +89,7 @@ def setup_of(state: StudyState) -> Setup:
         images=state.images,
         computed=_computed(state),
         warmup=warmup,
+        loading=_loading_of(state),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
     )
 
@@ -82,3 +102,16 @@ def _computed(state: StudyState) -> tuple[Mapping[str, Any], ...]:
         if way and way not in found:
             found.append(way)
     return tuple(found)
+
+
+def _loading_of(state: StudyState) -> Loading | None:
+    told = [trial.loading for trial in state.trials.values() if trial.loading]
+    timed = [each for each in told if "step_s" in each]
+    if not timed:
+        return None
+    return Loading(
+        trials=len(timed),
+        step_s=median(each["step_s"] for each in timed),
+        data_s=median(each["data_s"] for each in timed),
+        map_bytes=int(max(each.get("map_bytes", 0) for each in told)),
+    )
