@@ -24,6 +24,13 @@ EVERYTHING: dict[str, Any] = {
     "label_smoothing": 0.1,
     "clip_grad": 0.5,
     "ema_decay": 0.8,
+    "padded_crop": 1,
+    "flip": 0.5,
+    "color_jitter": 0.4,
+    "rand_augment": "rand-m9-n2-mstd0.5-inc1",
+    "random_erasing": 0.25,
+    "mixup": 0.8,
+    "cutmix": 1.0,
 }
 
 
