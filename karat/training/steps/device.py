@@ -15,7 +15,7 @@ _BF16_SINCE = "Ampere (compute capability 8.0: A100, RTX 30) or later"
 def check_device(training: StepConfig, device: torch.device) -> None:
     """Refuse settings that the device, or this machine's compilers, cannot do.
 
-    On a CPU every processor has bfloat16; without AVX-512 or AMX instructions for it, it is slower than float32.
+    On a CPU every processor has bfloat16; without AVX-512 or AMX instructions for it, it may be slower than float32.
 
     Raises:
         SettingError: names the setting, what is missing, and what to do.
