@@ -33,8 +33,10 @@ from karat.space.settings import (
     TrackingConfig,
 )
 from karat.space.site import PRICES, Site
+from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.config import TrainingConfig
 from karat.training.recipes import DEFAULT, load_recipe, recipe_names
+from karat.training.steps.config import StepConfig
 
 _HEAD = """\
 # Reference: every key of a search space
@@ -122,18 +124,33 @@ def _training() -> Iterator[str]:
     yield "## training"
     yield "Defaults are those of the recipe; the section, the factors and the tuned parameters replace them."
     recipes = {name: load_recipe(name) for name in recipe_names()}
+    apart = {*fields_of(AugmentationConfig), *fields_of(StepConfig)}
+    own = [key for key in fields_of(TrainingConfig) if key not in apart]
     values = {
-        key: _listed(f"`{r}`: {v[key]}" for r, v in recipes.items() if key in v)
-        for key in fields_of(TrainingConfig)
+        key: _of_recipes(field, {r: v[key] for r, v in recipes.items() if key in v})
+        for key, field in fields_of(TrainingConfig).items()
     }
     yield _rows(
         [
             _row(
                 "recipe", _names(recipe_names()), f"`{DEFAULT}`", "where all other values come from"
             ),
-            *_of(TrainingConfig, fields_of(TrainingConfig), defaults=values),
+            *_of(TrainingConfig, own, defaults=values),
         ]
     )
+    yield "### Steps"
+    yield "Also in `training`: precision, optimiser, schedule and weights: [recipes.md](recipes.md)."
+    yield _rows(_of(TrainingConfig, fields_of(StepConfig), defaults=values))
+    yield "### Augmentation"
+    yield "Also in `training`; each with its formula and a picture: [augmentation.md](augmentation.md)."
+    yield _rows(_of(TrainingConfig, fields_of(AugmentationConfig), defaults=values))
+
+
+def _of_recipes(field: "dataclasses.Field[Any]", values: Mapping[str, Any]) -> str:
+    """The default of a setting, if it has one, and the recipes' values that are others."""
+    others = [f"`{r}`: {value}" for r, value in values.items() if value != field.default]
+    own = [] if field.default is dataclasses.MISSING else [_default(field)]
+    return _listed([*own, *others])
 
 
 def _parameters() -> Iterator[str]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import STOPPING, SYNCING, WRITING, Progress
 from karat.cli.text.next_steps import after, next_lines
+from karat.cli.training import training_notes
 from karat.cli.web.mlflow_pages import where_runs_are
 from karat.errors import InputError
 from karat.execution.engine import Engine
@@ -159,7 +160,7 @@ def _run(
     address: str | None,
 ) -> int:
     console.print(f"{study.space.question}\n{study.folder}")
-    for line in sight_lines(study.space, study.state):
+    for line in (*sight_lines(study.space, study.state), *training_notes(study.space)):
         console.print(line, soft_wrap=True)
     study.listeners.append(_note_lost_output(study))
     with _progress(study, console, address) as progress, _mlflow(study, console):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from karat.cli.training import training_notes
 from karat.errors import JournalError
 from karat.execution.preload import PRELOAD
 from karat.forecast.plan import ArmPlan, arm_plans, disk_bytes, forecast, slots_by_place
@@ -125,6 +126,8 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         yield "              what it takes, below, is with all seeds that there may be"
     yield f"rule          {rule_text(space)}"
     yield from _published(space)
+    for place, note in enumerate(training_notes(space)):
+        yield f"{'' if place else 'training':14}{note}"
     for excluded in space.excluded:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:

@@ -88,6 +88,7 @@ def _plan(options: argparse.Namespace) -> None:
 
     from jobs.site import check_site, machines_at
     from karat.cli.submit import backend_of, named_site, submit_launch
+    from karat.cli.training import check_devices
     from karat.space.reader import load_space
 
     if options.submit:
@@ -105,7 +106,11 @@ def _plan(options: argparse.Namespace) -> None:
             from karat.execution.placement import measure
 
             measure(space, options.storage, console)
-        print_plan(space, console, options.storage, machines_at(space.cluster))
+        machines = machines_at(space.cluster)
+        print_plan(space, console, options.storage, machines)
+    if not machines:
+        with placed("training", document, options.space, overrides):
+            check_devices(space)
 
 
 LAUNCH = Command(_add_arguments, _launch)

@@ -71,6 +71,7 @@ def run_study(
     interruption.install()
     import_lazily("torch")  # takes two seconds: wrong input should fail before that
 
+    from karat.cli.training import check_devices
     from karat.forecast.capacity import slots_of
     from karat.space.reader import load_space
 
@@ -79,6 +80,8 @@ def run_study(
     if address is None:
         with placed("resources", document, options.space, overrides):
             slots_of(space.resources)
+        with placed("training", document, options.space, overrides):
+            check_devices(space)
     return start(
         space,
         options.storage,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from PIL import Image
 from torchvision import transforms
@@ -24,7 +24,14 @@ class ClassFolders(OnDisk):
 
     A subclass sets the names of the two parts and the text `layout`, which describes the expected
     folders, and implements the transform and the fingerprint of images.
+
+    Args:
+        loader: `memory` decodes all images once per node, into a file of `image_size` pixels that all trials share;
+            `files` decodes them in each epoch, as sets that do not fit need, and cuts random crops out of the
+            whole image. With random crops the two give other images; else the same.
     """
+
+    loader: Literal["memory", "files"] = "memory"
 
     train_part: ClassVar[str] = "train"
     test_part: ClassVar[str] = "test"

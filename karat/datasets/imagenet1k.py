@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torchvision.datasets import ImageFolder as TorchImageFolder
 from torchvision.datasets.folder import is_image_file
@@ -37,6 +37,7 @@ class ImageNet1k(ClassFolders):
     """
 
     image_size: int = 224
+    loader: Literal["memory", "files"] = "files"
 
     test_part: ClassVar[str] = "val"
     layout: ClassVar[str] = (

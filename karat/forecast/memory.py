@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from karat.models.build import build_model
 from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
+from karat.training.steps.config import BF16
 
 FEW, MORE = 2, 4  # not 1: some operations treat a batch of one image as a special case
 
@@ -66,12 +67,16 @@ def needs_of(
     info = config.data.info()
     model = build_model(config.model, config.attention, seed=0, **config.data_shape()).to(device)
     weights = sum(each.untyped_storage().nbytes() for each in model.parameters())
-    images = -(-min(config.training.batch_size, info.train_size) // (processes * micro_batches))
+    parts = processes * micro_batches * config.training.micro_batches
+    images = -(-min(config.training.batch_size, info.train_size) // parts)
     shape = (info.channels, info.image_size, info.image_size)
 
     def step(count: int) -> None:
         labels = torch.zeros(count, dtype=torch.long, device=device)
-        F.cross_entropy(model(torch.randn(count, *shape, device=device)), labels).backward()  # type: ignore[no-untyped-call]
+        is_bf16 = config.training.precision == BF16
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
+            logits = model(torch.randn(count, *shape, device=device))
+        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def evaluate(count: int) -> None:
@@ -82,7 +87,8 @@ def needs_of(
         warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)
         training = _peak(model.train(), step, images)
         evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
-    moments = 2 * weights
+    # Two moments are AdamW's; other optimisers have as many or fewer. An average is one more copy.
+    moments = (2 + bool(config.training.ema_decay)) * weights
     return Needs(
         weights=weights,
         gradients=weights,

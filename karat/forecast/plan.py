@@ -71,7 +71,8 @@ def arm_plans(space: Space, times: Times) -> dict[str, ArmPlan]:
         config = trial_config(space, arm)
         sections = [arm.sections[name] for name in ("data", "model", "attention")]
         tuned = [key for key in arm.tuned if not key.startswith("training.")]
-        batch = [config.training.batch_size, config.training.workers]
+        costly = config.training.costly()
+        batch = [config.training.batch_size, config.training.workers, costly]
         shape = json.dumps([sections, tuned, batch], sort_keys=True)
         if shape not in known:
             known[shape] = costs_of_trial(config), _epoch_of(space, arm, times)

@@ -82,7 +82,9 @@ class Process:
     def part_of(self, sections: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of one process: with its share of the batch."""
         batch = -(-TrialConfig.from_sections(sections).training.batch_size // self.processes)
-        return {**sections, "training": {**sections["training"], "batch_size": batch}}
+        # A rate in proportion to this smaller batch could be below the least one.
+        own = {"batch_size": batch, "learning_rate_batch": None}
+        return {**sections, "training": {**sections["training"], **own}}
 
     def shape_of(self, sections: Mapping[str, Any], micro_batches: int = 1) -> str:
         """The key of a configuration in the file of probes."""
@@ -91,6 +93,7 @@ class Process:
             **{key: _costly(sections.get(key, {})) for key in ("data", "model", "attention")},
             "batch_size": training.batch_size,
             "workers": training.workers,
+            **{f"training.{key}": value for key, value in training.costly().items()},
             "micro_batches": micro_batches,
             "threads": self.threads,
             "preload": self.preload,

@@ -10,9 +10,10 @@ from karat.parameters import Tuned, plain
 from karat.seeds import derive
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
+from karat.training.steps.config import COSTLY
 
 MOST = 3
-_COSTLY_TRAINING = ("training.batch_size", "training.workers")
+_COSTLY_TRAINING = ("training.batch_size", "training.workers", *(f"training.{k}" for k in COSTLY))
 
 
 def typical_configs(space: Space, arm: Arm) -> list[dict[str, dict[str, Any]]]:

@@ -235,7 +235,9 @@ class StudyState:
         trial.scores, trial.shifted = data.get("scores"), data.get("shifted")
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
+        trial.computed = trial.computed or data.get("computed")
         self.images = self.images or data.get("images", {})
+        trial.loading = trial.loading or data.get("loading")
         if trial.peak_bytes is None:
             trial.peak_bytes = data.get("peak_bytes")
 

@@ -21,7 +21,8 @@ class Trial:
     will be retried with less memory, or the study was interrupted. Such a trial must not run before
     `ready_at`. `tuning`: number of the independent tuning of its arm to which it belongs, from 0; `budget`: the multiple of
     the study's epochs that it is trained for.
-    `kernels` computed attention in the first segment (None before its first report).
+    `kernels` computed attention in the first segment (None before its first report), and `computed` says how
+    its steps were computed (`karat.training.Trainer.computed`; None where the journal does not).
     `cause` and `details` tell why the trial was stopped or failed (`karat.causes`), `lost_details`
     how its last worker was lost. `unwritten_segments` ended since its last report, since a file could not
     be written. `set_aside`: an extension of the study made the trial invalid,
@@ -29,7 +30,8 @@ class Trial:
     `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
     resources (`karat.training.segment.Estimate`). `audited`: it goes on where early stopping stops it;
     if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
-    first epoch of the first segment. `threads`: CPU threads of each process in the last segment.
+    first epoch of the first segment. `loading`: there, mean seconds of a step (`step_s`) and of waiting for its images
+    (`data_s`), and size of the memory map (`map_bytes`). `threads`: CPU threads of each process in the last segment.
     `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it; `scores` and
     `shifted`: its scores, and those on corrupted images (`karat.training.testing`); None in older journals.
     """
@@ -59,9 +61,11 @@ class Trial:
     weights_dropped: bool = False
     reports: Reports = field(default_factory=Reports)
     kernels: tuple[str, ...] | None = None
+    computed: Mapping[str, Any] | None = None
     estimate: Mapping[str, Any] | None = None
     peak_bytes: int | None = None
     threads: int | None = None
+    loading: Mapping[str, float] | None = None
     tested: Mapping[str, Any] | None = None
     scores: Mapping[str, Any] | None = None
     shifted: Mapping[str, Any] | None = None

@@ -152,3 +152,17 @@ def skip_text(cause: str) -> str:
         return "every run of its shortlist failed"
     assert cause == Skip.NONE_COMPLETED
     return "no trial of it finished the search"
+
+
+def computed_text(computed: Mapping[str, Any]) -> str:
+    """How the steps of a trial were computed, without the backend of softmax attention.
+
+    Args:
+        computed: as the journal has it (`karat.training.Trainer.computed`).
+    """
+    precision = {"bf16": "bfloat16 (autocast)"}.get(computed["precision"], computed["precision"])
+    parts = [precision, "compiled" if computed["compiled"] else "not compiled"]
+    if "tf32" in computed:
+        used = [name for name, is_used in computed["tf32"].items() if is_used]
+        parts.append(f"TF32 in {' and '.join(used)}" if used else "no TF32")
+    return f"{', '.join(parts)}; optimiser {computed['optimizer']}"

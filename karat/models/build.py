@@ -18,6 +18,7 @@ def build_model(
     channels: int,
     classes: int,
     seed: int,
+    drop_path: float | None = None,
 ) -> nn.Module:
     """A vision transformer whose initial weights depend on the seed alone.
 
@@ -31,6 +32,7 @@ def build_model(
         channels: channels of the image.
         classes: outputs of the classifier.
         seed: seed of the initial weights.
+        drop_path: rate of stochastic depth in the last block, in training; None for the model's own.
 
     Raises:
         CombinationError: see `check_model`.
@@ -38,6 +40,8 @@ def build_model(
     # timm initialises from torch's global generator; the fork keeps the caller's state unchanged.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "model"))
-        host = build_host(model, image_size, channels=channels, classes=classes)
+        host = build_host(
+            model, image_size, channels=channels, classes=classes, drop_path=drop_path
+        )
     generator = torch.Generator().manual_seed(derive(seed, "operator"))
     return convert(host, attention, generator=generator)

@@ -26,8 +26,9 @@ def build_host(
     channels: int = 3,
     classes: int = 10,
     device: str = "cpu",
+    drop_path: float | None = None,
 ) -> nn.Module:
-    """The host model with its original attention.
+    """The host model with its original attention, and with this rate of stochastic depth in the last block.
 
     Raises:
         CombinationError: the host model cannot have this shape or image size.
@@ -37,6 +38,8 @@ def build_host(
         "in_chans": channels,
         "num_classes": classes,
     }
+    if drop_path is not None:  # without it Swin has a rate of 0.1, all others 0
+        arguments["drop_path_rate"] = drop_path
     host: nn.Module
     if model.is_plain:
         from timm.models.vision_transformer import VisionTransformer  # takes seconds to import

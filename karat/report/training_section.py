@@ -3,14 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from karat.journal.wording import computed_text
+from karat.report.facts.setup import Loading, Setup
 from karat.report.facts.summary import Summary
-from karat.report.formatting import listed, text_of
+from karat.report.formatting import listed, memory_text, text_of
 from karat.report.tables import Section, pairs_table
+from karat.training.steps.notes import average_text, shortened_text
 
-OPTIMISER = (
-    "AdamW; linear warm-up, then a cosine to the least learning rate, both updated every step; the last, "
-    "smaller batch of an epoch is dropped"
-)
+_OPTIMISERS = {"adamw": "AdamW", "muon": "Muon, with AdamW for all but the matrices of blocks"}
+_SCHEDULES = {
+    "cosine": "a cosine to the least learning rate",
+    "linear": "a straight line to the least learning rate",
+    "tanh": "a hyperbolic tangent to the least learning rate",
+    "wsd": "a constant one, which falls to the least within the last fifth",
+    "constant": "a constant learning rate",
+}
 
 
 def training_section(summary: Summary) -> Section:
@@ -27,13 +34,24 @@ def training_section(summary: Summary) -> Section:
         if lengths:
             steps = listed([f"{setup.steps * n:,} in {n} epochs" for n in lengths])
             told["steps"] += f": {steps} of the confirmation"
-    told["optimiser"] = OPTIMISER
+    if setup.loading is not None:
+        told |= _loading(setup.loading)
+    told["optimiser"] = _optimiser(setup)
+    ways = dict.fromkeys(computed_text(way) for way in setup.computed)
+    if ways:
+        told["computed in"] = "; or ".join(ways)
+    backends = dict.fromkeys(way["softmax"] for way in setup.computed if "softmax" in way)
+    if backends:
+        told["softmax attention"] = f"torch's backend {listed(list(backends))}"
     told |= {f"weights from {each['init_from']}": _weights(each) for each in setup.weights}
     if setup.recipes:
         told["recipe"] = listed(setup.recipes)
     return Section(
         title="How it was trained",
-        paragraphs=("Settings that all trials share, then what differs between them.",),
+        paragraphs=(
+            "Settings that all trials share, then what differs between them.",
+            *_notes(setup),
+        ),
         tables=(pairs_table(told, "setting", "value"),),
     )
 
@@ -54,6 +72,49 @@ def _weights(of: Mapping[str, Any]) -> str:
         arms.setdefault("; ".join([f"{each['taken']} tensors taken", *names]), []).append(label)
     parts = [f"{', '.join(labels)}: {text}" for text, labels in arms.items()]
     return f"sha256 {of['sha256']}; {'; '.join(parts)}"
+
+
+def _notes(setup: Setup) -> list[str]:
+    """What does not show in the settings."""
+    found = []
+    if setup.warmup is not None:
+        found.append(shortened_text(setup.warmup, setup.settings["training.warmup_epochs"]))
+    decay, epochs = (setup.settings.get(f"training.{key}") for key in ("ema_decay", "epochs"))
+    if decay and epochs and setup.steps and (text := average_text(decay, setup.steps * epochs)):
+        found.append(text)
+    return [f"{each[0].upper()}{each[1:]}." for each in found]
+
+
+def _optimiser(setup: Setup) -> str:
+    """Optimiser and schedule; the names of those that are no defaults are in the settings too."""
+
+    def named(key: str, names: Mapping[str, str], default: str) -> str:
+        if f"training.{key}" in {*setup.factors, *setup.ranges}:
+            return f"{key} as above"
+        value = str(setup.settings.get(f"training.{key}", default))
+        return names.get(value, value)
+
+    optimiser = named("optimizer", _OPTIMISERS, "adamw")
+    schedule = named("schedule", _SCHEDULES, "cosine")
+    averaged = ""
+    if setup.settings.get("training.ema_decay") or "training.ema_decay" in setup.factors:
+        averaged = "; the moving average of the weights is evaluated"
+    return (
+        f"{optimiser}; linear warm-up, then {schedule}, both updated every step; the last, "
+        f"smaller batch of an epoch is dropped{averaged}"
+    )
+
+
+def _loading(loading: Loading) -> dict[str, str]:
+    share = 100 * loading.data_s / loading.step_s
+    many = f"medians over {loading.trials} trials, in the first epoch of each"
+    of = many if loading.trials > 1 else "one trial, in its first epoch"
+    times = f"{1e3 * loading.data_s:.3g} of {1e3 * loading.step_s:.3g} ms"
+    told = {"waiting for images": f"{share:.1f} % of a step: {times} ({of})"}
+    if loading.map_bytes:
+        size = memory_text(loading.map_bytes)
+        told["decoded images"] = f"{size} on each node, which its trials share"
+    return told
 
 
 def _levels(values: Any) -> str:

@@ -1,7 +1,7 @@
 """A trial's next segment: what the journal says of its start, and what its worker must know."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,13 @@ def start_of(
 
 
 def segment_for(
-    trial: Trial, space: Space, study_folder: Path, *, from_epoch: int, gpus: float
+    trial: Trial,
+    space: Space,
+    study_folder: Path,
+    data: Mapping[str, Any],
+    *,
+    from_epoch: int,
+    gpus: float,
 ) -> Segment:
     """The next segment of a trial.
 
@@ -55,10 +61,13 @@ def segment_for(
         trial: as it is before the segment starts.
         space: of the study.
         study_folder: of the study.
+        data: what the journal says of the study's data.
         from_epoch: the epoch of the checkpoint to resume from; 0 for none.
         gpus: GPUs of the worker, for all its processes together.
     """
     folder, resources = trial_folder(study_folder, trial.number), space.resources
+    # The fingerprint is that of the first arm's data; where data is a factor, other arms have none.
+    checked = next(iter(space.arms.values())).sections["data"]
     return Segment(
         trial=trial.number,
         config=trial.config,
@@ -80,4 +89,5 @@ def segment_for(
         disk_folder=str(study_folder),
         initial_folder=str(study_folder / WEIGHTS),
         disk_gb=resources.disk_gb,
+        fingerprint=data.get("fingerprint", "") if trial.config["data"] == checked else "",
     )

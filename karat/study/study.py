@@ -29,7 +29,9 @@ from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
-_MAY_REPORT = ("kernels", "peak_bytes", "images", "tested", "scores", "shifted")
+_MAY_REPORT = (
+    "kernels", "computed", "peak_bytes", "images", "loading", "tested", "scores", "shifted"
+)  # fmt: skip
 MAX_UNWRITTEN = 2  # segments in a row that could not write a checkpoint; others would not either
 
 
@@ -138,9 +140,8 @@ class Study:
         processes, threads = resources.num_processes, resources.cpus
         start = start_of(trial, from_epoch, passed_over, slot, estimate, processes, threads)
         self.record("segment_started", **start)
-        return segment_for(
-            trial, self.space, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
-        )
+        gpus, data = self.gpus_of(trial), self.state.created.get("data", {})
+        return segment_for(trial, self.space, self.folder, data, from_epoch=from_epoch, gpus=gpus)
 
     # -- called by an engine to report -----------------------------------------------------------------
 
@@ -174,9 +175,10 @@ class Study:
             number: of the trial.
             epoch: epochs done, from 1.
             metrics, seconds: of the epoch.
-            more: `kernels`, `peak_bytes` and `images` (attention kernels, peak memory, images in each
-                split) in a segment's first report; `tested` (`karat.tested.Tested`), `scores` and `shifted`
-                (`karat.training.testing`) in the last one of a trial that is tested.
+            more: in a segment's first report `kernels`, `computed`, `peak_bytes`, `images` and `loading` (attention
+                kernels, how steps are computed, peak memory, images in each split, seconds of a step and of waiting
+                for its batch); in the last one of a trial that is tested `tested` (`karat.tested.Tested`), `scores`
+                and `shifted` (`karat.training.testing`).
         """
         trial = self.state.trials[number]
         if fault := fault_of(metrics, self.space.search.metric, epoch):

@@ -27,7 +27,22 @@ def describe_environment() -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": cpu_name(),
         "cpus": len(os.sched_getaffinity(0)),
-        "gpus": _gpus(),
+        "gpus": (gpus := _gpus()),
+        **({"tf32": tf32()} if gpus else {}),
+    }
+
+
+def tf32() -> dict[str, bool]:
+    """Whether torch rounds the factors of float32 products on a GPU to TF32 (10 bits of mantissa).
+
+    karat leaves torch's defaults: not in matrix products, but in convolutions, of which a model has one, the
+    patch embedding.
+    """
+    import torch
+
+    return {
+        "products": torch.get_float32_matmul_precision() != "highest",
+        "convolutions": bool(torch.backends.cudnn.allow_tf32),
     }
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from karat.journal.trial import Trial
 from karat.settings import flat
-from karat.training.recipes import DEFAULT
+from karat.training.recipes import DEFAULT, with_recipe
 
 _PARAM_LENGTH = 6000
 _PHASES = {"search": "Search", "shortlist": "Shortlist", "confirm": "Confirmation"}
@@ -60,7 +60,9 @@ def trial_params(trial: Trial, recipes: Mapping[str, Mapping[str, Any]]) -> dict
     own = {"seed": trial.seed, "arm": trial.arm, "phase": trial.phase, "epochs": trial.epochs}
     training = trial.config.get("training", {})
     left = recipes.get(training.get("recipe", DEFAULT), {})
-    return params_of({**own, **trial.config, "training": {**left, **training}})
+    return params_of(
+        {**own, **trial.config, "training": {**training, **with_recipe(training, left)}}
+    )
 
 
 def params_of(values: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,9 @@ from karat.models.config import ModelConfig
 from karat.models.shape import check_model
 from karat.seeds import derive
 from karat.settings import above, at_least, at_most, build, fraction
-from karat.training.recipes import DEFAULT, load_recipe
+from karat.training.augmentation.settings import AugmentationConfig
+from karat.training.recipes import of_recipe, with_recipe
+from karat.training.steps.config import StepConfig
 
 EVAL_BATCH_SIZE = 256
 MAX_LEARNING_RATE = 1.0
@@ -19,8 +21,8 @@ MAX_REPLICATES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a trial is trained: AdamW, linear warm-up, then cosine decay, both updated every step.
+class TrainingConfig(AugmentationConfig, StepConfig):
+    """How a trial is trained; if nothing else is set with AdamW, a linear warm-up, then a cosine, updated every step.
 
     Args:
         epochs: length of the full training, from 1 to 100,000.
@@ -28,13 +30,14 @@ class TrainingConfig:
             training images than that, a batch is all of them.
         learning_rate: peak learning rate, reached at the end of the warm-up; above 0 and at most 1, where
             AdamW moves each weight by 1 in a step.
-        weight_decay: of AdamW, at least 0; not applied to biases and norms (timm's rule).
-        adam_eps: epsilon of AdamW, above 0.
+        weight_decay: at least 0; not applied to biases and norms (timm's rule).
+        adam_eps: epsilon of AdamW, and of other optimisers that have one; above 0.
         clip_grad: maximum norm of the gradient, 0 for no clipping.
         label_smoothing: share of each label that is spread over all classes, at least 0 and below 1.
-        warmup_epochs: epochs of linear warm-up, at least 0 and below `epochs`.
+        warmup_epochs: epochs of linear warm-up, at least 0 and below `epochs`; may be a fraction. A recipe's
+            that would be more than half of the training is shortened to its share of the recipe's epochs.
         warmup_learning_rate: learning rate at the first step of the warm-up; at most `learning_rate`.
-        min_learning_rate: learning rate at the end of the cosine; at most `learning_rate`.
+        min_learning_rate: learning rate at the end of the schedule; at most `learning_rate`.
         workers: data loading processes of each trial, 0 to 256; 0 loads in the training process.
         replicate: which of several independent repetitions this is: with another number the same seed
             stands for other random numbers, so that arms that differ in nothing else are one arm twice.
@@ -48,13 +51,15 @@ class TrainingConfig:
     adam_eps: float
     clip_grad: float
     label_smoothing: float
-    warmup_epochs: int
+    warmup_epochs: float
     warmup_learning_rate: float
     min_learning_rate: float
     workers: int = 0
     replicate: int = 0
 
     def __post_init__(self) -> None:
+        AugmentationConfig.__post_init__(self)
+        StepConfig.__post_init__(self)
         at_least("epochs", self.epochs, 1)
         at_most("epochs", self.epochs, 100_000)
         at_least("batch_size", self.batch_size, 1)
@@ -72,17 +77,42 @@ class TrainingConfig:
             fraction("label_smoothing", self.label_smoothing)
         if self.warmup_epochs >= self.epochs:
             rule = f"must be below epochs, {self.epochs}"
-            raise SettingError("warmup_epochs", rule, self.warmup_epochs)
+            whole = int(self.warmup_epochs)
+            given = whole if whole == self.warmup_epochs else self.warmup_epochs
+            raise SettingError("warmup_epochs", rule, given)
         for key in ("warmup_learning_rate", "min_learning_rate"):
-            if (rate := getattr(self, key)) > self.learning_rate:
-                rule = (
-                    f"must be at most learning_rate, {self.learning_rate:g}, where the warm-up ends"
+            if (rate := getattr(self, key)) > self.peak_learning_rate:
+                scaled = (
+                    f" x batch_size {self.batch_size} / {self.learning_rate_batch}"
+                    if self.learning_rate_batch
+                    else ""
                 )
+                peak = f"{self.learning_rate:g}{scaled}"
+                rule = f"must be at most learning_rate, {peak}, where the warm-up ends"
                 raise SettingError(key, rule, rate)
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate at the end of the warm-up, for this batch size."""
+        if self.learning_rate_batch is None:
+            return self.learning_rate
+        return self.learning_rate * self.batch_size / self.learning_rate_batch
 
     def seed_of(self, seed: int) -> int:
         """The seed of weights and data order of a trial with this seed, in this repetition."""
         return derive(seed, "replicate", self.replicate) if self.replicate else seed
+
+
+def training_of(section: Mapping[str, Any]) -> TrainingConfig:
+    """The settings of a section `training`, with those of its recipe.
+
+    Raises:
+        SettingError: a setting is unknown or wrong; where it is the recipe's, the recipe is named.
+    """
+    try:
+        return build(TrainingConfig, with_recipe(section), "training")
+    except SettingError as error:
+        raise of_recipe(error, section) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +131,11 @@ class TrialConfig:
         Raises:
             InputError: a setting is unknown or wrong.
         """
-        training = dict(sections["training"])
-        recipe = load_recipe(training.pop("recipe", DEFAULT))
         return cls(
             data=make_dataset(sections["data"]),
             model=build(ModelConfig, sections["model"], "model"),
             attention=AttentionConfig.from_settings(sections["attention"]),
-            training=build(TrainingConfig, {**recipe, **training}, "training"),
+            training=training_of(sections["training"]),
         )
 
     def check(self) -> None:

@@ -45,6 +45,7 @@ class Segment:
         limit_s: an epoch that takes more seconds is killed.
         disk_folder, disk_gb: folder of the study, and its disk budget (None for no limit).
         initial_folder: folder with the weights of `model.init_from`; need not exist where they are drawn.
+        fingerprint: of the data, by which its decoded images are kept; empty if it is not known.
     """
 
     trial: int
@@ -67,3 +68,4 @@ class Segment:
     disk_gb: float | None
     weights: Weights = WEIGHTS
     initial_folder: str = ""
+    fingerprint: str = ""

@@ -5,24 +5,20 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
-from karat.datasets import Images, load_splits
+from karat.datasets import Images
 from karat.errors import CheckpointError, NonFiniteError, ResumeError, SettingError, TrialError
 from karat.models.convert import kernels_of
 from karat.seeds import derive
 from karat.system import fault_injection
 from karat.system.disk_quota import DiskBudget
-from karat.tested import WEIGHTS, Tested, Weights
+from karat.tested import WEIGHTS, Weights
 from karat.training import evaluation
-from karat.training.batch_sampler import BatchParts
 from karat.training.checkpoint import (
     drop_after,
     drop_half_written,
@@ -32,46 +28,19 @@ from karat.training.checkpoint import (
 )
 from karat.training.config import TrialConfig
 from karat.training.initial.start import starting_model
-from karat.training.optimizer import make_optimizer
-from karat.training.process_group import ProcessGroup, gradient_sync
+from karat.training.loading.batches import TrainingBatches
+from karat.training.loading.resident import resident_of
+from karat.training.loading.splits import splits_of
+from karat.training.process_group import ProcessGroup
+from karat.training.results import EpochResult, Pause, Within
+from karat.training.steps.averaging import average_of
+from karat.training.steps.forward import StepForward
+from karat.training.steps.gradients import accumulate
+from karat.training.steps.optimizer import described, learning_rate_of, make_optimizer
+from karat.training.steps.random_states import random_states, set_random_states
 from karat.training.testing.final import evaluate_finally
 
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """The result of one epoch: epochs done (from 1), metrics, and its duration in seconds.
-
-    `tested` holds the test evaluation, image by image, where there was one, `scores` what else it found
-    (`karat.training.testing.scores`), and `shifted` the same of corrupted test images, where they are asked for.
-    """
-
-    epoch: int
-    metrics: Mapping[str, float]
-    seconds: float
-    tested: Tested | None = None
-    scores: Mapping[str, Any] | None = None
-    shifted: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pause:
-    """Training paused within an epoch, with a checkpoint: epochs done, and steps of the next one."""
-
-    epoch: int
-    step: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Within:
-    """The state within an epoch: steps done, the sum of their losses, seconds used so far.
-
-    `random` holds the states of the random generators of each rank.
-    """
-
-    step: int
-    loss: Tensor
-    seconds: float
-    random: list[list[Tensor]]
+__all__ = ["EpochResult", "Pause", "Trainer"]
 
 
 class Trainer:
@@ -99,6 +68,7 @@ class Trainer:
         should_pause: called after every step; True makes `run_epoch` write a checkpoint within the
             epoch and return. If it is True on one rank, all ranks pause.
         group: the process group that trains this trial.
+        fingerprint: of the data, so that its images are decoded once per node; empty if it is not known.
     """
 
     def __init__(
@@ -118,6 +88,7 @@ class Trainer:
         budget: DiskBudget | None = None,
         should_pause: Callable[[], bool] = lambda: False,
         group: ProcessGroup | None = None,
+        fingerprint: str = "",
     ) -> None:
         self.group = group or ProcessGroup()
         self.micro_batches, self._should_pause = micro_batches, should_pause
@@ -126,7 +97,8 @@ class Trainer:
         self.seed = config.training.seed_of(seed)
         self.test_at_end, self.weights = test_at_end, weights
         self.metric, self.mode = metric, mode
-        self.splits = load_splits(config.data)
+        self._loaded = splits_of(config.data, fingerprint)
+        self.splits = self._loaded.splits
         self.model = starting_model(config, self.seed, initial)
         self.device = self.group.device()
         self.model.to(self.device)
@@ -136,17 +108,22 @@ class Trainer:
         if self.batch_size < self.group.world_size:
             rule = f"must be at least the number of the trial's processes, {self.group.world_size}"
             raise SettingError("training.batch_size", rule, self.batch_size)
+        self._batches = TrainingBatches(
+            self.splits.train, config, self.seed, self.batch_size, self.group, _init_loader
+        )
         self.optimizer, self.scheduler = make_optimizer(
             self.model, config.training, self.steps_per_epoch
         )
+        self.average = average_of(self.model, config.training.ema_decay)
+        parallel = self.group.wrap(self.model)
+        self._forward = StepForward(parallel, config.training, self.device)
         self.epoch = 0
         self.best, self.best_epoch = -math.inf, 0
         # Where they are tested; in the training state too, which may be all that is left of a trial.
         self._best_weights: dict[str, Tensor] | None = None
-        self._within: _Within | None = None
+        self._within: Within | None = None
         if folder is not None:
             self._resume(folder, resume_at_most)
-        self._parallel = self.group.wrap(self.model)
 
     @property
     def finished(self) -> bool:
@@ -155,6 +132,18 @@ class Trainer:
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels that compute attention on this device; empty for softmax."""
         return kernels_of(self.model)
+
+    def computed(self) -> dict[str, Any]:
+        """How steps are computed: precision, optimiser, backend of softmax attention; after the first step."""
+        return {**self._forward.described(), "optimizer": described(self.optimizer)}
+
+    def shared_bytes(self) -> int:
+        """Resident memory of this process that is images which all trials of the node share, in bytes."""
+        return resident_of(self._loaded.path) if self._loaded.path else 0
+
+    def loading(self) -> dict[str, float]:
+        """Mean seconds of a step and of waiting for its batch in the last epoch; size of the memory map."""
+        return {**self._batches.timing.described(), "map_bytes": self._loaded.map_bytes}
 
     def images(self) -> dict[str, int]:
         """Number of images in each split."""
@@ -175,8 +164,10 @@ class Trainer:
         train_loss = self._within.loss.item() / self.steps_per_epoch
         self._within = None
         self.epoch += 1
-        metrics = {"train_loss": train_loss, **self.evaluate(self.splits.val).metrics("val")}
-        metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        with evaluation.holding(self.model, self._averaged()):
+            found_val = self.evaluate(self.splits.val)
+        metrics = {"train_loss": train_loss, **found_val.metrics("val")}
+        metrics["learning_rate"] = learning_rate_of(self.optimizer)
         metrics = fault_injection.corrupt_metric("metrics", metrics, self.metric)
         if self.metric not in metrics:
             raise TrialError(f"{self.metric} is missing at epoch {self.epoch}")
@@ -197,14 +188,19 @@ class Trainer:
             return False
         self.best, self.best_epoch = value, self.epoch
         if self.test_at_end and self.weights == "best":
-            self._best_weights = evaluation.copy_of(self.model.state_dict())
+            self._best_weights = evaluation.copy_of(self._averaged() or self.model.state_dict())
         return True
+
+    def _averaged(self) -> Mapping[str, Tensor] | None:
+        """The averaged weights, which are evaluated and kept in place of the model's; None without any."""
+        return None if self.average is None else self.average.state()
 
     def _test(self) -> tuple[dict[str, Any], dict[str, float]]:
         """Evaluate the test split, and keep the weights that were tested; fields of the result, and metrics."""
         is_earlier = self.weights == "best" and self.best_epoch != self.epoch
         epoch = self.best_epoch if is_earlier else self.epoch
-        with evaluation.holding(self.model, self._best_weights if is_earlier else None) as weights:
+        chosen = self._best_weights if is_earlier else self._averaged()
+        with evaluation.holding(self.model, chosen) as weights:
             final = evaluate_finally(self.evaluate, self.splits.test, self.config.data, self.epoch)
             where = evaluation.conditions(self.model, self.group, self.micro_batches)
             if self.folder is not None and self.group.is_rank_zero:
@@ -219,22 +215,22 @@ class Trainer:
         """Train to the end of the epoch (True) or to a pause (False); updates `_within`."""
         training = self.config.training
         self.model.train()
-        batches = self._training_batches()
         done, total = 0, torch.zeros((), device=self.device)
         if self._within is not None:
             done, total = self._within.step, self._within.loss.to(self.device)
-            for _ in range(done):
-                next(batches)
-            # After the skipped batches, since data loading draws random numbers too.
+        batches = self._training_batches(done)
+        if self._within is not None:
             self._restore_random_states(self._within.random)
         for step, (images, labels) in enumerate(batches, start=done + 1):
             fault_injection.at(f"rank{self.group.rank}.batch")
             self.scheduler.step_update(self.epoch * self.steps_per_epoch + step - 1)
             self.optimizer.zero_grad()
-            loss = self._backward(images.to(self.device), labels.to(self.device))
+            loss = self._backward(images, labels)
             if training.clip_grad:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad)
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update()
             loss, should_pause = self._reduce_step(loss, step)
             total += loss
             if not torch.isfinite(total):
@@ -243,7 +239,7 @@ class Trainer:
             if should_pause:
                 break
         seconds = time.monotonic() - started
-        self._within = _Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
+        self._within = Within(step=done, loss=total.cpu(), seconds=seconds, random=[])
         return done == self.steps_per_epoch
 
     def _reduce_step(self, loss: Tensor, step: int) -> tuple[Tensor, bool]:
@@ -258,36 +254,22 @@ class Trainer:
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Accumulate the gradients of the micro-batches; returns this rank's part of the mean loss."""
-        total = torch.zeros((), device=self.device)
-        parts = list(
-            zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True)
+        training = self.config.training
+        return accumulate(
+            self._forward,
+            images,
+            labels,
+            parts=self.micro_batches * training.micro_batches,
+            batch_size=self.batch_size,
+            label_smoothing=training.label_smoothing,
+            group=self.group,
         )
-        for number, (inputs, targets) in enumerate(parts, start=1):
-            with gradient_sync(self._parallel, is_last=number == len(parts)):
-                smoothing = self.config.training.label_smoothing
-                loss = F.cross_entropy(self._parallel(inputs), targets, label_smoothing=smoothing)
-                # Weighted by size: shards and micro-batches may differ by one image.
-                loss = loss * (len(targets) / self.batch_size)
-                # DistributedDataParallel averages over the ranks; the weighted losses need a sum.
-                (loss * self.group.world_size).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return total
 
-    def _training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # Seeds per epoch, so that a resumed trial needs no state of the data order.
-        generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
+    def _training_batches(self, done: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         # Ranks draw different dropout masks; rank 0 draws those of a single process.
         draws = ("draws", self.epoch, *([self.group.rank] if self.group.rank else []))
         torch.manual_seed(derive(self.seed, *draws))
-        return iter(
-            DataLoader(
-                self.splits.train,
-                batch_sampler=BatchParts(self.splits.train, self.batch_size, generator, self.group),
-                generator=generator,
-                num_workers=self.config.training.workers,
-                worker_init_fn=_init_loader,
-            )
-        )
+        return self._batches.of_epoch(self.epoch, skip=done)
 
     def evaluate(
         self, split: Images, *, hash_images: bool = False, details: bool = False
@@ -305,7 +287,7 @@ class Trainer:
 
     def _pause(self) -> Pause:
         assert self._within is not None
-        random = self.group.all_gather(_random_states())
+        random = self.group.all_gather(random_states())
         self._within = dataclasses.replace(self._within, random=random)
         if self.folder is not None and self.group.is_rank_zero:
             state = {**self._state(), "within": dataclasses.asdict(self._within)}
@@ -318,7 +300,7 @@ class Trainer:
             return
         with self._writing(f"after epoch {self.epoch}"):
             if is_best and not self.test_at_end:
-                weights = {"model": self.model.state_dict()}
+                weights = {"model": self._averaged() or self.model.state_dict()}
                 save_series(self.folder, "best", self.epoch, weights, self.owner, self.budget)
             state = self._state()
             save_series(self.folder, "epoch", self.epoch, state, self.owner, self.budget)
@@ -341,9 +323,12 @@ class Trainer:
             "best": self.best,
             "best_epoch": self.best_epoch,
         }
-        return (
-            state if self._best_weights is None else {**state, "best_weights": self._best_weights}
-        )
+        more = {
+            "best_weights": self._best_weights,
+            "average": self._averaged(),
+            "forward": self._forward.state() or None,
+        }
+        return state | {key: value for key, value in more.items() if value is not None}
 
     def _resume(self, folder: Path, at_most: int) -> None:
         found = load_last_good(folder, "epoch", at_most, self.owner)
@@ -353,7 +338,7 @@ class Trainer:
         within = load_last_good(folder, "within", self.epoch, self.owner)
         if within is not None and within[0] == self.epoch:
             self._restore(within[1])
-            self._within = _Within(**within[1]["within"])
+            self._within = Within(**within[1]["within"])
         positions = self.group.all_gather((self.epoch, self._within.step if self._within else 0))
         if len(set(positions)) > 1:
             raise ResumeError(
@@ -371,24 +356,15 @@ class Trainer:
         # States of older versions have neither; they tested the last epoch's weights only.
         self.best_epoch = state.get("best_epoch", 0)
         self._best_weights = state.get("best_weights")
+        self._forward.restore(state.get("forward", {}))
+        if self.average is not None:
+            self.average.restore(state["average"])
 
     def _restore_random_states(self, random: list[list[Tensor]]) -> None:
         """Continue this rank's random numbers; with another world size the epoch's seed stays."""
         if len(random) == self.group.world_size:
-            _set_random_states(random[self.group.rank])
+            set_random_states(random[self.group.rank])
 
 
 def _init_loader(_: int) -> None:
     fault_injection.at("loader")
-
-
-def _random_states() -> list[Tensor]:
-    """The state of the CPU's random generator, then that of each GPU."""
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
-
-
-def _set_random_states(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    # On a machine with another number of GPUs, the states of the GPUs do not apply.
-    if len(states) == 1 + torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states[1:])

@@ -2,9 +2,9 @@
 
 A report is plain data, one of three:
 
-* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `peak_bytes` and `images`,
-  the last one of a trial that is tested `tested` (`karat.tested.Tested`), `scores` and, where corruptions are asked
-  for, `shifted` (`karat.training.testing`);
+* `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `computed`, `peak_bytes`,
+  `images` and `loading`, the last one of a trial that is tested `tested` (`karat.tested.Tested`), `scores` and, where
+  corruptions are asked for, `shifted` (`karat.training.testing`);
 * `paused`, with epochs and steps done;
 * `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
 """
@@ -105,10 +105,21 @@ class SegmentWorker:
         if is_first:
             found |= {
                 "kernels": self._trainer.kernels(),
-                "peak_bytes": self._memory.peak(),
+                "computed": self._trainer.computed(),
+                "peak_bytes": self._peak_bytes(),
                 "images": self._trainer.images(),
+                "loading": self._trainer.loading(),
             }
         return found
+
+    def _peak_bytes(self) -> int | None:
+        """The peak so far, on a CPU without the images that all trials of the node share."""
+        import torch
+
+        peak = self._memory.peak()
+        if peak is None or torch.cuda.is_available():
+            return peak
+        return peak - int(self._trainer.shared_bytes())
 
     def close(self) -> None:
         """Release the trainer, with its model and optimizer."""
@@ -195,6 +206,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
         budget=DiskBudget(Path(segment.disk_folder), segment.disk_gb) if segment.disk_gb else None,
         should_pause=should_pause,
         group=group,
+        fingerprint=segment.fingerprint,
     )
     if trainer.epoch != segment.from_epoch:
         raise ResumeError(

@@ -23,7 +23,7 @@ from karat.journal.trial import Trial
 from karat.tested import WEIGHTS
 from karat.training import evaluation
 from karat.training.config import TrialConfig
-from karat.training.recipes import DEFAULT
+from karat.training.recipes import DEFAULT, with_recipe
 from karat.training.trainer import EpochResult, Trainer
 from karat.verification.comparison import SHOWN, different
 from karat.verification.machine import is_of_this_machine
@@ -129,8 +129,7 @@ def sections_of(state: StudyState, trial: Trial) -> dict[str, Mapping[str, Any]]
     recorded = state.created.get("recipes", {}).get(training.get("recipe", DEFAULT))
     if recorded is None:
         return dict(trial.config)
-    training.pop("recipe", None)
-    return {**trial.config, "training": {**recorded, **training}}
+    return {**trial.config, "training": with_recipe(training, recorded)}
 
 
 def _trial(state: StudyState, number: int, folder: Path) -> Trial:

@@ -25,7 +25,7 @@ SPACE = (
     ("grace_epochs: 1", "grace_epochs: 0", ":14: early_stopping.grace_epochs = 0: must be at least 1"),
     ("epochs: 4", "epochs: 4, warmup_epochs: 5", ":6: training.warmup_epochs = 5: must be below epochs, 4"),
     ("epochs: 4", "epochs: 4, warmup_epochs: 4", ":6: training.warmup_epochs = 4: must be below epochs, 4"),
-    ("epochs: 4", "epochs: 4, warmup_epochs: 0.5", ":6: training.warmup_epochs = 0.5: must be a whole number"),
+    ("epochs: 4", "epochs: 4, warmup_epochs: half", ":6: training.warmup_epochs = 'half': must be a number"),
     # ranges and values of tuned parameters
     ("low: 1e-3, high: 1e-2", "low: 1, high: 100", ":12: training.learning_rate = 100.0: must be at most 1"),
     ("low: 1e-3, high: 1e-2", "low: 1e-9, high: 1e-8", ":6: training.warmup_learning_rate = 1e-06: must be at most learning_rate, 1e-09, where the warm-up ends"),
@@ -145,7 +145,7 @@ SPACE = (
     ("{rank: 4}", "{rank: 4, head_sharing: grouped}", ":5: attention.head_groups: must be set for head_sharing: grouped, and only for it"),
     ("{rank: 4}", "{rank: 4, kernel: flash}", ":5: attention.kernel = 'flash': unknown. Known: auto, recompute, reference, triton"),
     # the training
-    ("recipe: quick", "recipe: deit", ":6: training.recipe = 'deit': unknown. Known: quick"),
+    ("recipe: quick", "recipe: swin", ":6: training.recipe = 'swin': unknown. Known: deit, finetune, paper, paper_convit_swin, quick, small_images"),
     ("epochs: 4", "epochs: 0", ":6: training.epochs = 0: must be at least 1"),
     ("epochs: 4", "epochs: 4.5", ":6: training.epochs = 4.5: must be a whole number"),
     ("epochs: 4", "epochs:", ":6: training.epochs: is empty; it must be a whole number"),
@@ -161,7 +161,7 @@ SPACE = (
     ("batch_size: 128", "batch_size: auto", ":6: training.batch_size = 'auto': must be a whole number"),
     ("batch_size: 128", "batch_size: 128, lr: 1e-3", ":6: training.lr: unknown key. did you mean 'learning_rate'?"),
     ("batch_size: 128", "batch_size: 128, learning_rate: 1e-3", ":12: tuned.training.learning_rate: is also set in section training (space.yaml:6); keep one of them"),
-    ("batch_size: 128", "batch_size: 128, optimizer: sgd", ":6: training.optimizer: unknown key"),
+    ("batch_size: 128", "batch_size: 128, optimiser: sgd", ":6: training.optimiser: unknown key"),
     ("batch_size: 128", "batch_size: 128, scheduler: cosine", ":6: training.scheduler: unknown key"),
     ("batch_size: 128", "batch_size: 128, clip_grad: none", ":6: training.clip_grad = 'none': must be a number"),
     ("batch_size: 128", "batch_size: 128, seed: 3", ":6: training.seed: unknown key…Elsewhere there is seed"),

@@ -9,12 +9,15 @@ import pytest
 from karat.errors import InputError
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
+from karat.settings import fields_of
 from karat.space import space as spaces
 from karat.space.reader import load_space
 from karat.study.description import changed_recipes
-from karat.training import config
+from karat.training import recipes
+from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.config import TrainingConfig, TrialConfig
 from karat.training.recipes import load_recipe
+from karat.training.steps.config import StepConfig
 from tests.driven import go, without_ray
 from tests.planning.test_extension import state_of
 from tests.studies import rewrite
@@ -30,7 +33,7 @@ def use_recipe(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     now = load_recipe("quick")
 
     def use(**changes: Any) -> None:
-        for module in (config, spaces):
+        for module in (recipes, spaces):
             monkeypatch.setattr(module, "load_recipe", lambda _: {**now, **changes})
 
     return use
@@ -45,9 +48,12 @@ def test_journal_has_every_training_setting_of_its_recipe(
     [(name, written)] = state.created["recipes"].items()
     assert name == "quick"
     assert written == load_recipe("quick")
-    assert written.keys() == set(TrainingConfig.__dataclass_fields__) - {
-        "replicate"
-    }  # of no recipe
+    optional = {
+        "replicate",
+        *fields_of(AugmentationConfig),
+        *fields_of(StepConfig),
+    }  # which the recipe leaves out
+    assert written.keys() == set(TrainingConfig.__dataclass_fields__) - optional
     # With the settings of the trial these are all that it was trained by.
     trial = state.trials[0]
     given = {key: value for key, value in trial.config["training"].items() if key != "recipe"}

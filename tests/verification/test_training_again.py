@@ -11,7 +11,7 @@ from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.tested import Tested as Record
 from karat.tested import packed
-from karat.training import config
+from karat.training import recipes
 from karat.training.recipes import load_recipe
 from karat.verification.training_again import Conditions, _conditions, reproduce
 from tests.studies import BEST, change_report, confirmed, rewrite, small_study, state_of, told
@@ -108,7 +108,7 @@ def test_recipe_of_the_journal_counts_and_not_that_of_today(
 ) -> None:
     number = confirmed(study)[0].number
     today = {**load_recipe("quick"), "weight_decay": 0.9}
-    monkeypatch.setattr(config, "load_recipe", lambda _: today)
+    monkeypatch.setattr(recipes, "load_recipe", lambda _: today)
     assert "equal to the last bit" in again(study, number)
 
     def without(event: Any) -> Data:

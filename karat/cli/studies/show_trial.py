@@ -17,6 +17,7 @@ from karat.journal.layout import JOURNAL
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.journal.wording import computed_text
 from karat.parameters import plain
 from karat.settings import flat
 
@@ -62,13 +63,13 @@ def trial_in(state: StudyState, number: int, folder: Path) -> Trial:
 
 def resolved(trial: Trial, state: StudyState) -> dict[str, Any]:
     """All settings of a trial, full name to value, with those that it leaves to its recipe."""
-    from karat.training.recipes import DEFAULT
+    from karat.training.recipes import DEFAULT, with_recipe
 
     training = trial.config.get("training", {})
     recipes: Mapping[str, Any] = state.created.get("recipes", {})
     left = recipes.get(training.get("recipe", DEFAULT), {})
     chosen = {name: plain(level) for name, level in trial.factors.items()} | dict(trial.tuned)
-    return flat({**trial.config, "training": {**left, **training}}) | chosen
+    return flat({**trial.config, "training": {**training, **with_recipe(training, left)}}) | chosen
 
 
 def _read(folder: Path, number: int) -> tuple[StudyState, list[dict[str, Any]]]:
@@ -131,6 +132,10 @@ def _facts(
         yield "memory", f"{memory_text(trial.peak_bytes)} at most in its process"
     if trial.kernels:
         yield "kernels", ", ".join(trial.kernels)
+    if trial.computed:
+        backend = trial.computed.get("softmax")
+        softmax = f"; softmax attention by torch's backend {backend}" if backend else ""
+        yield "computed", f"{computed_text(trial.computed)}{softmax}"
     yield "checkpoint", checkpoint_text(folder, trial)
     yield "MLflow", _mlflow_text(state, run_name(trial), run)
 
@@ -269,6 +274,7 @@ def _json(
         "seconds": trial.seconds,
         "peak_bytes": trial.peak_bytes,
         "kernels": list(trial.kernels or ()),
+        "computed": None if trial.computed is None else dict(trial.computed),
         "asked_at": moment(trial.asked_at),
         "ended_at": moment(trial.ended_at),
         "checkpoint": None if checkpoint is None else str(checkpoint),

@@ -2,11 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from karat.journal.state import StudyState
+from karat.training.recipes import shortened, with_recipe
 
 SECTIONS = ("data", "model", "attention", "training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How long training steps waited for their images, in the first epoch of each trial.
+
+    Args:
+        trials: that told it.
+        step_s, data_s: medians over them, of the mean seconds of a step, and of waiting for its images.
+        map_bytes: of the decoded images that the trials of a node share; 0 for none.
+    """
+
+    trials: int
+    step_s: float
+    data_s: float
+    map_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +42,10 @@ class Setup:
         steps: of an epoch; None where that is not known, or not the same for all.
         weights: that arms started from, as the journal has them (`karat.study.initial.weights`); empty where all
             were drawn.
+        computed: the ways in which the steps of trials were computed (precision, optimiser, backend of softmax
+            attention, ...), each once; without measured times. Empty where the journal does not say.
+        warmup: epochs of warm-up of the recipe, where the training's is shorter for want of epochs, else None.
+        loading: None where no trial told it.
     """
 
     settings: Mapping[str, Any]
@@ -32,6 +54,9 @@ class Setup:
     factors: Mapping[str, Any]
     images: Mapping[str, int]
     steps: int | None
+    computed: tuple[Mapping[str, Any], ...] = ()
+    warmup: float | None = None
+    loading: Loading | None
     weights: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -46,13 +71,14 @@ def setup_of(state: StudyState) -> Setup:
         for key, value in (space.get(section) or {}).items()
         if key != "recipe"
     }
+    warmup = None
     if len(recipes) == 1:
         [recipe] = recipes.values()
-        settings |= {
-            f"training.{key}": value
-            for key, value in recipe.items()
-            if f"training.{key}" not in settings
-        }
+        varied = {name.removeprefix("training.") for name in (*factors, *ranges)}
+        own = {**dict.fromkeys(varied), **(space.get("training") or {})}
+        used = with_recipe(own, recipe)
+        warmup = recipe["warmup_epochs"] if shortened(own, recipe) is not None else None
+        settings |= {f"training.{key}": used[key] for key in recipe if key in used}
     settings = {key: settings[key] for key in settings if key not in {*factors, *ranges}}
     batch, train = settings.get("training.batch_size"), state.images.get("train")
     return Setup(
@@ -65,5 +91,31 @@ def setup_of(state: StudyState) -> Setup:
         },
         images=state.images,
         weights=tuple(state.created.get("weights", ())),
+        computed=_computed(state),
+        warmup=warmup,
+        loading=_loading_of(state),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
+    )
+
+
+def _computed(state: StudyState) -> tuple[Mapping[str, Any], ...]:
+    """The ways in which steps were computed, each once; without times, which differ between trials."""
+    found: list[Mapping[str, Any]] = []
+    for trial in state.trials.values():
+        way = {key: value for key, value in (trial.computed or {}).items() if key != "softmax_ms"}
+        if way and way not in found:
+            found.append(way)
+    return tuple(found)
+
+
+def _loading_of(state: StudyState) -> Loading | None:
+    told = [trial.loading for trial in state.trials.values() if trial.loading]
+    timed = [each for each in told if "step_s" in each]
+    if not timed:
+        return None
+    return Loading(
+        trials=len(timed),
+        step_s=median(each["step_s"] for each in timed),
+        data_s=median(each["data_s"] for each in timed),
+        map_bytes=int(max(each.get("map_bytes", 0) for each in told)),
     )

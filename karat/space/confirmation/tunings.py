@@ -1,4 +1,4 @@
-"""Independent tunings of every arm: where they are refused."""
+"""What may be tuned, and how often independently: where it is refused."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -9,6 +9,9 @@ from karat.space.document import SpaceData
 from karat.space.settings import ConfirmConfig
 from karat.space.space import Arm
 
+# How fast steps are, and not what is learned: tuned, it would differ between arms by chance.
+SAME_FOR_ALL = ("training.precision", "training.compile", "training.micro_batches")
+
 
 def check_tunings(
     data: SpaceData,
@@ -17,7 +20,7 @@ def check_tunings(
     arms: Sequence[Arm],
     references: Collection[str],
 ) -> None:
-    """Refuse several tunings where they cannot be told apart, or have too few trials.
+    """Refuse to tune how steps are computed, and several tunings that cannot be told apart or have too few trials.
 
     Args:
         data: the space, for messages.
@@ -28,6 +31,10 @@ def check_tunings(
     Raises:
         InputError: they are refused.
     """
+    for key in SAME_FOR_ALL:
+        if any(key in arm.tuned for arm in arms):
+            rule = "is the same for all arms, so that they compare: a fixed value, or a factor"
+            data.fail(("tuned", key), rule)
     if confirm.tunings == 1:
         return
     at = ("confirm", "tunings")

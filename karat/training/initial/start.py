@@ -28,7 +28,13 @@ def starting_model(config: TrialConfig, seed: int, folder: Path | None) -> "nn.M
         CheckpointError: the weights are missing in the folder, or damaged.
         InputError: they do not fit the model.
     """
-    model = build_model(config.model, config.attention, seed=seed, **config.data_shape())
+    model = build_model(
+        config.model,
+        config.attention,
+        seed=seed,
+        drop_path=config.training.drop_path,
+        **config.data_shape(),
+    )
     if config.model.init_from != SCRATCH:
         start_from(model, _kept(folder, "init_from", config.model.init_from))
     return with_attention(model, config, folder)

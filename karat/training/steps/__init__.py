@@ -1,0 +1,1 @@
+"""A step of training: precision, backend of softmax attention, optimiser, schedule and averaged weights."""
