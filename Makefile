@@ -47,10 +47,11 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# Compares kernels with softmax, then the engines: under five minutes on an idle machine.
+# Compares kernels with softmax, the engines, then loaders: some five minutes on an idle machine.
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.attention --sweep short --rounds 5 --out benchmarks/results
 	$(VENV)/bin/python -m benchmarks.search --trials 40
+	$(VENV)/bin/python -m benchmarks.loader
 
 # Whole studies with a known truth, simulated: do verdicts keep what they promise? Some 4,400 studies.
 evidence: $(STAMP)

@@ -1,6 +1,10 @@
 """Pixels and a model's input: the one from the other, as the data set itself computes it."""
 
+import functools
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from karat.datasets import Preprocessing
@@ -32,9 +36,27 @@ class Pixels:
         Args:
             images: uint8, or float32 from 0 to 255, (n, channels, height, width) or of one image.
         """
+        if images.dtype == torch.uint8 and images.device.type == "cpu" and images.ndim == 4:
+            return self._looked_up(images)
         mean, std, most = (each.to(images.device) for each in (self._mean, self._std, self._most))
         # A tensor as divisor: by a number, a GPU multiplies with its reciprocal, and the last bit differs.
         return images.float().div(most).sub_(mean).div_(std)
+
+    def _looked_up(self, images: Tensor) -> Tensor:
+        """The input of each pixel from a table, in one pass and one thread: half the time of three operations.
+
+        With several threads small operations mostly wait for each other where cores are busy.
+        """
+        found = np.empty(images.shape, dtype=np.float32)
+        for channel, table in enumerate(self._tables(images.shape[1])):
+            np.take(table, images[:, channel].numpy(), out=found[:, channel], mode="clip")
+        return torch.from_numpy(found)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - a trainer has one of these objects
+    def _tables(self, channels: int) -> NDArray[np.float32]:
+        values = torch.arange(256.0).expand(channels, 1, 256)
+        tables: NDArray[np.float32] = self.to_input(values)[:, 0].numpy()
+        return tables
 
     def of_input(self, images: Tensor) -> Tensor:
         """Pixels as float32 from 0 to 255, of pixels as uint8 or of a model's input as float32."""
