@@ -11,6 +11,7 @@ from rich.console import Console
 
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import STOPPING, SYNCING, WRITING, Progress
+from karat.cli.text.contents import tell_contents
 from karat.cli.text.next_steps import after, next_lines
 from karat.cli.web.mlflow_pages import where_runs_are
 from karat.errors import InputError
@@ -26,6 +27,7 @@ from karat.forecast.time_left import Expected
 from karat.journal.journal import Event, Journal
 from karat.journal.layout import REPORT_HTML
 from karat.journal.state import StudyState
+from karat.planning.data_place import data_place, space_at
 from karat.planning.extension import extended_source, larger_space, merged
 from karat.report.formatting import interrupted_text, way_on
 from karat.report.writer import render_terminal, summarise, write_report
@@ -76,7 +78,9 @@ def drive(
     """
     folder = storage.resolve() / space.name
     refuse_symlinks(folder)
-    fingerprint = trial_config(space, next(iter(space.arms.values()))).data.check()
+    contents = trial_config(space, next(iter(space.arms.values()))).data.contents()
+    fingerprint = contents.fingerprint
+    tell_contents(contents, console)
     if fresh:
         put_aside(folder, console)
     with Journal.open(folder) as journal:
@@ -85,7 +89,10 @@ def drive(
             if extend:
                 raise InputError(f"--extend: there is no study in {folder} yet; launch it first")
             study = Study(space, journal, folder)
-            study.record("study_created", **description(space, fingerprint))
+            study.data_place = data_place(space)
+            study.record(
+                "study_created", **description(space, fingerprint, contents=contents.plain())
+            )
         else:
             if known.created["data"]["fingerprint"] != fingerprint:
                 raise InputError(
@@ -95,6 +102,7 @@ def drive(
             if known.status not in ("completed", "failed"):
                 _refuse_other_recipes(known, original, folder)
             study = Study(original, journal, folder)
+            study.data_place = data_place(space)
             _take_changes(study, space, extend, console)
             if study.finished and known.status in ("completed", "failed"):
                 console.print(
@@ -124,7 +132,10 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     if not changes or (study.finished and not any(change.asks_more for change in changes)):
         return
     _refuse_other_recipes(state, larger, study.folder)
-    described = description(larger, state.created["data"]["fingerprint"])
+    data = state.created["data"]
+    described = description(
+        space_at(larger, study.data_place), data["fingerprint"], contents=data.get("contents")
+    )
     del described["uid"]
     described["totals"] = study.decisions.totals_of(larger)
     study.extend(larger, described, extend=extend, asked=asked.source)
@@ -210,6 +221,7 @@ def _run_segments(
             slots=engine.slots,
             environment=describe_environment(),
             terms=dataclasses.asdict(terms),
+            **({"data_place": study.data_place} if study.data_place else {}),
         )
         progress.slots = engine.slots
         progress.stage(f"starting {engine.slots} worker{'s' * (engine.slots != 1)}")
@@ -220,7 +232,7 @@ def _run_segments(
 
 def _progress(study: Study, console: Console, address: str | None) -> Progress:
     """What the launch shows of itself, with the seconds that the plan expects of each arm."""
-    space, storage = study.space, study.folder.parent
+    space, storage = study.space_here, study.folder.parent
     times = Times(space.resources, storage, PRELOAD)
     models = (trial_config(space, arm).model for arm in space.arms.values())
     # Another model loads timm, which takes seconds: then the first epochs tell.

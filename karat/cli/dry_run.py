@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from karat.cli.text.contents import contents_lines
 from karat.errors import JournalError
 from karat.execution.preload import PRELOAD
 from karat.forecast.plan import ArmPlan, arm_plans, disk_bytes, forecast, slots_by_place
@@ -22,6 +23,7 @@ from karat.journal.state import StudyState
 from karat.planning.plans.confirmation import levels_of
 from karat.report.formatting import duration
 from karat.schedulers import NONE, make_scheduler
+from karat.space.arms import trial_config
 from karat.space.site import Machines
 from karat.space.space import Space
 from karat.space.stopping import why_chosen
@@ -41,6 +43,7 @@ def print_plan(
         machines: cluster name to the machines that the study would get there.
 
     Raises:
+        DataError: the data set cannot be used.
         InputError: a trial fits neither on this machine nor on those of any cluster.
     """
     slots = slots_by_place(space.resources, machines)
@@ -67,11 +70,21 @@ def print_plan(
     if len(plans) > _SHOWN_ARMS:
         console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
     for line in (
+        *_data(space),
         *_facts(space, counts),
         *_power(space, storage),
         *_price(space, plans, schedule, slots, times),
     ):
         console.print(line)
+
+
+def _data(space: Space) -> Iterator[str]:
+    """What the data set holds; nothing is downloaded for a plan."""
+    data = trial_config(space, next(iter(space.arms.values()))).data
+    if data.awaits_download():
+        yield "data          not here yet: the launch downloads it (data.download)"
+    else:
+        yield from contents_lines(data.contents())
 
 
 def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:

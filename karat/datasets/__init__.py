@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from karat.catalog import Catalog
-from karat.datasets._reading.contents import Contents
+from karat.datasets._reading.contents import Contents, lines_of
 from karat.errors import DataError, SettingError, nearest
 from karat.settings import build, fraction
 
@@ -24,6 +24,7 @@ __all__ = [
     "Images",
     "Preprocessing",
     "Splits",
+    "lines_of",
     "load_splits",
     "make_dataset",
     "rest_size",

@@ -1,8 +1,10 @@
 """The description of a study, which is its first event: the question, fixed before any trial runs."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from karat.journal.state import StudyState
 from karat.planning.plans.adaptive import Search
@@ -47,12 +49,15 @@ def changed_recipes(known: StudyState, space: Space) -> list[str]:
     return found
 
 
-def description(space: Space, fingerprint: str) -> dict[str, object]:
+def description(
+    space: Space, fingerprint: str, *, contents: Mapping[str, Any] | None = None
+) -> dict[str, object]:
     """The data of `study_created`, with parameters and forward FLOPs of every arm.
 
     Args:
         space: of the study.
         fingerprint: of its data set.
+        contents: of its data set, of `karat.datasets.Contents.plain`; None if they are not known.
     """
     arms: list[dict[str, object]] = []
     classes: tuple[str, ...] = ()
@@ -90,7 +95,11 @@ def description(space: Space, fingerprint: str) -> dict[str, object]:
         "search": search,
         "early_stopping": dict(space.early_stopping),
         "confirm": confirm,
-        "data": {"fingerprint": fingerprint, "classes": list(classes)},
+        "data": {
+            "fingerprint": fingerprint,
+            "classes": list(classes),
+            **({"contents": dict(contents)} if contents else {}),
+        },
         "totals": {
             "search": Search(space).total,
             **totals_after_search(space),

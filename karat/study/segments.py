@@ -7,6 +7,7 @@ from typing import Any
 
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
 from karat.journal.trial import Trial
+from karat.planning.data_place import place_in, sections_at
 from karat.space.space import Space
 from karat.training.segment import Estimate, Segment
 
@@ -53,7 +54,7 @@ def segment_for(
 
     Args:
         trial: as it is before the segment starts.
-        space: of the study.
+        space: of the study, with its data where it lies now.
         study_folder: of the study.
         from_epoch: the epoch of the checkpoint to resume from; 0 for none.
         gpus: GPUs of the worker, for all its processes together.
@@ -61,7 +62,7 @@ def segment_for(
     folder, resources = trial_folder(study_folder, trial.number), space.resources
     return Segment(
         trial=trial.number,
-        config=trial.config,
+        config=sections_at(trial.config, place_in(space)),
         seed=trial.seed,
         folder=str(folder),
         owner=trial.fingerprint,

@@ -18,6 +18,7 @@ from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState
 from karat.journal.trial import Trial
 from karat.planning.budget import first_spent, too_little_left
+from karat.planning.data_place import space_at
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
 from karat.space.space import Space
@@ -53,6 +54,7 @@ class Study:
         # Of segments of this launch that could not write a checkpoint, since one could.
         self._unwritten: list[Details] = []
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
+        self.data_place: Mapping[str, Any] = {}  # of the data now, if not where it lay
         self.last_state = last_state  # a simulated study has no checkpoints
         for event in journal.past:
             self.decisions.observe(event)
@@ -70,6 +72,11 @@ class Study:
     def space(self) -> Space:
         """The search space, with all extensions so far."""
         return self.decisions.space
+
+    @property
+    def space_here(self) -> Space:
+        """The search space, with its data where it lies now."""
+        return space_at(self.space, self.data_place)
 
     @property
     def finished(self) -> bool:
@@ -139,7 +146,7 @@ class Study:
         start = start_of(trial, from_epoch, passed_over, slot, estimate, processes, threads)
         self.record("segment_started", **start)
         return segment_for(
-            trial, self.space, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
+            trial, self.space_here, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
         )
 
     # -- called by an engine to report -----------------------------------------------------------------

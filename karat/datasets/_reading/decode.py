@@ -112,8 +112,9 @@ def _has_16_bits(file: Image.Image) -> bool:
 
 
 def _raw_mode(arguments: Any) -> str:
-    if isinstance(arguments, tuple):
-        arguments = next(iter(arguments), "")
+    """Of a tile's arguments, which are a tuple that begins with it, or it alone."""
+    if isinstance(arguments, tuple) and len(arguments) > 0:
+        arguments = arguments[0]
     return arguments if isinstance(arguments, str) else ""
 
 
@@ -125,7 +126,7 @@ def _of_16_bits(image: Image.Image) -> tuple[Image.Image, int]:
 def _over_white(image: Image.Image) -> tuple[Image.Image, bool]:
     """The image over white, and whether no pixel of it is transparent: then it is not changed."""
     layers = image.convert("RGBA")
-    if layers.getextrema()[3] == (255, 255):
+    if layers.getchannel("A").getextrema() == (255, 255):
         return image, True
     white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, layers), False

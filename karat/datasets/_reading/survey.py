@@ -18,7 +18,7 @@ _FORMATS = {
     **{f".{name}": (name.upper(),) for name in ("png", "bmp", "gif", "webp", "avif")},
 }  # fmt: skip
 _TOLD = {
-    "turned": "turned as their EXIF orientation says",
+    "turned": "turned by the EXIF orientation",
     "16 bits": "with 16 bits a channel, of which the upper 8 are used",
     "over white": "with transparent pixels, put over white",
     "first frame": "with several frames, of which the first is used",

@@ -21,6 +21,7 @@ class Setup:
         ranges: tuned parameter to its range or values, as the space has them.
         factors: full name to its levels.
         images: number in each split; empty where the journal does not say.
+        contents: of the data set, as its check has found them; empty where the journal does not say.
         steps: of an epoch; None where that is not known, or not the same for all.
     """
 
@@ -29,6 +30,7 @@ class Setup:
     ranges: Mapping[str, Mapping[str, Any]]
     factors: Mapping[str, Any]
     images: Mapping[str, int]
+    contents: Mapping[str, Any]
     steps: int | None
 
 
@@ -61,5 +63,6 @@ def setup_of(state: StudyState) -> Setup:
             for key, of in factors.items()
         },
         images=state.images,
+        contents=state.created["data"].get("contents", {}),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
     )
