@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from karat.errors import InputError, JournalWriteError, KaratError, StudyLockedError
 from karat.system.offline import go_offline
+from karat.cli.tracking_place import resolve_tracking_uri
 from karat.terminal import protect_output
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
@@ -23,6 +24,7 @@ def guarded(command: Callable[[], int]) -> int:
     os.umask(0o077)
     protect_output()
     go_offline()
+    resolve_tracking_uri()
     try:
         return command()
     except InputError as error:
