@@ -232,7 +232,7 @@ def _run_segments(
 
 def _progress(study: Study, console: Console, address: str | None) -> Progress:
     """What the launch shows of itself, with the seconds that the plan expects of each arm."""
-    space, storage = study.space_here, study.folder.parent
+    space, storage = space_at(study.space, study.data_place), study.folder.parent
     times = Times(space.resources, storage, PRELOAD)
     models = (trial_config(space, arm).model for arm in space.arms.values())
     # Another model loads timm, which takes seconds: then the first epochs tell.

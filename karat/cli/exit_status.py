@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Callable
 
+from karat.cli.tracking_place import resolve_tracking_uri
 from karat.errors import InputError, JournalWriteError, KaratError, StudyLockedError
 from karat.system.offline import go_offline
-from karat.cli.tracking_place import resolve_tracking_uri
 from karat.terminal import protect_output
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75

@@ -13,7 +13,7 @@ from karat.forecast.capacity import slots_of
 from karat.forecast.speed.times import Times
 from karat.forecast.typical import typical_configs
 from karat.journal.trial import Trial
-from karat.planning.data_place import sections_at
+from karat.planning.data_place import sections_at, space_at
 from karat.report.formatting import duration
 from karat.space.arms import sections_of
 from karat.space.settings import ResourceConfig
@@ -46,7 +46,7 @@ def place(
     from karat.forecast.predictions import predictions_for  # imports torch
 
     predictions = predictions_for(resources, study.folder.parent, PRELOAD)
-    space = study.space_here
+    space = space_at(study.space, study.data_place)
     configs = [sections_of(space, arm) for arm in space.arms.values()]
     _probe(predictions, configs, space, study.folder.parent, console, is_to_stop)
 

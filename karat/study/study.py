@@ -74,11 +74,6 @@ class Study:
         return self.decisions.space
 
     @property
-    def space_here(self) -> Space:
-        """The search space, with its data where it lies now."""
-        return space_at(self.space, self.data_place)
-
-    @property
     def finished(self) -> bool:
         """Whether nothing is left to run."""
         return self.decisions.finished
@@ -145,8 +140,9 @@ class Study:
         processes, threads = resources.num_processes, resources.cpus
         start = start_of(trial, from_epoch, passed_over, slot, estimate, processes, threads)
         self.record("segment_started", **start)
+        space = space_at(self.space, self.data_place)
         return segment_for(
-            trial, self.space_here, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
+            trial, space, self.folder, from_epoch=from_epoch, gpus=self.gpus_of(trial)
         )
 
     # -- called by an engine to report -----------------------------------------------------------------
