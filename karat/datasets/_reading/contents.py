@@ -53,12 +53,12 @@ def lines_of(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _counts(classes: Mapping[str, int]) -> str:
-    """`1,000 images: 500 cat, 500 dog`; of many classes the fewest and the most."""
+    """`1,100 images (cat: 500, dog: 600)`; of many classes the fewest and the most."""
     total = f"{sum(classes.values()):,} images"
     if len(set(classes.values())) == 1:
         return f"{total}: {next(iter(classes.values())):,} in each of {len(classes)} classes"
     if len(classes) <= 10:
-        return f"{total}: {', '.join(f'{count:,} {name}' for name, count in classes.items())}"
+        return f"{total} ({', '.join(f'{name}: {count:,}' for name, count in classes.items())})"
     least, most = min(classes, key=classes.__getitem__), max(classes, key=classes.__getitem__)
     return (
         f"{total} in {len(classes)} classes: {classes[least]:,} {least} to {classes[most]:,} {most}"
