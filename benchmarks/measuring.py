@@ -128,14 +128,16 @@ def peak_bytes(prepare: Callable[..., Call], *arguments: Any) -> int | None:
 def _peak_of_process(answer: Any, prepare: Callable[..., Call], arguments: tuple[Any, ...]) -> None:
     call = prepare(*arguments)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, VmHWM, to the current size
+    Path("/proc/self/clear_refs").write_text(
+        "5", encoding="utf-8"
+    )  # resets the peak, VmHWM, to the current size
     before = _memory("VmRSS")
     call()
     answer.send(_memory("VmHWM") - before)
 
 
 def _memory(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     line = next(line for line in lines if line.startswith(f"{name}:"))
     return 1024 * int(line.split()[1])
 
@@ -146,7 +148,11 @@ def machine() -> str:
     if DEVICE == "cuda":
         name = torch.cuda.get_device_name()
     elif (info := Path("/proc/cpuinfo")).is_file():
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line
+            for line in info.read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ]
         name = models[0].partition(":")[2].strip() if models else name
     cores = len(os.sched_getaffinity(0))
     return f"{name}, {cores} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -337,4 +337,4 @@ def _listed(items: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference())
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")

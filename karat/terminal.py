@@ -76,7 +76,7 @@ def protect_output() -> None:
             continue
         lost = _CLOSED if stream is None else ""
         if stream is None:
-            stream = open(os.devnull, "w")  # noqa: SIM115 - it stays open
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only
         setattr(sys, name, Output(stream, name, lost))

@@ -260,3 +260,16 @@ def test_requirements_contain_no_addresses() -> None:
     text = (ROOT / "requirements.txt").read_text()
     assert "://" not in text
     assert "torch==" in text
+
+
+def test_text_is_read_and_written_as_utf8_whatever_the_locale() -> None:
+    # The rule is in ruff's preview, which as a whole changes others too.
+    words = ["ruff", "check", "--preview", "--select", "PLW1514", "--output-format", "concise"]
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "karat", "jobs", "benchmarks", "launch.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

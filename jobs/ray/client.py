@@ -39,7 +39,7 @@ def token_of(environment: Mapping[str, str]) -> str:
     path = environment.get("RAY_AUTH_TOKEN_PATH")
     if not token and path:
         try:
-            token = Path(path).read_text()
+            token = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"RAY_AUTH_TOKEN_PATH = {path}: {error.strerror}") from error
     if not token.strip():

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import STOPPING, SYNCING, WRITING, Progress
+from karat.cli.text.contents import tell_contents
 from karat.cli.text.next_steps import after, next_lines
-from karat.cli.training import training_notes
+from karat.cli.text.training import training_notes
 from karat.cli.web.mlflow_pages import where_runs_are
 from karat.errors import InputError
 from karat.execution.engine import Engine
@@ -27,6 +28,7 @@ from karat.forecast.time_left import Expected
 from karat.journal.journal import Event, Journal
 from karat.journal.layout import REPORT_HTML
 from karat.journal.state import StudyState
+from karat.planning.data_place import data_place, space_at
 from karat.planning.extension import extended_source, larger_space, merged
 from karat.report.formatting import interrupted_text, way_on
 from karat.report.writer import render_terminal, summarise, write_report
@@ -78,7 +80,9 @@ def drive(
     """
     folder = storage.resolve() / space.name
     refuse_symlinks(folder)
-    fingerprint = trial_config(space, next(iter(space.arms.values()))).data.check()
+    contents = trial_config(space, next(iter(space.arms.values()))).data.contents()
+    fingerprint = contents.fingerprint
+    tell_contents(contents, console)
     starts = starts_of(space, folder, storage, fresh=fresh)
     space = starts.space
     for line in starts.lines():
@@ -92,7 +96,11 @@ def drive(
                 raise InputError(f"--extend: there is no study in {folder} yet; launch it first")
             study = Study(space, journal, folder)
             starts.keep(folder)
-            study.record("study_created", **description(space, fingerprint, starts.plain()))
+            study.data_place = data_place(space)
+            study.record(
+                "study_created",
+                **description(space, fingerprint, starts.plain(), contents=contents.plain()),
+            )
         else:
             if known.created["data"]["fingerprint"] != fingerprint:
                 raise InputError(
@@ -103,6 +111,7 @@ def drive(
                 _refuse_other_recipes(known, original, folder)
             study = Study(original, journal, folder)
             starts.keep(folder)
+            study.data_place = data_place(space)
             _take_changes(study, space, extend, console)
             if study.finished and known.status in ("completed", "failed"):
                 console.print(
@@ -132,8 +141,13 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
     if not changes or (study.finished and not any(change.asks_more for change in changes)):
         return
     _refuse_other_recipes(state, larger, study.folder)
-    weights = state.created.get("weights", ())
-    described = description(larger, state.created["data"]["fingerprint"], weights)
+    data, weights = state.created["data"], state.created.get("weights", ())
+    described = description(
+        space_at(larger, study.data_place),
+        data["fingerprint"],
+        weights,
+        contents=data.get("contents"),
+    )
     del described["uid"]
     described["totals"] = study.decisions.totals_of(larger)
     study.extend(larger, described, extend=extend, asked=asked.source)
@@ -219,6 +233,7 @@ def _run_segments(
             slots=engine.slots,
             environment=describe_environment(),
             terms=dataclasses.asdict(terms),
+            **({"data_place": study.data_place} if study.data_place else {}),
         )
         progress.slots = engine.slots
         progress.stage(f"starting {engine.slots} worker{'s' * (engine.slots != 1)}")
@@ -229,7 +244,7 @@ def _run_segments(
 
 def _progress(study: Study, console: Console, address: str | None) -> Progress:
     """What the launch shows of itself, with the seconds that the plan expects of each arm."""
-    space, storage = study.space, study.folder.parent
+    space, storage = space_at(study.space, study.data_place), study.folder.parent
     times = Times(space.resources, storage, PRELOAD)
     models = (trial_config(space, arm).model for arm in space.arms.values())
     # Another model loads timm, which takes seconds: then the first epochs tell.

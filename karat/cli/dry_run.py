@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from karat.cli.training import training_notes
+from karat.cli.text.contents import contents_lines
+from karat.cli.text.training import training_notes
 from karat.errors import JournalError
 from karat.execution.preload import PRELOAD
 from karat.forecast.plan import ArmPlan, arm_plans, disk_bytes, forecast, slots_by_place
@@ -24,6 +25,7 @@ from karat.parameters import label_of
 from karat.planning.plans.confirmation import levels_of
 from karat.report.formatting import duration
 from karat.schedulers import NONE, make_scheduler
+from karat.space.arms import trial_config
 from karat.space.published import about_no_arm, published_in
 from karat.space.site import Machines
 from karat.space.space import Space
@@ -45,6 +47,7 @@ def print_plan(
         machines: cluster name to the machines that the study would get there.
 
     Raises:
+        DataError: the data set cannot be used.
         InputError: a trial fits neither on this machine nor on those of any cluster, or the weights that it starts
             from are missing or do not fit.
     """
@@ -72,12 +75,22 @@ def print_plan(
     if len(plans) > _SHOWN_ARMS:
         console.print(f"... and {len(plans) - _SHOWN_ARMS} more arms\n")
     for line in (
+        *_data(space),
         *_facts(space, counts),
         *_weights(space, storage),
         *_power(space, storage),
         *_price(space, plans, schedule, slots, times),
     ):
         console.print(line)
+
+
+def _data(space: Space) -> Iterator[str]:
+    """What the data set holds; nothing is downloaded for a plan."""
+    data = trial_config(space, next(iter(space.arms.values()))).data
+    if data.awaits_download():
+        yield "data          not here yet: the launch downloads it (data.download)"
+    else:
+        yield from contents_lines(data.contents())
 
 
 def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from karat.cli.tracking_place import resolve_tracking_uri
 from karat.errors import InputError, JournalWriteError, KaratError, StudyLockedError
 from karat.system.offline import go_offline
 from karat.terminal import protect_output
@@ -23,6 +24,7 @@ def guarded(command: Callable[[], int]) -> int:
     os.umask(0o077)
     protect_output()
     go_offline()
+    resolve_tracking_uri()
     try:
         return command()
     except InputError as error:

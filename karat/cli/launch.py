@@ -88,7 +88,7 @@ def _plan(options: argparse.Namespace) -> None:
 
     from jobs.site import check_site, machines_at
     from karat.cli.submit import backend_of, named_site, submit_launch
-    from karat.cli.training import check_devices
+    from karat.cli.text.training import check_devices
     from karat.space.reader import load_space
 
     if options.submit:

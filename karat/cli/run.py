@@ -71,7 +71,7 @@ def run_study(
     interruption.install()
     import_lazily("torch")  # takes two seconds: wrong input should fail before that
 
-    from karat.cli.training import check_devices
+    from karat.cli.text.training import check_devices
     from karat.forecast.capacity import slots_of
     from karat.space.reader import load_space
 

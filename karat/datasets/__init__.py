@@ -3,12 +3,14 @@
 import abc
 import functools
 import random
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from karat.catalog import Catalog
 from karat.datasets._corruptions import CORRUPTIONS, STRENGTHS, check_names
+from karat.datasets._reading.contents import Contents, lines_of
 from karat.errors import DataError, SettingError, nearest
 from karat.settings import build, fraction
 
@@ -19,12 +21,14 @@ __all__ = [
     "CORRUPTIONS",
     "DATASETS",
     "STRENGTHS",
+    "Contents",
     "DataInfo",
     "Dataset",
     "Images",
     "Preprocessing",
     "Splits",
     "check_names",
+    "lines_of",
     "load_splits",
     "make_dataset",
     "rest_size",
@@ -134,6 +138,32 @@ class Dataset(abc.ABC):
             DataError: a file is missing, empty or unreadable; the message names it.
         """
 
+    def contents(self) -> Contents:
+        """Check all of the data, and say what it is. Called by the driver instead of `check`.
+
+        Raises:
+            DataError: as `check`.
+        """
+        return Contents(fingerprint=self.check(), images=self.images_of(self.splits()))
+
+    def awaits_download(self) -> bool:
+        """Whether `check` would download files; the plan of a study does not."""
+        return False
+
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes, by label."""
+        return self.info().classes
+
+    def images_of(self, splits: Splits) -> dict[str, dict[str, int]]:
+        """Split to class to number of images; without a split whose labels are not known unread."""
+        names, found = self.class_names(), {}
+        for part in ("train", "val", "test"):
+            labels = _labels_of(getattr(splits, part))
+            if labels is not None:
+                counts = Counter(labels)
+                found[part] = {name: counts[label] for label, name in enumerate(names)}
+        return found
+
 
 DATASETS = Catalog(Dataset, "data.name")  # type: ignore[type-abstract]
 
@@ -159,8 +189,19 @@ def load_splits(dataset: Dataset) -> Splits:
     return dataset.splits()
 
 
-def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[int], list[int]]:
+def stratified_split(
+    labels: list[int],
+    share: float,
+    seed: int,
+    too_few: Callable[[int, int], str] | None = None,
+) -> tuple[list[int], list[int]]:
     """Split indices by class: the rest, and a fraction `share` of each class; both ascending.
+
+    Args:
+        labels: of all images.
+        share: above 0 and below 1.
+        seed: of the choice.
+        too_few: from a label and its number of images to an error message that names the class.
 
     Raises:
         DataError: a class has too few images for at least one on both sides.
@@ -173,6 +214,8 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
     for label, members in sorted(of_class.items()):
         count = _cut_of(len(members), share)
         if count >= len(members):
+            if too_few is not None:
+                raise DataError(too_few(label, len(members)))
             raise DataError(
                 f"class {label} has {len(members)} images, too few to split off {share:g} of them"
             )
@@ -185,6 +228,15 @@ def stratified_split(labels: list[int], share: float, seed: int) -> tuple[list[i
 def rest_size(counts: Iterable[int], share: float) -> int:
     """The size of the rest that `stratified_split` returns for classes with these counts."""
     return sum(count - _cut_of(count, share) for count in counts)
+
+
+def _labels_of(split: Any) -> list[int] | None:
+    """The labels of a split in torch's classes, without reading an image."""
+    if hasattr(split, "indices") and hasattr(split.dataset, "targets"):
+        return [int(split.dataset.targets[index]) for index in split.indices]
+    if hasattr(split, "tensors"):
+        return [int(label) for label in split.tensors[1].tolist()]
+    return None
 
 
 def _listed(values: tuple[float, ...]) -> str:

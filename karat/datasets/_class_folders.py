@@ -3,18 +3,20 @@
 import abc
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder as TorchImageFolder
 
-from karat.datasets import DataInfo, Preprocessing, rest_size
+from karat.datasets import Contents, DataInfo, Preprocessing, Splits, rest_size
 from karat.datasets._on_disk import OnDisk, first_of_each
+from karat.datasets._reading.decode import read_image
+from karat.datasets._reading.listing import class_names, listing_of
+from karat.datasets._reading.survey import Look, Survey
 from karat.errors import DataError
 
 
@@ -42,8 +44,8 @@ class ClassFolders(OnDisk):
         """From an image to float32 (3, image_size, image_size)."""
 
     @abc.abstractmethod
-    def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
-        """The contribution of each image to the fingerprint, class by class.
+    def looks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[Look]]:
+        """What was seen of each image, class by class.
 
         Raises:
             DataError: an image is empty or unreadable.
@@ -61,46 +63,75 @@ class ClassFolders(OnDisk):
             train_size=rest_size(counts.values(), self.val_share),
         )
 
-    def check(self) -> str:
-        parts = self.parts()
-        self.cut(*parts)  # raises if a class is too small to split
-        digest = hashlib.sha256()
-        for part in parts:
+    def contents(self) -> Contents:
+        train, test = parts = self.parts()
+        splits = self.cut(train, test)  # raises if a class is too small to split
+        digest, survey = hashlib.sha256(), Survey(self.root_path, self.preprocessing().resize)
+        for name, part in zip((self.train_part, self.test_part), parts, strict=True):
             groups = groupby(part.samples, key=lambda sample: sample[1])
             classes = [[Path(name) for name, _ in samples] for _, samples in groups]
-            for files, marks in zip(classes, self.marks(classes), strict=True):
-                for file, mark in zip(files, marks, strict=True):
-                    digest.update(f"{file.relative_to(self.root_path)}\0{mark}\n".encode())
-        return digest.hexdigest()
+            for files, looks in zip(classes, self.looks(classes), strict=True):
+                for file, look in zip(files, looks, strict=True):
+                    digest.update(f"{file.relative_to(self.root_path)}\0{look.mark}\n".encode())
+                    survey.add(name, file, look, is_test=part is test)
+        survey.refuse()
+        return Contents(
+            fingerprint=digest.hexdigest(),
+            images=_images_of(splits, train.classes),
+            sizes=survey.extremes(),
+            modes=dict(survey.modes),
+            changed=survey.changed(),
+            left_out=(*self._folders_left_out(), *train.left_out, *test.left_out),
+            warnings=tuple(survey.warnings()),
+        )
 
-    def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
+    def parts(self) -> tuple["Part", "Part"]:
         train, test = self._part(self.train_part), self._part(self.test_part)
-        odd = sorted(set(train.classes) ^ set(test.classes))
+        odd = [
+            f"{name} ({where})"
+            for where, mine, theirs in (
+                (self.train_part, train, test),
+                (self.test_part, test, train),
+            )
+            for name in mine.classes
+            if name not in theirs.classes
+        ]
         if odd:
             more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
             raise DataError(
                 f"{self.root_path}: {self.train_part} and {self.test_part} must have the same classes; "
-                f"only in one of them: {', '.join(odd[:5])}{more}"
+                f"only in one of them: {', '.join(odd[:5])}{more}. Add these folders with images to the other, or "
+                "remove them"
             )
         return train, test
+
+    def place_of(self, label: int, train: Any) -> str:
+        return str(self.root_path / self.train_part / train.classes[label])
+
+    def _folders_left_out(self) -> Iterator[str]:
+        for name in class_names(self.root_path):
+            if name not in (self.train_part, self.test_part):
+                yield f"{name}/ is not read: the parts are {self.train_part} and {self.test_part}"
 
     def _part(self, name: str) -> TorchImageFolder:
         folder = self.root_path / name
         if not folder.is_dir():
             missing = folder if self.root_path.is_dir() else self.root_path
             raise DataError(f"{missing}: there is no such folder{self._others()}; {self.layout}")
-        count = sum(entry.is_dir() for entry in folder.iterdir())
+        count = len(class_names(folder))
         if count < 2:
             has = f"has {count} class folder{'s' * (count != 1)}"
             raise DataError(f"{folder}: {has}, needs at least 2; {self.layout}")
-        # allow_empty, since the check below also names the expected layout.
-        part = TorchImageFolder(
-            str(folder), transform=image_transform(self.preprocessing()), allow_empty=True
-        )
+        part = Part(folder, image_transform(self.preprocessing()))
         filled = set(part.targets)
         for label, each in enumerate(part.classes):
             if label not in filled:
-                raise DataError(f"{folder / each}: this class folder has no image; {self.layout}")
+                place = f"{name}/{each}: "
+                why = [text.removeprefix(place) for text in part.left_out if text.startswith(place)]
+                there = f" ({'; '.join(why)})" if why else ""
+                raise DataError(
+                    f"{folder / each}: this class folder has no image{there}; {self.layout}"
+                )
         return part
 
     def _others(self) -> str:
@@ -123,14 +154,35 @@ def image_transform(steps: Preprocessing) -> transforms.Compose:
     )
 
 
-def read_image(path: Path) -> None:
-    """Check that an image can be decoded.
+class Part(TorchImageFolder):
+    """torchvision's ImageFolder over the files of a listing, decoded without loss.
 
-    Raises:
-        DataError: it cannot.
+    Args:
+        folder: of the part.
+        transform: of a Pillow image.
     """
-    try:
-        with Image.open(path) as image:
-            image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error}); replace or remove it") from error
+
+    def __init__(self, folder: Path, transform: Any) -> None:
+        self._listing = listing_of(folder)
+        # allow_empty, since the caller's message also names the expected layout.
+        super().__init__(str(folder), transform=transform, loader=read_image, allow_empty=True)
+        self.left_out = self._listing.left_out
+        del self._listing  # not sent to the processes that load data
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        names = list(self._listing.classes)
+        return names, {name: label for label, name in enumerate(names)}
+
+    def make_dataset(self, *_: Any, **__: Any) -> list[tuple[str, int]]:
+        return [
+            (str(path), label) for label, files in enumerate(self._listing.files) for path in files
+        ]
+
+
+def _images_of(splits: Splits, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    found = {}
+    for part in ("train", "val", "test"):
+        split: Any = getattr(splits, part)
+        counts = Counter(split.dataset.targets[index] for index in split.indices)
+        found[part] = {name: counts[label] for label, name in enumerate(classes)}
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import Subset
 
 from karat.datasets import Dataset, Splits, stratified_split
+from karat.datasets._reading.contents import Contents
 from karat.errors import SettingError
 from karat.settings import at_least, at_most
 
@@ -51,6 +52,17 @@ class OnDisk(Dataset):
     def splits(self) -> Splits:
         return self.cut(*self.parts())
 
+    def check(self) -> str:
+        return self.contents().fingerprint
+
+    @abc.abstractmethod
+    def contents(self) -> Contents:
+        """What was read and what was left out."""
+
+    def place_of(self, label: int, train: Any) -> str:
+        """How a message names a class of the training part: its folder, or its name."""
+        return f"class {self.class_names()[label]}"
+
     def cut(self, train: Any, test: Any) -> Splits:
         """The splits of the two parts, with `limit_per_class` applied.
 
@@ -58,9 +70,17 @@ class OnDisk(Dataset):
             DataError: a class has too few images.
         """
         chosen = first_of_each(train.targets, self.limit_per_class)
-        rest, val = stratified_split(
-            [train.targets[i] for i in chosen], self.val_share, self.split_seed
-        )
+
+        def too_few(label: int, count: int) -> str:
+            limited = self.limit_per_class and train.targets.count(label) > count
+            more = "raise data.limit_per_class" if limited else "add images, or remove the class"
+            return (
+                f"{self.place_of(label, train)}: has {count} image{'s' * (count != 1)} to train with, too few to split "
+                f"{self.val_share:.0%} of them off for validation; {more}"
+            )
+
+        labels = [train.targets[i] for i in chosen]
+        rest, val = stratified_split(labels, self.val_share, self.split_seed, too_few)
         return Splits(
             train=Subset(train, [chosen[i] for i in rest]),
             val=Subset(train, [chosen[i] for i in val]),

@@ -1,6 +1,5 @@
 """A folder of images: `train/<class>/*` and `test/<class>/*`, in torchvision's ImageFolder layout."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from karat.datasets import Preprocessing
-from karat.datasets._class_folders import ClassFolders, read_image
+from karat.datasets._class_folders import ClassFolders
+from karat.datasets._reading.survey import Look, look_at
 from karat.settings import above, below
 
 
@@ -39,12 +39,7 @@ class ImageFolder(ClassFolders):
         size, mean, std = self.image_size, (self.mean,) * 3, (self.std,) * 3
         return Preprocessing(size=size, resize=size, mean=mean, std=std, is_in_bytes=True)
 
-    def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
+    def looks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[Look]]:
         with ThreadPoolExecutor() as pool:
             for files in classes:
-                yield list(pool.map(_hash_image, files))
-
-
-def _hash_image(path: Path) -> str:
-    read_image(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+                yield list(pool.map(look_at, files))

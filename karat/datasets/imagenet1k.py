@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from torchvision.datasets import ImageFolder as TorchImageFolder
-from torchvision.datasets.folder import is_image_file
-
 from karat.datasets import DataInfo, Preprocessing
-from karat.datasets._class_folders import ClassFolders, read_image
+from karat.datasets._class_folders import ClassFolders, Part
+from karat.datasets._reading.decode import decode
+from karat.datasets._reading.listing import is_image
+from karat.datasets._reading.survey import Look
 from karat.errors import DataError
 
 _MEAN = (0.485, 0.456, 0.406)
@@ -52,11 +52,11 @@ class ImageNet1k(ClassFolders):
         size, resize = self.image_size, round(self.image_size / _CROP_RATIO)
         return Preprocessing(size=size, resize=resize, mean=_MEAN, std=_STD, is_in_bytes=True)
 
-    def parts(self) -> tuple[TorchImageFolder, TorchImageFolder]:
+    def parts(self) -> tuple[Part, Part]:
         val = self.root_path / self.test_part
         if val.is_dir():
             entries = list(val.iterdir())
-            flat = any(is_image_file(entry.name) for entry in entries)
+            flat = any(is_image(entry.name) for entry in entries)
             if flat and not any(entry.is_dir() for entry in entries):
                 raise DataError(
                     f"{val}: has images but no class folders; move each image into the folder "
@@ -64,7 +64,7 @@ class ImageNet1k(ClassFolders):
                 )
         return super().parts()
 
-    def marks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[str]]:
+    def looks(self, classes: Sequence[Sequence[Path]]) -> Iterable[Sequence[Look]]:
         with ThreadPoolExecutor() as pool:
             yield from pool.map(_sizes, classes)
 
@@ -74,11 +74,11 @@ def _info(data: ImageNet1k) -> DataInfo:
     return ClassFolders.info(data)
 
 
-def _sizes(files: Sequence[Path]) -> list[str]:
+def _sizes(files: Sequence[Path]) -> list[Look]:
     """The size of each image of a class in bytes; decodes the smallest, the likeliest to be truncated."""
     sizes = [file.stat().st_size for file in files]
     smallest = files[sizes.index(min(sizes))]
     if not min(sizes):
         raise DataError(f"{smallest}: is an empty file; replace or remove it")
-    read_image(smallest)
-    return [str(size) for size in sizes]
+    decode(smallest)
+    return [Look(str(size)) for size in sizes]

@@ -113,7 +113,7 @@ def token() -> str:
     if not given:
         return "none is set; each launch creates its own"
     path = Path(given)
-    if not path.is_file() or not path.read_text().strip():
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         raise CheckFailed(f"RAY_AUTH_TOKEN_PATH: {path} contains no token; write one, or unset it")
     if not stat.S_IMODE(path.stat().st_mode) & 0o077:
         return f"{path}, readable only by you"

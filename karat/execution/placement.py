@@ -13,6 +13,7 @@ from karat.forecast.capacity import slots_of
 from karat.forecast.speed.times import Times
 from karat.forecast.typical import typical_configs
 from karat.journal.trial import Trial
+from karat.planning.data_place import sections_at, space_at
 from karat.report.formatting import duration
 from karat.space.arms import sections_of
 from karat.space.settings import ResourceConfig
@@ -45,11 +46,12 @@ def place(
     from karat.forecast.predictions import predictions_for  # imports torch
 
     predictions = predictions_for(resources, study.folder.parent, PRELOAD)
-    configs = [sections_of(study.space, arm) for arm in study.space.arms.values()]
-    _probe(predictions, configs, study.space, study.folder.parent, console, is_to_stop)
+    space = space_at(study.space, study.data_place)
+    configs = [sections_of(space, arm) for arm in space.arms.values()]
+    _probe(predictions, configs, space, study.folder.parent, console, is_to_stop)
 
     def estimate(trial: Trial) -> Estimate | None:
-        found = predictions.try_of(trial.config, trial.micro_batches)
+        found = predictions.try_of(sections_at(trial.config, study.data_place), trial.micro_batches)
         if found is None:
             return None
         share = _share(found.memory_bytes) if resources.gpus == "auto" else None
@@ -58,7 +60,7 @@ def place(
     study.estimate = estimate
     if resources.gpus != "auto":
         return resources
-    found = [predictions.try_of(sections_of(study.space, arm)) for arm in study.space.arms.values()]
+    found = [predictions.try_of(sections_of(space, arm)) for arm in space.arms.values()]
     shares = [_share(each.memory_bytes) for each in found if each is not None]
     return dataclasses.replace(resources, gpus=min(shares, default=1.0))
 

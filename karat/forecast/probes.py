@@ -136,7 +136,7 @@ def read_probes(path: Path) -> dict[str, Known]:
     try:
         if path.stat().st_size > MAX_BYTES:
             return {}
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         if data["version"] != VERSION:
             return {}
         return {

@@ -49,6 +49,7 @@ class StudyState:
         self.confirmed: set[tuple[str, int, int]] = set()
         # Numbers of trials in the order of their ends, since the start or the last extension.
         self.ended: list[int] = []
+        self.data_place: Mapping[str, Any] = {}  # where the data lay in the last launch
         self.images: Mapping[str, int] = {}  # in each split; empty before a worker has told
         self.shortlists = Shortlists()
         self.confirmation: Mapping[str, Any] | None = None
@@ -187,6 +188,7 @@ class StudyState:
     def _on_launched(self, event: Event) -> None:
         data = event.data
         self.launches.append(Launch(event.time, data["slots"], data["environment"]))
+        self.data_place = data.get("data_place", {})
         self.status = "running"
 
     def _on_trial_asked(self, event: Event) -> None:

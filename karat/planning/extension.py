@@ -12,6 +12,7 @@ from typing import Any
 
 from karat.errors import InputError, nearest
 from karat.parameters import Tuned
+from karat.planning.data_place import PLACE, without_place
 from karat.space.reader import space_of
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
@@ -173,6 +174,8 @@ def _of_resources(old: Space, new: Space) -> Iterator[Change]:
 def _of_wholes(old: Space, new: Space) -> Iterator[Change]:
     for key in ("question", "seed", "data", "early_stopping", "references"):
         before, after = getattr(old, key), getattr(new, key)
+        if key == "data":
+            before, after = without_place(before), without_place(after)
         if before != after:
             yield Change(key, before, after, key == "question")
     for name in {**old.factors, **new.factors}:
@@ -192,6 +195,8 @@ def _of_arms(old: Space, new: Space) -> Iterator[Change]:
             others = new.arms[label].sections[name]
             for key in {**values, **others}:
                 full, before, after = f"{name}.{key}", values.get(key), others.get(key)
+                if name == "data" and key in PLACE and f"data.{key}" not in old.factors:
+                    continue
                 if before != after and full not in seen | {"training.epochs"}:
                     seen.add(full)
                     yield Change(full, before, after, False)

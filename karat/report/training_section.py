@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from karat.datasets import lines_of
 from karat.journal.wording import computed_text
 from karat.report.facts.setup import Loading, Setup
 from karat.report.facts.summary import Summary
@@ -25,6 +26,8 @@ def training_section(summary: Summary) -> Section:
     setup, told = summary.setup, {}
     if setup.images:
         told["images"] = ", ".join(f"{count:,} {part}" for part, count in setup.images.items())
+    for what, text in lines_of(setup.contents):
+        told[f"data, {what}"] = "; ".join(filter(None, (told.get(f"data, {what}"), text)))
     told |= {name: text_of(value) for name, value in setup.settings.items()}
     told |= {f"{name} (factor)": _levels(values) for name, values in setup.factors.items()}
     told |= {f"{name} (tuned)": _range(of) for name, of in setup.ranges.items()}

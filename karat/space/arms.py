@@ -31,15 +31,22 @@ class Arms:
     Args:
         data: data of the space.
         factors, tuned: parameters of the space.
+        looks_at_data: whether the data must be here.
 
     Raises:
         InputError: no combination can run, or there are too many.
     """
 
     def __init__(
-        self, data: SpaceData, factors: Mapping[str, Factor], tuned: Mapping[str, Tuned]
+        self,
+        data: SpaceData,
+        factors: Mapping[str, Factor],
+        tuned: Mapping[str, Tuned],
+        *,
+        looks_at_data: bool = True,
     ) -> None:
         self._data, self._factors, self._tuned = data, factors, tuned
+        self._looks_at_data = looks_at_data
         self._checked: set[str] = set()  # parts of configurations, see `check_config`
         self.excluded: list[Excluded] = []
         self.found = self.arms()
@@ -198,7 +205,8 @@ class Arms:
         shape = {name: sections[name] for name in SECTIONS if name not in training}
         parts = {json.dumps(part, sort_keys=True, default=repr) for part in (training, shape)}
         if not parts <= self._checked:
-            TrialConfig.from_sections(sections).check()
+            config = TrialConfig.from_sections(sections)
+            config.check(looks_at_data=self._looks_at_data)
             self._checked |= parts
 
     def check_fixed(self) -> None:

@@ -68,7 +68,7 @@ def space_of(
     place: str,
     early_stopping: Mapping[str, Any] | None = None,
 ) -> Space:
-    """The space that a journal contains.
+    """The space that a journal contains. Its data is not looked at, and may lie elsewhere by now.
 
     Args:
         source: `Space.source`, as the journal stores it.
@@ -77,10 +77,10 @@ def space_of(
         early_stopping: what the journal says it is; used where the source names no scheduler.
 
     Raises:
-        InputError: this version of karat does not accept the space, or its data is missing here.
+        InputError: this version of karat does not accept the space.
     """
     reader = SpaceFile(Document({**source, "study": name}, {}), place)
-    return reader.read(early_stopping)
+    return reader.read(early_stopping, looks_at_data=False)
 
 
 class SpaceFile(SpaceData):
@@ -110,11 +110,12 @@ class SpaceFile(SpaceData):
                     )
         self.assign(path, parse_scalar(text, place), place)
 
-    def read(self, recorded: Mapping[str, Any] | None = None) -> Space:
+    def read(self, recorded: Mapping[str, Any] | None = None, looks_at_data: bool = True) -> Space:
         """The checked space.
 
         Args:
             recorded: the early stopping in a journal, used where the file names no scheduler.
+            looks_at_data: whether the data must be here.
         """
         name: Any = self.data.get("study", "")
         if (rule := why_no_name(name)) is not None:
@@ -134,7 +135,7 @@ class SpaceFile(SpaceData):
             factors = {key: self.factor(key) for key in self.few("factors")}
             tuned = {key: self.tuned(key) for key in self.few("tuned")}
             SAMPLERS[search.sampler].check(search, tuple(tuned.values()))
-            arms = Arms(self, factors, tuned)
+            arms = Arms(self, factors, tuned, looks_at_data=looks_at_data)
         except SettingError as error:
             self.refuse(error)
         except DataError as error:

@@ -50,7 +50,11 @@ def changed_recipes(known: StudyState, space: Space) -> list[str]:
 
 
 def description(
-    space: Space, fingerprint: str, weights: Sequence[Mapping[str, Any]] = ()
+    space: Space,
+    fingerprint: str,
+    weights: Sequence[Mapping[str, Any]] = (),
+    *,
+    contents: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
     """The data of `study_created`, with parameters and forward FLOPs of every arm.
 
@@ -58,6 +62,7 @@ def description(
         space: of the study.
         fingerprint: of its data set.
         weights: that arms start from, as `karat.study.initial.weights.Starts.plain` has them.
+        contents: of its data set, of `karat.datasets.Contents.plain`; None if they are not known.
     """
     arms: list[dict[str, object]] = []
     classes: tuple[str, ...] = ()
@@ -96,7 +101,11 @@ def description(
         "early_stopping": dict(space.early_stopping),
         "confirm": confirm,
         **({"weights": list(weights)} if weights else {}),
-        "data": {"fingerprint": fingerprint, "classes": list(classes)},
+        "data": {
+            "fingerprint": fingerprint,
+            "classes": list(classes),
+            **({"contents": dict(contents)} if contents else {}),
+        },
         "totals": {
             "search": Search(space).total,
             **totals_after_search(space),

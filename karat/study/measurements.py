@@ -1,10 +1,15 @@
-"""Whether the metrics of an epoch can be used, and why a worker process died."""
+"""What workers report: what is taken, whether the metrics of an epoch can be used, and why a process died."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from karat.causes import KILLED_BY_KERNEL, Details, Failure, Loss
+
+MAY_REPORT = (
+    "kernels", "computed", "peak_bytes", "images", "loading", "tested", "scores", "shifted"
+)  # fmt: skip
+"""What a worker may report beside the metrics of an epoch; the journal takes nothing else."""
 
 
 def fault_of(

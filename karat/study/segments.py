@@ -7,6 +7,7 @@ from typing import Any
 
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, WEIGHTS, trial_folder
 from karat.journal.trial import Trial
+from karat.planning.data_place import place_in, sections_at
 from karat.space.space import Space
 from karat.training.segment import Estimate, Segment
 
@@ -59,7 +60,7 @@ def segment_for(
 
     Args:
         trial: as it is before the segment starts.
-        space: of the study.
+        space: of the study, with its data where it lies now.
         study_folder: of the study.
         data: what the journal says of the study's data.
         from_epoch: the epoch of the checkpoint to resume from; 0 for none.
@@ -68,9 +69,10 @@ def segment_for(
     folder, resources = trial_folder(study_folder, trial.number), space.resources
     # The fingerprint is that of the first arm's data; where data is a factor, other arms have none.
     checked = next(iter(space.arms.values())).sections["data"]
+    config = sections_at(trial.config, place_in(space))
     return Segment(
         trial=trial.number,
-        config=trial.config,
+        config=config,
         seed=trial.seed,
         folder=str(folder),
         owner=trial.fingerprint,
@@ -89,5 +91,5 @@ def segment_for(
         disk_folder=str(study_folder),
         initial_folder=str(study_folder / WEIGHTS),
         disk_gb=resources.disk_gb,
-        fingerprint=data.get("fingerprint", "") if trial.config["data"] == checked else "",
+        fingerprint=data.get("fingerprint", "") if config["data"] == checked else "",
     )

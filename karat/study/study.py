@@ -18,20 +18,18 @@ from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState
 from karat.journal.trial import Trial
 from karat.planning.budget import first_spent, too_little_left
+from karat.planning.data_place import space_at
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
 from karat.space.space import Space
 from karat.study.listeners import Listeners
-from karat.study.measurements import death_of, fault_of
+from karat.study.measurements import MAY_REPORT, death_of, fault_of
 from karat.study.retention import tidy, to_be_dropped
 from karat.study.segments import segment_for, start_of
 from karat.system import fault_injection
 from karat.training.checkpoint import last_state
 from karat.training.segment import Estimate, Segment
 
-_MAY_REPORT = (
-    "kernels", "computed", "peak_bytes", "images", "loading", "tested", "scores", "shifted"
-)  # fmt: skip
 MAX_UNWRITTEN = 2  # segments in a row that could not write a checkpoint; others would not either
 
 
@@ -55,6 +53,7 @@ class Study:
         # Of segments of this launch that could not write a checkpoint, since one could.
         self._unwritten: list[Details] = []
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
+        self.data_place: Mapping[str, Any] = {}  # of the data now, if not where it lay
         self.last_state = last_state  # a simulated study has no checkpoints
         for event in journal.past:
             self.decisions.observe(event)
@@ -141,7 +140,8 @@ class Study:
         start = start_of(trial, from_epoch, passed_over, slot, estimate, processes, threads)
         self.record("segment_started", **start)
         gpus, data = self.gpus_of(trial), self.state.created.get("data", {})
-        return segment_for(trial, self.space, self.folder, data, from_epoch=from_epoch, gpus=gpus)
+        space = space_at(self.space, self.data_place)
+        return segment_for(trial, space, self.folder, data, from_epoch=from_epoch, gpus=gpus)
 
     # -- called by an engine to report -----------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Study:
             report["epoch"],
             report["metrics"],
             report["seconds"],
-            **{key: report[key] for key in _MAY_REPORT if report.get(key) is not None},
+            **{key: report[key] for key in MAY_REPORT if report.get(key) is not None},
         )
 
     def on_report(
@@ -184,7 +184,7 @@ class Study:
         if fault := fault_of(metrics, self.space.search.metric, epoch):
             self._fail(trial, *fault)
             return True
-        assert more.keys() <= set(_MAY_REPORT)
+        assert more.keys() <= set(MAY_REPORT)
         self.record(
             "reported",
             trial=number,

@@ -79,7 +79,7 @@ def _git() -> dict[str, Any]:
 def cpu_name() -> str:
     """The processor's model name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

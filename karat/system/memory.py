@@ -30,7 +30,7 @@ class PeakMemory:
             # "5" resets VmHWM to VmRSS (man 5 proc). Where that is not permitted, the peak is that
             # of the whole life of the process.
             with contextlib.suppress(OSError):
-                CLEAR.write_text("5")
+                CLEAR.write_text("5", encoding="utf-8")
             self.base = _resident("VmRSS")
         else:
             self.base = 0
@@ -64,7 +64,7 @@ def inner_peak() -> Iterator[Callable[[], int | None]]:
 
 
 def _resident(name: str) -> int:
-    lines = STATUS.read_text().splitlines()
+    lines = STATUS.read_text(encoding="utf-8").splitlines()
     line = next(line for line in lines if line.startswith(f"{name}:"))
     return 1024 * int(line.split()[1])
 
@@ -132,7 +132,7 @@ def _files_of_group(root: Path) -> Iterator[Path]:
 def _counter(path: Path) -> int | None:
     """The value of `oom_kill` in a file with a name and a value on each line; None without one."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return None
     for line in lines:

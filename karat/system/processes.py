@@ -54,9 +54,9 @@ class ProcessIdentity:
 
 def _started(pid: int) -> str:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         # Field 2, the name, may hold spaces and brackets; field 22 is the start time (man 5 proc).
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return f"{boot} {fields[19]}"
     except (OSError, IndexError):
         pass

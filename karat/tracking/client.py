@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from karat.errors import StudyError
 from karat.journal.layout import MLFLOW_DATABASE
@@ -24,7 +25,18 @@ class TrackingError(StudyError):
 def tracking_uri(study_folder: Path) -> str:
     """`MLFLOW_TRACKING_URI` or, by default, the SQLite file in the storage folder, shared by its studies."""
     database = study_folder.absolute().parent / MLFLOW_DATABASE
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(database)
+
+
+def sqlite_uri(database: Path) -> str:
+    """The URI of a SQLite file, whatever characters its path has.
+
+    A question mark would begin the options, and the file would be another one. Quoted twice, since SQLAlchemy and
+    SQLite each unquote it.
+    """
+    if "?" in str(database):
+        return f"sqlite:///file:{quote(quote(str(database)))}?uri=true"
+    return f"sqlite:///{database}"
 
 
 def is_database(uri: str) -> bool:

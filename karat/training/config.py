@@ -138,14 +138,18 @@ class TrialConfig:
             training=training_of(sections["training"]),
         )
 
-    def check(self) -> None:
+    def check(self, *, looks_at_data: bool = True) -> None:
         """Check that the settings are compatible with each other and with the data.
+
+        Args:
+            looks_at_data: whether the data must be here; without, its settings say the size of its images.
 
         Raises:
             CombinationError: they are not.
             DataError: the data is missing.
         """
-        check_model(self.model, self.attention, self.data.info().image_size)
+        size = None if looks_at_data else getattr(self.data, "image_size", None)
+        check_model(self.model, self.attention, size or self.data.info().image_size)
 
     def data_shape(self) -> dict[str, int]:
         """The shape of the data, as arguments of `karat.models.build.build_model`."""

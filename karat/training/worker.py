@@ -61,7 +61,7 @@ class SegmentWorker:
         trace = Path(self.segment.hang_trace)
         try:
             trace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with trace.open("w") as file:
+            with trace.open("w", encoding="utf-8") as file:
                 faulthandler.dump_traceback_later(self.segment.limit_s, exit=True, file=file)
                 try:
                     return self.step_unlimited()

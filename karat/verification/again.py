@@ -11,6 +11,7 @@ from karat.datasets import load_splits
 from karat.journal.layout import WEIGHTS
 from karat.journal.trial import Trial
 from karat.models.build import build_model
+from karat.planning.data_place import sections_at
 from karat.training.checkpoint import load_checkpoint
 from karat.training.config import TrialConfig
 from karat.training.evaluation import Evaluated, conditions, evaluate, sha256_of_weights
@@ -68,7 +69,14 @@ def read_kept(path: Path, owner: str = "") -> Kept:
     )
 
 
-def evaluate_again(trial: Trial, kept: Kept, *, threads: int, micro_batches: int) -> Again:
+def evaluate_again(
+    trial: Trial,
+    kept: Kept,
+    *,
+    threads: int,
+    micro_batches: int,
+    data_place: Mapping[str, Any] | None = None,
+) -> Again:
     """Evaluate weights on the test split of a trial, in this process.
 
     Args:
@@ -76,13 +84,14 @@ def evaluate_again(trial: Trial, kept: Kept, *, threads: int, micro_batches: int
         kept: the weights.
         threads: CPU threads, and
         micro_batches: parts of a batch, both as they were: results depend on them.
+        data_place: where the data lies now, of `karat.planning.data_place`; None for where it lay.
 
     Raises:
         RuntimeError: the weights do not fit the trial's model.
         InputError: the data is missing here.
     """
     torch.set_num_threads(threads)
-    config, group = TrialConfig.from_sections(trial.config), _OnCpu()
+    config, group = TrialConfig.from_sections(sections_at(trial.config, data_place or {})), _OnCpu()
     # The seed has no effect: all weights are replaced.
     model = build_model(config.model, config.attention, seed=0, **config.data_shape())
     model = with_attention(model, config, kept.path.parents[2] / WEIGHTS)

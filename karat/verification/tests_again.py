@@ -10,6 +10,7 @@ from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.planning.data_place import sections_at
 from karat.tested import Tested
 from karat.training.checkpoint import epoch_of, kept_weights
 from karat.training.config import TrialConfig
@@ -128,7 +129,13 @@ class _Study:
             return Compared(findings=(f"{path.name}: {wrong}",))
         threads = int(tested.where.get("threads", 1))
         parts = int(tested.where.get("micro_batches", 1))
-        again = evaluate_again(trial, kept, threads=threads, micro_batches=parts)
+        again = evaluate_again(
+            trial,
+            kept,
+            threads=threads,
+            micro_batches=parts,
+            data_place=self.state.data_place,
+        )
         done.images = len(again.found.labels)
         return compare(trial, tested, again)
 
@@ -171,7 +178,11 @@ class _Study:
             )
             return None
         again = evaluate_again(
-            trial, kept, threads=trial.threads or 1, micro_batches=trial.micro_batches
+            trial,
+            kept,
+            threads=trial.threads or 1,
+            micro_batches=trial.micro_batches,
+            data_place=self.state.data_place,
         )
         done.images = len(again.found.labels)
         if self._is_here is None:
@@ -182,7 +193,7 @@ class _Study:
 def _of_data(state: StudyState, runs: Sequence[Trial]) -> Iterator[str]:
     """Whether the data set, with its training images, is that of the study."""
     recorded = state.created["data"]["fingerprint"]
-    found = TrialConfig.from_sections(runs[0].config).data.check()
+    found = TrialConfig.from_sections(sections_at(runs[0].config, state.data_place)).data.check()
     if found != recorded:
         yield (
             f"the data set has changed since the study began: sha256 recorded "

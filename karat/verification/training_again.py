@@ -20,6 +20,7 @@ from karat.journal.layout import WEIGHTS as INITIAL
 from karat.journal.reports import Report
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.planning.data_place import sections_at
 from karat.tested import WEIGHTS
 from karat.training import evaluation
 from karat.training.config import TrialConfig
@@ -98,7 +99,7 @@ def reproduce(folder: Path, number: int, say: Callable[[str], None]) -> Reproduc
     events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
     trial = _trial(state, number, folder)
-    config = TrialConfig.from_sections(sections_of(state, trial))
+    config = TrialConfig.from_sections(sections_at(sections_of(state, trial), state.data_place))
     _check_data(state, config, folder)
     by_epoch = _conditions(events, number)
     done = Reproduced(trial=number)

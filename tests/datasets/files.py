@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from karat.datasets import DATASETS
 
@@ -81,3 +82,68 @@ def write_images(root: Path, parts: dict[str, int], classes: tuple[str, ...], en
             for index in range(count):
                 pixels = draw.integers(0, 256, (16, 20, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(root / part / name / f"{name}_{index}{ending}")
+
+
+def write_svhn(root: Path, monkeypatch: pytest.MonkeyPatch, per_class: int, test: int) -> None:
+    """`train_32x32.mat` and `test_32x32.mat`, where the label 10 is the digit 0."""
+    plugin: Any = DATASETS["svhn"]
+    draw, listed = np.random.default_rng(0), {}
+    for part, count in (("train", per_class), ("test", test)):
+        url, name, _ = plugin.source.split_list[part]
+        labels = np.repeat(np.arange(1, 11), count).reshape(-1, 1).astype(np.uint8)
+        pixels = draw.integers(0, 256, (32, 32, 3, len(labels)), dtype=np.uint8)
+        savemat(root / name, {"X": pixels, "y": labels})
+        listed[part] = [url, name, _md5(root / name)]
+    monkeypatch.setattr(plugin.source, "split_list", listed)
+    monkeypatch.setattr(plugin, "train_counts", (per_class,) * 10)
+
+
+def write_stl10(
+    root: Path, monkeypatch: pytest.MonkeyPatch, per_class: int, test: int, first: int = 1
+) -> None:
+    """`stl10_binary/*_X.bin`, column by column, and `*_y.bin`, with labels from `first`."""
+    plugin: Any = DATASETS["stl10"]
+    folder = root / "stl10_binary"
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for part, count in (("train", per_class), ("test", test)):
+        labels = np.repeat(np.arange(first, first + 10), count).astype(np.uint8)
+        draw.integers(0, 256, (len(labels), 3, 96, 96), dtype=np.uint8).tofile(
+            folder / f"{part}_X.bin"
+        )
+        labels.tofile(folder / f"{part}_y.bin")
+        names = [f"{part}_X.bin", f"{part}_y.bin"]
+        listed = [[name, _md5(folder / name)] for name in names]
+        monkeypatch.setattr(plugin.source, f"{part}_list", listed)
+    monkeypatch.setattr(plugin, "train_counts", (per_class,) * 10)
+
+
+def write_flowers102(
+    root: Path, monkeypatch: pytest.MonkeyPatch, per_class: int, test: int
+) -> None:
+    """`flowers-102/` with as many images of each class in `train` and in `val`, half of `per_class`."""
+    plugin: Any = DATASETS["flowers102"]
+    folder, classes = root / "flowers-102", len(plugin.classes)
+    (folder / "jpg").mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    parts = {"trnid": per_class // 2, "valid": per_class // 2, "tstid": test}
+    labels: list[int] = []
+    ids: dict[str, list[int]] = {part: [] for part in parts}
+    for part, count in parts.items():
+        for label in np.repeat(np.arange(1, classes + 1), count).tolist():
+            labels.append(label)
+            ids[part].append(len(labels))
+            pixels = draw.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "jpg" / f"image_{len(labels):05d}.jpg")
+    savemat(folder / "setid.mat", ids)
+    savemat(folder / "imagelabels.mat", {"labels": labels})
+    source, listed = plugin.source, dict(plugin.source._file_dict)
+    for key in ("label", "setid"):
+        name = listed[key][0]
+        listed[key] = (name, _md5(folder / name))
+    monkeypatch.setattr(source, "_file_dict", listed)
+    monkeypatch.setattr(plugin, "train_counts", (per_class,) * classes)
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()

@@ -198,9 +198,10 @@ def test_only_check_downloads_and_only_if_set(tmp_path: Path, asked: list[str]) 
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"]
     assert str(caught.value).startswith(
         f"{tmp_path}: could not download https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz "
-        "(<urlopen error [Errno -2] Name or service not known>); unpack cifar-10-python.tar.gz, "
+        "(<urlopen error [Errno -2] Name or service not known>); nothing is left half-written. Start again, or unpack "
     )
     assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [".karat-download.lock"]
 
 
 def test_downloaded_files_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,5 +241,8 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
 
 
 def test_class_too_small_to_split_is_found_by_check(root: Path) -> None:
-    with pytest.raises(DataError, match="class 0 has 1 images, too few"):
+    with pytest.raises(
+        DataError,
+        match=r"class airplane: has 1 image to train with, too few .*; raise data\.limit_per_class",
+    ):
         cifar10(root, limit_per_class=1).check()

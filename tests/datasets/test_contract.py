@@ -7,12 +7,25 @@ import pytest
 import torch
 
 from karat.datasets import DATASETS, Dataset, make_dataset
-from tests.datasets.files import write_cifar, write_images
+from tests.datasets.files import (
+    write_cifar,
+    write_flowers102,
+    write_images,
+    write_stl10,
+    write_svhn,
+)
+
+PUBLISHED = {"svhn": write_svhn, "stl10": write_stl10, "flowers102": write_flowers102}
 
 
 def settings_for(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     if name == "digits":
         return {"name": name}
+    if name == "fake":
+        return {"name": name, "image_size": 8, "train_images": 60, "test_images": 20}
+    if name in PUBLISHED:
+        PUBLISHED[name](folder, monkeypatch, 4, 1)
+        return {"name": name, "root": str(folder), "image_size": 8}
     if name in ("cifar10", "cifar100"):
         write_cifar(name, folder, monkeypatch, 5, 2)
         return {"name": name, "root": str(folder)}
@@ -52,3 +65,13 @@ def test_splits_are_disjoint_and_fixed_by_their_seed(dataset: Dataset) -> None:
 
 def test_check_returns_the_same_fingerprint_twice(dataset: Dataset) -> None:
     assert dataset.check() == dataset.check()
+
+
+def test_contents_name_the_images_of_each_class_in_each_split(dataset: Dataset) -> None:
+    info, found = dataset.info(), dataset.contents()
+    assert found.fingerprint == dataset.check()
+    assert set(found.images) == {"train", "val", "test"}
+    assert all(tuple(classes) == info.classes for classes in found.images.values())
+    assert abs(sum(found.images["train"].values()) - info.train_size) <= 1
+    assert not found.warnings
+    assert not dataset.awaits_download()

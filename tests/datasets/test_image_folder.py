@@ -61,7 +61,7 @@ def test_empty_class_folder_is_named(folder: Path) -> None:
 
 def test_classes_that_differ_between_train_and_test_are_named(folder: Path) -> None:
     (folder / "test" / "dog").rename(folder / "test" / "fox")
-    with pytest.raises(DataError, match="only in one of them: dog, fox"):
+    with pytest.raises(DataError, match=r"only in one of them: dog \(train\), fox \(test\)"):
         make_dataset({"name": "image_folder", "root": str(folder)}).info()
 
 

@@ -64,7 +64,7 @@ def _built() -> Path:
 def _key() -> str:
     processor = platform.machine()
     if (info := Path("/proc/cpuinfo")).is_file():
-        lines = info.read_text().splitlines()
+        lines = info.read_text(encoding="utf-8").splitlines()
         processor += next((line for line in lines if line.startswith(("flags", "Features"))), "")
     parts = (SOURCE.read_text(), " ".join(FLAGS), torch.__version__, processor)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -76,7 +76,7 @@ class StepCosts:
     @classmethod
     def read(cls, path: Path = TABLE) -> "StepCosts":
         """The table in a file."""
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         return cls(
             speed=Speed(**data["speed"]),
             host=Host(**data["host"]),

@@ -39,6 +39,7 @@ class Setup:
         ranges: tuned parameter to its range or values, as the space has them.
         factors: full name to its levels.
         images: number in each split; empty where the journal does not say.
+        contents: of the data set, as its check has found them; empty where the journal does not say.
         steps: of an epoch; None where that is not known, or not the same for all.
         weights: that arms started from, as the journal has them (`karat.study.initial.weights`); empty where all
             were drawn.
@@ -53,6 +54,7 @@ class Setup:
     ranges: Mapping[str, Mapping[str, Any]]
     factors: Mapping[str, Any]
     images: Mapping[str, int]
+    contents: Mapping[str, Any]
     steps: int | None
     computed: tuple[Mapping[str, Any], ...] = ()
     warmup: float | None = None
@@ -94,6 +96,7 @@ def setup_of(state: StudyState) -> Setup:
         computed=_computed(state),
         warmup=warmup,
         loading=_loading_of(state),
+        contents=state.created["data"].get("contents", {}),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
     )
 

@@ -17,7 +17,7 @@ def resident_of(path: Path, maps: Path = MAPS) -> int:
     if not maps.exists():
         return 0
     found, is_of_file = 0, False
-    with maps.open(errors="replace") as lines:
+    with maps.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             first, _, rest = line.partition(" ")
             if not first.endswith(":"):  # the head of a mapping, which ends with its file

@@ -8,7 +8,7 @@ import torch
 
 from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.launch import launch
-from karat.cli.training import check_devices, training_notes
+from karat.cli.text.training import check_devices, training_notes
 from karat.errors import InputError, SettingError
 from karat.space.reader import load_space
 

@@ -1,0 +1,1 @@
+"""What data sets on disk share: listing and decoding of image files, what a check has seen, downloads."""
