@@ -48,6 +48,13 @@ line and what would be right. Numbers are written as `0.001` or `1e-3`, truth va
 name of a setting is `section.key`; `--set section.key=value` replaces a value of the file. A setting of `data`,
 `model`, `attention` or `training` is either a fixed value in its section, or a factor, or tuned.
 """
+PUBLISHED = "Results that somebody has published for arms of the space. The report shows them beside its own; no verdict rests on them."
+PAPER_KEYS = (
+    ("source", "text", "required", "where the numbers stand"),
+    ("setting", "text", "required", "of what they are: data, training, number of runs"),
+    ("results", "list", "required", "each the levels of an arm, `factor: level`, and a `value`"),
+    ("value", "number", "required", "of a result: the test metric; an accuracy is a share of 1"),
+)
 # Settings that are not in the file under this name.
 _HIDDEN = {"basis_settings", "mechanism_settings", "per_block", "per_head"}
 _TYPES = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
@@ -214,6 +221,9 @@ def _others() -> Iterator[str]:
     for name, cls in (("budget", BudgetConfig), ("tracking", TrackingConfig)):
         yield f"## {name}"
         yield _rows(_of(cls, fields_of(cls)))
+    yield "## paper"
+    yield PUBLISHED
+    yield _rows(_row(*each) for each in PAPER_KEYS)
     yield "## cluster"
     yield "The name of a file in `clusters/`, or what such a file holds: prices, and the settings of its kinds of cluster."
     yield _rows(_of(Site, PRICES))

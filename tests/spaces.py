@@ -1,5 +1,12 @@
 """Texts of small search spaces, in addition to the one in `conftest`."""
 
+from tests.launched import ROOT
+
+_ALL = sorted((ROOT / "search_spaces").glob("*.yaml"))
+FOR_NODES = [path for path in _ALL if path.name.startswith("paper_") or "_karat" in path.name]
+ON_DIGITS = [path for path in _ALL if path not in FOR_NODES]
+"""The shipped spaces: for nodes with GPUs and data that is not here, and for a laptop."""
+
 MATCHED = """\
 study: matched
 question: What does Fourier give at each size?

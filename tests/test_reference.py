@@ -45,6 +45,9 @@ def keys_of(space: dict[str, Any]) -> Iterator[str]:
     for section, values in space.items():
         yield section
         for key, value in values.items() if isinstance(values, dict) else ():
+            if section == "cluster" and isinstance(value, dict):  # its own heading has the name
+                yield from value
+                continue
             yield place_of(key.rpartition(".")[2])[0]
             if section in ("factors", "tuned") and isinstance(value, dict):
                 yield from value

@@ -28,6 +28,7 @@ __all__ = [
     "Preprocessing",
     "Splits",
     "check_names",
+    "images_by_class",
     "lines_of",
     "load_splits",
     "make_dataset",
@@ -156,13 +157,9 @@ class Dataset(abc.ABC):
 
     def images_of(self, splits: Splits) -> dict[str, dict[str, int]]:
         """Split to class to number of images; without a split whose labels are not known unread."""
-        names, found = self.class_names(), {}
-        for part in ("train", "val", "test"):
-            labels = _labels_of(getattr(splits, part))
-            if labels is not None:
-                counts = Counter(labels)
-                found[part] = {name: counts[label] for label, name in enumerate(names)}
-        return found
+        labels = {part: _labels_of(getattr(splits, part)) for part in ("train", "val", "test")}
+        known = {part: each for part, each in labels.items() if each is not None}
+        return images_by_class(self.class_names(), known)
 
 
 DATASETS = Catalog(Dataset, "data.name")  # type: ignore[type-abstract]
@@ -228,6 +225,17 @@ def stratified_split(
 def rest_size(counts: Iterable[int], share: float) -> int:
     """The size of the rest that `stratified_split` returns for classes with these counts."""
     return sum(count - _cut_of(count, share) for count in counts)
+
+
+def images_by_class(
+    names: Sequence[str], labels: Mapping[str, Sequence[int]]
+) -> dict[str, dict[str, int]]:
+    """Split to class to number of images, from the labels of each split."""
+    counts = {part: Counter(each) for part, each in labels.items()}
+    return {
+        part: {name: count[label] for label, name in enumerate(names)}
+        for part, count in counts.items()
+    }
 
 
 def _labels_of(split: Any) -> list[int] | None:

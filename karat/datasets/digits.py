@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from karat.datasets import DataInfo, Dataset, Preprocessing, Splits, stratified_split
+from karat.datasets import (
+    Contents,
+    DataInfo,
+    Dataset,
+    Preprocessing,
+    Splits,
+    images_by_class,
+    stratified_split,
+)
 from karat.settings import fraction
 
 IMAGES = 1797
@@ -40,22 +48,42 @@ class Digits(Dataset):
         return Preprocessing(size=8, resize=8, mean=(0.5,), std=(0.5,))
 
     def splits(self) -> Splits:
-        table = np.loadtxt(_file(), delimiter=",", dtype=np.float32)
+        table = _table()
+        labels, parts = self._parts(table)
+        images = torch.from_numpy(table[:, :-1]).reshape(-1, 1, 8, 8) / 8 - 1
+        targets = torch.tensor(labels)
+        from torch.utils.data import TensorDataset  # loads torch, which `info` does not need
+
+        train, val, test = (TensorDataset(images[part], targets[part]) for part in parts.values())
+        return Splits(train=train, val=val, test=test)
+
+    def contents(self) -> Contents:
+        labels, parts = self._parts(_table())  # without torch, which a plan does not load
+        of_part = {name: [labels[i] for i in part] for name, part in parts.items()}
+        return Contents(
+            fingerprint=self.check(), images=images_by_class(self.class_names(), of_part)
+        )
+
+    def _parts(self, table: np.ndarray) -> tuple[list[int], dict[str, list[int]]]:
+        """The labels of all images, and the indices of each split."""
         labels = table[:, -1].astype(int).tolist()
         rest, test = stratified_split(labels, self.test_share, self.split_seed)
         of_rest, of_val = stratified_split(
             [labels[i] for i in rest], self.val_share, self.split_seed
         )
-        images = torch.from_numpy(table[:, :-1]).reshape(-1, 1, 8, 8) / 8 - 1
-        targets = torch.tensor(labels)
-        from torch.utils.data import TensorDataset  # loads torch, which `info` does not need
-
-        parts = ([rest[i] for i in of_rest], [rest[i] for i in of_val], test)
-        train, val, held_out = (TensorDataset(images[part], targets[part]) for part in parts)
-        return Splits(train=train, val=val, test=held_out)
+        return labels, {
+            "train": [rest[i] for i in of_rest],
+            "val": [rest[i] for i in of_val],
+            "test": test,
+        }
 
     def check(self) -> str:
         return hashlib.sha256(_file().read_bytes()).hexdigest()
+
+
+def _table() -> np.ndarray:
+    """Images and labels, (1797, 65): 64 pixels from 0 to 16, then the label."""
+    return np.loadtxt(_file(), delimiter=",", dtype=np.float32)
 
 
 def _file() -> Path:

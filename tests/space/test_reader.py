@@ -8,16 +8,10 @@ from karat.errors import InputError
 from karat.planning.plans.confirmation import contests_of
 from karat.space.reader import load_space
 from karat.space.space import Space
-from tests.conftest import ROOT, SMALL
+from tests.conftest import SMALL
 from tests.spaces import LISTS, MATCHED
 
 WriteSpace = Callable[..., Path]
-
-
-def test_shipped_spaces_load() -> None:
-    for path in sorted((ROOT / "search_spaces").glob("*.yaml")):
-        space = load_space(path)
-        assert space.name.replace("-", "_") == path.stem
 
 
 def test_factor_exists_only_where_its_condition_holds(small_space: Space) -> None:

@@ -12,13 +12,10 @@ from karat.space.published import about_no_arm, published_in
 from karat.space.reader import load_space
 from tests.conftest import ROOT
 from tests.datasets.files import write_cifar, write_images
-
-ALL = sorted((ROOT / "search_spaces").glob("*.yaml"))
-FOR_NODES = [path for path in ALL if path.name.startswith("paper_") or "karat" in path.name]
-SPACES = [path for path in ALL if path not in FOR_NODES]  # for a laptop
+from tests.spaces import FOR_NODES, ON_DIGITS
 
 
-@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ON_DIGITS, ids=lambda path: path.stem)
 def test_shipped_space_is_valid_and_excludes_nothing(path: Path) -> None:
     space = load_space(path)
     assert space.name.replace("-", "_") == path.stem
@@ -63,7 +60,7 @@ def test_every_number_of_the_paper_is_about_an_arm_and_every_size_has_its_refere
     assert all(published.of(space.arms[each].factors) for each in space.reference_arms)
 
 
-@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ON_DIGITS, ids=lambda path: path.stem)
 def test_shipped_space_takes_another_data_set(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,12 +13,11 @@ from karat.planning.extension import larger_space
 from karat.schedulers import ArmSize
 from karat.space.reader import load_space, space_of
 from karat.space.stopping import FEW_TRIALS, trials_per_arm
-from tests.conftest import ROOT
+from tests.spaces import ON_DIGITS
 
 WriteSpace = Callable[..., Path]
 STOPPING = "early_stopping: {scheduler: asha, grace_epochs: 1, reduction_factor: 3}\n"
 ARMS = 3  # of the small space
-SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 
 def without(trials: int, write_space: WriteSpace) -> Path:
@@ -112,7 +111,7 @@ def test_impossible_settings_are_refused_with_their_line(
         load_space(path)
 
 
-@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ON_DIGITS, ids=lambda path: path.stem)
 def test_shipped_spaces_with_few_trials_in_an_arm_run_them_in_full(path: Path) -> None:
     space = load_space(path)
     is_small = trials_per_arm(space.search, space.sizes) < FEW_TRIALS

@@ -59,7 +59,6 @@ def test_the_width_may_differ() -> None:
         (convit, "only a plain ViT gives its attention"),
         (lambda: convert(small(), {"mechanism": "gated"}), "Gated changes values, too"),
     ],
-    ids=str,
 )
 def test_a_giver_that_does_not_fit_is_refused(giver: object, message: str) -> None:
     assert callable(giver)
