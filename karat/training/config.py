@@ -6,12 +6,12 @@ from typing import Any, Self
 
 from karat.attention.config import AttentionConfig
 from karat.datasets import Dataset, make_dataset
-from karat.errors import SettingError
+from karat.errors import CombinationError, SettingError
 from karat.models.config import ModelConfig
 from karat.models.shape import check_model
 from karat.seeds import derive
 from karat.settings import above, at_least, at_most, build, fraction
-from karat.training.augmentation.settings import AugmentationConfig
+from karat.training.augmentation.settings import NONE, PIXEL_SETTINGS, AugmentationConfig
 from karat.training.recipes import of_recipe, with_recipe
 from karat.training.steps.config import StepConfig
 
@@ -150,6 +150,17 @@ class TrialConfig:
         """
         size = None if looks_at_data else getattr(self.data, "image_size", None)
         check_model(self.model, self.attention, size or self.data.info().image_size)
+        if self.training.needs_pixels and self.data.preprocessing() is None:
+            keys = [
+                f"training.{key}"
+                for key in PIXEL_SETTINGS
+                if getattr(self.training, key) not in (0, NONE)
+            ]
+            rule = (
+                f"{', '.join(keys)}: cannot be applied to this data set, which does not say how its images are "
+                "normalised; set it to 0 or none"
+            )
+            raise CombinationError(tuple(keys), rule)
 
     def data_shape(self) -> dict[str, int]:
         """The shape of the data, as arguments of `karat.models.build.build_model`."""

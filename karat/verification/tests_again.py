@@ -45,7 +45,7 @@ class Verified:
         rest = self.runs - self.exact - self.rounded
         found = f"{len(self.findings)} finding{'' if len(self.findings) == 1 else 's'}"
         return (
-            f"{self.runs} confirmed runs on {self.images} test images: {self.exact} verified to the "
+            f"{self.runs} confirmed runs on {self.images} clean test images: {self.exact} verified to the "
             f"last bit, {self.rounded} up to rounding, {rest} not verified; {found}"
         )
 

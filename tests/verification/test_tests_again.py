@@ -62,7 +62,7 @@ def test_unchanged_study_is_verified_to_the_last_bit(
 ) -> None:
     assert main(["verify", str(whole)]) == 0
     assert told(capsys) == [
-        "4 confirmed runs on 359 test images: 4 verified to the last bit, 0 up to rounding, "
+        "4 confirmed runs on 359 clean test images: 4 verified to the last bit, 0 up to rounding, "
         "0 not verified; 0 findings"
     ]
 

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +58,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     folder = study_folder(name, options.storage)
     state = state_of(folder)
     trial, why = chosen_trial(folder, state, number)
+    from karat.planning.data_place import sections_at
     from karat.tracking.models.tested_model import which_weights
 
     kept = model_of(folder, state, trial)
-    data = _data(kept, options.data, options.root, _names(options.corruptions))
+    own = sections_at(trial.config, state.data_place)["data"]
+    data = _data(kept, own, options, _names(options.corruptions))
     found = _scored(kept, data)
     about = {
         "study": state.created["name"],
@@ -104,9 +106,12 @@ def _names(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _data(
-    kept: "KeptModel", name: str | None, root: str | None, corruptions: Sequence[str]
+    kept: "KeptModel",
+    own: Mapping[str, Any],
+    options: argparse.Namespace,
+    corruptions: Sequence[str],
 ) -> "Dataset":
-    """The data set whose test images are evaluated.
+    """The data set whose test images are evaluated; `own` is the trial's, where it lies now.
 
     Raises:
         InputError: it does not fit the model, or is not there.
@@ -114,16 +119,15 @@ def _data(
     from karat.datasets import DATASETS, make_dataset
     from karat.settings import fields_of
 
-    own = kept.trial.config["data"]
-    name = name or own["name"]
+    name = options.data or own["name"]
     if name == own["name"]:
         values = {key: value for key, value in own.items() if key != "corruptions"}
     else:
         values = {"name": name}
         if "image_size" in fields_of(DATASETS[name]):
             values["image_size"] = kept.size
-    if root is not None:
-        values["root"] = root
+    if options.root is not None:
+        values["root"] = options.root
     data = make_dataset({**values, "corruptions": list(corruptions)})
     _check(kept, data, name)
     return data

@@ -90,7 +90,7 @@ def script(kept: "KeptModel", state: "StudyState") -> str:
         "REGISTERS": "from karat.models.registers import RegisterTransformer\n" * bool(registers),
         "BUILD": "\n".join(lines),
         "STEPS": "None" if steps is None else repr(steps),
-        "MODE": repr("L" if kept.channels == 1 else "RGB"),
+        "CHANNELS": str(kept.channels),
     }.items():
         text = text.replace(f"<{mark}>", value)
     return text

@@ -9,22 +9,22 @@ from karat.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
-
 
 def image_files(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Each file, and what is wrong with it if that is known without reading it; else an empty text.
 
-    A folder stands for the image files in it and below it, by their endings, sorted.
+    A folder stands for the image files in it and below it, by their endings, sorted; hidden ones are left out.
     """
+    from karat.datasets._reading.listing import ENDINGS, is_image
+
     for path in paths:
         if not path.is_dir():
             yield path, ""
             continue
-        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
+        found = sorted(each for each in path.rglob("*") if is_image(each.name) and each.is_file())
         yield from ((each, "") for each in found)
         if not found:
-            yield path, f"a folder without images ({', '.join(sorted(SUFFIXES))})"
+            yield path, f"a folder without images ({', '.join(sorted(ENDINGS))})"
 
 
 def read_pixels(path: Path, channels: int) -> "Tensor":
@@ -37,24 +37,16 @@ def read_pixels(path: Path, channels: int) -> "Tensor":
     Raises:
         DataError: it is no image that can be read; the message does not name the file.
     """
-    from PIL import Image, UnidentifiedImageError
     from torchvision.transforms.functional import pil_to_tensor
 
-    modes = {1: "L", 3: "RGB", 4: "RGBA"}
-    if channels not in modes:
+    from karat.datasets._reading.decode import read_image
+
+    if channels not in (1, 3):
         raise DataError(f"the model takes images of {channels} channels, which no file here has")
     try:
-        with Image.open(path) as image:
-            if image.mode == "F" or image.mode.startswith("I"):
-                # Pillow would cut them off at 255.
-                raise DataError("has more than 8 bits a pixel; save it with 8")
-            pixels = pil_to_tensor(image.convert(modes[channels]))
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError("not an image that can be read") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DataError(f"not a readable image ({said})") from error
+        image = read_image(path)
+    except DataError as error:
+        raise DataError(str(error).removeprefix(f"{path}: ")) from error
+    pixels = pil_to_tensor(image.convert("L") if channels == 1 else image)
     tensor: Tensor = pixels.float()[None] / 255
     return tensor

@@ -13,6 +13,7 @@ from karat.journal.layout import WEIGHTS, trial_folder
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.planning.data_place import sections_at
 from karat.report.facts.summary import summarise
 from karat.training.checkpoint import epoch_of, kept_weights, load_checkpoint
 
@@ -97,7 +98,7 @@ def kept_model(folder: Path, state: StudyState, trial: Trial) -> KeptModel:
     if path is None:
         raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its weights")
     content = load_checkpoint(path, trial.fingerprint)
-    config = TrialConfig.from_sections(trial.config)
+    config = TrialConfig.from_sections(sections_at(trial.config, state.data_place))
     channels, size, classes = _images_of(config, state.created["data"])
     model = build_model(
         config.model,

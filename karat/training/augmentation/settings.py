@@ -11,6 +11,7 @@ from karat.errors import SettingError
 from karat.settings import at_least, at_most
 
 NONE = "none"
+PIXEL_SETTINGS = ("random_resized_crop", "padded_crop", "flip", "color_jitter", "rand_augment")
 MAX_LAYERS = 20
 _PART = re.compile(r"(mstd|mmax|inc|m|n|p)(\d+(?:\.\d+)?|\.\d+)")
 _EXAMPLE = "expected timm's notation, as in rand-m9-n2-mstd0.5-inc1, or none"
@@ -66,13 +67,7 @@ class AugmentationConfig:
     @property
     def needs_pixels(self) -> bool:
         """Whether an operation works on pixels, so that the data's normalisation must be known."""
-        return bool(
-            self.random_resized_crop
-            or self.padded_crop
-            or self.flip
-            or self.color_jitter
-            or self.rand_augment != NONE
-        )
+        return any(getattr(self, key) not in (0, NONE) for key in PIXEL_SETTINGS)
 
     @property
     def mixes_images(self) -> bool:

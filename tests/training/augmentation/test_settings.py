@@ -2,7 +2,7 @@
 
 import pytest
 
-from karat.errors import SettingError
+from karat.errors import CombinationError, SettingError
 from karat.settings import fields_of
 from karat.training.augmentation.settings import AugmentationConfig, RandAugmentStrength
 from tests.training.test_trainer import config
@@ -15,6 +15,17 @@ def test_without_a_setting_no_image_is_changed() -> None:
     training = config().training
     assert not training.changes_images
     assert not training.mixes_images
+
+
+def test_augmentation_that_could_not_be_applied_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the normalisation, operations on pixels cannot be made; they are not left out in silence."""
+    wanted = config(training={"flip": 0.5})
+    wanted.check()
+    monkeypatch.setattr(type(wanted.data), "preprocessing", lambda _: None)
+    with pytest.raises(CombinationError, match=r"training.flip: cannot be applied") as caught:
+        wanted.check()
+    assert caught.value.keys == ("training.flip",)
+    config(training={"random_erasing": 0.5}).check()
 
 
 def test_the_papers_notation_is_read() -> None:
