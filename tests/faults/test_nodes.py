@@ -54,8 +54,12 @@ def _study_on_two_nodes(path: Path, folder: Path, comes_late: bool) -> None:
         with Engine(space.resources, address=cluster.address, most_slots=most) as engine:
             study.record("launched", slots=engine.slots, environment={})
 
+            def both_train() -> bool:
+                trials = list(study.state.trials.values())
+                return sum(bool(each.reports) and not each.ended for each in trials) == 2
+
             def lose() -> None:
-                while sum(len(t.reports) for t in list(study.state.trials.values())) < 6:
+                while not both_train():
                     time.sleep(0.05)
                 cluster.remove_node(other, allow_graceful=False)
 

@@ -1,7 +1,9 @@
 """What a launch says of its training beside the plan, and which devices it refuses."""
 
+from collections.abc import Iterable
+
 from karat.space.arms import trial_config
-from karat.space.space import Space
+from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
 from karat.training.recipes import DEFAULT, shortened
 from karat.training.steps.notes import average_text, shortened_text
@@ -10,10 +12,11 @@ from karat.training.steps.notes import average_text, shortened_text
 def training_notes(space: Space) -> list[str]:
     """What the user may not expect of the arms' training, each once."""
     found: dict[str, None] = {}
-    for arm in space.arms.values():
+    recipes = space.recipes
+    for arm in _trained_alike(space):
         config, own = trial_config(space, arm), arm.sections["training"]
         used = {**own, **{key.partition(".")[2]: None for key in arm.tuned}}
-        recipe = space.recipes.get(str(own.get("recipe", DEFAULT)), {})
+        recipe = recipes.get(str(own.get("recipe", DEFAULT)), {})
         if (warmup := shortened(used, recipe)) is not None:
             found[shortened_text(recipe["warmup_epochs"], warmup)] = None
         if text := average_text(config.training.ema_decay, _steps(config)):
@@ -27,7 +30,7 @@ def check_devices(space: Space) -> None:
     Raises:
         SettingError: names the setting, what is missing, and what to do.
     """
-    configs = [trial_config(space, arm).training for arm in space.arms.values()]
+    configs = [trial_config(space, arm).training for arm in _trained_alike(space)]
     if not any(each.precision != "float32" or each.compile for each in configs):
         return  # before torch, which takes seconds, is loaded
     import torch
@@ -39,6 +42,15 @@ def check_devices(space: Space) -> None:
     device = torch.device("cuda" if space.resources.gpus else "cpu")
     for config in configs:
         check_device(config, device)
+
+
+def _trained_alike(space: Space) -> Iterable[Arm]:
+    """One arm of each way of training: of a thousand arms most differ in other things."""
+    ways = {
+        repr((arm.sections["training"], arm.sections["data"], arm.tuned)): arm
+        for arm in space.arms.values()
+    }
+    return ways.values()
 
 
 def _steps(config: TrialConfig) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -106,7 +107,12 @@ def _log_model(client: Any, uri: str, kept: KeptModel, run_id: str) -> str:
     made = client.create_logged_model(
         run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
     )
-    with _fluent(uri), warnings.catch_warnings(), _silent("mlflow.pytorch"):
+    with (
+        _fluent(uri),
+        warnings.catch_warnings(),
+        _silent("mlflow.pytorch"),
+        _private_copy(MODULE) as module,
+    ):
         warnings.simplefilter("ignore")
         Model.log(
             artifact_path=None,
@@ -119,12 +125,22 @@ def _log_model(client: Any, uri: str, kept: KeptModel, run_id: str) -> str:
                 model, torch.from_numpy(_example(kept)), is_any_size=steps is not None
             ),
             serialization_format="pickle",
-            code_paths=[str(MODULE)],
+            code_paths=[str(module)],
             signature=_signature(kept),
             input_example=_example(kept),
             pip_requirements=[f"{each}=={_version(each)}" for each in REQUIREMENTS],
         )
     return str(made.model_id)
+
+
+@contextlib.contextmanager
+def _private_copy(file: Path) -> Iterator[Path]:
+    """A copy that only the user can read: MLflow gives its own copy the mode of the original."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / file.name
+        copy.touch(0o600)
+        copy.write_bytes(file.read_bytes())
+        yield copy
 
 
 def _signature(kept: KeptModel) -> Any:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ import pytest
 from karat.causes import SegmentEnd
 from karat.cli.main import main
 from karat.journal.journal import Event, read_events
-from karat.journal.layout import JOURNAL
+from karat.journal.layout import JOURNAL, MLFLOW_DATABASE
 from karat.journal.state import StudyState
 from karat.study.audit import audit
 from tests.jobs.slurm.local_slurm import Site, slurm_site, why_not
@@ -30,6 +31,13 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm: {WHY_NOT}"),
 ]
+
+
+def storage_at(folder: Path, empty_database: Path) -> Path:
+    """A storage whose MLflow database exists: its tables take so long here that a job ends before them."""
+    folder.mkdir()
+    shutil.copy(empty_database, folder / MLFLOW_DATABASE)
+    return folder
 
 
 def cluster(time_limit: str = '"00:30:00"') -> tuple[str, str]:
@@ -223,9 +231,10 @@ def token_of(site: Site) -> str:
 
 @ONE
 def test_scancel_loses_nothing_and_the_same_command_goes_on_to_the_end_and_hides_its_token(
-    site: Site, write_space: WriteSpace, tmp_path: Path
+    site: Site, write_space: WriteSpace, tmp_path: Path, empty_database: Path
 ) -> None:
-    launched = Launched(site, write_space(cluster(), *SLOWER), tmp_path / "studies")
+    storage = storage_at(tmp_path / "studies", empty_database)
+    launched = Launched(site, write_space(cluster(), *SLOWER), storage)
     launched.wait_for_reports(8)
     site.run("scancel", launched.job)
     launched.wait("the end of the job", lambda: launched.job not in site.run("squeue", "-h"))
@@ -249,10 +258,10 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on_to_the_end_and_hides
 
 @OTHER
 def test_short_jobs_of_an_array_are_one_study(
-    site: Site, write_space: WriteSpace, tmp_path: Path
+    site: Site, write_space: WriteSpace, tmp_path: Path, empty_database: Path
 ) -> None:
     space = write_space(cluster('"00:30:00", array: 3'), *SLOWER)
-    launched = Launched(site, space, tmp_path / "studies")
+    launched = Launched(site, space, storage_at(tmp_path / "studies", empty_database))
     launched.wait_for_reports(8)
     site.run("scancel", f"{launched.job}_1")  # as if its time were over
     launched.wait("the end of all", lambda: launched.job not in site.run("squeue", "-h"))
