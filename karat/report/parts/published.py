@@ -48,8 +48,8 @@ def published_section(summary: Summary) -> Section | None:
         title="Beside published results",
         paragraphs=(
             f"Published: {published.source}. {published.setting.rstrip('.')}.",
-            "They were not checked here, and differ from the runs of this study in whatever the sections on "
-            "training and data say otherwise. No verdict of this report rests on them.",
+            "They were not checked here. How this study's runs were trained, which may differ, is said below. No "
+            "verdict of this report rests on them.",
             *_left_out(published, summary),
         ),
         tables=(table,) if rows else (),

@@ -64,7 +64,9 @@ def splits_of(dataset: Dataset, fingerprint: str) -> Loaded:
             splits = load_splits(dataset)
             found = _decoded_once(splits, key, pixels)
     except NotStorableError as error:
-        log.info("images are not kept decoded: %s", error)
+        # That images are no bytes is no trouble; that the disk is full, or refuses, makes every epoch slower.
+        level = logging.WARNING if isinstance(error.__cause__, OSError) else logging.INFO
+        log.log(level, "images are not kept decoded, but decoded in each epoch: %s", error)
         return Loaded(splits=splits or load_splits(dataset))
     parts = {name: StoredImages(*found.splits[name], pixels) for name in PARTS}
     return Loaded(splits=Splits(**parts), map_bytes=found.size, path=found.path)
