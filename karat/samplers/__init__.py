@@ -3,14 +3,15 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import optuna
+from typing import TYPE_CHECKING, Literal
 
 from karat.catalog import Catalog
 from karat.errors import SettingError
 from karat.parameters import Tuned
 from karat.settings import at_least, at_most
+
+if TYPE_CHECKING:  # a space can be read without Optuna
+    from optuna.samplers import BaseSampler
 
 __all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "SearchConfig"]
 
@@ -67,7 +68,7 @@ class Sampler(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def make(cls, seed: int, trials: int) -> optuna.samplers.BaseSampler:
+    def make(cls, seed: int, trials: int) -> "BaseSampler":
         """The sampler for one proposal.
 
         Args:

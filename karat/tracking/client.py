@@ -4,6 +4,8 @@ import contextlib
 import logging
 import math
 import os
+import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,12 +78,43 @@ def open_client(uri: str) -> Any:
     if is_database(uri):
         import sqlalchemy
 
+        _make_database(uri)
         engine = sqlalchemy.create_engine(uri)
         try:
             sqlalchemy.inspect(engine).get_table_names()
         finally:
             engine.dispose()
     return MlflowClient(uri, registry_uri=uri)
+
+
+def _make_database(uri: str) -> None:
+    """Make the SQLite file of an address that has none yet, whole from the moment that it has its name.
+
+    MLflow makes its tables one by one: a process killed meanwhile, or a second one that makes them at
+    the same time, would leave a database that MLflow refuses ever after.
+    """
+    import sqlalchemy
+    from mlflow import MlflowClient
+
+    url = sqlalchemy.make_url(uri)
+    file = Path(url.database or ":memory:")
+    if url.get_backend_name() != "sqlite" or url.query or file.exists() or not file.parent.is_dir():
+        return  # MLflow says what is wrong with it
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-") as folder:
+        made, whole = Path(folder, "made.db"), Path(folder, "whole.db")
+        MlflowClient(sqlite_uri(made))
+        # A copy, since MLflow keeps `made` open, and SQLite warns of a file with two names.
+        with (
+            contextlib.closing(sqlite3.connect(made)) as source,
+            contextlib.closing(sqlite3.connect(whole)) as target,
+        ):
+            source.backup(target)
+        try:
+            os.link(whole, file)
+        except FileExistsError:
+            pass  # another process was quicker
+        except OSError:
+            os.replace(whole, file)  # this file system has no hard links
 
 
 def time_limit(otherwise: float) -> float:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,10 +85,11 @@ def _rows(folders: Sequence[Path]) -> list[Row]:
     processes = min(len(folders), os.cpu_count() or 1)
     if processes == 1 or sum((each / JOURNAL).stat().st_size for each in folders) < _MUCH:
         return [row_of(folder) for folder in folders]
-    # A fork is safe here: numpy, which has threads, is not loaded before. States have no cycles of
-    # references; looking for them took a fifth of the time.
-    with multiprocessing.get_context("fork").Pool(processes, initializer=gc.disable) as pool:
-        return pool.map(row_of, folders)
+    # Not a fork: a program that calls this may have threads, and a fork of such a process can hang.
+    # States have no cycles of references; looking for them took a fifth of the time.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=gc.disable) as pool:
+        return list(pool.map(row_of, folders))
 
 
 def _age(row: Row) -> tuple[float, str]:
