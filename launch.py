@@ -3,6 +3,8 @@
 import sys
 
 from karat.cli.launch import launch
+from karat.system.process.collector import collect_rarely
 
 if __name__ == "__main__":
+    collect_rarely()
     sys.exit(launch())

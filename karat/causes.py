@@ -37,7 +37,9 @@ class Failure(StrEnum):
 
 
 KILLED_BY_RAY: Final[Details] = {"killed_by": "ray"}  # by Ray's memory monitor
-KILLED_BY_KERNEL: Final[Details] = {"killed_by": "kernel"}  # `karat.system.memory.MemoryKills`
+KILLED_BY_KERNEL: Final[Details] = {
+    "killed_by": "kernel"
+}  # `karat.system.process.memory.MemoryKills`
 
 
 class Loss(StrEnum):

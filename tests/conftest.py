@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray gives its workers the lowest priority but four: beside other tests they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+import gc
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from filelock import FileLock
 from karat.journal import lock
 from karat.space.reader import load_space
 from karat.space.space import Space
+from karat.system.process.collector import collect_rarely
 from karat.tracking.client import open_client, prepare_mlflow
 from tests.launched import ROOT, launch
 
@@ -40,6 +42,8 @@ early_stopping: {scheduler: asha, grace_epochs: 1, reduction_factor: 3}
 confirm: {by: attention.grid_size, seeds: 2}
 """
 
+collect_rarely()  # thousands of tests, and all that they import, were looked at over and over
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Check that pytest-xdist knows every group; tests of an unknown one would run in parallel."""
@@ -47,6 +51,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for item in session.items:
             grouped = item.get_closest_marker("xdist_group") is not None
             assert not grouped or "@" in item.nodeid, f"{item.nodeid} is in no group"
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

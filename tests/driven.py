@@ -13,7 +13,7 @@ from karat.planning.replay import replay
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from karat.study.study import Study
-from karat.system.signals import Interruption
+from karat.system.process.signals import Interruption
 from tests.study.test_study import run
 
 ALL = 10**6

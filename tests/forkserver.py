@@ -3,6 +3,4 @@
 import multiprocessing
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["tests.faults.inline", "tests.spawned_rank", "timm.optim", "timm.scheduler"]
-)
+CONTEXT.set_forkserver_preload(["tests.preloaded"])

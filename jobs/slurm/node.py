@@ -27,7 +27,7 @@ from jobs.slurm import ray_hook
 from karat.execution.environment import prepare_environment
 from karat.execution.local_ray import LOOPBACK, no_api_server
 from karat.execution.ray_internals import CURRENT_CLUSTER, RAY_PROGRAM
-from karat.system.signals import IGNORES_SIGTERM
+from karat.system.process.signals import IGNORES_SIGTERM
 from karat.system.tempdir import make_tempdir
 
 _OBJECT_STORE_BYTES = 200_000_000  # of shared memory: nothing large goes through Ray

@@ -43,7 +43,7 @@ from karat.study.listeners import Listener
 from karat.study.study import Study
 from karat.system.environment import describe_environment
 from karat.system.lazy_import import load
-from karat.system.signals import Interruption
+from karat.system.process.signals import Interruption
 from karat.terminal import lost_output
 from karat.tracking.supervisor import Supervisor
 

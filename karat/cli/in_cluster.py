@@ -21,7 +21,8 @@ from karat.cli.command import Parser, launch_as_typed
 from karat.cli.exit_status import FAILED, INTERRUPTED, WRONG_INPUT, guarded
 from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
-from karat.system.signals import Interruption
+from karat.system.process.collector import collect_rarely
+from karat.system.process.signals import Interruption
 
 RETRIED = "--retried"
 _SETTLED = {FAILED: "it failed", WRONG_INPUT: "its input is wrong"}
@@ -73,4 +74,5 @@ def why_settled(status: int, signal: str | None) -> str | None:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     sys.exit(main())

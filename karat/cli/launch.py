@@ -10,7 +10,7 @@ from karat.cli.exit_status import OK, guarded
 from karat.cli.run import add_arguments, run_study
 from karat.errors import InputError
 from karat.system.lazy_import import import_lazily
-from karat.system.signals import Interruption
+from karat.system.process.signals import Interruption
 from karat.terminal import make_console
 
 

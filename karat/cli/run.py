@@ -10,7 +10,7 @@ from karat.cli.studies.named import add_storage
 from karat.space.overrides import space_path
 from karat.space.site import site_from_environment
 from karat.system.lazy_import import import_lazily
-from karat.system.signals import Interruption
+from karat.system.process.signals import Interruption
 from karat.terminal import make_console
 
 if TYPE_CHECKING:

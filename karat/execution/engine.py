@@ -26,7 +26,7 @@ from karat.forecast.capacity import slots_of
 from karat.journal.layout import PAUSE_FILE
 from karat.space.settings import ResourceConfig
 from karat.study.study import Study
-from karat.system.memory import MemoryKills
+from karat.system.process.memory import MemoryKills
 from karat.system.tempdir import make_tempdir
 from karat.training import pause
 

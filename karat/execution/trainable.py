@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from ray.tune import PlacementGroupFactory, Trainable
 
 from karat.execution.messages import IDLE, bundles_of, result_of, segment_of
-from karat.system.signals import ignore_sigterm_if_set
+from karat.system.process.signals import ignore_sigterm_if_set
 from karat.training.preload import preload
 from karat.training.segment import Segment
 

@@ -30,7 +30,7 @@ from karat.execution.ray_internals import (
 )
 from karat.execution.release import Release
 from karat.study.study import Study
-from karat.system.memory import MemoryKills
+from karat.system.process.memory import MemoryKills
 from karat.training.segment import Segment
 
 MOST_FAILED_STARTS = 5  # of workers in a row, before any of them reports

@@ -96,7 +96,7 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
     from torch.utils.data import Subset
 
     from karat.datasets import load_splits
-    from karat.system.memory import PeakMemory
+    from karat.system.process.memory import PeakMemory
     from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
     from karat.training.initial.start import drawn
     from karat.training.trainer import EpochResult, Trainer

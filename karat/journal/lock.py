@@ -22,7 +22,7 @@ from pathlib import Path
 
 from karat.errors import StudyError, StudyLockedError
 from karat.journal.layout import LOCK
-from karat.system.processes import ProcessIdentity
+from karat.system.process.identity import ProcessIdentity
 
 HEARTBEAT_S = 5.0
 WATCH_S = 20.0  # network file systems show a new time some seconds late

@@ -4,9 +4,9 @@ from karat.system.lazy_import import exports
 
 _FROM = {
     "DiskBudget": "disk_quota",
-    "Interruption": "signals",
-    "PeakMemory": "memory",
-    "ProcessIdentity": "processes",
+    "Interruption": "process.signals",
+    "PeakMemory": "process.memory",
+    "ProcessIdentity": "process.identity",
     "describe_environment": "environment",
     "make_tempdir": "tempdir",
     "replace_file": "files",

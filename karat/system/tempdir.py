@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from karat.system.processes import ProcessIdentity
+from karat.system.process.identity import ProcessIdentity
 
 PREFIX = "karat-"
 _OWNER = "owner"

@@ -26,7 +26,7 @@ from karat.training import pause
 from karat.training.segment import Segment
 
 if TYPE_CHECKING:
-    from karat.system.memory import PeakMemory
+    from karat.system.process.memory import PeakMemory
     from karat.training.process_group import ProcessGroup, RankInfo
 
 # torch has no class for this error, only a RuntimeError (torch/utils/data/dataloader.py).
@@ -171,7 +171,7 @@ def _limit_memory(segment: Segment) -> "PeakMemory":
     """Limit torch to the segment's fraction of the GPU, and start to measure peak memory."""
     import torch
 
-    from karat.system.memory import PeakMemory
+    from karat.system.process.memory import PeakMemory
     from karat.training.gpu_share import fraction_of
 
     if torch.cuda.is_available():

@@ -13,7 +13,7 @@ import pytest
 from karat.cli import driver, in_cluster
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from karat.journal.journal import Journal
-from karat.system.signals import Interruption
+from karat.system.process.signals import Interruption
 from tests.conftest import ROOT
 
 WriteSpace = Callable[..., Path]

@@ -27,7 +27,7 @@ from karat.journal.trial import Trial
 from karat.journal.wording import failure_text
 from karat.space.space import Space
 from karat.study.study import Study
-from karat.system.memory import MemoryKills
+from karat.system.process.memory import MemoryKills
 from karat.training.segment import Estimate
 from tests.study.test_study import open_study
 

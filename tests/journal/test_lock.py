@@ -16,8 +16,8 @@ from karat.errors import StudyLockedError
 from karat.journal import lock as studylock
 from karat.journal.layout import LOCK
 from karat.journal.lock import StudyLock, is_locked
-from karat.system import processes
-from karat.system.processes import ProcessIdentity
+from karat.system.process import identity
+from karat.system.process.identity import ProcessIdentity
 from tests.conftest import ROOT
 from tests.waiting import wait_until
 
@@ -43,7 +43,7 @@ def write_owner(folder: Path, owner: ProcessIdentity) -> None:
 
 
 def dead_process() -> ProcessIdentity:
-    code = "import json, dataclasses; from karat.system.processes import ProcessIdentity as P; print(json.dumps(dataclasses.asdict(P.own())))"
+    code = "import json, dataclasses; from karat.system.process.identity import ProcessIdentity as P; print(json.dumps(dataclasses.asdict(P.own())))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     found = ProcessIdentity.read(json.loads(done.stdout))
     assert found is not None
@@ -53,7 +53,7 @@ def dead_process() -> ProcessIdentity:
 def living_process() -> ProcessIdentity:
     """Identity of the parent process."""
     return dataclasses.replace(
-        ProcessIdentity.own(), pid=os.getppid(), started=processes._started(os.getppid())
+        ProcessIdentity.own(), pid=os.getppid(), started=identity._started(os.getppid())
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from karat.system import tempdir
-from karat.system.processes import ProcessIdentity
+from karat.system.process.identity import ProcessIdentity
 from tests.journal.test_lock import dead_process
 
 

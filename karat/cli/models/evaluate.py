@@ -159,7 +159,7 @@ def _check(kept: "KeptModel", data: "Dataset", name: str) -> None:
 def _scored(kept: "KeptModel", data: "Dataset") -> Scored:
     """Evaluate the test split, and its corrupted copies."""
     from karat.datasets import load_splits
-    from karat.system.memory import PeakMemory
+    from karat.system.process.memory import PeakMemory
     from karat.training.evaluation import evaluate
     from karat.training.process_group import ProcessGroup
     from karat.training.testing.scores import scores_of

@@ -12,7 +12,7 @@ from karat.cli.studies.json_output import add_json, print_json
 from karat.cli.studies.named import add_storage
 from karat.errors import InputError
 from karat.space.overrides import read_question
-from karat.system.signals import Interruption
+from karat.system.process.signals import Interruption
 from karat.terminal import make_console
 
 if TYPE_CHECKING:

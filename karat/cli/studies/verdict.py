@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from karat.cli.exit_status import INTERRUPTED
 from karat.cli.studies.json_output import print_json
 from karat.journal.layout import JOURNAL, REPORT_HTML, REPORT_MARKDOWN
-from karat.system.signals import Interruption
+from karat.system.process.signals import Interruption
 from karat.terminal import make_console
 
 if TYPE_CHECKING:

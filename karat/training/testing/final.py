@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from karat.datasets import Dataset, Images
-from karat.system.memory import inner_peak
+from karat.system.process.memory import inner_peak
 from karat.training import evaluation
 from karat.training.evaluation import Evaluated
 from karat.training.testing.scores import scores_of

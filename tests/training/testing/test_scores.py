@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from karat.system.memory import PeakMemory, inner_peak
+from karat.system.process.memory import PeakMemory, inner_peak
 from karat.training.evaluation import Details, Evaluated, evaluate
 from karat.training.process_group import ProcessGroup
 from karat.training.testing.scores import calibration_error, scores_of

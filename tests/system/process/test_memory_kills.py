@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from karat.system.memory import MemoryKills
+from karat.system.process.memory import MemoryKills
 from tests.waiting import wait_until
 
 EVENTS = "low 0\nhigh 3\nmax 12\noom 2\noom_kill {}\noom_group_kill 9\n"

@@ -2,11 +2,14 @@
 
 import importlib
 
+from karat.system.process.collector import imports_kept
+
 # torch's first optimizer step imports torch._dynamo, as timm does.
 MODULES = ("karat.training.trainer", "timm.optim", "timm.scheduler")
 
 
 def preload() -> None:
     """Load them."""
-    for name in MODULES:
-        importlib.import_module(name)
+    with imports_kept():
+        for name in MODULES:
+            importlib.import_module(name)

@@ -1,0 +1,1 @@
+"""One process of the operating system: its identity, signals, memory and garbage collector."""
