@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from karat.journal.journal import Event
@@ -17,7 +19,8 @@ from karat.system.paths import add_to_python_path
 START_AFTER_S = 10.0  # leaves the CPU to the first workers while they start
 _PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0  # before a restart of the view, doubled each time
 _LOOK_S = 1.0
-_PATIENCE_S = 120.0  # for the view to finish at the end
+_PATIENCE_S = 120.0  # at the end, for a view that does nothing; it gives up on MLflow before
+_WORKING_S = 1.0  # of CPU time within that: it does something
 log = logging.getLogger(__name__)
 
 
@@ -123,9 +126,29 @@ class Supervisor:
             return False
         assert view.stdin is not None
         view.stdin.close()
-        try:
-            return view.wait(_PATIENCE_S) == 0
-        except subprocess.TimeoutExpired:
+        if not _exits(view):
             view.kill()
-            view.wait()
-            return False
+        return view.wait() == 0
+
+
+def _exits(view: "subprocess.Popen[bytes]") -> bool:
+    """Wait for the view while it works, however many trials it has to write; returns whether it exited."""
+    used_s, since = 0.0, time.monotonic()
+    while time.monotonic() - since < _PATIENCE_S:
+        try:
+            view.wait(_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if (now_s := _cpu_s(view.pid)) >= used_s + _WORKING_S:
+                used_s, since = now_s, time.monotonic()
+        else:
+            return True
+    return False
+
+
+def _cpu_s(pid: int) -> float:
+    """The CPU time of a process; 0 where that cannot be read."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)

@@ -148,3 +148,22 @@ def test_view_that_cannot_be_started_does_not_stop_training(
         send(own, "reported")
         wait_until(lambda: caplog.text.count("cannot be started") > 1, "two lines of the log")
     assert "MLflow is behind" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("code", "behind"),
+    [
+        ("import sys, time\nsys.stdin.read()\nwhile time.process_time() < 1.5: pass", False),
+        ("import time; time.sleep(600)", True),
+    ],
+)
+def test_at_the_end_a_view_that_works_is_waited_for_and_one_that_does_nothing_is_killed(
+    code: str, behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(supervisor, "_WORKING_S", 0.02)
+    use_view(monkeypatch, code)
+    own, said = make(tmp_path)
+    with own:
+        send(own, "reported")
+    assert ("MLflow is behind" in said.getvalue()) == behind
