@@ -191,7 +191,9 @@ def _price(
     (_, slots), runs = next(iter(places.items())), next(iter(by_place.values()))
     full = sum(plans[arm].epochs for arm in schedule)
     share = np.median([run.search_epochs for run in runs]) / full
-    stopping = f"; early stopping leaves about {share:.0%} of the search's" if share < 1 else ""
+    stopping = (
+        f"; early stopping leaves about {100 * share:.0f} % of the search's" if share < 1 else ""
+    )
     low, middle, high = quantiles([run.epochs for run in runs])
     if low == high:
         yield f"epochs        {middle:.0f}{stopping}"
@@ -249,7 +251,7 @@ def _source_text(plans: Mapping[str, ArmPlan], times: Times) -> str:
     """Where the seconds of an epoch are from, and how good they are."""
     unknown = sum(not plan.is_probed for plan in plans.values())
     if not unknown:
-        return f"from steps measured on this machine: good to about {MEASURED.factor - 1:.0%}"
+        return f"from steps measured on this machine: good to about {100 * (MEASURED.factor - 1):.0f} %"
     which = "" if unknown == len(plans) else f" for {unknown} of {len(plans)} arms"
     if times.is_guessed:
         source = f"{EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S:.2g} multiply-adds a second of a GPU"

@@ -207,4 +207,4 @@ def clock_text(seconds: float) -> str:
 
 def show_metric(metric: str, value: float) -> str:
     """Format an accuracy in percent, any other metric as a number."""
-    return f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if metric.endswith("accuracy") else f"{value:.4f}"

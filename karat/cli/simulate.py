@@ -129,12 +129,12 @@ def text_of(data: dict[str, Any]) -> str:
             f"{data['status']}{reason}",
             f"trials        {'; '.join(trials)}",
             f"epochs        {data['epochs']}",
-            f"wall time     {data['wall_hours']:.2f} h; workers trained {data['utilisation']:.1%} of it",
+            f"wall time     {data['wall_hours']:.2f} h; workers trained {100 * data['utilisation']:.1f} % of it",
             f"resources     {data['gpu_hours']:.2f} GPU-hours, {data['cpu_hours']:.2f} CPU-hours",
             f"confirmed     {', '.join(data['confirmed']) or 'nothing'}",
             f"driver        {driver['report_ms']:.2f} ms a report (p99 {driver['p99_report_ms']:.1f}, "
             f"slowest {driver['slowest_report_ms']:.0f}), {driver['ask_ms']:.1f} ms for a new segment "
-            f"(slowest {driver['slowest_ask_ms']:.0f}): busy {driver['load']:.2%} of the time",
+            f"(slowest {driver['slowest_ask_ms']:.0f}): busy {100 * driver['load']:.2f} % of the time",
         ]
     )
 

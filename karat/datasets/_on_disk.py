@@ -76,7 +76,7 @@ class OnDisk(Dataset):
             more = "raise data.limit_per_class" if limited else "add images, or remove the class"
             return (
                 f"{self.place_of(label, train)}: has {count} image{'s' * (count != 1)} to train with, too few to split "
-                f"{self.val_share:.0%} of them off for validation; {more}"
+                f"{100 * self.val_share:.0f} % of them off for validation; {more}"
             )
 
         labels = [train.targets[i] for i in chosen]

@@ -39,7 +39,7 @@ def rule_text(space: Space) -> str:
     holm = f", Holm-corrected over {arms} comparisons," if arms > 1 else ""
     looks = ", at all looks at once" if confirm.looks else ""
     return (
-        f"an arm is equivalent if the {100 * (1 - confirm.alpha):g}% interval of its paired difference lies within "
+        f"an arm is equivalent if the {100 * (1 - confirm.alpha):g} % interval of its paired difference lies within "
         f"{least} of zero{looks}; otherwise better or worse if p of the paired t test{holm} is below "
         f"{confirm.alpha:g}; otherwise inconclusive"
     )
@@ -61,7 +61,7 @@ def sight_lines(space: Space, state: StudyState | None) -> Iterator[str]:
     holm = f", the first of {arms} arms in Holm's correction" if arms > 1 else ""
     yield (
         f"{at_most}{found.seeds} {unit} call a true difference of {found.effect:.2f} standard deviations of the "
-        f"paired differences in {POWER:.0%} of studies (alpha {space.confirm.alpha:g}{holm})"
+        f"paired differences in {100 * POWER:.0f} % of studies (alpha {space.confirm.alpha:g}{holm})"
     )
     sd = f"{units.number(found.spread)}{units.step}"
     if known:
@@ -71,5 +71,5 @@ def sight_lines(space: Space, state: StudyState | None) -> Iterator[str]:
         begin = f"if that deviation is {sd}, which no run has shown yet"
     yield (
         f"{begin}: {units.number(found.difference)}{units.step}; equal arms are then called equivalent in "
-        f"{found.equivalent:.0%}"
+        f"{100 * found.equivalent:.0f} %"
     )

@@ -159,7 +159,7 @@ def seconds_text(seconds: float | None) -> str:
 
 def off_text(predicted: float | None, actual: float | None) -> str:
     """By how much a prediction was too high or too low."""
-    return "-" if predicted is None or not actual else f"{predicted / actual - 1:+.0%}"
+    return "-" if predicted is None or not actual else f"{100 * (predicted / actual - 1):+.0f} %"
 
 
 def effect_text(effect: float | None) -> str:

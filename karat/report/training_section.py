@@ -100,7 +100,8 @@ def _optimiser(setup: Setup) -> str:
     optimiser = named("optimizer", _OPTIMISERS, "adamw")
     schedule = named("schedule", _SCHEDULES, "cosine")
     averaged = ""
-    if setup.settings.get("training.ema_decay") or "training.ema_decay" in setup.factors:
+    varied = "training.ema_decay" in {*setup.factors, *setup.ranges}
+    if varied or setup.settings.get("training.ema_decay"):
         averaged = "; the moving average of the weights is evaluated"
     return (
         f"{optimiser}; linear warm-up, then {schedule}, both updated every step; the last, "

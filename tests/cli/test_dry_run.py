@@ -224,5 +224,5 @@ def test_plan_tells_when_trials_are_stopped_and_how_verdicts_are_reached(
 ) -> None:
     said = plan(capsys, write_space())
     assert "stopping after epoch 1, 3 about 1 of 3 of the trials of its arm goes on" in said
-    assert "the 95% interval of its paired difference lies within 0.50 points of zero" in said
+    assert "the 95 % interval of its paired difference lies within 0.50 points of zero" in said
     assert "is below 0.05; otherwise inconclusive" in said

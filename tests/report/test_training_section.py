@@ -92,7 +92,10 @@ def test_optimiser_and_schedule_are_those_of_the_space(tmp_path: Path) -> None:
     other = SMALL.replace("epochs: 4", "epochs: 4, optimizer: muon, schedule: wsd, ema_decay: 0.9")
     found = told(tmp_path, other)["optimiser"]
     assert found.startswith("Muon, with AdamW for all but the matrices of blocks; linear warm-up")
-    assert found.endswith("the moving average of the weights is evaluated")
+    average = "the moving average of the weights is evaluated"
+    assert found.endswith(average)
+    tuned = SMALL.replace("tuned:\n", "tuned:\n  training.ema_decay: {low: 0.5, high: 0.9}\n")
+    assert told(tmp_path, tuned)["optimiser"].endswith(average)
 
 
 def test_warm_up_that_was_shortened_is_told_with_its_length(tmp_path: Path) -> None:

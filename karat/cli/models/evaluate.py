@@ -27,6 +27,7 @@ class Scored:
     """What a model scores on a data set's test split; see `karat.training.testing`."""
 
     fingerprint: str
+    limit: int  # images of each class, 0 for all
     scores: dict[str, Any]
     shifted: dict[str, list[dict[str, Any]]]
 
@@ -75,6 +76,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             "name": options.data or trial.config["data"]["name"],
             "root": options.root,
             "fingerprint": found.fingerprint,
+            "limit_per_class": found.limit,
         },
         "classes": list(kept.classes),
     }
@@ -182,7 +184,8 @@ def _scored(kept: "KeptModel", data: "Dataset") -> Scored:
             data.corruptions,
             into,
         )
-    return Scored(fingerprint=fingerprint, scores=scores, shifted=shifted)
+    limit = getattr(data, "limit_per_class", 0)
+    return Scored(fingerprint=fingerprint, limit=limit, scores=scores, shifted=shifted)
 
 
 def _as_trained(split: "Images", kept: "KeptModel", data: "Dataset") -> "Images":
@@ -207,7 +210,7 @@ def _show(found: Scored, classes: Sequence[str], who: str) -> None:
     scores = found.scores
     console.print(who, soft_wrap=True)
     rows = [
-        ("images", f"{scores['images']:,}"),
+        ("images", f"{scores['images']:,}{_limited(found.limit)}"),
         ("top-1", _percent(scores["top1"])),
         *([("top-5", _percent(scores["top5"]))] if "top5" in scores else []),
         ("loss", f"{scores['loss']:.4f}"),
@@ -228,6 +231,10 @@ def _show(found: Scored, classes: Sequence[str], who: str) -> None:
             shares = [each["accuracy"] for each in entries]
             text = "".join(f"{_percent(each):>9}" for each in [*shares, sum(shares) / len(shares)])
             console.print(f"    {name:<16}{text}", soft_wrap=True)
+
+
+def _limited(limit: int) -> str:
+    return f", at most {limit} of each class (data.limit_per_class of the study)" if limit else ""
 
 
 def _percent(share: float | None) -> str:

@@ -106,7 +106,7 @@ def _show(found: Sequence[dict[str, Any]], who: str) -> None:
     console.print(who, soft_wrap=True)
     wide = max((len(each["file"]) for each in found), default=0)
     for each in found:
-        told = "   ".join(f"{one['class']} {one['probability']:.1%}" for one in each["top"])
+        told = "   ".join(f"{one['class']} {100 * one['probability']:.1f} %" for one in each["top"])
         console.print(printable(f"{each['file']:<{wide}}   {told}"), soft_wrap=True)
 
 

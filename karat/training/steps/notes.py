@@ -27,6 +27,6 @@ def average_text(decay: float, steps: int) -> str:
         return ""
     least = MOST_INITIAL ** (1 / steps)
     return (
-        f"with training.ema_decay {decay:g}, {share:.0%} of the averaged weights, which are evaluated, are still the "
-        f"initial ones after {steps:,} steps; with {least:.3g} it would be {MOST_INITIAL:.0%}"
+        f"with training.ema_decay {decay:g}, {100 * share:.0f} % of the averaged weights, which are evaluated, are still the "
+        f"initial ones after {steps:,} steps; with {least:.3g} it would be {100 * MOST_INITIAL:.0f} %"
     )

@@ -12,6 +12,8 @@ from PIL import Image
 
 from karat.cli.exit_status import OK, WRONG_INPUT
 from karat.cli.main import main
+from karat.cli.models import evaluate
+from karat.cli.models.evaluate import Scored
 from karat.datasets import load_splits
 from karat.datasets.digits import Digits
 from tests.studies import confirmed, small_study, state_of
@@ -152,3 +154,15 @@ def test_missing_weights_are_an_error(
     shutil.rmtree(tmp_path / "small" / "trials" / f"{number:04d}")
     assert main(["evaluate", f"{tmp_path}/small/{number}"]) != OK
     assert "weights" in capsys.readouterr().err
+
+
+def test_a_limit_of_the_study_that_leaves_images_out_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    counted = {"images": 20, "top1": 0.5, "loss": 1.0, "calibration_error": 0.1}
+    rest = {"images_per_s": 9.0, "peak_bytes": 10**6, "per_class": [0.5, 0.5]}
+    evaluate._show(
+        Scored(fingerprint="x", limit=10, scores=counted | rest, shifted={}), "ab", "trial 3"
+    )
+    said = capsys.readouterr().out
+    assert "20, at most 10 of each class (data.limit_per_class of the study)" in said

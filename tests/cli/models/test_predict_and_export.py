@@ -94,7 +94,7 @@ def test_an_image_gets_its_three_most_probable_classes(
     assert main(["predict", str(whole), str(image)]) == OK
     out = capsys.readouterr().out
     assert "of the arm that the answer is about" in out
-    assert f"{image}   9 {shown['top'][0]['probability']:.1%}" in out
+    assert f"{image}   9 {100 * shown['top'][0]['probability']:.1f} %" in out
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_predicted(

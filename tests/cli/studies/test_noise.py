@@ -95,7 +95,7 @@ def test_noise_is_told_in_words_and_as_json(space: Space) -> None:
     text = "\n".join(noise_lines(found, space))
     assert "noise of softmax, in test accuracy (points):" in text
     assert f"{100 * found.sd:.2f} (95 % interval {100 * found.sd_low:.2f} to " in text
-    assert f"{found.seeds:,} of each arm to call a true difference of 0.50 points in 80%" in text
+    assert f"{found.seeds:,} of each arm to call a true difference of 0.50 points in 80 %" in text
     told = json.loads(json.dumps(noise_json(found, space, "fourier-grid-noise", {})))
     assert told["needed"]["seeds"] == found.seeds
     assert told["aa"]["difference"] == found.compared.difference

@@ -31,7 +31,7 @@ def test_nothing_is_told_of_a_training_as_long_as_its_recipe(write_space: WriteS
 def test_average_that_remembers_the_start_is_told(write_space: WriteSpace) -> None:
     space = load_space(write_space(("recipe: quick", "recipe: quick, ema_decay: 0.999")))
     [note] = training_notes(space)
-    assert note.startswith("with training.ema_decay 0.999, 96% of the averaged weights")
+    assert note.startswith("with training.ema_decay 0.999, 96 % of the averaged weights")
 
 
 def test_machine_without_a_compiler_is_refused_before_the_launch(

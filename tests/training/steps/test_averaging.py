@@ -67,4 +67,4 @@ def test_average_does_not_change_what_is_trained() -> None:
 
 def test_average_that_remembers_the_start_is_told() -> None:
     assert average_text(0, 100) == average_text(0.9, 100) == ""
-    assert "98% of the averaged weights" in average_text(0.99992, 220)
+    assert "98 % of the averaged weights" in average_text(0.99992, 220)
