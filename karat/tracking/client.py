@@ -14,9 +14,10 @@ from urllib.parse import quote
 from karat.errors import StudyError
 from karat.journal.layout import MLFLOW_DATABASE
 from karat.system.offline import go_offline
-from karat.system.redact import without_secrets
+from karat.system.redact import shown_address, without_secrets
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+ANSWER_S = 10.0
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -39,6 +40,12 @@ def sqlite_uri(database: Path) -> str:
     if "?" in str(database):
         return f"sqlite:///file:{quote(quote(str(database)))}?uri=true"
     return f"sqlite:///{database}"
+
+
+def has_no_database(folder: Path, uri: str) -> bool:
+    """Whether the file that MLflow's runs would be in is not there; to open it would create it."""
+    database = folder.absolute().parent / MLFLOW_DATABASE
+    return uri == sqlite_uri(database) and not database.exists()
 
 
 def is_database(uri: str) -> bool:
@@ -134,6 +141,21 @@ def patience(seconds: float) -> Iterator[None]:
             del os.environ[_TIMEOUT]
         else:
             os.environ[_TIMEOUT] = before
+
+
+@contextlib.contextmanager
+def asking(uri: str, failed: str, done: list[str] | None = None) -> Iterator[Any]:
+    """A client; whatever it raises becomes a `TrackingError` that says what was done before."""
+    prepare_mlflow()
+    try:
+        with patience(time_limit(ANSWER_S)):
+            yield open_client(uri)
+    # MLflow's client may raise anything for an answer that is not MLflow's.
+    except Exception as error:
+        before = f" Deleted there before: {', '.join(done)}." if done else ""
+        raise TrackingError(
+            f"MLflow at {shown_address(uri)} {failed} ({reason_of(error)}).{before}"
+        ) from error
 
 
 def reason_of(error: Exception) -> str:

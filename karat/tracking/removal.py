@@ -4,28 +4,15 @@ MLflow's client marks as deleted; `mlflow gc` on MLflow's machine frees the spac
 its name, and a new study of that name would restore it with all its old runs: so it is renamed first.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from karat.journal.layout import MLFLOW_DATABASE, mlflow_files
-from karat.system.redact import shown_address
-from karat.tracking.client import (
-    TrackingError,
-    is_database,
-    open_client,
-    patience,
-    prepare_mlflow,
-    reason_of,
-    time_limit,
-    tracking_uri,
-)
+from karat.journal.layout import mlflow_files
+from karat.tracking.client import asking, has_no_database, is_database, tracking_uri
 from karat.tracking.runs import UID_TAG, is_deleted
 
-_ANSWER_S = 10.0
 _MOST_ANSWERS = 1000  # of one request
 
 
@@ -137,12 +124,6 @@ def _aside(remains: Remains) -> str:
     return f"{remains.name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')}, {remains.experiment})"
 
 
-def has_no_database(folder: Path, uri: str) -> bool:
-    """Whether the file that MLflow's runs would be in is not there; to open it would create it."""
-    database = folder.absolute().parent / MLFLOW_DATABASE
-    return uri == f"sqlite:///{database}" and not database.exists()
-
-
 def _is_of(tags: dict[str, str], uid: str | None) -> bool:
     """Whether tags are of the study with this uid; without one, of any study of karat."""
     return UID_TAG in tags if uid is None else tags.get(UID_TAG) == uid
@@ -166,19 +147,3 @@ def _pages(search: Any, experiments: list[str], **more: Any) -> list[Any]:
         found += page
         token = page.token or ""
     return found
-
-
-@contextlib.contextmanager
-def asking(uri: str, failed: str, done: list[str] | None = None) -> Iterator[Any]:
-    """A client; whatever it raises becomes a `TrackingError` that says what was done before."""
-    prepare_mlflow()
-    try:
-        with patience(time_limit(_ANSWER_S)):
-            yield open_client(uri)
-    except (
-        Exception
-    ) as error:  # MLflow's client may raise anything for an answer that is not MLflow's
-        before = f" Deleted there before: {', '.join(done)}." if done else ""
-        raise TrackingError(
-            f"MLflow at {shown_address(uri)} {failed} ({reason_of(error)}).{before}"
-        ) from error

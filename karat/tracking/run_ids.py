@@ -6,8 +6,7 @@ from typing import Any
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.system.redact import shown_address
-from karat.tracking.client import tracking_uri
-from karat.tracking.removal import asking, has_no_database
+from karat.tracking.client import asking, has_no_database, tracking_uri
 from karat.tracking.runs import TRIAL_TAG, UID_TAG
 
 

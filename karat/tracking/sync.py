@@ -25,7 +25,10 @@ from karat.space.settings import DeletedRuns
 from karat.system import fault_injection
 from karat.system.redact import shown_address
 from karat.tracking.client import (
+    ANSWER_S,
     TrackingError,
+    asking,
+    has_no_database,
     patience,
     prepare_mlflow,
     reason_of,
@@ -39,7 +42,7 @@ from karat.tracking.view import View
 __all__ = ["TrackedRun", "TrackingError", "run_sync", "runs_of_study", "sync", "tracking_uri"]
 GIVE_UP_S = 60.0
 _LONGEST_PAUSE_S = 5.0  # between the starts of two attempts
-_PROBE_S, _ANSWER_S, _LONGEST_ANSWER_S = 5.0, 10.0, 320.0
+_PROBE_S, _LONGEST_ANSWER_S = 5.0, 320.0
 log = logging.getLogger(__name__)
 
 
@@ -86,35 +89,28 @@ def runs_of_study(study_folder: Path, state: StudyState) -> list[TrackedRun] | N
         TrackingError: MLflow does not answer, or the answer is not MLflow's.
     """
     uri = tracking_uri(study_folder)
-    prepare_mlflow()
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    try:
-        with patience(time_limit(_ANSWER_S)):
-            experiment = client.get_experiment_by_name(state.created["name"])
-            if experiment is None:
-                return []
-            if experiment.lifecycle_stage == "deleted":
-                return None
-            return [
-                TrackedRun(
-                    trial=trial_of(run),
-                    status=run.info.status,
-                    epochs=frozenset(
-                        point.step
-                        for point in client.get_metric_history(run.info.run_id, "epoch_seconds")
-                    ),
-                    latest=run.data.metrics,
-                    deleted=is_deleted(run),
-                    of_another=is_of_another(run, state.trials.get(trial_of(run))),
-                )
-                for run in all_runs(client, experiment.experiment_id, state.created["uid"])
-            ]
-    except Exception as error:  # as in `_loop`
-        raise TrackingError(
-            f"MLflow at {shown_address(uri)} could not be read: {reason_of(error)}"
-        ) from error
+    if has_no_database(study_folder, uri):
+        return []
+    with asking(uri, "could not be read") as client:
+        experiment = client.get_experiment_by_name(state.created["name"])
+        if experiment is None:
+            return []
+        if experiment.lifecycle_stage == "deleted":
+            return None
+        return [
+            TrackedRun(
+                trial=trial_of(run),
+                status=run.info.status,
+                epochs=frozenset(
+                    point.step
+                    for point in client.get_metric_history(run.info.run_id, "epoch_seconds")
+                ),
+                latest=run.data.metrics,
+                deleted=is_deleted(run),
+                of_another=is_of_another(run, state.trials.get(trial_of(run))),
+            )
+            for run in all_runs(client, experiment.experiment_id, state.created["uid"])
+        ]
 
 
 def watch_stdin() -> Callable[[], bool]:
@@ -220,7 +216,7 @@ class _Outage:
     def __init__(self, uri: str, poll_s: float) -> None:
         self.uri, self.poll_s = uri, poll_s
         self.probe_s = time_limit(_PROBE_S)
-        self._usual_answer_s = time_limit(_ANSWER_S)
+        self._usual_answer_s = time_limit(ANSWER_S)
         self._failing = False
         self.pause_s, self.answer_s = poll_s, self._usual_answer_s
 

@@ -10,7 +10,7 @@ import torch
 
 from karat.cli.main import main
 from karat.journal.journal import Event, Journal, read_events
-from karat.journal.layout import JOURNAL
+from karat.journal.layout import JOURNAL, MLFLOW_DATABASE
 from karat.study.audit import audit
 from karat.tracking.sync import sync
 from karat.training.checkpoint import save_series
@@ -213,6 +213,7 @@ def test_missing_and_surplus_runs_in_mlflow_are_named(study: Path) -> None:
     from karat.tracking.sync import tracking_uri
 
     assert any("MLflow has no run of trial 0" in line for line in audit(study))
+    assert not (study.parent / MLFLOW_DATABASE).exists()  # an audit changes nothing
     sync(study)
     client = MlflowClient(tracking_uri(study))
     experiment = client.get_experiment_by_name(study.name)
