@@ -4,6 +4,8 @@ VENV := .venv
 STAMP := $(VENV)/.complete
 PYTEST = $(VENV)/bin/python -m pytest -n 4 --dist loadgroup -rsfE
 COMPILE := --compile-bytecode
+# Some images forbid it; without it, each of the many processes compiles karat anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests in which a version of Python shows, and that start no Ray.
 QUICK := system space journal schedulers samplers datasets statistics cli/test_main.py attention/test_operator.py test_wheel.py
 
@@ -31,8 +33,7 @@ test-quick: $(STAMP)
 test-other-python: $(STAMP)
 	@version=$$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	other=$$(.ci/find-python $$version); \
-	if [ -n "$$other" ]; then $(MAKE) VENV=.venv-not-$$version PYTHON=$$other COMPILE= \
-		PYTHONDONTWRITEBYTECODE= test-quick; \
+	if [ -n "$$other" ]; then $(MAKE) VENV=.venv-not-$$version PYTHON=$$other COMPILE= test-quick; \
 	else echo "skipped: beside $$version there is no Python from 3.11 to 3.13 here"; fi
 
 # Only the cluster tests, in ten minutes.

@@ -1,6 +1,7 @@
 """Guards for the architecture: layers, import cycles, and which package loads which."""
 
 import ast
+import functools
 import graphlib
 import importlib
 import subprocess
@@ -117,14 +118,17 @@ def _runs(node: ast.stmt) -> bool:
     return not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
-IMPORTED = {module: imported(module) for module in FILES}
+@functools.cache
+def all_imported() -> dict[str, set[str]]:
+    """What each module imports; parsed once, and only by the process that runs these tests."""
+    return {module: imported(module) for module in FILES}
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if package_of(name)])
 def test_imports_point_one_way(module: str) -> None:
     own = package_of(module)
     assert own in LEVEL, f"put {own} into a layer"
-    for other in IMPORTED[module]:
+    for other in all_imported()[module]:
         theirs = package_of(other)
         if theirs in (own, None):
             continue
@@ -133,7 +137,7 @@ def test_imports_point_one_way(module: str) -> None:
 
 
 def test_imports_have_no_cycle() -> None:
-    graphlib.TopologicalSorter(IMPORTED).prepare()
+    graphlib.TopologicalSorter(all_imported()).prepare()
 
 
 @pytest.mark.parametrize("module", FACTS)
@@ -146,14 +150,14 @@ def test_facts_import_no_words_and_no_figures(module: str) -> None:
         str(node.module).split(".")[0] for node in imports if isinstance(node, ast.ImportFrom)
     }
     assert not names & {"rich", "jinja2", "matplotlib"}
-    assert not IMPORTED[module] & WORDS
+    assert not all_imported()[module] & WORDS
 
 
 def test_words_for_codes_are_made_only_where_they_are_shown() -> None:
     """No module that decides sees the sentence for a code, and only the reader sees old sentences."""
-    shown = {package_of(name) for name in FILES if "karat.journal.wording" in IMPORTED[name]}
+    shown = {package_of(name) for name in FILES if "karat.journal.wording" in all_imported()[name]}
     assert shown <= {"report", "tracking", "cli"}
-    read = {name for name in FILES if "karat.journal.old_events" in IMPORTED[name]}
+    read = {name for name in FILES if "karat.journal.old_events" in all_imported()[name]}
     assert read == {"karat.journal.lines"}
 
 
