@@ -31,7 +31,7 @@ def exported(model: nn.Module, example_BCHW: Tensor, *, is_any_size: bool) -> nn
     )
     stored = io.BytesIO()
     torch.export.save(program, stored)
-    found: nn.Module = _module().RegisteredModel(stored.getvalue())
+    found: nn.Module = _module().RegisteredModel(stored.getvalue(), program)
     return found
 
 

@@ -14,13 +14,14 @@ class RegisteredModel(nn.Module):
     """An exported program, which is in the mode of evaluation and has no other.
 
     Args:
-        program: `torch.export.save` of it.
+        stored: `torch.export.save` of it.
+        program: the same, where it is loaded already, which takes seconds.
     """
 
-    def __init__(self, program: bytes) -> None:
+    def __init__(self, stored: bytes, program: torch.export.ExportedProgram | None = None) -> None:
         super().__init__()
-        self._stored = program
-        self.program = torch.export.load(io.BytesIO(program)).module()
+        self._stored = stored
+        self.program = (program or torch.export.load(io.BytesIO(stored))).module()
         self.training = False
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
