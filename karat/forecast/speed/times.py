@@ -12,7 +12,7 @@ from typing import Any
 
 from karat.forecast.capacity import crowding
 from karat.forecast.probes import Known, Process, process_of, read_probes
-from karat.forecast.speed.step_costs import StepCosts
+from karat.forecast.speed.epochs import EpochCosts
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.journal.layout import PROBES
 from karat.space.settings import ResourceConfig
@@ -80,8 +80,8 @@ class Times:
             self._process, self._probes = process_of(resources, preload), probes
 
     @cached_property
-    def _table(self) -> StepCosts:
-        return StepCosts.read()
+    def _table(self) -> EpochCosts:
+        return EpochCosts.read()
 
     @cached_property
     def _speed(self) -> Speed:
