@@ -15,7 +15,8 @@ from torchvision.datasets import ImageFolder as TorchImageFolder
 from karat.datasets import Contents, DataInfo, Preprocessing, Splits, rest_size
 from karat.datasets._on_disk import OnDisk, first_of_each
 from karat.datasets._reading.decode import read_image
-from karat.datasets._reading.listing import class_names, listing_of
+from karat.datasets._reading.listing import class_names, files_of, listing_of
+from karat.datasets._reading.pace import MOST, seconds_of, some_of
 from karat.datasets._reading.survey import Look, Survey
 from karat.errors import DataError
 
@@ -52,7 +53,7 @@ class ClassFolders(OnDisk):
         """
 
     def info(self) -> DataInfo:
-        train, _ = self.parts()
+        train, test = self.parts()
         counts = Counter(
             train.targets[i] for i in first_of_each(train.targets, self.limit_per_class)
         )
@@ -61,7 +62,18 @@ class ClassFolders(OnDisk):
             channels=3,
             classes=tuple(train.classes),
             train_size=rest_size(counts.values(), self.val_share),
+            test_size=len(first_of_each(test.targets, self.limit_per_class)),
         )
+
+    def decode_s(self) -> float:
+        folder = self.root_path / self.train_part
+        if not folder.is_dir():
+            self.parts()  # says what is missing
+        # Not all of them are listed, since there may be a million.
+        classes = some_of([folder / name for name in class_names(folder)])
+        each = MOST // max(1, len(classes))
+        files = [file for one in classes for file in some_of(files_of(one), each)]
+        return seconds_of(files, self.preprocessing())
 
     def contents(self) -> Contents:
         train, test = parts = self.parts()

@@ -37,6 +37,7 @@ class Published(OnDisk):
     home: ClassVar[str]
     classes: ClassVar[tuple[str, ...]]
     train_counts: ClassVar[tuple[int, ...]]  # training images of each class
+    test_images: ClassVar[int]
     mean: ClassVar[tuple[float, float, float]]
     std: ClassVar[tuple[float, float, float]]
 
@@ -76,6 +77,7 @@ class Published(OnDisk):
             channels=3,
             classes=self.classes,
             train_size=rest_size(counts, self.val_share),
+            test_size=min(self.test_images, limit * len(self.classes) or self.test_images),
         )
 
     def preprocessing(self) -> Preprocessing:

@@ -19,5 +19,6 @@ class Cifar10(Cifar):
         "dog", "frog", "horse", "ship", "truck",
     )  # fmt: skip
     train_per_class: ClassVar[int] = 5000
+    test_images: ClassVar[int] = 10_000
     mean: ClassVar[tuple[float, float, float]] = (0.4914, 0.4822, 0.4465)
     std: ClassVar[tuple[float, float, float]] = (0.2470, 0.2435, 0.2616)

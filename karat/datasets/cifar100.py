@@ -29,5 +29,6 @@ class Cifar100(Cifar):
         "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
     )  # fmt: skip
     train_per_class: ClassVar[int] = 500
+    test_images: ClassVar[int] = 10_000
     mean: ClassVar[tuple[float, float, float]] = (0.5071, 0.4865, 0.4409)
     std: ClassVar[tuple[float, float, float]] = (0.2673, 0.2564, 0.2762)

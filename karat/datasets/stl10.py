@@ -37,6 +37,7 @@ class Stl10(Published):
         "airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck",
     )  # fmt: skip
     train_counts: ClassVar[tuple[int, ...]] = (500,) * 10
+    test_images: ClassVar[int] = 8_000
     mean: ClassVar[tuple[float, float, float]] = (0.4467, 0.4398, 0.4066)
     std: ClassVar[tuple[float, float, float]] = (0.2603, 0.2566, 0.2713)
 

@@ -33,6 +33,7 @@ class Svhn(Published):
     train_counts: ClassVar[tuple[int, ...]] = (
         4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659,
     )  # fmt: skip
+    test_images: ClassVar[int] = 26_032
     mean: ClassVar[tuple[float, float, float]] = (0.4377, 0.4438, 0.4728)
     std: ClassVar[tuple[float, float, float]] = (0.1980, 0.2010, 0.1970)
 

@@ -125,7 +125,8 @@ def forecast(
     # Quantiles of the machine's speed instead of random ones, since there are few runs of a large plan.
     normal = NormalDist(0.0, spread.machine)
     factors = [math.exp(normal.inv_cdf((each + 0.5) / _FACTORS)) for each in range(_FACTORS)]
-    beside_s = times.start_s + times.end_s
+    first = trial_config(space, next(iter(space.arms.values())))
+    beside_s = times.start_s + times.decoded_once_s(first) + times.end_s
     return [
         replace(run, slot_s=factor * run.slot_s, wall_s=beside_s + factor * run.wall_s)
         for run in runs

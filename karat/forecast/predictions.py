@@ -14,7 +14,6 @@ from typing import Any
 
 from karat.errors import KaratError
 from karat.forecast.memory import needs_of
-from karat.forecast.probe import probe
 from karat.forecast.probes import (
     Known,
     Measured,
@@ -24,6 +23,7 @@ from karat.forecast.probes import (
     read_probes,
     write_probes,
 )
+from karat.forecast.probing.probe import probe
 from karat.forecast.speed.epochs import EpochCosts
 from karat.journal.layout import PROBES
 from karat.space.settings import ResourceConfig

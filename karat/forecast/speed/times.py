@@ -12,6 +12,7 @@ from typing import Any
 
 from karat.forecast.capacity import crowding
 from karat.forecast.probes import Known, Process, process_of, read_probes
+from karat.forecast.speed import decoding
 from karat.forecast.speed.epochs import EpochCosts
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.journal.layout import PROBES
@@ -139,15 +140,22 @@ class Times:
             efficiency: share of a GPU's speed that training reaches; 1 gives a lower bound.
         """
         resources = self._resources
+        decoding_s = decoding.epoch_s(config, resources) if efficiency < 1 else 0.0
         if not resources.gpus:
             threads = resources.cpus * resources.num_processes
-            return self._table.epoch_s(config, self._speed, threads)
+            return decoding_s + self._table.epoch_s(config, self._speed, threads)
         images = config.data.info().train_size
         # A backward pass costs as much as two forward passes.
         operations = 3 * costs_of_trial(config).forward_flops * images
         rate = efficiency * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
         waiting = _GPU_STEP_S * images / config.training.batch_size if efficiency < 1 else 0.0
-        return max(waiting, operations / rate)
+        step_s = max(waiting, operations / rate)
+        # Processes that load data do it while the GPU computes.
+        return max(step_s, decoding_s) if config.training.workers else step_s + decoding_s
+
+    def decoded_once_s(self, config: TrialConfig) -> float:
+        """To decode the images once per node, before the first epoch; 0 where they are no files."""
+        return decoding.once_s(config.data, self._resources)
 
     def probe_s(self, sections: Mapping[str, Any]) -> float:
         """What a probe of a configuration takes, about."""
