@@ -39,6 +39,7 @@ class ArmPlan:
         epoch_s: seconds of an epoch.
         memory: peak of one process, as text; `-` if it was not measured.
         is_probed: whether time and memory were measured instead of predicted.
+        is_averaged: whether a moving average of the weights is kept in every training state.
     """
 
     parameters: int
@@ -46,6 +47,7 @@ class ArmPlan:
     epoch_s: float
     memory: str
     is_probed: bool
+    is_averaged: bool = False
 
 
 def longest_epoch_s(space: Space) -> float:
@@ -84,6 +86,7 @@ def arm_plans(space: Space, times: Times) -> dict[str, ArmPlan]:
             epoch_s=epoch.seconds,
             memory=memory,
             is_probed=epoch.is_probed,
+            is_averaged=config.training.ema_decay > 0,
         )
     return plans
 
@@ -169,10 +172,11 @@ def disk_bytes(
 
     A running trial of the search has three training states and three copies of its best weights; one
     of the confirmation three states, with its best weights if these are tested, and at its end the
-    tested weights.
+    tested weights. A moving average of the weights is one more copy in every state.
     """
     weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
     completed = float(np.median([run.completed + run.repeated + run.confirmed for run in runs]))
-    state = 3  # of AdamW: the weights and two moments
+    averaged = float(np.mean([plan.is_averaged for plan in plans.values()]))
+    state = 3 + averaged  # of AdamW: the weights and two moments
     running = {"last": 3 * state + 3, "best": 3 * (state + 1) + 1}
     return weights * (completed + slots * running[tested])
