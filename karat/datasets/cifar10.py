@@ -1,18 +1,18 @@
 """CIFAR-10: 60,000 images of 32 x 32 pixels in ten classes."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from torchvision.datasets import CIFAR10
+from typing import ClassVar
 
 from karat.datasets._cifar import Cifar
+from karat.datasets._published import FromTorchvision
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10(Cifar):
     """5,000 training and 1,000 test images per class."""
 
-    source: ClassVar[Any] = CIFAR10
+    source = FromTorchvision("CIFAR10")  # not annotated: a dataclass asks for the value of what is
+    base_folder: ClassVar[str] = "cifar-10-batches-py"
     title: ClassVar[str] = "CIFAR-10"
     classes: ClassVar[tuple[str, ...]] = (
         "airplane", "automobile", "bird", "cat", "deer",

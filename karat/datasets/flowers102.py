@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import Flowers102 as Source
 
 from karat.datasets import Preprocessing
-from karat.datasets._class_folders import image_transform
+from karat.datasets._image_files import image_transform
 from karat.datasets._published import Published
 from karat.datasets._reading.decode import read_image
 from karat.datasets._reading.pace import seconds_of, some_of

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from torchvision.datasets import SVHN
 
-from karat.datasets._published import Published
-from karat.datasets._reading.byte_images import ByteImages
+from karat.datasets._published import FromTorchvision, Published
+
+if TYPE_CHECKING:
+    from karat.datasets._reading.byte_images import ByteImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Svhn(Published):
 
     image_size: int = 32
 
-    source: ClassVar[Any] = SVHN
+    source = FromTorchvision("SVHN")  # not annotated: a dataclass asks for the value of what is
     title: ClassVar[str] = "SVHN"
     home: ClassVar[str] = "http://ufldl.stanford.edu/housenumbers/"
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
@@ -53,7 +54,9 @@ class Svhn(Published):
         for part in ("train", "test"):
             self.source(folder, split=part, download=True)
 
-    def read(self, *, train: bool) -> ByteImages:
+    def read(self, *, train: bool) -> "ByteImages":
+        from karat.datasets._reading.byte_images import ByteImages  # loads torch
+
         part = self.source(self.root_path, split="train" if train else "test")
         images_NHWC = np.ascontiguousarray(part.data.transpose(0, 2, 3, 1))
         labels = np.atleast_1d(part.labels).tolist()
