@@ -2,7 +2,7 @@
 
     python -m benchmarks.image_costs --out karat/forecast/speed/image_costs.json
 
-CPU seconds of one thread: reading a batch from the memory map, each augmentation, mixing, and stochastic depth, for
+CPU seconds of one thread: reading a batch from the memory map, each augmentation, mixing, stochastic depth, and each corruption of test images, for
 batches and images of several sizes, to which the three figures of each entry are fitted. To be made again when an
 augmentation becomes faster. A minute.
 """
@@ -24,8 +24,15 @@ from timm.layers import DropPath
 from torch import Tensor
 
 from benchmarks.measuring import Call, machine
-from karat.datasets import Preprocessing
-from karat.forecast.speed.image_costs import DROP_PATH, READING, ImageCost, ImageCosts
+from karat.datasets import CORRUPTIONS, Preprocessing
+from karat.datasets._shifted import Shifted
+from karat.forecast.speed.image_costs import (
+    DROP_PATH,
+    READING,
+    ImageCost,
+    ImageCosts,
+    corruption_of,
+)
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.training.augmentation.draws import Draws
 from karat.training.augmentation.mixing import Mixing
@@ -82,6 +89,8 @@ def calls_of(shape: Shape) -> Iterator[tuple[str, Call, Call]]:
         yield name, _augmented(Augmentation(config, pixels), images, draws), as_input
     yield MIXING, _mixed(as_input(), draws), _nothing
     yield DROP_PATH, _left_out(as_input()), _nothing
+    for name in CORRUPTIONS:
+        yield corruption_of(name), _corrupted(name, stored, steps), _nothing
 
 
 def _nothing() -> None:
@@ -109,6 +118,11 @@ def _left_out(images: Tensor) -> Call:
         layer(given).backward(images)
 
     return step
+
+
+def _corrupted(name: str, stored: StoredImages, steps: Preprocessing) -> Call:
+    shifted = Shifted(stored, steps, corruption=CORRUPTIONS[name](), strength=3)
+    return lambda: shifted.__getitems__(range(len(stored)))
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -212,6 +212,10 @@ def _price(
     beside = f"{duration(times.start_s)} to start and {duration(times.end_s)} for the report"
     yield f"              with about {beside} and MLflow"
     yield from _decoding(space, times)
+    if space.data.get("corruptions"):
+        tests = [plan.test_s for plan in plans.values()]
+        ends = " to ".join(dict.fromkeys(map(duration, (min(tests), max(tests)))))
+        yield f"              and {ends} for the tests of a confirmed trial, on corrupted copies too"
     yield f"              {_source_text(plans, times)}"
     if space.resources.gpus:
         yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"

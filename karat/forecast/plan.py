@@ -39,6 +39,7 @@ class ArmPlan:
         epoch_s: seconds of an epoch.
         memory: peak of one process, as text; `-` if it was not measured.
         is_probed: whether time and memory were measured instead of predicted.
+        test_s: seconds of the tests at the end of a confirmed trial.
         is_averaged: whether a moving average of the weights is kept in every training state.
     """
 
@@ -48,6 +49,7 @@ class ArmPlan:
     memory: str
     is_probed: bool
     is_averaged: bool = False
+    test_s: float = 0.0
 
 
 def longest_epoch_s(space: Space) -> float:
@@ -87,6 +89,7 @@ def arm_plans(space: Space, times: Times) -> dict[str, ArmPlan]:
             memory=memory,
             is_probed=epoch.is_probed,
             is_averaged=config.training.ema_decay > 0,
+            test_s=times.tests_s(config, epoch.picture_s),
         )
     return plans
 
@@ -97,6 +100,7 @@ def _epoch_of(space: Space, arm: Arm, times: Times) -> EpochTime:
     memory = [one.memory_bytes for one in each if one.memory_bytes is not None]
     return EpochTime(
         seconds=sum(one.seconds for one in each) / len(each),
+        picture_s=sum(one.picture_s for one in each) / len(each),
         memory_bytes=max(memory) if len(memory) == len(each) else None,
         is_probed=all(one.is_probed for one in each),
     )
@@ -122,8 +126,12 @@ def forecast(
     runs = []
     for n in range(times_for(sum(lengths[arm] for arm in schedule))):
         draw = random.Random(derive(seed, n, "speed"))
-        epoch_s = {label: plan.epoch_s * _drawn(draw, spread.arm) for label, plan in plans.items()}
-        curves = ModelledCurves(derive(seed, n), epoch_s, space.search.mode, trial_s=times.trial_s)
+        pace = {label: _drawn(draw, spread.arm) for label in plans}
+        epoch_s = {label: plan.epoch_s * pace[label] for label, plan in plans.items()}
+        test_s = {label: plan.test_s * pace[label] for label, plan in plans.items()}
+        curves = ModelledCurves(
+            derive(seed, n), epoch_s, space.search.mode, trial_s=times.trial_s, test_s=test_s
+        )
         runs.append(run_plan(space, schedule, lengths, curves, slots))
     # Quantiles of the machine's speed instead of random ones, since there are few runs of a large plan.
     normal = NormalDist(0.0, spread.machine)

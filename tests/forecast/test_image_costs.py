@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from karat.datasets import CORRUPTIONS
 from karat.forecast.speed.epochs import EpochCosts
-from karat.forecast.speed.image_costs import ImageCost, ImageCosts
+from karat.forecast.speed.image_costs import ImageCost, ImageCosts, corruption_of
 from karat.training.augmentation.settings import SETTINGS
 from karat.training.config import TrialConfig
 
@@ -38,6 +39,10 @@ def epoch_s(**training: Any) -> float:
 
 def test_every_augmentation_is_among_those_tested() -> None:
     assert set(SETTINGS) < set(SET)
+
+
+def test_every_corruption_has_its_cost() -> None:
+    assert set(map(corruption_of, CORRUPTIONS)) <= COSTS.images.costs.keys()
 
 
 @pytest.mark.parametrize("name", SET)

@@ -52,7 +52,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     return configs
 
 
-def test_settings_that_change_only_the_first_weights_make_no_other_shape() -> None:
+def test_settings_that_change_only_the_first_weights_or_the_tests_make_no_other_shape() -> None:
     sections = {
         "data": {"name": "digits"},
         "model": {"name": "vit_micro", "patch_size": 2},
@@ -62,6 +62,8 @@ def test_settings_that_change_only_the_first_weights_make_no_other_shape() -> No
     shape = Process().shape_of(sections)
     free = {**sections, "model": {**sections["model"], "weight_init": "jax", "pos_embed_std": 0.5}}
     assert Process().shape_of(free) == shape
+    tested = {**sections, "data": {"name": "digits", "corruptions": ["noise"], "split_seed": 1}}
+    assert Process().shape_of(tested) == shape
     assert Process().shape_of({**sections, "attention": {"basis": "rational"}}) != shape
     assert Process(threads=2).shape_of(sections) != shape
 

@@ -1,6 +1,7 @@
 """What preparing the images of a step costs on a CPU: a table that `benchmarks.image_costs` has measured.
 
-Reading them from the memory map, augmentation and mixing, one entry each, and stochastic depth, take
+Reading them from the memory map, augmentation and mixing, one entry each, stochastic depth, and a corruption of test
+images take
 
     call_s + images * (image_s + number_s * (numbers of an image))
 
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from karat.datasets import STRENGTHS, Dataset
 from karat.forecast.speed.yardsticks import Speed
 from karat.models.shape import layer_shapes
 from karat.training.config import TrialConfig
@@ -21,6 +23,14 @@ TABLE = Path(__file__).parent / "image_costs.json"
 READING, DROP_PATH = "reading", "drop_path"
 CROP = "random_resized_crop"
 _BRANCHES = 2  # of a block, each of which is left out by itself
+
+
+_CORRUPTION = "corruption "
+
+
+def corruption_of(name: str) -> str:
+    """The entry of a corruption."""
+    return f"{_CORRUPTION}{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +84,25 @@ class ImageCosts:
             seconds += self.costs[name].seconds(batch * times, numbers)
         seconds += self._drop_path_s(config, batch)
         return seconds * self.speed.rounds_per_s / speed.rounds_per_s / threads
+
+    def corrupting_s(self, data: Dataset, images: int, speed: Speed) -> float:
+        """Seconds of a core to make all corrupted copies of some images.
+
+        Args:
+            data: says which; an unknown corruption takes as long as the slowest of the known.
+            images: their number.
+            speed: of a core.
+        """
+        info = data.info()
+        numbers = info.channels * info.image_size**2
+        known = {
+            name: cost.seconds(images, numbers)
+            for name, cost in self.costs.items()
+            if name.startswith(_CORRUPTION)
+        }
+        slowest = max(known.values())
+        each = (known.get(corruption_of(name), slowest) for name in data.corruptions)
+        return len(STRENGTHS) * sum(each) * self.speed.rounds_per_s / speed.rounds_per_s
 
     def _drop_path_s(self, config: TrialConfig, batch: int) -> float:
         if not config.training.drop_path:
