@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from karat.models.build import build_model
+from karat.models.config import OWN
 from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
 from karat.training.steps.config import BF16
 
@@ -91,8 +92,10 @@ def needs_of(
         evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
     # Two moments are AdamW's; other optimisers have as many or fewer. An average is one more copy.
     moments = (2 + bool(config.training.ema_decay)) * weights
+    # The model that gives its attention is frozen: it has weights alone, about as many.
+    given = 0 if config.model.attention_from == OWN else weights
     return Needs(
-        weights=weights,
+        weights=weights + given,
         gradients=weights,
         optimizer=moments,
         # The timeline of a step includes the gradients. With several processes `gradients` counts

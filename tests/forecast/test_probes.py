@@ -53,7 +53,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
 
 
 def test_settings_that_change_only_the_first_weights_or_the_tests_make_no_other_shape() -> None:
-    sections = {
+    sections: dict[str, dict[str, Any]] = {
         "data": {"name": "digits"},
         "model": {"name": "vit_micro", "patch_size": 2},
         "attention": {"basis": "fourier"},

@@ -42,7 +42,7 @@ def test_each_corruption_is_five_more_tests_and_the_making_of_their_images() -> 
 
 def test_a_confirmed_trial_is_tested_after_its_last_epoch_and_no_other_one() -> None:
     curves = ModelledCurves(0, {"a": 1.0}, test_s={"a": TEST_S})
-    trial = {"arm": "a", "tuned": {}, "number": 0, "seed": 0, "epochs": 3}
+    trial: dict[str, Any] = {"arm": "a", "tuned": {}, "number": 0, "seed": 0, "epochs": 3}
     tested, other = TrialInfo(**trial, is_tested=True), TrialInfo(**trial)
     seconds = [curves.seconds(tested, epoch) - curves.seconds(other, epoch) for epoch in (1, 2, 3)]
     assert seconds == pytest.approx([0, 0, TEST_S])

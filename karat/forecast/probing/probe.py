@@ -104,7 +104,7 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
     from karat.training.initial.start import drawn
     from karat.training.trainer import EpochResult, Trainer
 
-    config = drawn(TrialConfig.from_sections(sections))
+    config = TrialConfig.from_sections(sections)
     training = config.training
     if not torch.cuda.is_available():
         # The CPU time of this process counts, in which images that are files are decoded then.
@@ -120,10 +120,12 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
         return steps >= LEAST_STEPS and (took > LONG_ENOUGH_S or steps >= MOST_STEPS)
 
     with tempfile.TemporaryDirectory() as folder:
+        initial = Path(folder, "initial")
         trainer = Trainer(
-            config,
+            drawn(config, initial),
             0,
             folder=Path(folder),
+            initial=initial,
             micro_batches=micro_batches,
             should_pause=should_pause,
         )

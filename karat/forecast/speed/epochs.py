@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from karat.forecast.speed.image_costs import ImageCosts
 from karat.forecast.speed.step_costs import StepCosts
 from karat.forecast.speed.yardsticks import Speed
+from karat.models.config import OWN
 from karat.training.config import TrialConfig
 
 
@@ -44,4 +45,20 @@ class EpochCosts:
         size = config.data.info().train_size
         batch = min(config.training.batch_size, size)
         own_s = self.images.step_s(config, batch, speed, threads)
-        return self.steps.epoch_s(config, speed, threads) + max(1, size // batch) * own_s
+        seconds = self.steps.epoch_s(config, speed, threads) + max(1, size // batch) * own_s
+        seen = size / (1 - config.data.val_share)
+        return seconds + seen * self._giver_s(config, speed, threads)
+
+    def picture_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
+        """Seconds of an image in an evaluation; arguments as of `epoch_s`."""
+        own_s = self.steps.picture_s(config, speed, threads)
+        return own_s + self._giver_s(config, speed, threads)
+
+    def _giver_s(self, config: TrialConfig, speed: Speed, threads: int) -> float:
+        """Of the forward pass of an image through the frozen model that gives its attention.
+
+        It has as many blocks, heads and tokens as the trial's; what its operator takes beyond softmax is not known here.
+        """
+        if config.model.attention_from == OWN:
+            return 0.0
+        return self.steps.picture_s(config, speed, threads)

@@ -188,7 +188,7 @@ class Times:
             read_s = decoding.image_s(config.data) / decoding.lanes(config, resources)
         if not resources.gpus:
             threads = resources.cpus * resources.num_processes
-            return read_s + self._table.steps.picture_s(config, self._speed, threads)
+            return read_s + self._table.picture_s(config, self._speed, threads)
         rate = EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
         return read_s + costs_of_trial(config).forward_flops / rate
 
