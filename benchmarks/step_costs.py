@@ -28,7 +28,7 @@ from karat.attention.bases import BASES
 from karat.attention.config import AttentionConfig
 from karat.attention.mechanisms import MECHANISMS
 from karat.attention.names import KARAT, SOFTMAX
-from karat.forecast.probe import probe
+from karat.forecast.probing.probe import probe
 from karat.forecast.speed.step_costs import MOST_FUSED, Extra, Host, StepCosts, kinds_of
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.models.build import build_model

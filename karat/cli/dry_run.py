@@ -17,6 +17,7 @@ from karat.execution.preload import PRELOAD
 from karat.forecast.plan import ArmPlan, arm_plans, disk_bytes, forecast, slots_by_place
 from karat.forecast.schedule import arms_in_order
 from karat.forecast.sight import rule_text, sight_lines
+from karat.forecast.speed import decoding
 from karat.forecast.speed.times import EFFICIENCY, GPU_MULTIPLY_ADDS_PER_S, MEASURED, Times
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
@@ -210,6 +211,11 @@ def _price(
         yield f"time          none {place}: no machine there holds a trial"
     beside = f"{duration(times.start_s)} to start and {duration(times.end_s)} for the report"
     yield f"              with about {beside} and MLflow"
+    yield from _decoding(space, times)
+    if space.data.get("corruptions"):
+        tests = [plan.test_s for plan in plans.values()]
+        ends = " to ".join(dict.fromkeys(map(duration, (min(tests), max(tests)))))
+        yield f"              and {ends} for the tests of a confirmed trial, on corrupted copies too"
     yield f"              {_source_text(plans, times)}"
     if space.resources.gpus:
         yield f"GPU-hours     {_spread([each.gpu_hours for each in spent], '{:.3g}'.format)}"
@@ -231,6 +237,19 @@ def _price(
             "enough" if need <= value else "not enough: the study will stop when it is used up"
         )
         yield f"budget        {limit} {value:g}: {verdict} (p90 {need:.3g})"
+
+
+def _decoding(space: Space, times: Times) -> Iterator[str]:
+    """What decoding image files takes, where that is worth a line."""
+    config = trial_config(space, next(iter(space.arms.values())))
+    image = f"{1e3 * decoding.image_s(config.data):.2g} ms an image"
+    if (once_s := times.decoded_once_s(config)) >= 1:
+        yield (
+            f"              and {duration(once_s)} to decode all images once per node ({image}), unless that "
+            "was done before"
+        )
+    if decoding.decodes_each_epoch(config.data):
+        yield f"              images are decoded in every epoch ({image}, measured on a few)"
 
 
 def _seconds(seconds: float) -> str:

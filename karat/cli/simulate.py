@@ -72,11 +72,14 @@ def _curves_of(
     times = Times(space.resources, options.storage, PRELOAD)
     plans = arm_plans(space, times)
     epoch_s = {label: plan.epoch_s for label, plan in plans.items()}
+    test_s = {label: plan.test_s for label, plan in plans.items()}
     ends = " to ".join(dict.fromkeys(map(duration, (min(epoch_s.values()), max(epoch_s.values())))))
     is_measured = all(plan.is_probed for plan in plans.values())
     source = "measured" if is_measured else "a rough forecast; --epoch-s sets another"
     assumed = f"epochs of {ends} by arm, as `--dry-run` plans them here ({source})"
-    curves = ModelledCurves(options.seed, epoch_s, space.search.mode, trial_s=times.trial_s)
+    curves = ModelledCurves(
+        options.seed, epoch_s, space.search.mode, trial_s=times.trial_s, test_s=test_s
+    )
     return curves, assumed
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from karat.datasets._published import Published
-from karat.datasets._reading.byte_images import ByteImages
+
+if TYPE_CHECKING:
+    from karat.datasets._reading.byte_images import ByteImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,14 @@ class Cifar(Published):
     image_size: int = 32
 
     source: ClassVar[Any]  # torchvision's class
+    base_folder: ClassVar[str]  # as there
     train_per_class: ClassVar[int]
     home: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that torchvision expects below the root."""
+        return self.root_path / self.base_folder
 
     @property
     def url(self) -> str:
@@ -43,7 +51,7 @@ class Cifar(Published):
         return [self.train_per_class] * len(self.classes)
 
     def files(self) -> dict[Path, str]:
-        source, folder = self.source, self.root_path / self.source.base_folder
+        source, folder = self.source, self.folder
         listed = [*source.train_list, *source.test_list]
         listed.append([source.meta["filename"], source.meta["md5"]])
         return {folder / name: md5 for name, md5 in listed}
@@ -51,6 +59,8 @@ class Cifar(Published):
     def fetch(self, folder: Path) -> None:
         self.source(folder, download=True)
 
-    def read(self, *, train: bool) -> ByteImages:
+    def read(self, *, train: bool) -> "ByteImages":
+        from karat.datasets._reading.byte_images import ByteImages  # loads torch
+
         part = self.source(self.root_path, train=train)
         return ByteImages(part.data, part.targets, self.image_size, self.mean, self.std)

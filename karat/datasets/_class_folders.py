@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-from torchvision import transforms
-from torchvision.datasets import ImageFolder as TorchImageFolder
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from karat.datasets import Contents, DataInfo, Preprocessing, Splits, rest_size
 from karat.datasets._on_disk import OnDisk, first_of_each
-from karat.datasets._reading.decode import read_image
-from karat.datasets._reading.listing import class_names, listing_of
+from karat.datasets._reading.listing import class_names, files_of
+from karat.datasets._reading.pace import MOST, seconds_of, some_of
 from karat.datasets._reading.survey import Look, Survey
 from karat.errors import DataError
+
+if TYPE_CHECKING:
+    from karat.datasets._image_files import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class ClassFolders(OnDisk):
         """
 
     def info(self) -> DataInfo:
-        train, _ = self.parts()
+        train, test = self.parts()
         counts = Counter(
             train.targets[i] for i in first_of_each(train.targets, self.limit_per_class)
         )
@@ -61,7 +61,18 @@ class ClassFolders(OnDisk):
             channels=3,
             classes=tuple(train.classes),
             train_size=rest_size(counts.values(), self.val_share),
+            test_size=len(first_of_each(test.targets, self.limit_per_class)),
         )
+
+    def decode_s(self) -> float:
+        folder = self.root_path / self.train_part
+        if not folder.is_dir():
+            self.parts()  # says what is missing
+        # Not all of them are listed, since there may be a million.
+        classes = some_of([folder / name for name in class_names(folder)])
+        each = MOST // max(1, len(classes))
+        files = [file for one in classes for file in some_of(files_of(one), each)]
+        return seconds_of(files, self.preprocessing())
 
     def contents(self) -> Contents:
         train, test = parts = self.parts()
@@ -113,7 +124,7 @@ class ClassFolders(OnDisk):
             if name not in (self.train_part, self.test_part):
                 yield f"{name}/ is not read: the parts are {self.train_part} and {self.test_part}"
 
-    def _part(self, name: str) -> TorchImageFolder:
+    def _part(self, name: str) -> "Part":
         folder = self.root_path / name
         if not folder.is_dir():
             missing = folder if self.root_path.is_dir() else self.root_path
@@ -122,6 +133,8 @@ class ClassFolders(OnDisk):
         if count < 2:
             has = f"has {count} class folder{'s' * (count != 1)}"
             raise DataError(f"{folder}: {has}, needs at least 2; {self.layout}")
+        from karat.datasets._image_files import Part, image_transform  # loads torchvision
+
         part = Part(folder, image_transform(self.preprocessing()))
         filled = set(part.targets)
         for label, each in enumerate(part.classes):
@@ -140,43 +153,6 @@ class ClassFolders(OnDisk):
             return ""
         found = sorted(entry.name for entry in self.root_path.iterdir() if entry.is_dir())
         return f" (there are: {', '.join(found[:5])})" if found else ""
-
-
-def image_transform(steps: Preprocessing) -> transforms.Compose:
-    """The preprocessing of an image that Pillow has read."""
-    return transforms.Compose(
-        [
-            transforms.Resize(steps.resize),
-            transforms.CenterCrop(steps.size),
-            transforms.ToTensor(),
-            transforms.Normalize(steps.mean, steps.std),
-        ]
-    )
-
-
-class Part(TorchImageFolder):
-    """torchvision's ImageFolder over the files of a listing, decoded without loss.
-
-    Args:
-        folder: of the part.
-        transform: of a Pillow image.
-    """
-
-    def __init__(self, folder: Path, transform: Any) -> None:
-        self._listing = listing_of(folder)
-        # allow_empty, since the caller's message also names the expected layout.
-        super().__init__(str(folder), transform=transform, loader=read_image, allow_empty=True)
-        self.left_out = self._listing.left_out
-        del self._listing  # not sent to the processes that load data
-
-    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        names = list(self._listing.classes)
-        return names, {name: label for label, name in enumerate(names)}
-
-    def make_dataset(self, *_: Any, **__: Any) -> list[tuple[str, int]]:
-        return [
-            (str(path), label) for label, files in enumerate(self._listing.files) for path in files
-        ]
 
 
 def _images_of(splits: Splits, classes: Sequence[str]) -> dict[str, dict[str, int]]:

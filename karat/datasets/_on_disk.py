@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Subset
-
 from karat.datasets import Dataset, Splits, stratified_split
 from karat.datasets._reading.contents import Contents
 from karat.errors import SettingError
@@ -69,6 +67,8 @@ class OnDisk(Dataset):
         Raises:
             DataError: a class has too few images.
         """
+        from torch.utils.data import Subset  # loads torch, which `info` does not need
+
         chosen = first_of_each(train.targets, self.limit_per_class)
 
         def too_few(label: int, count: int) -> str:

@@ -9,13 +9,27 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torchvision.datasets.utils import check_integrity
-
 from karat.datasets import DataInfo, Preprocessing, rest_size
 from karat.datasets._on_disk import OnDisk
 from karat.datasets._reading.contents import Contents
 from karat.datasets._reading.fetch import fetch_once
 from karat.errors import DataError
+
+
+class FromTorchvision:
+    """A class of torchvision as an attribute, imported when it is asked for, which takes seconds.
+
+    Args:
+        name: of the class, in `torchvision.datasets`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, found: object, owner: type) -> Any:
+        from torchvision import datasets
+
+        return getattr(datasets, self._name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +51,7 @@ class Published(OnDisk):
     home: ClassVar[str]
     classes: ClassVar[tuple[str, ...]]
     train_counts: ClassVar[tuple[int, ...]]  # training images of each class
+    test_images: ClassVar[int]
     mean: ClassVar[tuple[float, float, float]]
     std: ClassVar[tuple[float, float, float]]
 
@@ -76,6 +91,7 @@ class Published(OnDisk):
             channels=3,
             classes=self.classes,
             train_size=rest_size(counts, self.val_share),
+            test_size=min(self.test_images, limit * len(self.classes) or self.test_images),
         )
 
     def preprocessing(self) -> Preprocessing:
@@ -86,7 +102,8 @@ class Published(OnDisk):
         return self.classes
 
     def awaits_download(self) -> bool:
-        return self.download and self._missing() is not None
+        # Without the folder the names of the files are not needed, which torchvision has.
+        return self.download and not (self.folder.is_dir() and self._missing() is None)
 
     def parts(self) -> tuple[Any, Any]:
         self._refuse_missing()
@@ -121,6 +138,11 @@ class Published(OnDisk):
             digest.update(f"{path.name}\0{content}\n".encode())
         return digest.hexdigest()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the files."""
+        return self.root_path
+
     def _missing(self) -> Path | None:
         return next((path for path in self.files() if not path.is_file()), None)
 
@@ -135,6 +157,8 @@ class Published(OnDisk):
         raise DataError(f"{what}; {self.unpack}{way_out}")
 
     def _refuse_others(self) -> None:
+        from torchvision.datasets.utils import check_integrity  # loads torch
+
         for path, md5 in self.files().items():
             if md5 and not check_integrity(path, md5):
                 way_out = f"remove it, then {self.unpack} or set data.download: true"

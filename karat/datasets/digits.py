@@ -41,7 +41,11 @@ class Digits(Dataset):
     def info(self) -> DataInfo:
         train_size = round(IMAGES * (1 - self.test_share) * (1 - self.val_share))
         return DataInfo(
-            image_size=8, channels=1, classes=tuple("0123456789"), train_size=train_size
+            image_size=8,
+            channels=1,
+            classes=tuple("0123456789"),
+            train_size=train_size,
+            test_size=round(IMAGES * self.test_share),
         )
 
     def preprocessing(self) -> Preprocessing:

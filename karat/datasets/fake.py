@@ -57,6 +57,7 @@ class Fake(Dataset):
             channels=self.channels,
             classes=tuple(map(str, range(self.classes))),
             train_size=rest_size(counts, self.val_share),
+            test_size=self.test_images,
         )
 
     def preprocessing(self) -> Preprocessing:

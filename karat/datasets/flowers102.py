@@ -11,9 +11,10 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import Flowers102 as Source
 
 from karat.datasets import Preprocessing
-from karat.datasets._class_folders import image_transform
+from karat.datasets._image_files import image_transform
 from karat.datasets._published import Published
 from karat.datasets._reading.decode import read_image
+from karat.datasets._reading.pace import seconds_of, some_of
 from karat.datasets._reading.survey import Survey, look_at
 from karat.errors import DataError
 
@@ -42,6 +43,7 @@ class Flowers102(Published):
     home: ClassVar[str] = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
     classes: ClassVar[tuple[str, ...]] = tuple(Source.classes)
     train_counts: ClassVar[tuple[int, ...]] = (20,) * 102
+    test_images: ClassVar[int] = 6_149
     mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
 
@@ -63,6 +65,10 @@ class Flowers102(Published):
         return Preprocessing(
             size=size, resize=resize, mean=self.mean, std=self.std, is_in_bytes=True
         )
+
+    def decode_s(self) -> float:
+        files = sorted((self.folder / "jpg").glob("*.jpg"))  # none before the download
+        return seconds_of(some_of(files), self.preprocessing())
 
     def files(self) -> dict[Path, str]:
         return {

@@ -5,14 +5,17 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from karat.datasets import DataInfo, Preprocessing
-from karat.datasets._class_folders import ClassFolders, Part
+from karat.datasets._class_folders import ClassFolders
 from karat.datasets._reading.decode import decode
 from karat.datasets._reading.listing import is_image
 from karat.datasets._reading.survey import Look
 from karat.errors import DataError
+
+if TYPE_CHECKING:
+    from karat.datasets._image_files import Part
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -52,7 +55,7 @@ class ImageNet1k(ClassFolders):
         size, resize = self.image_size, round(self.image_size / _CROP_RATIO)
         return Preprocessing(size=size, resize=resize, mean=_MEAN, std=_STD, is_in_bytes=True)
 
-    def parts(self) -> tuple[Part, Part]:
+    def parts(self) -> "tuple[Part, Part]":
         val = self.root_path / self.test_part
         if val.is_dir():
             entries = list(val.iterdir())

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torchvision.datasets import STL10
 
 from karat.datasets._published import Published
-from karat.datasets._reading.byte_images import ByteImages
+
+if TYPE_CHECKING:
+    from karat.datasets._reading.byte_images import ByteImages
 
 
 class _Labelled(STL10):
@@ -37,6 +39,7 @@ class Stl10(Published):
         "airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck",
     )  # fmt: skip
     train_counts: ClassVar[tuple[int, ...]] = (500,) * 10
+    test_images: ClassVar[int] = 8_000
     mean: ClassVar[tuple[float, float, float]] = (0.4467, 0.4398, 0.4066)
     std: ClassVar[tuple[float, float, float]] = (0.2603, 0.2566, 0.2713)
 
@@ -55,7 +58,9 @@ class Stl10(Published):
     def fetch(self, folder: Path) -> None:
         self.source(folder, download=True)
 
-    def read(self, *, train: bool) -> ByteImages:
+    def read(self, *, train: bool) -> "ByteImages":
+        from karat.datasets._reading.byte_images import ByteImages  # loads torch
+
         part = self.source(self.root_path, split="train" if train else "test")
         images_NHWC = np.ascontiguousarray(part.data.transpose(0, 2, 3, 1))
         # 0 in the file becomes 255 as a byte, which is refused with the labels.

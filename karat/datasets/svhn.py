@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from torchvision.datasets import SVHN
 
-from karat.datasets._published import Published
-from karat.datasets._reading.byte_images import ByteImages
+from karat.datasets._published import FromTorchvision, Published
+
+if TYPE_CHECKING:
+    from karat.datasets._reading.byte_images import ByteImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,14 @@ class Svhn(Published):
 
     image_size: int = 32
 
-    source: ClassVar[Any] = SVHN
+    source = FromTorchvision("SVHN")  # not annotated: a dataclass asks for the value of what is
     title: ClassVar[str] = "SVHN"
     home: ClassVar[str] = "http://ufldl.stanford.edu/housenumbers/"
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
     train_counts: ClassVar[tuple[int, ...]] = (
         4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659,
     )  # fmt: skip
+    test_images: ClassVar[int] = 26_032
     mean: ClassVar[tuple[float, float, float]] = (0.4377, 0.4438, 0.4728)
     std: ClassVar[tuple[float, float, float]] = (0.1980, 0.2010, 0.1970)
 
@@ -52,7 +54,9 @@ class Svhn(Published):
         for part in ("train", "test"):
             self.source(folder, split=part, download=True)
 
-    def read(self, *, train: bool) -> ByteImages:
+    def read(self, *, train: bool) -> "ByteImages":
+        from karat.datasets._reading.byte_images import ByteImages  # loads torch
+
         part = self.source(self.root_path, split="train" if train else "test")
         images_NHWC = np.ascontiguousarray(part.data.transpose(0, 2, 3, 1))
         labels = np.atleast_1d(part.labels).tolist()

@@ -29,6 +29,7 @@ from karat.execution.ray_internals import (
     treat_memory_kills_as_deaths,
 )
 from karat.execution.release import Release
+from karat.study.segments import silence_s
 from karat.study.study import Study
 from karat.system.process.memory import MemoryKills
 from karat.training.segment import Segment
@@ -183,7 +184,8 @@ class StudySearcher(Searcher):
         slot = self._slots.get(slot_id)
         if slot is None or not slot.is_up:
             return False
-        limit_s = 60 * self._study.space.resources.minutes_per_epoch + OVERDUE_S
+        study = self._study
+        limit_s = silence_s(study.space, study.state.trials, slot.trial) + OVERDUE_S
         is_overdue = self._clock() - slot.heard_at > limit_s
         if is_overdue:
             slot.heard_at = self._clock()

@@ -19,13 +19,17 @@ _NORMALS = 16_411  # prime, so that the strides through the table visit every en
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialInfo:
-    """What a learning curve depends on: a trial's arm, tuned values, number, seed and full length."""
+    """What a learning curve depends on: a trial's arm, tuned values, number, seed and full length.
+
+    `is_tested` says whether the trial is tested after its last epoch, which is part of that epoch.
+    """
 
     arm: str
     tuned: Mapping[str, Any]
     number: int
     seed: int
     epochs: int
+    is_tested: bool = False
 
 
 class Curves(Protocol):
@@ -51,6 +55,7 @@ class ModelledCurves:
         mode: mode of the metric; `min` yields 1 - v.
         noise: standard deviation of the noise of a value.
         trial_s: seconds of a trial beside its epochs; part of its first one.
+        test_s: seconds of the tests of each arm; none where it is left out.
     """
 
     def __init__(
@@ -60,7 +65,9 @@ class ModelledCurves:
         mode: str = "max",
         noise: float = 0.01,
         trial_s: float = 0.0,
+        test_s: Mapping[str, float] | None = None,
     ) -> None:
+        self._test_s = test_s or {}
         self._epoch_s, self._mode, self._noise, self._trial_s = epoch_s, mode, noise, trial_s
         self._normals = np.random.default_rng(seed).standard_normal(_NORMALS).tolist()
         self._plateaus = {arm: derive(seed, "arm", arm) / 2**32 for arm in epoch_s}
@@ -75,6 +82,8 @@ class ModelledCurves:
 
     def seconds(self, trial: TrialInfo, epoch: int) -> float:
         beside = self._trial_s if epoch == 1 else 0.0
+        if trial.is_tested and epoch == trial.epochs:
+            beside += self._test_s.get(trial.arm, 0.0)
         return beside + self._epoch_s[trial.arm] * max(0.5, 1 + 0.1 * self._normal(trial, 2))
 
     def _normal(self, trial: TrialInfo, place: int) -> float:

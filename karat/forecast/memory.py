@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from karat.models.build import build_model
+from karat.models.config import OWN
 from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
 from karat.training.steps.config import BF16
 
@@ -65,22 +66,24 @@ def needs_of(
     on_gpu = torch.cuda.is_available() and not on_cpu
     device = torch.device("cuda" if on_gpu else "cpu")
     info = config.data.info()
-    model = build_model(config.model, config.attention, seed=0, **config.data_shape()).to(device)
+    drop_path, shape = config.training.drop_path, config.data_shape()
+    model = build_model(config.model, config.attention, seed=0, drop_path=drop_path, **shape)
+    model.to(device)
     weights = sum(each.untyped_storage().nbytes() for each in model.parameters())
     parts = processes * micro_batches * config.training.micro_batches
     images = -(-min(config.training.batch_size, info.train_size) // parts)
-    shape = (info.channels, info.image_size, info.image_size)
+    pixels = (info.channels, info.image_size, info.image_size)
 
     def step(count: int) -> None:
         labels = torch.zeros(count, dtype=torch.long, device=device)
         is_bf16 = config.training.precision == BF16
         with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
-            logits = model(torch.randn(count, *shape, device=device))
+            logits = model(torch.randn(count, *pixels, device=device))
         F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def evaluate(count: int) -> None:
-        model(torch.randn(count, *shape, device=device))
+        model(torch.randn(count, *pixels, device=device))
 
     with _one_thread(), warnings.catch_warnings():
         # The first forward-mode derivative of a process calls torch.jit.script, within torch.
@@ -89,8 +92,10 @@ def needs_of(
         evaluation = _peak(model.eval(), evaluate, max(1, EVAL_BATCH_SIZE // micro_batches))
     # Two moments are AdamW's; other optimisers have as many or fewer. An average is one more copy.
     moments = (2 + bool(config.training.ema_decay)) * weights
+    # The model that gives its attention is frozen: it has weights alone, about as many.
+    given = 0 if config.model.attention_from == OWN else weights
     return Needs(
-        weights=weights,
+        weights=weights + given,
         gradients=weights,
         optimizer=moments,
         # The timeline of a step includes the gradients. With several processes `gradients` counts

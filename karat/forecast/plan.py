@@ -39,6 +39,8 @@ class ArmPlan:
         epoch_s: seconds of an epoch.
         memory: peak of one process, as text; `-` if it was not measured.
         is_probed: whether time and memory were measured instead of predicted.
+        test_s: seconds of the tests at the end of a confirmed trial.
+        is_averaged: whether a moving average of the weights is kept in every training state.
     """
 
     parameters: int
@@ -46,6 +48,8 @@ class ArmPlan:
     epoch_s: float
     memory: str
     is_probed: bool
+    is_averaged: bool = False
+    test_s: float = 0.0
 
 
 def longest_epoch_s(space: Space) -> float:
@@ -84,6 +88,8 @@ def arm_plans(space: Space, times: Times) -> dict[str, ArmPlan]:
             epoch_s=epoch.seconds,
             memory=memory,
             is_probed=epoch.is_probed,
+            is_averaged=config.training.ema_decay > 0,
+            test_s=times.tests_s(config, epoch.picture_s),
         )
     return plans
 
@@ -94,6 +100,7 @@ def _epoch_of(space: Space, arm: Arm, times: Times) -> EpochTime:
     memory = [one.memory_bytes for one in each if one.memory_bytes is not None]
     return EpochTime(
         seconds=sum(one.seconds for one in each) / len(each),
+        picture_s=sum(one.picture_s for one in each) / len(each),
         memory_bytes=max(memory) if len(memory) == len(each) else None,
         is_probed=all(one.is_probed for one in each),
     )
@@ -119,13 +126,18 @@ def forecast(
     runs = []
     for n in range(times_for(sum(lengths[arm] for arm in schedule))):
         draw = random.Random(derive(seed, n, "speed"))
-        epoch_s = {label: plan.epoch_s * _drawn(draw, spread.arm) for label, plan in plans.items()}
-        curves = ModelledCurves(derive(seed, n), epoch_s, space.search.mode, trial_s=times.trial_s)
+        pace = {label: _drawn(draw, spread.arm) for label in plans}
+        epoch_s = {label: plan.epoch_s * pace[label] for label, plan in plans.items()}
+        test_s = {label: plan.test_s * pace[label] for label, plan in plans.items()}
+        curves = ModelledCurves(
+            derive(seed, n), epoch_s, space.search.mode, trial_s=times.trial_s, test_s=test_s
+        )
         runs.append(run_plan(space, schedule, lengths, curves, slots))
     # Quantiles of the machine's speed instead of random ones, since there are few runs of a large plan.
     normal = NormalDist(0.0, spread.machine)
     factors = [math.exp(normal.inv_cdf((each + 0.5) / _FACTORS)) for each in range(_FACTORS)]
-    beside_s = times.start_s + times.end_s
+    first = trial_config(space, next(iter(space.arms.values())))
+    beside_s = times.start_s + times.decoded_once_s(first) + times.end_s
     return [
         replace(run, slot_s=factor * run.slot_s, wall_s=beside_s + factor * run.wall_s)
         for run in runs
@@ -168,10 +180,11 @@ def disk_bytes(
 
     A running trial of the search has three training states and three copies of its best weights; one
     of the confirmation three states, with its best weights if these are tested, and at its end the
-    tested weights.
+    tested weights. A moving average of the weights is one more copy in every state.
     """
     weights = _BYTES * float(np.mean([plan.parameters for plan in plans.values()]))
     completed = float(np.median([run.completed + run.repeated + run.confirmed for run in runs]))
-    state = 3  # of AdamW: the weights and two moments
+    averaged = float(np.mean([plan.is_averaged for plan in plans.values()]))
+    state = 3 + averaged  # of AdamW: the weights and two moments
     running = {"last": 3 * state + 3, "best": 3 * (state + 1) + 1}
     return weights * (completed + slots * running[tested])

@@ -14,7 +14,6 @@ from typing import Any
 
 from karat.errors import KaratError
 from karat.forecast.memory import needs_of
-from karat.forecast.probe import probe
 from karat.forecast.probes import (
     Known,
     Measured,
@@ -24,7 +23,8 @@ from karat.forecast.probes import (
     read_probes,
     write_probes,
 )
-from karat.forecast.speed.step_costs import StepCosts
+from karat.forecast.probing.probe import probe
+from karat.forecast.speed.epochs import EpochCosts
 from karat.journal.layout import PROBES
 from karat.space.settings import ResourceConfig
 from karat.training.config import TrialConfig
@@ -172,7 +172,7 @@ class Predictions:
         if shape not in self._counted:
             config = TrialConfig.from_sections(self.process.part_of(sections))
             needed = needs_of(config, micro_batches=micro_batches, on_cpu=self.process.on_cpu).total
-            table = StepCosts.read()
+            table = EpochCosts.read()
             self._counted[shape] = needed, table.epoch_s(config, table.speed)
         return self._counted[shape]
 

@@ -16,10 +16,11 @@ from karat.space.settings import ResourceConfig
 from karat.system.files import replace_file
 from karat.training.config import TrialConfig
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 10 * 2**20
 CPU = "cpu"
-FREE = frozenset({"weight_init", "pos_embed_std", "init"})  # only the weights at the start
+# Only the weights at the start, which images, and what a trial is tested on at its end.
+FREE = frozenset({"weight_init", "pos_embed_std", "init", "split_seed", "download", "corruptions"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ There is no sampler and no journal, so a forecast of a thousand arms takes a fra
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
@@ -170,7 +170,10 @@ def run_plan(
     ]
     runs = [(*cell, budget) for cell in cells for budget in space.confirm.budgets]
     confirm = [
-        (_info(len(search) + len(again) + number, arm, lengths, budget), arms)
+        (
+            replace(_info(len(search) + len(again) + number, arm, lengths, budget), is_tested=True),
+            arms,
+        )
         for number, (arm, arms, budget) in enumerate(runs * space.confirm.most_each)
     ]
     plan = Plan(search, again, confirm, curves, rule)

@@ -149,4 +149,5 @@ def _info(trial: Trial) -> TrialInfo:
         number=trial.number,
         seed=trial.seed,
         epochs=trial.epochs,
+        is_tested=trial.phase == "confirm",
     )

@@ -9,11 +9,14 @@ from karat.forecast.probes import FREE
 from karat.parameters import Tuned, plain
 from karat.seeds import derive
 from karat.space.space import Arm, Space
+from karat.training.augmentation.settings import SETTINGS
 from karat.training.config import TrialConfig
 from karat.training.steps.config import COSTLY
 
 MOST = 3
-_COSTLY_TRAINING = ("training.batch_size", "training.workers", *(f"training.{k}" for k in COSTLY))
+_COSTLY_TRAINING = frozenset(
+    f"training.{key}" for key in ("batch_size", "workers", "drop_path", *COSTLY, *SETTINGS)
+)
 
 
 def typical_configs(space: Space, arm: Arm) -> list[dict[str, dict[str, Any]]]:

@@ -196,7 +196,8 @@ class ResourceConfig:
             per GPU.
         probe: whether each arm runs for a few steps before the study, to predict memory and time
             of its trials. None does so only if `gpus` is `auto`.
-        minutes_per_epoch: a trial that reports nothing for this time is killed; above 0, at most 100,000.
+        minutes_per_epoch: a trial that reports nothing for this time is killed; above 0, at most 100,000. Each corrupted
+            copy of the test images (`data.corruptions`) may take as long again.
         disk_gb: disk budget of the study, in 10^9 bytes, above 0. When half of it is used, the weights of
             search trials that cannot be confirmed are deleted. A trial fails if its checkpoint
             exceeds the budget.

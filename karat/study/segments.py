@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from karat.datasets import STRENGTHS
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, WEIGHTS, trial_folder
 from karat.journal.trial import Trial
 from karat.planning.data_place import place_in, sections_at
@@ -45,6 +46,22 @@ def start_of(
         "threads": threads,
     }
     return {key: value for key, value in data.items() if value is not None}
+
+
+def silence_s(space: Space, trials: Mapping[int, Trial], number: int | None) -> float:
+    """Seconds for which a worker may report nothing: of an epoch, and of each corrupted copy that it tests then.
+
+    Args:
+        space: of the study.
+        trials: of the study, by number.
+        number: of the worker's trial; None while it has none.
+    """
+    limit_s = 60 * space.resources.minutes_per_epoch
+    trial = None if number is None else trials[number]
+    if trial is None or trial.phase != "confirm" or len(trial.reports) < trial.epochs - 1:
+        return limit_s
+    copies = len(STRENGTHS) * len(trial.config["data"].get("corruptions", ()))
+    return limit_s * (1 + copies)
 
 
 def segment_for(

@@ -98,6 +98,13 @@ class TrainingConfig(AugmentationConfig, StepConfig):
             return self.learning_rate
         return self.learning_rate * self.batch_size / self.learning_rate_batch
 
+    def costly(self) -> dict[str, object]:
+        """The settings on which time and memory of a step depend, where they are not the defaults."""
+        more: dict[str, object] = {"images": work} if (work := self.work()) else {}
+        # Whatever the probability is: the blocks are computed for all images.
+        more |= {"drop_path": True} if self.drop_path else {}
+        return {**StepConfig.costly(self), **more}
+
     def seed_of(self, seed: int) -> int:
         """The seed of weights and data order of a trial with this seed, in this repetition."""
         return derive(seed, "replicate", self.replicate) if self.replicate else seed

@@ -67,6 +67,7 @@ class Trainer:
         budget: disk budget of the study.
         should_pause: called after every step; True makes `run_epoch` write a checkpoint within the
             epoch and return. If it is True on one rank, all ranks pause.
+        on_test: called before each evaluation of corrupted test images, whose time does not count as the epoch's.
         group: the process group that trains this trial.
         fingerprint: of the data, so that its images are decoded once per node; empty if it is not known.
     """
@@ -87,11 +88,13 @@ class Trainer:
         owner: str = "",
         budget: DiskBudget | None = None,
         should_pause: Callable[[], bool] = lambda: False,
+        on_test: Callable[[], None] = lambda: None,
         group: ProcessGroup | None = None,
         fingerprint: str = "",
     ) -> None:
         self.group = group or ProcessGroup()
         self.micro_batches, self._should_pause = micro_batches, should_pause
+        self._on_test = on_test
         self.owner, self.budget = owner, budget
         self.config, self.folder = config, folder
         self.seed = config.training.seed_of(seed)
@@ -201,7 +204,9 @@ class Trainer:
         epoch = self.best_epoch if is_earlier else self.epoch
         chosen = self._best_weights if is_earlier else self._averaged()
         with evaluation.holding(self.model, chosen) as weights:
-            final = evaluate_finally(self.evaluate, self.splits.test, self.config.data, self.epoch)
+            final = evaluate_finally(
+                self.evaluate, self.splits.test, self.config.data, self.epoch, self._on_test
+            )
             where = evaluation.conditions(self.model, self.group, self.micro_batches)
             if self.folder is not None and self.group.is_rank_zero:
                 content = {"model": weights, "epoch": epoch}

@@ -51,21 +51,26 @@ class SegmentWorker:
         self.segment, self._info, self._listener = segment, info, listener
         self._should_pause = pause.reader(Path(segment.pause_file))
         self._trainer: Any = None
+        self._watch: Callable[[], None] = lambda: None  # from now on, for the limit of an epoch
 
     def step(self) -> dict[str, Any]:
         """The report of the next epoch.
 
         If the epoch takes longer than the segment's limit, a watchdog thread writes the stack
         traces to the segment's `hang_trace` and exits the process, even if it hangs in C code.
+        The evaluation of each corrupted copy of the test images may take as long again.
         """
         trace = Path(self.segment.hang_trace)
         try:
             trace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with trace.open("w", encoding="utf-8") as file:
-                faulthandler.dump_traceback_later(self.segment.limit_s, exit=True, file=file)
+                later, limit_s = faulthandler.dump_traceback_later, self.segment.limit_s
+                self._watch = lambda: later(limit_s, exit=True, file=file)
+                self._watch()
                 try:
                     return self.step_unlimited()
                 finally:
+                    self._watch = lambda: None
                     faulthandler.cancel_dump_traceback_later()
                     trace.unlink(missing_ok=True)
         except OSError as error:
@@ -97,7 +102,9 @@ class SegmentWorker:
             if not self._rank and self._should_pause():
                 return {"paused": {"epoch": self.segment.from_epoch, "step": 0}}
             self._memory = _limit_memory(self.segment)
-            self._trainer = _trainer_of(self.segment, self._should_pause, self._join())
+            self._trainer = _trainer_of(
+                self.segment, self._should_pause, lambda: self._watch(), self._join()
+            )
         result = self._trainer.run_epoch()
         if isinstance(result, Pause):
             return {"paused": dataclasses.asdict(result)}
@@ -183,7 +190,12 @@ def _limit_memory(segment: Segment) -> "PeakMemory":
     return PeakMemory()
 
 
-def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "ProcessGroup") -> Any:
+def _trainer_of(
+    segment: Segment,
+    should_pause: Callable[[], bool],
+    on_test: Callable[[], None],
+    group: "ProcessGroup",
+) -> Any:
     """The trainer, after setting the number of CPU threads of this process."""
     import torch
 
@@ -205,6 +217,7 @@ def _trainer_of(segment: Segment, should_pause: Callable[[], bool], group: "Proc
         owner=segment.owner,
         budget=DiskBudget(Path(segment.disk_folder), segment.disk_gb) if segment.disk_gb else None,
         should_pause=should_pause,
+        on_test=on_test,
         group=group,
         fingerprint=segment.fingerprint,
     )

@@ -11,7 +11,7 @@ from karat.errors import TrialError
 from karat.forecast import memory
 from karat.forecast.memory import needs_of
 from karat.forecast.predictions import Predictions
-from karat.forecast.probe import probe
+from karat.forecast.probing.probe import probe
 from karat.models.build import build_model
 from karat.training.config import TrialConfig
 from karat.training.gpu_share import CONTEXT_BYTES, MARGIN, fraction_of, share_of

@@ -19,7 +19,7 @@ from karat.journal.layout import PROBES
 from karat.space.reader import load_space
 
 WriteSpace = Callable[..., Path]
-TWO_DEPTHS = [
+TWO_DEPTHS: list[dict[str, Any]] = [
     {"data": {"name": "digits"}, "model": {"name": "vit_micro", "depth": depth},
      "attention": {"basis": "softmax"}, "training": {"recipe": "quick"}}
     for depth in (1, 2)
@@ -52,8 +52,8 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     return configs
 
 
-def test_settings_that_change_only_the_first_weights_make_no_other_shape() -> None:
-    sections = {
+def test_settings_that_change_only_the_first_weights_or_the_tests_make_no_other_shape() -> None:
+    sections: dict[str, dict[str, Any]] = {
         "data": {"name": "digits"},
         "model": {"name": "vit_micro", "patch_size": 2},
         "attention": {"basis": "fourier"},
@@ -62,8 +62,26 @@ def test_settings_that_change_only_the_first_weights_make_no_other_shape() -> No
     shape = Process().shape_of(sections)
     free = {**sections, "model": {**sections["model"], "weight_init": "jax", "pos_embed_std": 0.5}}
     assert Process().shape_of(free) == shape
+    tested = {**sections, "data": {"name": "digits", "corruptions": ["noise"], "split_seed": 1}}
+    assert Process().shape_of(tested) == shape
     assert Process().shape_of({**sections, "attention": {"basis": "rational"}}) != shape
     assert Process(threads=2).shape_of(sections) != shape
+
+
+def test_what_is_done_to_images_in_a_step_makes_another_shape_and_how_strongly_does_not() -> None:
+    def shape(**training: Any) -> str:
+        return Process().shape_of({**TWO_DEPTHS[0], "training": {"recipe": "quick", **training}})
+
+    settings: tuple[dict[str, Any], ...] = (
+        {"flip": 0.5},
+        {"rand_augment": "rand-m9-n2"},
+        {"mixup": 0.8},
+        {"drop_path": 0.1},
+    )
+    assert len({shape(), *(shape(**each) for each in settings)}) == 5
+    assert shape(flip=0.5) == shape(flip=0.2)
+    assert shape(rand_augment="rand-m9-n2") == shape(rand_augment="rand-m5-n2-mstd0.5")
+    assert shape(drop_path=0.1) == shape(drop_path=0.2)
 
 
 def test_an_arm_whose_tuned_parameters_change_its_costs_has_several_typical_configurations(

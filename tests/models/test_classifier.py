@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms.functional import pil_to_tensor, to_tensor
 
 from karat.datasets import Preprocessing
-from karat.datasets._class_folders import image_transform
+from karat.datasets._image_files import image_transform
 from karat.models.classifier import REFUSAL, ImageClassifier, _half
 
 STEPS = Preprocessing(

@@ -1,5 +1,6 @@
 """A confirmation run keeps and registers the weights that were tested, and the audit checks them."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -288,3 +289,6 @@ def test_plan_counts_the_weights_that_running_trials_keep() -> None:
     # 400 bytes of weights each: 8 ended trials, and 2 that run.
     assert disk_bytes({"a": plan}, [run], 2) == 400 * (8 + 2 * (3 * 3 + 3))
     assert disk_bytes({"a": plan}, [run], 2, "best") == 400 * (8 + 2 * (3 * 4 + 1))
+    averaged = dataclasses.replace(plan, is_averaged=True)
+    assert disk_bytes({"a": averaged}, [run], 2) == 400 * (8 + 2 * (3 * 4 + 3))
+    assert disk_bytes({"a": plan, "b": averaged}, [run], 2) == 400 * (8 + 2 * (3 * 3.5 + 3))

@@ -55,6 +55,11 @@ def class_names(part: Path) -> list[str]:
     return sorted(entry.name for entry in entries if not is_hidden(entry.name))
 
 
+def files_of(class_folder: Path) -> list[Path]:
+    """The image files of one class, in the order in which they are read."""
+    return _walk(class_folder).files
+
+
 def listing_of(part: Path) -> Listing:
     """List a part: `<class>/**` below it, links to folders included."""
     told: list[str] = []

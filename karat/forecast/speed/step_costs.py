@@ -97,16 +97,22 @@ class StepCosts:
         info = config.data.info()
         batch = min(config.training.batch_size, info.train_size)
         steps = max(1, info.train_size // batch)
-        dense, other = self._step_s(config, batch)
-        # Like the speed of a matrix product, that of the rest is of one core.
         ratio = self.speed.rounds_per_s / speed.rounds_per_s
-        dense *= self.speed.multiply_adds_per_s / speed.multiply_adds_per_s / threads
-        fixed = (self.host.step_s + self._layers_s(config)) * ratio
-        each_s = dense + other * ratio / threads + fixed
+        fixed_s = (self.host.step_s + self._layers_s(config)) * ratio
+        picture_s = self.picture_s(config, speed, threads)
+        each_s = (1 + _BACKWARD) * batch * picture_s + fixed_s
         share = config.data.val_share
         validated = info.train_size * share / (1 - share)
-        validation_s = validated / batch * (each_s - fixed) / (1 + _BACKWARD)
-        return steps * each_s + validation_s + self.host.save_s * ratio
+        return steps * each_s + validated * picture_s + self.host.save_s * ratio
+
+    def picture_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
+        """Seconds of the forward pass of an image within a large batch; arguments as of `epoch_s`."""
+        batch = min(config.training.batch_size, config.data.info().train_size)
+        dense, other = self._step_s(config, batch)
+        # Like the speed of a matrix product, that of the rest is of one core.
+        dense *= self.speed.multiply_adds_per_s / speed.multiply_adds_per_s
+        other *= self.speed.rounds_per_s / speed.rounds_per_s
+        return (dense + other) / threads / batch / (1 + _BACKWARD)
 
     def _step_s(self, config: TrialConfig, batch: int) -> tuple[float, float]:
         """Seconds of a step that grow with the batch: in large products, and in attention."""

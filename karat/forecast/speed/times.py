@@ -10,9 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from karat.datasets import STRENGTHS
 from karat.forecast.capacity import crowding
 from karat.forecast.probes import Known, Process, process_of, read_probes
-from karat.forecast.speed.step_costs import StepCosts
+from karat.forecast.speed import decoding
+from karat.forecast.speed.epochs import EpochCosts
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.journal.layout import PROBES
 from karat.space.settings import ResourceConfig
@@ -54,9 +56,11 @@ MEASURED, TABLE, GUESSED = (
 
 @dataclass(frozen=True, kw_only=True)
 class EpochTime:
-    """Seconds of an epoch of a trial; peak bytes of a process, None without a probe; whether it was probed."""
+    """Seconds of an epoch of a trial, and of an image in an evaluation; peak bytes of a process, None without a
+    probe; whether it was probed."""
 
     seconds: float
+    picture_s: float
     memory_bytes: int | None
     is_probed: bool
 
@@ -80,8 +84,8 @@ class Times:
             self._process, self._probes = process_of(resources, preload), probes
 
     @cached_property
-    def _table(self) -> StepCosts:
-        return StepCosts.read()
+    def _table(self) -> EpochCosts:
+        return EpochCosts.read()
 
     @cached_property
     def _speed(self) -> Speed:
@@ -123,13 +127,20 @@ class Times:
         if self._process is not None:
             known = self._probes.get(self._process.shape_of(sections))
             if known is not None:
+                share = crowded / self._resources.num_processes
                 return EpochTime(
-                    seconds=crowded * known.measured.epoch_s / self._resources.num_processes,
+                    seconds=share * known.measured.epoch_s,
+                    picture_s=share * known.measured.picture_s,
                     memory_bytes=known.measured.peak_bytes,
                     is_probed=True,
                 )
-        seconds = crowded * self.unprobed_s(TrialConfig.from_sections(sections))
-        return EpochTime(seconds=seconds, memory_bytes=None, is_probed=False)
+        config = TrialConfig.from_sections(sections)
+        return EpochTime(
+            seconds=crowded * self.unprobed_s(config),
+            picture_s=crowded * self._picture_s(config),
+            memory_bytes=None,
+            is_probed=False,
+        )
 
     def unprobed_s(self, config: TrialConfig, efficiency: float = EFFICIENCY) -> float:
         """Seconds of an epoch without a probe.
@@ -139,15 +150,51 @@ class Times:
             efficiency: share of a GPU's speed that training reaches; 1 gives a lower bound.
         """
         resources = self._resources
+        decoding_s = decoding.epoch_s(config, resources) if efficiency < 1 else 0.0
         if not resources.gpus:
             threads = resources.cpus * resources.num_processes
-            return self._table.epoch_s(config, self._speed, threads)
+            return decoding_s + self._table.epoch_s(config, self._speed, threads)
         images = config.data.info().train_size
         # A backward pass costs as much as two forward passes.
         operations = 3 * costs_of_trial(config).forward_flops * images
         rate = efficiency * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
         waiting = _GPU_STEP_S * images / config.training.batch_size if efficiency < 1 else 0.0
-        return max(waiting, operations / rate)
+        step_s = max(waiting, operations / rate)
+        # Processes that load data do it while the GPU computes.
+        return max(step_s, decoding_s) if config.training.workers else step_s + decoding_s
+
+    def tests_s(self, config: TrialConfig, picture_s: float) -> float:
+        """Of the tests at the end of a confirmed trial: on the test images, and on corrupted copies of them.
+
+        0 where nobody says how many test images there are.
+
+        Args:
+            config: of the trial.
+            picture_s: of an image in an evaluation.
+        """
+        images, resources = config.data.info().test_size or 0, self._resources
+        copies = len(STRENGTHS) * len(config.data.corruptions)
+        lanes = decoding.lanes(config, resources)
+        corrupting_s = 0.0
+        if copies:
+            corrupting_s = self._table.images.corrupting_s(config.data, images, self._speed) / lanes
+        return (1 + copies) * images * picture_s + corrupting_s
+
+    def _picture_s(self, config: TrialConfig) -> float:
+        """Seconds of an image in an evaluation without a probe."""
+        resources = self._resources
+        read_s = 0.0
+        if decoding.decodes_each_epoch(config.data):
+            read_s = decoding.image_s(config.data) / decoding.lanes(config, resources)
+        if not resources.gpus:
+            threads = resources.cpus * resources.num_processes
+            return read_s + self._table.picture_s(config, self._speed, threads)
+        rate = EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
+        return read_s + costs_of_trial(config).forward_flops / rate
+
+    def decoded_once_s(self, config: TrialConfig) -> float:
+        """To decode the images once per node, before the first epoch; 0 where they are no files."""
+        return decoding.once_s(config.data, self._resources)
 
     def probe_s(self, sections: Mapping[str, Any]) -> float:
         """What a probe of a configuration takes, about."""

@@ -12,6 +12,8 @@ from karat.settings import at_least, at_most
 
 NONE = "none"
 PIXEL_SETTINGS = ("random_resized_crop", "padded_crop", "flip", "color_jitter", "rand_augment")
+SETTINGS = (*PIXEL_SETTINGS, "random_erasing", "mixup", "cutmix")
+MIXING = "mixing"
 MAX_LAYERS = 20
 _PART = re.compile(r"(mstd|mmax|inc|m|n|p)(\d+(?:\.\d+)?|\.\d+)")
 _EXAMPLE = "expected timm's notation, as in rand-m9-n2-mstd0.5-inc1, or none"
@@ -73,6 +75,20 @@ class AugmentationConfig:
     def mixes_images(self) -> bool:
         """Whether images are mixed with others, so that a label is a distribution over the classes."""
         return self.mixup > 0 or self.cutmix > 0
+
+    def work(self) -> dict[str, float]:
+        """What is done to the images of a step, by setting, and how many times to an image on average.
+
+        The time that it takes depends on nothing else. Most settings compute all images, whichever are changed, and so
+        count 1. Mixup and cutmix are one operation, `MIXING`.
+        """
+        for_all = ("random_resized_crop", "padded_crop", "flip", "color_jitter")
+        found = {key: 1.0 for key in for_all if getattr(self, key)}
+        if (strength := RandAugmentStrength.read(self.rand_augment)) is not None:
+            found["rand_augment"] = strength.layers * strength.probability
+        if self.random_erasing:
+            found["random_erasing"] = self.random_erasing
+        return found | ({MIXING: 1.0} if self.mixes_images else {})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """The model of a trial as its training starts: drawn from the seed, or from weights."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from karat.attention.names import SOFTMAX
 from karat.errors import CheckpointError, HostError, InputError
 from karat.models.build import build_model
 from karat.models.config import OWN, SCRATCH
@@ -85,6 +86,22 @@ def start_from(model: "nn.Module", source: Source) -> Taken:
         raise InputError(f"model.init_from = {source.text}: {error}") from error
 
 
-def drawn(config: TrialConfig) -> TrialConfig:
-    """The same with all weights drawn, for measurements that do not depend on their values."""
-    return replace(config, model=replace(config.model, init_from=SCRATCH, attention_from=OWN))
+def drawn(config: TrialConfig, folder: Path) -> TrialConfig:
+    """The same with all weights drawn, for measurements that do not depend on their values.
+
+    A model that gives its attention is replaced by one of the trial's own settings, which has as many blocks, heads
+    and tokens.
+
+    Args:
+        config: of the trial.
+        folder: for the weights of that model (`starting_model`).
+    """
+    model = replace(config.model, init_from=SCRATCH)
+    if model.attention_from != OWN:
+        own, shape = replace(model, attention_from=OWN), config.data_shape()
+        Source(
+            text=model.attention_from,
+            state=build_model(own, config.attention, seed=0, **shape).state_dict(),
+            settings={"model": asdict(own), "attention": {"mechanism": SOFTMAX}, "shape": shape},
+        ).keep(folder)
+    return replace(config, model=model)

@@ -1,6 +1,7 @@
 """The last evaluation of a trial: the clean test split with all scores, then its corrupted copies."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,7 +34,13 @@ class Final:
     shifted: Shifts | None
 
 
-def evaluate_finally(evaluate: Evaluate, split: Images, data: Dataset, epoch: int) -> Final:
+def evaluate_finally(
+    evaluate: Evaluate,
+    split: Images,
+    data: Dataset,
+    epoch: int,
+    before_each: Callable[[], None] = lambda: None,
+) -> Final:
     """Evaluate a model on the test split, and on the corruptions that the data set names.
 
     Args:
@@ -41,6 +48,7 @@ def evaluate_finally(evaluate: Evaluate, split: Images, data: Dataset, epoch: in
         split: the clean test split.
         data: the data set that it is of.
         epoch: epochs done, for the message of an error.
+        before_each: called before the evaluation of each corrupted copy.
 
     Raises:
         NonFiniteError: the loss is NaN or infinite.
@@ -52,15 +60,19 @@ def evaluate_finally(evaluate: Evaluate, split: Images, data: Dataset, epoch: in
         peak_bytes = peak()
     evaluation.check_finite(found.metrics("test"), epoch)
     scores = scores_of(found, len(data.info().classes), seconds=seconds, peak_bytes=peak_bytes)
-    return Final(found=found, scores=scores, shifted=_shifted(evaluate, split, data, epoch))
+    shifted = _shifted(evaluate, split, data, epoch, before_each)
+    return Final(found=found, scores=scores, shifted=shifted)
 
 
-def _shifted(evaluate: Evaluate, split: Images, data: Dataset, epoch: int) -> Shifts | None:
+def _shifted(
+    evaluate: Evaluate, split: Images, data: Dataset, epoch: int, before_each: Callable[[], None]
+) -> Shifts | None:
     steps = data.preprocessing()
     if not data.corruptions or steps is None:
         return None
 
     def answers(shifted: Images) -> Evaluated:
+        before_each()
         found = evaluate(shifted, hash_images=False, details=True)
         evaluation.check_finite(found.metrics("shifted"), epoch)
         return found

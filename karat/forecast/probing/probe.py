@@ -8,6 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -93,15 +94,22 @@ def _clock() -> Callable[[], float]:
 
 
 def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
+    import torch
     from torch.utils.data import Subset
 
     from karat.datasets import load_splits
+    from karat.forecast.probing.stand_in import stand_in
     from karat.system.process.memory import PeakMemory
     from karat.training.config import EVAL_BATCH_SIZE, TrialConfig
     from karat.training.initial.start import drawn
     from karat.training.trainer import EpochResult, Trainer
 
-    config = drawn(TrialConfig.from_sections(sections))
+    config = TrialConfig.from_sections(sections)
+    training = config.training
+    if not torch.cuda.is_available():
+        # The CPU time of this process counts, in which images that are files are decoded then.
+        training = replace(training, workers=0)
+    config = replace(config, data=stand_in(config.data), training=training)
     splits = load_splits(config.data)
     memory, clock = PeakMemory(), _clock()
     moments: list[float] = []
@@ -112,10 +120,12 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
         return steps >= LEAST_STEPS and (took > LONG_ENOUGH_S or steps >= MOST_STEPS)
 
     with tempfile.TemporaryDirectory() as folder:
+        initial = Path(folder, "initial")
         trainer = Trainer(
-            config,
+            drawn(config, initial),
             0,
             folder=Path(folder),
+            initial=initial,
             micro_batches=micro_batches,
             should_pause=should_pause,
         )

@@ -1,0 +1,1 @@
+"""Short trainings that measure time and memory of a step, each in a process of its own."""
