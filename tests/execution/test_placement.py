@@ -70,7 +70,7 @@ def test_report_shows_predicted_beside_measured_memory(packed_space: Space, tmp_
         study.on_worker_report(segment.trial, {**report, "epoch": 2})
     search = next(each for each in sections(summarise(study.state)) if each.title == "Search")
     (row,) = search.tables[1].rows
-    assert row[1:] == ("1", "11.00 GiB", "10.00 GiB", "+10%", "3", "2", "+50%")
+    assert row[1:] == ("1", "11.00 GiB", "10.00 GiB", "+10 %", "3", "2", "+50 %")
 
 
 def test_study_without_predictions_has_no_table_of_them(small_space: Space, tmp_path: Path) -> None:
