@@ -44,7 +44,7 @@ def test_grace_beyond_the_epochs_is_refused(write_space: WriteSpace) -> None:
 
 def test_rule_of_the_verdicts_is_told_in_words(small_space: Space) -> None:
     assert rule_text(small_space) == (
-        "an arm is equivalent if the 95% interval of its paired difference lies within 0.50 points of zero; "
+        "an arm is equivalent if the 95 % interval of its paired difference lies within 0.50 points of zero; "
         "otherwise better or worse if p of the paired t test, Holm-corrected over 2 comparisons, is below 0.05; "
         "otherwise inconclusive"
     )
