@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ def karat_ready(
 ) -> Iterator[tuple[Study, Engine]]:
     """A new study and its engine with the MLflow view, set up as in `karat.cli.driver`, not run.
 
+    With `tracking: {follow: false}` there is no view.
+
     Args:
         folder: of all studies.
         source: of the search space.
@@ -54,10 +56,12 @@ def karat_ready(
         study = Study(space, journal, folder / space.name)
         study.record("study_created", **description(space, "made up"))
         supervisor = Supervisor(study.folder, Console(quiet=True))
-        study.listeners.append(supervisor.on_event)
+        if space.tracking.follow:
+            study.listeners.append(supervisor.on_event)
         own = Engine(space.resources)
         own.slots = slots or own.slots
-        with supervisor, own as engine:
+        view = supervisor if space.tracking.follow else nullcontext()
+        with view, own as engine:
             study.record("launched", slots=engine.slots, environment={}, terms=asdict(space.terms))
             yield study, engine
 

@@ -85,6 +85,8 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
         "RAY_AUTH_MODE": "disabled",
         "HOME": str(seen.home),
         "TMPDIR": str(temporary),
+        # The compiled kernel is there: making it takes longer than the study.
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
     }
     try:
         process = subprocess.Popen(

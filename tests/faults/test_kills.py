@@ -23,6 +23,8 @@ SHORT = (
     ("epochs: 4", "epochs: 3"),
     ("trials: 6", "trials: 4"),
     ("batch_size: 128", "batch_size: 256"),
+    # Two steps in an epoch, which can be interrupted between them: there are hundreds of epochs.
+    ("data: {name: digits}", "data: {name: digits, test_share: 0.65}"),
 )
 EVENTS = {
     "study_created": 1, "launched": 1, "trial_asked": 3, "segment_started": 3, "reported": 4,

@@ -82,6 +82,10 @@ class Study:
         except MlflowException:  # the one-second limit is meant for the view; retry
             return {}
 
+    def wait_for(self, epochs: dict[str, set[int]], what: str) -> None:
+        """Until the server has these epochs; asked five times a second, since answers are costly."""
+        wait_until(lambda: self.shown() == epochs, what, poll_s=0.2)
+
     def _ask(self, client: Any) -> dict[str, set[int]]:
         experiment = client.get_experiment_by_name(self.folder.name)
         runs = client.search_runs([experiment.experiment_id]) if experiment else []
@@ -135,7 +139,7 @@ def test_view_catches_up_after_an_outage(
         study.write.report(0, 1, 0.5)
         if when == "start":
             outage()
-        wait_until(lambda: study.shown() == {"0": {1}}, "the first report")
+        study.wait_for({"0": {1}}, "the first report")
         if when == "middle":
             proxy.mode = mode
         study.write.report(0, 2, 0.6)
@@ -145,7 +149,7 @@ def test_view_catches_up_after_an_outage(
         study.write.report(1, 1, 0.4)
         if when == "middle":
             outage()
-        wait_until(lambda: study.shown() == {"0": {1, 2}, "1": {1}}, "all reports")
+        study.wait_for({"0": {1, 2}, "1": {1}}, "all reports")
         if when == "end":
             proxy.mode = mode
         study.write.end(1, "failed", "out of memory")
@@ -170,8 +174,8 @@ def test_view_comes_back_soon_after_a_long_outage(
         study.write.report(0, 1, 0.5)
         time.sleep(7)
         proxy.mode = "healthy"
-        # `wait_until` has far less patience than the hour that the server asks for.
-        wait_until(lambda: study.shown() == {"0": {1}}, "the first report")
+        # `wait_for` has far less patience than the hour that the server asks for.
+        study.wait_for({"0": {1}}, "the first report")
         study.write.end(0, "stopped")
         study.end()
     assert audit(tmp_path / f"back-{mode}") == []
@@ -185,7 +189,7 @@ def test_server_that_is_slow_to_take_files_is_given_more_time(
         proxy.mode = "slow uploads"
         study.write.begin()
         study.write.whole(0, 0.5, ends="stopped")
-        wait_until(lambda: study.shown() == {"0": {1}}, "the report")
+        study.wait_for({"0": {1}}, "the report")
         study.end()
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
     assert audit(tmp_path / "slow") == []

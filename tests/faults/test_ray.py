@@ -9,7 +9,7 @@ import pytest
 
 from karat.journal.wording import trial_text
 from tests.conftest import SMALL
-from tests.launched import Launch, LaunchedStudy
+from tests.launched import NO_MLFLOW, Launch, LaunchedStudy
 from tests.waiting import wait_until
 
 WriteSpace = Callable[..., Path]
@@ -34,7 +34,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedStudy]:
     """A study of which trial 1 loses every worker, trial 2 hangs, and another loses one worker."""
     folder = tmp_path_factory.mktemp("faulty")
     text = SMALL
-    for old, new in FEW:
+    for old, new in (*FEW, NO_MLFLOW):
         text = text.replace(old, new)
     (folder / "space.yaml").write_text(text)
     faults = (

@@ -223,7 +223,7 @@ class LocalStack:
                     raise StudyError(
                         f"{name}: not healthy in {PATIENCE_S:.0f} s. {self._end(name)}"
                     )
-                time.sleep(0.3)
+                time.sleep(1)  # each look starts a process of the health check
 
     def _is(self, name: str, condition: str) -> bool:
         status = self.processes[name].poll()

@@ -84,10 +84,6 @@ def reports(state: StudyState) -> int:
     return sum(len(trial.reports) for trial in state.trials.values())
 
 
-def job_status(stack: LocalStack, job: str) -> str:
-    return str(client_of(stack.ray, stack.secret("ray_token")).get_job_status(job).value)
-
-
 def job_logs(stack: LocalStack, job: str) -> str:
     return str(client_of(stack.ray, stack.secret("ray_token")).get_job_logs(job))
 
@@ -95,5 +91,11 @@ def job_logs(stack: LocalStack, job: str) -> str:
 def wait_for_job(stack: LocalStack, job: str) -> str:
     """The status in which a job ends."""
     ended = ("SUCCEEDED", "FAILED", "STOPPED")
-    wait_until(lambda: job_status(stack, job) in ended, job, patience_s=2 * PATIENCE_S, poll_s=0.3)
-    return job_status(stack, job)
+    client = client_of(stack.ray, stack.secret("ray_token"))  # each new one asks for the version
+
+    def status() -> str:
+        return str(client.get_job_status(job).value)
+
+    # Each question wakes the dashboard and the GCS, on the cores that train.
+    wait_until(lambda: status() in ended, job, patience_s=2 * PATIENCE_S, poll_s=1.0)
+    return status()

@@ -55,12 +55,13 @@ def test_service_is_pinned_unprivileged_and_patient(name: str) -> None:
         assert condition["condition"] != "service_started"
 
 
-def test_ray_has_shared_memory_a_token_and_time_for_jobs_that_are_stopped() -> None:
+def test_ray_has_shared_memory_a_token_no_idle_processes_and_time_for_stopped_jobs() -> None:
     for name in ("ray-head", "ray-worker"):
         service = SERVICES[name]
         assert service["shm_size"]
         assert service["environment"]["RAY_AUTH_MODE"] == "token"
         assert service["environment"].items() >= NETWORK.items()
+    assert SERVICES["ray-worker"]["environment"]["RAY_prestart_worker_first_driver"] == "0"
     assert int(SERVICES["ray-head"]["environment"]["RAY_JOB_STOP_WAIT_TIME_S"]) >= 140
 
 

@@ -56,6 +56,8 @@ NOT_AT_AN_END = (
     "NODE_FAIL",
 )
 SLOWER = (("epochs: 4", "epochs: 8"), ("depth: 1", "depth: 4"), ("trials: 6", "trials: 3"))
+# For a study that is to come to its end: four runs of its confirmation, two on each node.
+TO_ITS_END = (*SLOWER, ("[1, 2]", "[2]"))
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +236,7 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on_to_the_end_and_hides
     site: Site, write_space: WriteSpace, tmp_path: Path, empty_database: Path
 ) -> None:
     storage = storage_at(tmp_path / "studies", empty_database)
-    launched = Launched(site, write_space(cluster(), *SLOWER), storage)
+    launched = Launched(site, write_space(cluster(), *TO_ITS_END), storage)
     launched.wait_for_reports(8)
     site.run("scancel", launched.job)
     launched.wait("the end of the job", lambda: launched.job not in site.run("squeue", "-h"))
@@ -258,10 +260,11 @@ def test_scancel_loses_nothing_and_the_same_command_goes_on_to_the_end_and_hides
 
 @OTHER
 def test_short_jobs_of_an_array_are_one_study(
-    site: Site, write_space: WriteSpace, tmp_path: Path, empty_database: Path
+    site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    space = write_space(cluster('"00:30:00", array: 3'), *SLOWER)
-    launched = Launched(site, space, storage_at(tmp_path / "studies", empty_database))
+    # What MLflow has after an interruption is looked at above.
+    space = write_space(cluster('"00:30:00", array: 3'), *TO_ITS_END, NO_MLFLOW)
+    launched = Launched(site, space, tmp_path / "studies")
     launched.wait_for_reports(8)
     site.run("scancel", f"{launched.job}_1")  # as if its time were over
     launched.wait("the end of all", lambda: launched.job not in site.run("squeue", "-h"))
@@ -302,7 +305,7 @@ def test_job_at_its_time_limit_is_requeued_and_goes_on_by_itself(
 def test_node_that_goes_down_costs_no_more_than_epochs_and_the_job_goes_on_by_itself(
     site: Site, write_space: WriteSpace, tmp_path: Path
 ) -> None:
-    space = write_space(cluster(), *SLOWER, NO_MLFLOW)
+    space = write_space(cluster(), *TO_ITS_END, NO_MLFLOW)
     launched = Launched(site, space, tmp_path / "studies")
     launched.wait_for_reports(8)
     kill_node(site, "n2")
