@@ -89,7 +89,7 @@ def arm_plans(space: Space, times: Times) -> dict[str, ArmPlan]:
             memory=memory,
             is_probed=epoch.is_probed,
             is_averaged=config.training.ema_decay > 0,
-            test_s=times.tests_s(config, epoch.picture_s),
+            test_s=times.tests_s(config, epoch.evaluation_s),
         )
     return plans
 
@@ -100,7 +100,7 @@ def _epoch_of(space: Space, arm: Arm, times: Times) -> EpochTime:
     memory = [one.memory_bytes for one in each if one.memory_bytes is not None]
     return EpochTime(
         seconds=sum(one.seconds for one in each) / len(each),
-        picture_s=sum(one.picture_s for one in each) / len(each),
+        evaluation_s=sum(one.evaluation_s for one in each) / len(each),
         memory_bytes=max(memory) if len(memory) == len(each) else None,
         is_probed=all(one.is_probed for one in each),
     )

@@ -31,7 +31,7 @@ class Measured:
         base_bytes: memory of the process with its data, before training.
         peak_bytes: peak of its memory.
         step_s: time of one training step.
-        picture_s: time to validate one image.
+        evaluation_s: time to validate one image.
         save_s: time to write a checkpoint.
         steps, validated: the number of training steps and of validated images in an epoch.
     """
@@ -39,7 +39,7 @@ class Measured:
     base_bytes: int
     peak_bytes: int
     step_s: float
-    picture_s: float
+    evaluation_s: float
     save_s: float
     steps: int
     validated: int
@@ -47,7 +47,7 @@ class Measured:
     @property
     def epoch_s(self) -> float:
         """Seconds of one epoch: training, validation and checkpoint."""
-        return self.steps * self.step_s + self.validated * self.picture_s + self.save_s
+        return self.steps * self.step_s + self.validated * self.evaluation_s + self.save_s
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,7 +180,7 @@ def test_measured_epochs_are_marked_and_make_the_forecast_narrow(
         base_bytes=2**30,
         peak_bytes=2**31,
         step_s=0.5,
-        picture_s=0.0,
+        evaluation_s=0.0,
         save_s=1.0,
         steps=6,
         validated=0,

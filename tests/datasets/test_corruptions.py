@@ -55,7 +55,7 @@ def test_five_strengths_go_further_and_further_from_the_image(name: str) -> None
         for strength in STRENGTHS
     ]
     assert off[0] > 0
-    # Half of the noise of a compression is the picture's own: only the ends are ordered there.
+    # Half of the noise of a compression is the image's own: only the ends are ordered there.
     assert off == sorted(off) if name not in ("jpeg", "pixelate") else off[0] < off[-1]
 
 

@@ -126,7 +126,7 @@ def tiny(root: Path) -> None:
     [
         (same_class, "train/two: all 6 images are the same"),
         (in_both_parts, "1 of 7 test images are also among the training images"),
-        (in_two_classes, "1 time one picture is in two classes"),
+        (in_two_classes, "1 time one image is in two classes"),
         (misnamed, r"1 file named otherwise than what is in them \(.jpg is PNG\)"),
         (tiny, "1 image is scaled up more than 4 times"),
     ],

@@ -32,8 +32,8 @@ OWN, GIVEN = config_of("own"), config_of("some-study/3")
 def test_a_given_attention_costs_a_forward_pass_of_every_image() -> None:
     own, given = (COSTS.epoch_s(each, COSTS.speed) for each in (OWN, GIVEN))
     assert own < given < 2 * own
-    pictures = [COSTS.picture_s(each, COSTS.speed) for each in (OWN, GIVEN)]
-    assert pictures[1] == 2 * pictures[0]
+    seconds = [COSTS.evaluation_s(each, COSTS.speed) for each in (OWN, GIVEN)]
+    assert seconds[1] == 2 * seconds[0]
 
 
 def test_the_weights_of_the_giver_are_in_the_memory_and_have_no_gradients() -> None:

@@ -75,7 +75,7 @@ def _decode(file: Image.Image, path: str | Path) -> Decoded:
         changes.append("16 bits")
     if (
         getattr(file, "is_animated", False) and file.format != "MPO"
-    ):  # a camera's, the first is the picture
+    ):  # a camera's, the first is the image
         changes.append("first frame")
     file.load()
     turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Of one picture each; all can be opened by Pillow, `.avif` if it was built so.
+# Of one image each; all can be opened by Pillow, `.avif` if it was built so.
 ENDINGS = frozenset(
     {
         *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg"),

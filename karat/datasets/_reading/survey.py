@@ -74,7 +74,7 @@ class Survey:
     _of_class: dict[str, Counter[bytes]] = field(default_factory=lambda: defaultdict(Counter))
     _changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     _misnamed: Counter[str] = field(default_factory=Counter)
-    _twice: list[tuple[str, str]] = field(default_factory=list)  # one picture, two classes
+    _twice: list[tuple[str, str]] = field(default_factory=list)  # one image, two classes
     _known: list[tuple[str, str]] = field(default_factory=list)  # in test, in train
     _small: list[str] = field(default_factory=list)
     _tests: int = 0
@@ -161,7 +161,7 @@ class Survey:
             )
         if self._twice:
             yield _listed(
-                f"{len(self._twice):,} time{'s' * (len(self._twice) != 1)} one picture is in two classes",
+                f"{len(self._twice):,} time{'s' * (len(self._twice) != 1)} one image is in two classes",
                 [f"{one} is {other}" for one, other in self._twice],
             )
         if self._small:

@@ -145,13 +145,13 @@ def _steps(sections: Mapping[str, Any], micro_batches: int) -> Measured:
     trainer.evaluate(some)
     started = clock()
     trainer.evaluate(some)
-    picture_s = (clock() - started) / len(some)
+    evaluation_s = (clock() - started) / len(some)
     return Measured(
         base_bytes=memory.base,
         peak_bytes=memory.peak() or 0,
         step_s=statistics.median(times[len(times) // 2 :]),  # the first half is warm-up
-        picture_s=picture_s,
-        save_s=max(0.0, rest_s - size * picture_s) if is_whole else rest_s,
+        evaluation_s=evaluation_s,
+        save_s=max(0.0, rest_s - size * evaluation_s) if is_whole else rest_s,
         steps=trainer.steps_per_epoch,
         validated=size,
     )

@@ -49,9 +49,9 @@ class EpochCosts:
         seen = size / (1 - config.data.val_share)
         return seconds + seen * self._giver_s(config, speed, threads)
 
-    def picture_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
+    def evaluation_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
         """Seconds of an image in an evaluation; arguments as of `epoch_s`."""
-        own_s = self.steps.picture_s(config, speed, threads)
+        own_s = self.steps.evaluation_s(config, speed, threads)
         return own_s + self._giver_s(config, speed, threads)
 
     def _giver_s(self, config: TrialConfig, speed: Speed, threads: int) -> float:
@@ -61,4 +61,4 @@ class EpochCosts:
         """
         if config.model.attention_from == OWN:
             return 0.0
-        return self.steps.picture_s(config, speed, threads)
+        return self.steps.evaluation_s(config, speed, threads)

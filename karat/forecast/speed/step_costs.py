@@ -99,13 +99,13 @@ class StepCosts:
         steps = max(1, info.train_size // batch)
         ratio = self.speed.rounds_per_s / speed.rounds_per_s
         fixed_s = (self.host.step_s + self._layers_s(config)) * ratio
-        picture_s = self.picture_s(config, speed, threads)
-        each_s = (1 + _BACKWARD) * batch * picture_s + fixed_s
+        evaluation_s = self.evaluation_s(config, speed, threads)
+        each_s = (1 + _BACKWARD) * batch * evaluation_s + fixed_s
         share = config.data.val_share
         validated = info.train_size * share / (1 - share)
-        return steps * each_s + validated * picture_s + self.host.save_s * ratio
+        return steps * each_s + validated * evaluation_s + self.host.save_s * ratio
 
-    def picture_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
+    def evaluation_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
         """Seconds of the forward pass of an image within a large batch; arguments as of `epoch_s`."""
         batch = min(config.training.batch_size, config.data.info().train_size)
         dense, other = self._step_s(config, batch)

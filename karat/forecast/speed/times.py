@@ -60,7 +60,7 @@ class EpochTime:
     probe; whether it was probed."""
 
     seconds: float
-    picture_s: float
+    evaluation_s: float
     memory_bytes: int | None
     is_probed: bool
 
@@ -130,14 +130,14 @@ class Times:
                 share = crowded / self._resources.num_processes
                 return EpochTime(
                     seconds=share * known.measured.epoch_s,
-                    picture_s=share * known.measured.picture_s,
+                    evaluation_s=share * known.measured.evaluation_s,
                     memory_bytes=known.measured.peak_bytes,
                     is_probed=True,
                 )
         config = TrialConfig.from_sections(sections)
         return EpochTime(
             seconds=crowded * self.unprobed_s(config),
-            picture_s=crowded * self._picture_s(config),
+            evaluation_s=crowded * self._evaluation_s(config),
             memory_bytes=None,
             is_probed=False,
         )
@@ -163,14 +163,14 @@ class Times:
         # Processes that load data do it while the GPU computes.
         return max(step_s, decoding_s) if config.training.workers else step_s + decoding_s
 
-    def tests_s(self, config: TrialConfig, picture_s: float) -> float:
+    def tests_s(self, config: TrialConfig, evaluation_s: float) -> float:
         """Of the tests at the end of a confirmed trial: on the test images, and on corrupted copies of them.
 
         0 where nobody says how many test images there are.
 
         Args:
             config: of the trial.
-            picture_s: of an image in an evaluation.
+            evaluation_s: of an image in an evaluation.
         """
         images, resources = config.data.info().test_size or 0, self._resources
         copies = len(STRENGTHS) * len(config.data.corruptions)
@@ -178,9 +178,9 @@ class Times:
         corrupting_s = 0.0
         if copies:
             corrupting_s = self._table.images.corrupting_s(config.data, images, self._speed) / lanes
-        return (1 + copies) * images * picture_s + corrupting_s
+        return (1 + copies) * images * evaluation_s + corrupting_s
 
-    def _picture_s(self, config: TrialConfig) -> float:
+    def _evaluation_s(self, config: TrialConfig) -> float:
         """Seconds of an image in an evaluation without a probe."""
         resources = self._resources
         read_s = 0.0
@@ -188,7 +188,7 @@ class Times:
             read_s = decoding.image_s(config.data) / decoding.lanes(config, resources)
         if not resources.gpus:
             threads = resources.cpus * resources.num_processes
-            return read_s + self._table.picture_s(config, self._speed, threads)
+            return read_s + self._table.evaluation_s(config, self._speed, threads)
         rate = EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S * max(1.0, resources.gpus_at_most)
         return read_s + costs_of_trial(config).forward_flops / rate
 
