@@ -5,6 +5,7 @@ Biases, norms, softmax, sorting, means and element-wise operations are not count
 functions of scores, which are counted as in the paper.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -113,6 +114,9 @@ def _plain_host(
     return parameters, flops
 
 
+@functools.lru_cache(
+    maxsize=64
+)  # the arms of a space have few hosts, and a plan asks for each often
 def _any_host(model: ModelConfig, image_size: int, channels: int, classes: int) -> tuple[int, int]:
     """Parameters and multiply-adds of any host model, counted on a model without memory (meta)."""
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from karat.models.config import ModelConfig
@@ -31,9 +32,7 @@ def layer_shapes(model: ModelConfig, image_size: int) -> list[AttentionLayer]:
         HostError: the model cannot be converted.
     """
     if not model.is_plain:
-        from karat.models.hosts import attention_layers, build_host  # imports torch and timm
-
-        return attention_layers(build_host(model, image_size, device="meta"))
+        return list(_layers_of_host(model, image_size))
     shape, side = model.shape(), model.grid(image_size)
     return [
         AttentionLayer(
@@ -48,3 +47,12 @@ def layer_shapes(model: ModelConfig, image_size: int) -> list[AttentionLayer]:
         )
         for number in range(shape["depth"])
     ]
+
+
+@functools.lru_cache(
+    maxsize=64
+)  # the arms of a space have few hosts, and a plan asks for each often
+def _layers_of_host(model: ModelConfig, image_size: int) -> tuple[AttentionLayer, ...]:
+    from karat.models.hosts import attention_layers, build_host  # imports torch and timm
+
+    return tuple(attention_layers(build_host(model, image_size, device="meta")))
