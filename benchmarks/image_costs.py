@@ -158,11 +158,7 @@ def table(rounds: int) -> ImageCosts:
     for name, each in taken.items():
         again = [costs[name].seconds(shape.batch, shape.numbers) for shape in SHAPES]
         print(name, *(f"{1e3 * a:.2f}/{1e3 * b:.2f}" for a, b in zip(again, each, strict=True)))
-    speed = Speed(
-        multiply_adds_per_s=statistics.geometric_mean(e.multiply_adds_per_s for e in speeds),
-        rounds_per_s=statistics.geometric_mean(each.rounds_per_s for each in speeds),
-    )
-    return ImageCosts(speed=speed, costs=costs)
+    return ImageCosts(speed=Speed.mean(speeds), costs=costs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

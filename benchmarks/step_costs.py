@@ -10,7 +10,6 @@ when a kernel or a mechanism becomes faster. Half an hour on a busy machine, ten
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import time
@@ -173,16 +172,9 @@ def table(rounds: int) -> StepCosts:
         extra[kind] = extra_of(attention, rounds)
         print(f"{kind}: {extra[kind]}", flush=True)
     extra[SOFTMAX] = Extra(call_s=0.0, scores_s=0.0, operations=0)
-    return StepCosts(speed=_between(before, measured_speed()), host=host, extra=extra)
-
-
-def _between(before: Speed, after: Speed) -> Speed:
-    """The machine's speed while the table was measured: other programs slow the yardsticks, too."""
-    print(before, after)
-    return Speed(
-        multiply_adds_per_s=math.sqrt(before.multiply_adds_per_s * after.multiply_adds_per_s),
-        rounds_per_s=math.sqrt(before.rounds_per_s * after.rounds_per_s),
-    )
+    speeds = (before, measured_speed())
+    print(*speeds)
+    return StepCosts(speed=Speed.mean(speeds), host=host, extra=extra)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,9 +37,8 @@ class Failure(StrEnum):
 
 
 KILLED_BY_RAY: Final[Details] = {"killed_by": "ray"}  # by Ray's memory monitor
-KILLED_BY_KERNEL: Final[Details] = {
-    "killed_by": "kernel"
-}  # `karat.system.process.memory.MemoryKills`
+# As `karat.system.process.memory.MemoryKills` counts them.
+KILLED_BY_KERNEL: Final[Details] = {"killed_by": "kernel"}
 
 
 class Loss(StrEnum):

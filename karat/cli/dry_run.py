@@ -24,7 +24,7 @@ from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.parameters import label_of
 from karat.planning.plans.confirmation import levels_of
-from karat.report.formatting import duration
+from karat.report.formatting import duration, percent
 from karat.schedulers import NONE, make_scheduler
 from karat.space.arms import trial_config
 from karat.space.published import about_no_arm, published_in
@@ -193,7 +193,7 @@ def _price(
     full = sum(plans[arm].epochs for arm in schedule)
     share = np.median([run.search_epochs for run in runs]) / full
     stopping = (
-        f"; early stopping leaves about {100 * share:.0f} % of the search's" if share < 1 else ""
+        f"; early stopping leaves about {percent(share)} of the search's" if share < 1 else ""
     )
     low, middle, high = quantiles([run.epochs for run in runs])
     if low == high:
@@ -270,7 +270,7 @@ def _source_text(plans: Mapping[str, ArmPlan], times: Times) -> str:
     """Where the seconds of an epoch are from, and how good they are."""
     unknown = sum(not plan.is_probed for plan in plans.values())
     if not unknown:
-        return f"from steps measured on this machine: good to about {100 * (MEASURED.factor - 1):.0f} %"
+        return f"from steps measured on this machine: good to about {percent(MEASURED.factor - 1)}"
     which = "" if unknown == len(plans) else f" for {unknown} of {len(plans)} arms"
     if times.is_guessed:
         source = f"{EFFICIENCY * GPU_MULTIPLY_ADDS_PER_S:.2g} multiply-adds a second of a GPU"

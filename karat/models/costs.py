@@ -114,9 +114,8 @@ def _plain_host(
     return parameters, flops
 
 
-@functools.lru_cache(
-    maxsize=64
-)  # the arms of a space have few hosts, and a plan asks for each often
+# The arms of a space have few hosts, and a plan asks for each often.
+@functools.lru_cache(maxsize=64)
 def _any_host(model: ModelConfig, image_size: int, channels: int, classes: int) -> tuple[int, int]:
     """Parameters and multiply-adds of any host model, counted on a model without memory (meta)."""
     import torch

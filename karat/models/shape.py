@@ -49,9 +49,8 @@ def layer_shapes(model: ModelConfig, image_size: int) -> list[AttentionLayer]:
     ]
 
 
-@functools.lru_cache(
-    maxsize=64
-)  # the arms of a space have few hosts, and a plan asks for each often
+# The arms of a space have few hosts, and a plan asks for each often.
+@functools.lru_cache(maxsize=64)
 def _layers_of_host(model: ModelConfig, image_size: int) -> tuple[AttentionLayer, ...]:
     from karat.models.hosts import attention_layers, build_host  # imports torch and timm
 

@@ -130,7 +130,7 @@ def show_noise(found: "Noise", space: "Space", console: "Console") -> None:
 
 def noise_lines(found: "Noise", space: "Space") -> Sequence[str]:
     """What was found, in words."""
-    from karat.report.formatting import Units, raw_p_text
+    from karat.report.formatting import Units, percent, raw_p_text
     from karat.statistics.metric import Metric
     from karat.statistics.power import POWER
 
@@ -154,7 +154,7 @@ def noise_lines(found: "Noise", space: "Space") -> Sequence[str]:
     holm = f", the first of {found.arms} arms in Holm's correction" if found.arms > 1 else ""
     at = f"{text(found.difference)}{units.step}"
     lines += [
-        f"    seeds needed      {_seeds(found.seeds)} of each arm to call a true difference of {at} in {100 * POWER:.0f} % of "
+        f"    seeds needed      {_seeds(found.seeds)} of each arm to call a true difference of {at} in {percent(POWER)} of "
         f"studies (alpha {space.confirm.alpha:g}{holm}); {_seeds(found.seeds_low)} to {_seeds(found.seeds_high)} over the "
         "interval of the standard deviation",
         f"                      {_seeds(found.seeds_equivalent)} to call equal arms equivalent within {at} as often",
@@ -166,7 +166,7 @@ def noise_lines(found: "Noise", space: "Space") -> Sequence[str]:
 
 def _judged(p: float | None, alpha: float) -> str:
     if p is not None and p < alpha:
-        return f"below {alpha:g}, as in {100 * alpha:.0f} % of such studies by chance"
+        return f"below {alpha:g}, as in {100 * alpha:g} % of such studies by chance"
     return "as two identical arms should look"
 
 

@@ -22,10 +22,8 @@ from karat.training.config import TrialConfig
 TABLE = Path(__file__).parent / "image_costs.json"
 READING, DROP_PATH = "reading", "drop_path"
 CROP = "random_resized_crop"
-_BRANCHES = 2  # of a block, each of which is left out by itself
-
-
 _CORRUPTION = "corruption "
+_BRANCHES = 2  # of a block, each of which is left out by itself
 
 
 def corruption_of(name: str) -> str:

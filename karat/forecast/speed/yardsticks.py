@@ -1,8 +1,9 @@
 """How fast this machine is, in a few hundredths of a second and without torch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,6 +24,14 @@ class Speed:
 
     multiply_adds_per_s: float
     rounds_per_s: float
+
+    @classmethod
+    def mean(cls, speeds: Sequence["Speed"]) -> "Speed":
+        """The geometric mean of several, measured while a table was: other programs slow the yardsticks, too."""
+        return cls(
+            multiply_adds_per_s=geometric_mean(each.multiply_adds_per_s for each in speeds),
+            rounds_per_s=geometric_mean(each.rounds_per_s for each in speeds),
+        )
 
 
 def measured_speed() -> Speed:
