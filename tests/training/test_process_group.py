@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from karat.causes import Failure
-from karat.journal.layout import HANG_TRACE, PAUSE_FILE, trial_folder
+from karat.journal.layout import PAUSE_FILE
 from karat.journal.wording import failure_text
 from karat.system import fault_injection
 from karat.training import distributed_worker, pause
@@ -22,33 +22,10 @@ from karat.training.distributed_worker import DistributedWorker, RankHandle, Ran
 from karat.training.process_group import LOOPBACK
 from karat.training.segment import Segment
 from karat.training.worker import SegmentWorker
+from tests.segments import segment
 from tests.spawned_rank import SpawnedRank
 from tests.training.test_trainer import SECTIONS
 from tests.waiting import PATIENCE_S
-
-
-def segment(folder: Path, **changes: Any) -> Segment:
-    values: dict[str, Any] = {
-        "trial": 0,
-        "config": {**SECTIONS, "training": {"epochs": 2, "batch_size": 127}},
-        "seed": 1,
-        "folder": str(trial_folder(folder, 0)),
-        "owner": "me",
-        "pause_file": str(folder / PAUSE_FILE),
-        "hang_trace": str(trial_folder(folder, 0) / HANG_TRACE),
-        "from_epoch": 0,
-        "test_at_end": True,
-        "metric": "val_accuracy",
-        "mode": "max",
-        "threads": 1,
-        "processes": 2,
-        "gpus": 0,
-        "micro_batches": 1,
-        "limit_s": PATIENCE_S,
-        "disk_folder": str(folder),
-        "disk_gb": None,
-    }
-    return Segment(**{**values, **changes})
 
 
 class Workers:

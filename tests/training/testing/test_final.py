@@ -9,9 +9,9 @@ import pytest
 
 from karat.datasets import STRENGTHS, Images, make_dataset
 from karat.training.evaluation import Details, Evaluated
-from karat.training.segment import Segment
 from karat.training.testing.final import evaluate_finally
 from karat.training.worker import SegmentWorker
+from tests.segments import segment
 
 DATA = make_dataset({"name": "digits", "corruptions": ("noise", "blur")})
 COPIES = 2 * len(STRENGTHS)
@@ -42,7 +42,7 @@ def test_the_limit_of_an_epoch_begins_again_with_each_corrupted_copy(
         faulthandler, "dump_traceback_later", lambda limit_s, **_: limits.append(limit_s)
     )
     monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: limits.append(0))
-    worker = SegmentWorker(segment(tmp_path))
+    worker = SegmentWorker(segment(tmp_path, config={}, processes=1, limit_s=7.0))
 
     def epoch() -> dict[str, Any]:
         evaluate_finally(answers, [], DATA, 1, lambda: worker._watch())  # type: ignore[arg-type]
@@ -53,26 +53,3 @@ def test_the_limit_of_an_epoch_begins_again_with_each_corrupted_copy(
     assert limits == [7.0] * (1 + COPIES) + [0]
     worker._watch()  # without effect after the epoch
     assert limits[-1] == 0
-
-
-def segment(folder: Path) -> Segment:
-    return Segment(
-        trial=0,
-        config={},
-        seed=0,
-        folder=str(folder),
-        owner="",
-        pause_file=str(folder / "pause"),
-        hang_trace=str(folder / "hang.txt"),
-        from_epoch=0,
-        test_at_end=True,
-        metric="val_accuracy",
-        mode="max",
-        threads=1,
-        processes=1,
-        gpus=0,
-        micro_batches=1,
-        limit_s=7.0,
-        disk_folder=str(folder),
-        disk_gb=None,
-    )
