@@ -121,7 +121,9 @@ def _promise(row: Row) -> str:
 
 def _kept(row: Row) -> str:
     bad = missed(row)
-    return f"**no: {'; '.join(bad)}**" if bad else "yes"
+    if bad:
+        return f"**no: {'; '.join(bad)}**"
+    return "yes" if is_about_arms(row.question) else "cells only"
 
 
 def _cells(row: Row) -> str:

@@ -11,6 +11,7 @@ from karat.report.shortlist_text import where_best
 from karat.report.wording import (
     contender_text,
     failures_text,
+    is_unfinished,
     levels_text,
     n_text,
     name_of,
@@ -190,7 +191,9 @@ def _about(arm: ConfirmedArm, summary: Summary) -> str:
     assert found is not None
     what = "a loss of " if summary.metric.noun == "loss" else ""
     mean = f"{what}{units.number(arm.test.mean)}{units.unit}"
-    begin = f"{name_of(arm, summary)}, {_how_chosen(summary)}, reaches {mean} on the test split"
+    begin = (
+        f"{name_of(arm, summary)}, {_how_chosen(arm, summary)}, reaches {mean} on the test split"
+    )
     why = why_text(found, summary.rule)
     trouble = list(_trouble(arm, summary))
     if found.difference is None:
@@ -217,11 +220,19 @@ def _for_other_images(arm: ConfirmedArm, units: Units) -> Iterable[str]:
     yield f"for images like these {units.number(low)} to {units.number(high)}"
 
 
-def _how_chosen(summary: Summary) -> str:
+def _how_chosen(arm: ConfirmedArm, summary: Summary) -> str:
     tuned = "as tuned here"
     if summary.rule.tunings > 1:
         tuned = f"tuned {summary.rule.tunings} times from the start"
-    return tuned if len(summary.others) == 1 else f"best in the {where_best(summary)} and {tuned}"
+    if len(summary.others) == 1:
+        return tuned
+    equal = sum(each.searched == arm.searched for each in summary.measured)
+    if equal > 1 and arm.searched is not None:
+        tied = (
+            f"the first in the space of {equal} that were equally best in the {where_best(summary)}"
+        )
+        return f"{tied}, {tuned}"
+    return f"best in the {where_best(summary)} and {tuned}"
 
 
 def _trouble(arm: ConfirmedArm, summary: Summary) -> Iterable[str]:
@@ -308,7 +319,8 @@ def _about_others(best: ConfirmedArm, summary: Summary) -> str:
             if len(arms) == 1
             else f"the other {len(arms)} confirmed arms are"
         )
-        return f"Against {summary.reference}, {count} {_verdict(best)} too."
+        also = _also_unfinished(arms, summary)
+        return f"Against {summary.reference}, {count} {_verdict(best)} too{also}."
     named = {
         word: [name_of(arm, summary) for arm in arms if _verdict(arm) == word] for word in VERDICTS
     }
@@ -317,7 +329,17 @@ def _about_others(best: ConfirmedArm, summary: Summary) -> str:
         for word, labels in named.items()
         if labels
     ]
-    return f"Of the others, against {summary.reference}: {'; '.join(told)}."
+    return f"Of the others, against {summary.reference}: {'; '.join(told)}{_also_unfinished(arms, summary)}."
+
+
+def _also_unfinished(arms: Sequence[ConfirmedArm], summary: Summary) -> str:
+    """Which of these arms look unfinished, as the end of the sentence that has their verdicts."""
+    found = [name_of(arm, summary) for arm in arms if is_unfinished(arm.label, summary)]
+    if not found:
+        return ""
+    look = "looks" if len(found) == 1 else "look"
+    names = listed(found) if len(found) <= _NAMED else f"{len(found)} of them"
+    return f"; {names} {look} unfinished"
 
 
 def _verdict(arm: ConfirmedArm) -> Verdict | None:

@@ -60,6 +60,9 @@ def _tests_table(summary: Summary) -> Table:
         ("p, signs flipped", "number", lambda arm: raw_p_text(_found(arm).p_flips)),
         ("effect (d_z)", "number", lambda arm: effect_text(_found(arm).effect)),
     ]
+    if len(summary.others) > 1:
+        name = f"difference{in_unit(units.step)}, interval at Holm's level"
+        columns.append((name, "range", lambda arm: ends_text(_holm_interval(_found(arm)), units)))
     if any(arm.population for arm in summary.others):
         name = f"difference{in_unit(units.step)}, images like these"
         columns.append((name, "range", lambda arm: ends_text(arm.population, units)))
@@ -108,6 +111,12 @@ def _interactions_table(summary: Summary) -> Table:
 def _factors_text(interactions: tuple[Interaction, ...]) -> str:
     pairs = dict.fromkeys(f"{short(each.factor)} and {short(each.other)}" for each in interactions)
     return f"Interactions of {', '.join(pairs)}"
+
+
+def _holm_interval(found: Comparison) -> tuple[float, float] | None:
+    if found.low_holm is None or found.high_holm is None:
+        return None
+    return found.low_holm, found.high_holm
 
 
 def _found(arm: ConfirmedArm) -> Comparison:

@@ -70,12 +70,18 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
             "test by flipped signs, which takes nothing but their symmetry"
             + (f", and whose p cannot be below {least:.3g} here" if least > 0.001 else "")
             + ". d_z is the mean difference in standard deviations of the differences."
+            + (
+                " The interval at Holm's level is the one that excludes 0 where the corrected p is below "
+                f"{summary.rule.alpha:g}; equivalence is judged by the {100 * (1 - summary.rule.alpha):g} % interval."
+            )
+            * (len(summary.others) > 1)
         )
         if summary.family is not None:
             family = summary.family
             yield (
-                f"All {family.arms} arms at once, over {n_text(family.n, summary.rule)}: by Friedman's test "
-                f"p {'' if family.p < 0.001 else '= '}{raw_p_text(family.p)} that their ranks differ by chance only."
+                f"All {family.arms} arms at once, over {n_text(family.n, summary.rule)}: if none "
+                "differed, ranks that differ at least as much would come about with a chance of "
+                f"{'less than 0.001' if family.p < 0.001 else raw_p_text(family.p)} (Friedman's test)."
             )
     if summary.interactions and summary.is_final:
         number = len(summary.interactions)
@@ -92,18 +98,31 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
         yield (
             f"Gain in the middle: the {summary.metric.name} at {100 * END:.0f} % of the epochs against "
             f"{100 * BEGIN:.0f} %, while the learning rate is still high; at the end of its schedule every "
-            "curve is flat. It is a sign of unfinished training when it is above the smallest difference "
-            "of interest beyond doubt (one-sided 95 % bound). So is a training loss of more than "
-            f"{LOSS_RATIO:g} times the lowest, and more than {LOSS_MARGIN:g} above it; but such an arm may "
-            "also be unable to fit. "
-            + (
-                "Without a sign it is not proven that more epochs change nothing: only longer training, "
-                "which confirm.budgets adds, can show that."
-                if len(summary.lengths) == 1
-                else "Longer training was tried: a mean gain above the smallest difference of interest is a "
-                "sign that the arm was not finished; where both lengths are equivalent, it was."
-            )
+            f"curve is flat. {_about_signs(is_tried=len(summary.lengths) > 1)}"
         )
+
+
+def _about_signs(*, is_tried: bool) -> str:
+    """The signs of unfinished training that count (`karat.report.facts.progress`).
+
+    Args:
+        is_tried: whether longer training was tried, which takes the place of the curve's slope.
+    """
+    loss = (
+        f"a training loss of more than {LOSS_RATIO:g} times the lowest, and more than {LOSS_MARGIN:g} above it; but "
+        "such an arm may also be unable to fit."
+    )
+    if is_tried:
+        return (
+            "Here it is shown and is no sign, since longer training was tried: a mean gain of the longest above the "
+            "smallest difference of interest is a sign that the arm was not finished; where both lengths are "
+            f"equivalent, it was. A sign too is {loss}"
+        )
+    return (
+        "It is a sign of unfinished training when it is above the smallest difference of interest beyond doubt "
+        f"(one-sided 95 % bound). So is {loss} Without a sign it is not proven that more epochs change nothing: only "
+        "longer training, which confirm.budgets adds, can show that."
+    )
 
 
 def _about_values(summary: Summary) -> str:

@@ -43,7 +43,7 @@ def importance_notes(facts: SearchFacts) -> Iterable[str]:
         trials = f"{found.trials} of {found.of} trials"
     yield (
         f"Importances: PED-ANOVA on the values of {trials} after epoch {found.epoch}, the last that "
-        "all of them have reached. They say what the best tenth of the trials has in common at that "
+        f"all of them have reached. They say what the {found.best} best of them have in common at that "
         "epoch, not what decides at full length. Each 95 % interval is from the percentiles of "
         "resampled trials."
     )

@@ -55,10 +55,10 @@ from karat.report.tables import Kind, Section, Table, pairs_table, table_of
 from karat.report.training_section import training_section
 from karat.report.wording import (
     levels_text,
+    marked_verdict_text,
     seeds_setting_text,
     tested_weights_text,
     top_up_text,
-    verdict_text,
 )
 from karat.settings import flat
 
@@ -118,7 +118,7 @@ def result_section(summary: Summary) -> Section | None:
             lambda arm: interval_text(arm.comparison, units),
         ),
         ("p (Holm)", "number", lambda arm: p_text(arm.comparison if summary.is_final else None)),
-        ("verdict", "text", lambda arm: verdict_text(arm, summary)),
+        ("verdict", "text", lambda arm: marked_verdict_text(arm, summary)),
         ("s per run", "number", lambda arm: "-" if arm.seconds is None else f"{arm.seconds:.1f}"),
         cards=True,
     )
@@ -267,7 +267,7 @@ def _decision_section(summary: Summary) -> Section:
         f"{share} interval of the paired difference lies within the smallest difference of "
         f"interest. Better, worse: not that, and the p value of the paired t test, adjusted by "
         f"Holm over the arms, is below {summary.rule.alpha:g}. Inconclusive: neither. Each "
-        "interval holds for itself, not for all together."
+        f"{share} interval holds for itself, not for all together."
     )
     added = (top_up_text(summary.rule),) if summary.rule.looks else ()
     table = pairs_table(_settings(summary), "", "setting")

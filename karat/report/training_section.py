@@ -98,6 +98,12 @@ def _optimiser(setup: Setup) -> str:
         return names.get(value, value)
 
     optimiser = named("optimizer", _OPTIMISERS, "adamw")
+    if optimiser == "AdamW" and "training.betas" not in {
+        *setup.settings,
+        *setup.factors,
+        *setup.ranges,
+    }:
+        optimiser += " with betas of 0.9 and 0.999"
     schedule = named("schedule", _SCHEDULES, "cosine")
     averaged = ""
     varied = "training.ema_decay" in {*setup.factors, *setup.ranges}

@@ -47,6 +47,25 @@ def verdict_text(arm: ConfirmedArm, summary: Summary) -> str:
     return arm.comparison.verdict if summary.is_final else "pending"
 
 
+def is_unfinished(label: str, summary: Summary) -> bool:
+    """Whether an arm shows a sign of unfinished training."""
+    known = summary.progress.get(label)
+    return known is not None and bool(known.signs)
+
+
+def marked_verdict_text(arm: ConfirmedArm, summary: Summary) -> str:
+    """The verdict, and who was not trained to the end: `better; softmax unfinished`."""
+    sides = [(arm.label, "")]
+    if arm.against is not None:
+        sides.append(
+            (arm.against, f"{summary.reference if not summary.is_matched else 'reference'} ")
+        )
+    found = [f"{name}unfinished" for label, name in sides if is_unfinished(label, summary)]
+    if len(found) == 2:
+        found = ["both unfinished"]
+    return "; ".join([verdict_text(arm, summary), *found])
+
+
 def n_text(n: int, rule: Rule) -> str:
     """How many pairs a comparison has: `5 seeds`, or `4 tunings` where each arm was tuned anew."""
     unit = "seed" if rule.tunings == 1 else "tuning"

@@ -45,7 +45,7 @@ def render_terminal(summary: Summary, console: "Console") -> None:
             rich.add_column(Text(name), justify=flush, overflow="fold")
         for row in table.rows:
             cells = dict(zip(table.columns, row, strict=True))
-            if cells["verdict"] == "reference":
+            if cells["verdict"].startswith("reference"):
                 rich.add_section()
             rich.add_row(*[Text(cells[name]) for name in shown])
         console.print()

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from karat.statistics.correction import holm
+from karat.statistics.correction import holm, shares, t_intervals
 from karat.statistics.samples import (
     SAME,
     Array,
@@ -89,6 +89,8 @@ class Comparison:
         p: of the paired t test, two-sided; None where it is not defined.
         p_looks: the same with all looks counted (`karat.statistics.sequential`); p where there is one.
         p_holm: `p_looks` after Holm's correction over the family.
+        low_holm, high_holm: the interval at the level at which Holm's correction judges this comparison: it
+            excludes 0 where `p_holm` is below alpha (at the present look); None as p.
         p_flips: of the exact sign-flip permutation test of the mean difference, two-sided, which
             assumes no distribution; None as p.
         effect: the mean difference in standard deviations of the differences (Cohen's d_z); None as p.
@@ -112,6 +114,8 @@ class Comparison:
     p: float | None = None
     p_looks: float | None = None
     p_holm: float | None = None
+    low_holm: float | None = None
+    high_holm: float | None = None
     p_flips: float | None = None
     effect: float | None = None
     variance_cut: float | None = None
@@ -234,6 +238,8 @@ def turned(found: Comparison) -> Comparison:
         effect=negative(found.effect),
         low=negative(found.high),
         high=negative(found.low),
+        low_holm=negative(found.high_holm),
+        high_holm=negative(found.low_holm),
         verdict=other.get(found.verdict, found.verdict),
         with_failures=None if found.with_failures is None else turned(found.with_failures),
     )
@@ -361,10 +367,15 @@ def _judge(found: Sequence[Comparison], rule: Rule) -> list[Comparison]:
     """Holm's correction over `found`, then the verdicts."""
     if not found:
         return []
-    adjusted = holm([1.0 if each.p_looks is None else each.p_looks for each in found])
+    p_values = [1.0 if each.p_looks is None else each.p_looks for each in found]
+    adjusted = holm(p_values)
+    levels = [nominal_level(rule.alpha * each, rule.looks) for each in shares(p_values, adjusted)]
+    intervals = t_intervals([(each.difference, each.spread, each.n) for each in found], levels)
     return [
-        _verdict(replace(each, p_holm=None if each.p is None else p), rule)
-        for each, p in zip(found, adjusted, strict=True)
+        _verdict(replace(each, p_holm=p, low_holm=low, high_holm=high), rule)
+        if each.p is not None
+        else each
+        for each, p, (low, high) in zip(found, adjusted, intervals, strict=True)
     ]
 
 

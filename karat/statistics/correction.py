@@ -24,3 +24,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(steps, 1.0)
     return [float(each) for each in adjusted]
+
+
+def shares(p_values: Sequence[float], adjusted: Sequence[float]) -> list[float]:
+    """The share of alpha at which `holm` judges each test: it is below that where its adjusted p is below alpha."""
+    return [
+        p / after if after > 0 else 1 / len(p_values)
+        for p, after in zip(p_values, adjusted, strict=True)
+    ]
+
+
+def t_intervals(
+    samples: Sequence[tuple[float | None, float | None, int]], levels: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Student's interval of each mean, from mean, standard deviation and number; NaN where one is None.
+
+    Args:
+        samples: of differences.
+        levels: one minus the level of each interval.
+    """
+    from scipy import stats
+
+    mean, spread, n = np.array(samples, dtype=float).T
+    quantile = stats.t.ppf(1 - np.array(levels) / 2, np.maximum(n - 1, 1))
+    half = quantile * spread / np.sqrt(np.maximum(n, 1))
+    return [*zip((mean - half).tolist(), (mean + half).tolist(), strict=True)]

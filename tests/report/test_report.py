@@ -19,7 +19,7 @@ from karat.report.facts.summary import Summary
 from karat.report.formatting import Units
 from karat.report.parts.health import health_notes
 from karat.report.sections import sections
-from karat.report.wording import verdict_text
+from karat.report.wording import marked_verdict_text, verdict_text
 from karat.report.writer import render_terminal, summarise, write_report
 from karat.statistics.metric import Metric
 from karat.statistics.samples import describe
@@ -347,7 +347,7 @@ def test_answer_is_about_the_arm_that_the_search_chose_with_n_interval_and_verdi
         r"the test split, 27\.\d\d points above softmax \(5 seeds, 95 % interval 26\.\d\d to "
         r"27\.\d\d\): better after 10 epochs, at which softmax \(training loss 0\.\d\d, [^)]*\) and "
         r"fourier grid_size=3 blockwise \(\S+ points in the middle [^)]*\) look unfinished\. "
-        r"Against softmax, the other 3 confirmed arms are better too\. ",
+        r"Against softmax, the other 3 confirmed arms are better too; .* look unfinished\. ",
         text,
     )
     assert re.search(
@@ -363,6 +363,35 @@ def test_the_arm_of_the_answer_does_not_depend_on_the_test(finished: Summary) ->
         better = replace(arm, test=replace(arm.test, mean=0.999))
         arms = tuple(better if each is arm else each for each in finished.arms)
         assert answer(replace(finished, arms=arms)).split(",")[0] == chosen
+
+
+def test_of_arms_equally_good_in_the_search_the_first_in_the_space_is_chosen(
+    finished: Summary,
+) -> None:
+    tied = tuple(
+        replace(arm, cells=tuple(replace(cell, searched=0.95) for cell in arm.cells))
+        for arm in finished.arms
+    )
+    first = min(finished.others, key=lambda arm: arm.place)
+    for best in finished.others:  # in the test, after which levels that are names are ordered
+        arms = [
+            replace(arm, test=replace(arm.test, mean=0.999 if arm.label == best.label else 0.9))
+            for arm in tied
+        ]
+        arms.sort(key=lambda arm: (not arm.is_reference, -(arm.test.mean or 0)))
+        text = answer(replace(finished, arms=tuple(arms)))
+        assert text.startswith(
+            f"{first.label}, the first in the space of 4 that were equally best in the search, as tuned here, "
+        )
+
+
+def test_verdicts_in_the_table_say_who_is_unfinished(finished: Summary) -> None:
+    known = finished.progress
+    assert known[finished.references[0].label].signs
+    for arm in finished.others:
+        both = bool(known[arm.label].signs)
+        mark = "both unfinished" if both else "softmax unfinished"
+        assert marked_verdict_text(arm, finished) == f"better; {mark}"
 
 
 def test_an_arm_chosen_by_the_search_that_lost_all_its_runs_is_named(finished: Summary) -> None:

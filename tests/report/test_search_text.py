@@ -12,7 +12,7 @@ from karat.causes import Audit
 from karat.forecast.curves import TrialInfo
 from karat.forecast.simulator import simulate
 from karat.journal.state import StudyState
-from karat.report.facts.importances import importances
+from karat.report.facts.importances import best_of, importances
 from karat.report.facts.search_summary import search_facts
 from karat.report.search_text import false_stops_text, importance_notes, stopping_notes
 from karat.report.writer import write_report
@@ -36,6 +36,11 @@ class Curves:
 
     def seconds(self, trial: TrialInfo, epoch: int) -> float:
         return 60.0
+
+
+@pytest.mark.parametrize(("trials", "best"), [(20, 5), (50, 5), (51, 6), (200, 20)])
+def test_importances_are_about_no_fewer_than_five_trials(trials: int, best: int) -> None:
+    assert best_of(trials) == best
 
 
 def state_with(
@@ -67,6 +72,7 @@ def test_importances_compare_values_of_one_epoch_that_all_trials_have_reached(
     assert sum(each.share for each in found.found) == pytest.approx(1)
     facts = replace(search_facts(state, METRIC), importances=found)
     assert f"after epoch {epoch}" in " ".join(importance_notes(facts))
+    assert "the 6 best of them have in common" in " ".join(importance_notes(facts))
 
 
 def test_importances_are_the_same_each_time(write_space: WriteSpace, tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def test_way_in_which_steps_were_computed_is_told_without_times(tmp_path: Path) 
 
 def test_optimiser_and_schedule_are_those_of_the_space(tmp_path: Path) -> None:
     assert told(tmp_path, SMALL)["optimiser"].startswith(
-        "AdamW; linear warm-up, then a cosine to the least learning rate, both updated every step"
+        "AdamW with betas of 0.9 and 0.999; linear warm-up, then a cosine to the least learning rate, both updated "
+        "every step"
     )
     other = SMALL.replace("epochs: 4", "epochs: 4, optimizer: muon, schedule: wsd, ema_decay: 0.9")
     found = told(tmp_path, other)["optimiser"]

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,33 @@ def test_holm_can_take_a_verdict_away_and_says_so() -> None:
     assert among.p == alone.p
     assert among.verdict == "inconclusive"
     assert "p alone would be below it" in why_text(among, RULE)
+    low, low_holm = among.low or 0.0, among.low_holm or 0.0
+    assert low_holm < 0 < low
+
+
+@pytest.mark.parametrize("looks", [(), (5, 8)])
+def test_the_interval_at_holms_level_excludes_zero_where_the_corrected_p_is_below_alpha(
+    looks: tuple[int, ...],
+) -> None:
+    rng = np.random.default_rng(1)
+    rule = replace(RULE, smallest_difference=0.0, looks=looks)
+    seen = set()
+    for _ in range(60):
+        base, *arms = simulated(rng, 4, 5, difference=0.02)
+        found = all_against(base, {str(k): arm for k, arm in enumerate(arms)}, rule)
+        for each in found.values():
+            low, high, p = each.low_holm or 0.0, each.high_holm or 0.0, each.p_holm or 0.0
+            excludes = not low <= 0 <= high
+            assert excludes == (p < rule.alpha)
+            assert excludes == (each.verdict in ("better", "worse"))
+            assert low <= (each.low or 0.0) + 1e-12
+            seen.add(excludes)
+    assert seen == {True, False}
+
+
+def test_alone_the_interval_at_holms_level_is_the_interval() -> None:
+    found = one(shifted(0.01))
+    assert (found.low_holm, found.high_holm) == pytest.approx((found.low, found.high))
 
 
 def test_each_arm_is_compared_with_its_own_reference_and_all_are_one_family() -> None:

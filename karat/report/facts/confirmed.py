@@ -54,6 +54,7 @@ class ConfirmedArm:
         memory: median over completed runs of the peak memory in bytes, in the first epoch; None where
             the journal does not say.
         trials: seed index to the number of the completed run.
+        place: among the confirmed arms, in the order of the space.
     """
 
     label: str
@@ -76,6 +77,7 @@ class ConfirmedArm:
     population: tuple[float, float] | None = None
     memory: float | None = None
     trials: Mapping[int, int] = field(default_factory=dict)
+    place: int = 0
 
     @property
     def is_reference(self) -> bool:
@@ -90,13 +92,17 @@ class ConfirmedArm:
 
 
 def best_searched(arms: Iterable[ConfirmedArm], metric: Metric) -> ConfirmedArm:
-    """The best arm in the search, or in the fresh runs of the shortlists; one without a value comes last."""
+    """The best arm in the search, or in the fresh runs of the shortlists; one without a value comes last.
 
-    def place(arm: ConfirmedArm) -> tuple[bool, float]:
+    Few validation images make equal values common. Of equally good arms it is the first in the space: the order
+    in which a report shows them may be that of the test values, which must not choose.
+    """
+
+    def rank(arm: ConfirmedArm) -> tuple[bool, float, int]:
         value = arm.searched
-        return value is not None, 0.0 if value is None else metric.goodness(value)
+        return value is not None, 0.0 if value is None else metric.goodness(value), -arm.place
 
-    return max(arms, key=place)
+    return max(arms, key=rank)
 
 
 def headline_of(others: Iterable[ConfirmedArm], metric: Metric) -> ConfirmedArm | None:
@@ -134,7 +140,7 @@ def confirmed_arms(
     right = {label: answers(confirmed.get(label, ())) for label in cells} if metric.is_share else {}
     described = {arm["label"]: arm for arm in state.created["arms"]}
     found = []
-    for label, of_arm in cells.items():
+    for place, (label, of_arm) in enumerate(cells.items()):
         trials = confirmed.get(label, ())
         runs = completed(trials)
         validation = [value for t in runs if (value := t.of_kept_weights(metric.name)) is not None]
@@ -164,6 +170,7 @@ def confirmed_arms(
             ),
             memory=_median_memory(runs),
             trials={trial.seed_index: trial.number for trial in runs},
+            place=place,
         )
         found.append(arm)
     in_order = sorted(found, key=_reading_order(state.references))

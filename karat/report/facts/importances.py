@@ -1,5 +1,6 @@
 """Which parameters the value of a trial depends on, by values after the same number of epochs."""
 
+import math
 import random
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-FEWEST_TRIALS = 20  # the best tenth of fewer is a single trial
+FEWEST_TRIALS = 20  # of which the best are a quarter
+BEST_SHARE, FEWEST_BEST = (
+    0.1,
+    5,
+)  # two trials, a tenth of 20, would have everything in common by chance
 MOST_TRIALS = 200  # of more, a random part is taken: the evaluator copies every trial
 RESAMPLES, CONFIDENCE, SEED = 100, 0.95, 0
 
@@ -38,12 +43,14 @@ class Importances:
     Args:
         epoch: at which all values were taken.
         trials: that were compared; of `of` trials.
+        best: of these, how many the share is about; more where values are equal.
         of: search trials that completed or were stopped.
         found: by share, the largest first.
     """
 
     epoch: int
     trials: int
+    best: int
     of: int
     found: tuple[Importance, ...]
 
@@ -52,7 +59,7 @@ def importances(state: StudyState, metric: Metric) -> Importances | None:
     """Importances by PED-ANOVA, all values at the last epoch that every trial has reported.
 
     Source: Watanabe et al. 2023 (arXiv 2304.10255), as `optuna.importance.PedAnovaImportanceEvaluator`
-    computes them: by how much the best tenth of the trials differs in a parameter from all. Values
+    computes them: by how much the best tenth of the trials, or the best five, differ in a parameter from all. Values
     after different numbers of epochs do not compare: with stopped trials at their last value, a
     parameter that only decides who is stopped would seem important. Each interval is from the
     percentiles of the share in resamples of the trials (Efron 1979).
@@ -86,7 +93,18 @@ def importances(state: StudyState, metric: Metric) -> Importances | None:
     resampled = (_shares(draw.choices(frozen, k=len(frozen))) for _ in range(RESAMPLES))
     drawn = [each for each in resampled if each is not None]
     found = [_with_interval(name, share, drawn) for name, share in shares.items()]
-    return Importances(epoch=epoch, trials=len(frozen), of=len(known), found=tuple(found))
+    return Importances(
+        epoch=epoch,
+        trials=len(frozen),
+        best=best_of(len(frozen)),
+        of=len(known),
+        found=tuple(found),
+    )
+
+
+def best_of(trials: int) -> int:
+    """How many of so many trials are the best ones."""
+    return max(FEWEST_BEST, math.ceil(BEST_SHARE * trials))
 
 
 def _with_interval(name: str, share: float, drawn: Sequence[Mapping[str, float]]) -> Importance:
@@ -106,7 +124,9 @@ def _shares(trials: Sequence["FrozenTrial"]) -> dict[str, float] | None:
         # It warns where the best tenth is all, or a parameter is rare: its share is then 0.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        found = optuna.importance.PedAnovaImportanceEvaluator().evaluate(study)
+        share = best_of(len(trials)) / len(trials)
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
+        found = evaluator.evaluate(study)
     total = sum(found.values())
     return {name: each / total for name, each in found.items()} if total > 0 else None
 

@@ -26,6 +26,7 @@ class Length:
         runs: seed index to test value, by label.
         test: over the completed runs of each arm.
         comparisons: with the references, by label; the family of this length.
+        failed: seed indices of the runs that failed, by label.
     """
 
     budget: int
@@ -33,6 +34,7 @@ class Length:
     runs: Mapping[str, Runs]
     test: Mapping[str, Sample]
     comparisons: Mapping[str, Comparison]
+    failed: Mapping[str, tuple[int, ...]]
 
 
 def of_budget(runs: Mapping[str, Sequence[Trial]], budget: int) -> dict[str, list[Trial]]:
@@ -67,10 +69,13 @@ def length_of(
             for label, each in runs.items()
         },
         comparisons=compare(runs, against, rule, failed),
+        failed=failed,
     )
 
 
 def gained(label: str, shorter: Length, longer: Length, rule: Rule) -> Comparison:
-    """What longer training gave an arm, paired by seed: `better` is a gain beyond doubt."""
-    runs = {"longer": longer.runs.get(label, {}), "shorter": shorter.runs.get(label, {})}
-    return compare(runs, {"longer": "shorter"}, rule)["longer"]
+    """What longer training gave an arm, paired by seed: `better` is a gain beyond doubt, failed runs counted."""
+    both = {"longer": longer, "shorter": shorter}
+    runs = {name: length.runs.get(label, {}) for name, length in both.items()}
+    failed = {name: length.failed.get(label, ()) for name, length in both.items()}
+    return compare(runs, {"longer": "shorter"}, rule, failed)["longer"]

@@ -6,7 +6,7 @@ from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, in_unit, interval_text, p_text, spread_text
 from karat.report.tables import Column, Table, table_of
-from karat.report.wording import n_text, reference_text, verdict_text
+from karat.report.wording import marked_verdict_text, n_text, reference_text
 from karat.statistics.comparison import Comparison
 
 _ESCAPED = {
@@ -85,7 +85,7 @@ def _arms(summary: Summary) -> Table:
             lambda arm: interval_text(arm.comparison, units),
         ),
         ("p", "number", lambda arm: p_text(arm.comparison if summary.is_final else None)),
-        ("verdict", "text", lambda arm: verdict_text(arm, summary)),
+        ("verdict", "text", lambda arm: marked_verdict_text(arm, summary)),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from karat.report.facts.lengths import Length
 from karat.report.facts.search_summary import FalseStops
 from karat.report.facts.summary import Summary, summarise
+from karat.report.narrative import certainty_notes
 from karat.report.parts.health import health_notes, health_section
 from karat.report.parts.weaknesses import seen
 from karat.report.tables import Card
@@ -50,9 +51,20 @@ def test_unfinished_arms_are_named_with_their_signs(finished: Summary) -> None:
 
 
 def test_where_longer_training_was_tried_more_epochs_are_advised(finished: Summary) -> None:
-    other = Length(budget=2, epochs=20, runs={}, test={}, comparisons={})
+    other = Length(budget=2, epochs=20, runs={}, test={}, comparisons={}, failed={})
     tried = replace(finished, lengths=(*finished.lengths, other))
     assert "confirm.budgets" not in cards(tried)["Training looks unfinished"].helps
+
+
+def test_the_note_on_training_names_the_signs_that_count(finished: Summary) -> None:
+    other = Length(budget=2, epochs=20, runs={}, test={}, comparisons={}, failed={})
+    tried = replace(finished, lengths=(*finished.lengths, other))
+    assert "It is a sign of unfinished training when it is above" in " ".join(
+        certainty_notes(finished)
+    )
+    note = " ".join(certainty_notes(tried))
+    assert "Here it is shown and is no sign, since longer training was tried" in note
+    assert "It is a sign of unfinished training" not in note
 
 
 def test_no_verdict_comes_with_what_could_be_seen(equal: Summary) -> None:
