@@ -83,6 +83,8 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
                 "differed, ranks that differ at least as much would come about with a chance of "
                 f"{'less than 0.001' if family.p < 0.001 else raw_p_text(family.p)} (Friedman's test)."
             )
+    if summary.factor_tests:
+        yield _about_factors(summary)
     if summary.interactions and summary.is_final:
         number = len(summary.interactions)
         yield (
@@ -100,6 +102,24 @@ def certainty_notes(summary: Summary) -> Iterable[str]:
             f"{100 * BEGIN:.0f} %, while the learning rate is still high; at the end of its schedule every "
             f"curve is flat. {_about_signs(is_tried=len(summary.lengths) > 1)}"
         )
+
+
+def _about_factors(summary: Summary) -> str:
+    """Of every factor, whether its levels differ at all."""
+    several = len(summary.factor_tests) > 1
+    told = [
+        f"{short(each.factor)} ({each.levels} levels) p {_equals(each.p)}"
+        + f", {raw_p_text(each.p_holm)} after Holm's correction" * several
+        for each in summary.factor_tests
+    ]
+    return (
+        "All levels of a factor at once, by Friedman's test on means over the arms that differ in nothing else: "
+        f"{'; '.join(told)}."
+    )
+
+
+def _equals(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {raw_p_text(p)}"
 
 
 def _about_signs(*, is_tried: bool) -> str:

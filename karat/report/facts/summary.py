@@ -20,7 +20,7 @@ from karat.report.facts.confirmed import (
     confirmed_arms,
     headline_of,
 )
-from karat.report.facts.family import FamilyTest, family_test
+from karat.report.facts.family import FactorTest, FamilyTest, factor_tests, family_test
 from karat.report.facts.history import History, history_of
 from karat.report.facts.interactions import Interaction, interactions_of
 from karat.report.facts.lengths import Length, length_of, of_budget
@@ -102,6 +102,7 @@ class Summary:
         progress: how far each arm's runs were trained, by label.
         pairs: the confirmed arms but the references, each against each.
         family: one test over all confirmed arms that share seeds; None where it is not defined.
+        factor_tests: one over the levels of each factor, where the study has several.
         interactions: of two factors, where the confirmed arms cross them.
         variance_cut: see `karat.statistics.comparison.pooled_variance_cut`.
         also_different: full names of other factors in which the confirmed arms differ.
@@ -141,6 +142,7 @@ class Summary:
     progress: Mapping[str, Progress]
     pairs: tuple[Comparison, ...]
     family: FamilyTest | None
+    factor_tests: tuple[FactorTest, ...]
     interactions: tuple[Interaction, ...]
     variance_cut: float | None
     also_different: tuple[str, ...]
@@ -246,6 +248,9 @@ def summarise(state: StudyState) -> Summary:
         family=None
         if len(state.reference_arms) > 1
         else family_test(_first(runs, confirm["seeds"]), tunings),
+        factor_tests=factor_tests(_in_order(arms, created), confirm["seeds"], tunings)
+        if confirm["by"] == EACH_ARM and is_final(state)
+        else (),
         interactions=interactions_of(_in_order(arms, created), rule, confirm["seeds"]),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
