@@ -31,6 +31,7 @@ from karat.space.published import about_no_arm, published_in
 from karat.space.site import Machines
 from karat.space.space import Space
 from karat.space.stopping import why_chosen
+from karat.study.initial.same_arm import AwaitedStudyError
 from karat.study.initial.weights import starts_of
 
 _SHOWN_ARMS = 60
@@ -163,8 +164,11 @@ def _published(space: Space) -> Iterator[str]:
 
 def _weights(space: Space, storage: Path) -> Iterator[str]:
     """What arms start from, where it is not drawn."""
-    for line in starts_of(space, storage / space.name, storage).lines():
-        yield f"weights       {line}"
+    try:
+        for line in starts_of(space, storage / space.name, storage).lines():
+            yield f"weights       {line}"
+    except AwaitedStudyError as error:
+        yield f"weights       not here yet, and a launch needs them: {error}"
 
 
 def _power(space: Space, storage: Path) -> Iterator[str]:

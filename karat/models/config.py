@@ -25,6 +25,9 @@ _MOST_REGISTERS = 4096
 SCRATCH, OWN = "scratch", "own"
 TIMM = "timm:"  # before a name: timm's pretrained weights
 SAFETENSORS = ".safetensors"
+SAME_ARM = (
+    "/same arm"  # after a study: the weights of the arm there that has the same model and attention
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +50,13 @@ class ModelConfig:
             of zeros); None is timm's default, a standard deviation of 0.02 at every width. That is
             small for narrow models: a width of 48 has 0.14 by Xavier.
         init_from: the weights that training starts from: `scratch`; `STUDY/TRIAL`, the weights that this trial
-            of a study keeps (a name in the same storage, or a folder, and a number); a `.safetensors` file; or
+            of a study keeps (a name in the same storage, or a folder, and a number); `STUDY/same arm`, for each arm
+            those of the arm of a completed study that has the same model and attention, of its confirmed seeds the one
+            with the best validation value; a `.safetensors` file; or
             `timm:NAME`, timm's pretrained weights from the cache of Hugging Face, which are downloaded only with
-            `HF_HUB_OFFLINE=0`. Another number of tokens or classes fits, and softmax weights fit an operator.
+            `HF_HUB_OFFLINE=0`. Another number of tokens or classes fits, and softmax weights fit an operator. A fixed
+            value may also be a mapping, with one of these for the label of each arm; `STUDY/same arm` is made into one
+            at the launch.
         attention_from: whose attention the model has: its `own`, or that of `STUDY/TRIAL`, frozen, with queries, keys
             and operator of that model, while values and everything else are trained (attention transfer,
             arXiv 2411.09702). For sizes and timm's plain ViTs with softmax, and as many blocks, heads and tokens.
@@ -135,7 +142,9 @@ class ModelConfig:
 
 def _why_no_weights(text: str) -> str | None:
     """What is wrong with `init_from` as a text, as a rule; None if nothing is."""
-    known = f"{SCRATCH}, STUDY/TRIAL, a file NAME{SAFETENSORS}, or {TIMM}NAME"
+    known = f"{SCRATCH}, STUDY{SAME_ARM}, STUDY/TRIAL, a file NAME{SAFETENSORS}, or {TIMM}NAME"
+    if text.endswith(SAME_ARM) and text != SAME_ARM:
+        return None
     if text == SCRATCH or text.endswith(SAFETENSORS) or (text.startswith(TIMM) and text != TIMM):
         return None
     return None if _is_trial(text) else f"must be one of {known}, where TRIAL is a number"

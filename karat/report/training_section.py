@@ -9,6 +9,7 @@ from karat.report.facts.setup import Loading, Setup
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, memory_text, text_of
 from karat.report.tables import Section, pairs_table
+from karat.training.initial.chosen import Chosen
 from karat.training.steps.notes import average_text, shortened_text
 
 _OPTIMISERS = {"adamw": "AdamW", "muon": "Muon, with AdamW for all but the matrices of blocks"}
@@ -28,7 +29,9 @@ def training_section(summary: Summary) -> Section:
         told["images"] = ", ".join(f"{count:,} {part}" for part, count in setup.images.items())
     for what, text in lines_of(setup.contents):
         told[f"data, {what}"] = "; ".join(filter(None, (told.get(f"data, {what}"), text)))
-    told |= {name: text_of(value) for name, value in setup.settings.items()}
+    # A mapping has the weights of each arm, which are told below.
+    single = {k: value for k, value in setup.settings.items() if not isinstance(value, Mapping)}
+    told |= {name: text_of(value) for name, value in single.items()}
     told |= {f"{name} (factor)": _levels(values) for name, values in setup.factors.items()}
     told |= {f"{name} (tuned)": _range(of) for name, of in setup.ranges.items()}
     if setup.steps is not None:
@@ -74,7 +77,9 @@ def _weights(of: Mapping[str, Any]) -> str:
         ]
         arms.setdefault("; ".join([f"{each['taken']} tensors taken", *names]), []).append(label)
     parts = [f"{', '.join(labels)}: {text}" for text, labels in arms.items()]
-    return f"sha256 {of['sha256']}; {'; '.join(parts)}"
+    chosen = Chosen.of(of)
+    why = [str(chosen)] if chosen else []
+    return "; ".join([*why, f"sha256 {of['sha256']}", *parts])
 
 
 def _notes(setup: Setup) -> list[str]:

@@ -15,6 +15,7 @@ from karat.attention.names import (
 from karat.errors import CombinationError, InputError, shorten
 from karat.parameters import Factor, Level, Tuned, label_of, level_of, nearest_level, plain
 from karat.space.document import SpaceData
+from karat.space.initial_weights import check_weights, with_weights
 from karat.space.space import SECTIONS, Arm, Excluded, Space
 from karat.space.yaml_reader import Path_
 from karat.training.config import TrialConfig
@@ -84,6 +85,7 @@ class Arms:
             raise InputError(f"{self._data.place(self._data.path_of(at))}: {first_problem}")
         if not arms:
             self._data.fail(("exclude",), "excludes every combination")
+        check_weights(self._data, labels, [arm.label for arm in arms])
         return arms
 
     def check_size(self, combinations: Sequence[Mapping[str, Level]]) -> None:
@@ -162,6 +164,7 @@ class Arms:
         for key, value in levels.items():
             section, _, name = key.partition(".")
             sections[section][name] = plain(value)
+        sections["model"] = with_weights(sections["model"], label)
         fixed = self._data.mapping(("attention",), {})
         applicable = settings_of(sections["attention"])
         sections["attention"] = {

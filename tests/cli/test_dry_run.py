@@ -226,3 +226,16 @@ def test_plan_tells_when_trials_are_stopped_and_how_verdicts_are_reached(
     assert "stopping after epoch 1, 3 about 1 of 3 of the trials of its arm goes on" in said
     assert "the 95 % interval of its paired difference lies within 0.50 points of zero" in said
     assert "is below 0.05; otherwise inconclusive" in said
+
+
+def test_a_study_whose_weights_are_awaited_can_be_planned(
+    tmp_path: Path, write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = write_space(("model: {", "model: {init_from: before/same arm, "))
+    said = plan(capsys, space, "--storage", str(tmp_path))
+    assert (
+        "weights not here yet, and a launch needs them: model.init_from = before/same arm" in said
+    )
+    assert launch(["--space", str(space), "--storage", str(tmp_path)]) == WRONG_INPUT
+    assert "there is no study before" in capsys.readouterr().err
+    assert not (tmp_path / "small").exists()

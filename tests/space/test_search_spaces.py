@@ -2,17 +2,24 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from karat.models.config import SAME_ARM
 from karat.parameters import EACH_ARM
 from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import contests_of
+from karat.space.arms import trial_config
 from karat.space.published import about_no_arm, published_in
 from karat.space.reader import load_space
+from karat.space.space import Arm, Space
+from karat.study.initial.same_arm import architecture
 from tests.conftest import ROOT
 from tests.datasets.files import write_cifar, write_images
 from tests.spaces import FOR_NODES, ON_DIGITS
+
+_TRANSFERS = [path for path in FOR_NODES if "transfer" in path.stem]
 
 
 @pytest.mark.parametrize("path", ON_DIGITS, ids=lambda path: path.stem)
@@ -58,6 +65,25 @@ def test_every_number_of_the_paper_is_about_an_arm_and_every_size_has_its_refere
     assert published is not None
     assert about_no_arm(published, (arm.factors for arm in space.arms.values())) == []
     assert all(published.of(space.arms[each].factors) for each in space.reference_arms)
+
+
+@pytest.mark.parametrize("path", _TRANSFERS, ids=lambda path: path.stem)
+def test_every_arm_of_a_transfer_has_one_arm_like_it_in_the_study_on_imagenet(
+    path: Path, imagenet: Path
+) -> None:
+    before = load_space(
+        path.with_name("paper_table1_imagenet1k.yaml"), {"data.root": str(imagenet)}
+    )
+    here = load_space(path)
+    assert here.source["model"]["init_from"] == f"{before.name}{SAME_ARM}"
+    for arm in here.arms.values():
+        own = _architecture(here, arm)
+        assert sum(_architecture(before, each) == own for each in before.arms.values()) == 1
+
+
+def _architecture(space: Space, arm: Arm) -> dict[str, Any]:
+    config = trial_config(space, arm)
+    return architecture(config.model, config.attention, arm.tuned)
 
 
 @pytest.mark.parametrize("path", ON_DIGITS, ids=lambda path: path.stem)

@@ -40,16 +40,31 @@ def find(text: str, storage: Path) -> Source:
         raise InputError(f"model.init_from = {text}: {error}") from error
 
 
-def _of_trial(text: str, storage: Path) -> Source:
-    from karat.tracking.models.tested_model import kept_model
+def study_of(text: str, storage: Path) -> Path:
+    """The folder of the study that `STUDY/...` names.
 
-    name, _, number = text.rpartition("/")
+    Args:
+        text: as `model.init_from` has it.
+        storage: folder of all studies, in which one is looked up by name.
+
+    Raises:
+        MissingWeightsError: there is no such study.
+    """
+    name = text.rpartition("/")[0]
     places = (Path(name).expanduser(), storage / name)
     folder = next((each for each in places if (each / JOURNAL).is_file()), None)
     if folder is None:
         raise MissingWeightsError(
             f"model.init_from = {text}: there is no study {name}, neither as a folder nor in {storage}"
         )
+    return folder
+
+
+def _of_trial(text: str, storage: Path) -> Source:
+    from karat.tracking.models.tested_model import kept_model
+
+    folder = study_of(text, storage)
+    number = text.rpartition("/")[2]
     state = StudyState.of(read_events(folder / JOURNAL))
     trial = state.trials.get(int(number))
     if trial is None:

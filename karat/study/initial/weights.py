@@ -18,6 +18,8 @@ from karat.models.config import OWN, SCRATCH
 from karat.space.arms import trial_config
 from karat.space.reader import space_of
 from karat.space.space import Arm, Space
+from karat.study.initial.same_arm import each_from_its_own
+from karat.training.initial.chosen import Chosen
 
 if TYPE_CHECKING:
     from karat.models.starting.taking import Taken
@@ -36,12 +38,14 @@ class Start:
         source: the weights.
         arms: label of each arm that starts from them to what it takes.
         attention: labels of the arms that have the attention of their model.
+        chosen: why this trial, where `STUDY/same arm` has chosen it; None otherwise.
         note: where they are from, if not from where the space says; empty otherwise.
     """
 
     source: "Source"
     arms: Mapping[str, "Taken"]
     attention: tuple[str, ...] = ()
+    chosen: Chosen | None = None
     note: str = ""
 
     def lines(self) -> list[str]:
@@ -50,8 +54,9 @@ class Start:
         for label, taken in self.arms.items():
             told.setdefault(str(taken), []).append(label)
         text, sha = self.source.text, self.source.fingerprint[:_SHOWN]
+        why = f"{self.chosen}; " if self.chosen else ""
         found = [
-            f"{', '.join(labels)} from {text} (sha256 {sha}): {taken}"
+            f"{', '.join(labels)} from {text} ({why}sha256 {sha}): {taken}"
             for taken, labels in told.items()
         ]
         if self.attention:
@@ -76,6 +81,7 @@ class Start:
                 for label, taken in self.arms.items()
             },
             **({"attention": list(self.attention)} if self.attention else {}),
+            **({"chosen": self.chosen.plain()} if self.chosen else {}),
         }
 
 
@@ -119,11 +125,14 @@ def starts_of(space: Space, study: Path, storage: Path, *, fresh: bool = False) 
     """
     if not list(_texts(space)):
         return Starts(space=space)
-    recorded: dict[str, str] = {}
+    state = StudyState()
     if not fresh and (study / JOURNAL).is_file():
-        recorded = recorded_of(StudyState.of(read_events(study / JOURNAL)))
+        state = StudyState.of(read_events(study / JOURNAL))
+    recorded = recorded_of(state)
+    space, by_label = each_from_its_own(space, storage, _chosen_of(state))
     sources = {text: _found(text, study, storage, recorded) for text in _texts(space)}
     space, names = _as_recorded(space, sources, recorded)
+    chosen = {each.text: each for each in by_label.values()}
     starts = []
     for text in _texts(space):
         source, note = sources[names.get(text, text)]
@@ -134,6 +143,7 @@ def starts_of(space: Space, study: Path, storage: Path, *, fresh: bool = False) 
                 source=source,
                 arms=_taken(space, source),
                 attention=_given(space, source),
+                chosen=chosen.get(names.get(text, text)),
                 note=note,
             )
         )
@@ -143,6 +153,16 @@ def starts_of(space: Space, study: Path, storage: Path, *, fresh: bool = False) 
 def recorded_of(state: StudyState) -> dict[str, str]:
     """`model.init_from` to the sha256 of the weights, from a study's journal."""
     return {each["init_from"]: each["sha256"] for each in state.created.get("weights", ())}
+
+
+def _chosen_of(state: StudyState) -> dict[str, Chosen]:
+    """Label of an arm to the trial that `STUDY/same arm` chose for it when the study began."""
+    return {
+        label: chosen
+        for each in state.created.get("weights", ())
+        if (chosen := Chosen.of(each)) is not None
+        for label in each["arms"]
+    }
 
 
 def _texts(space: Space) -> Iterable[str]:
