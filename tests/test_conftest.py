@@ -64,6 +64,7 @@ def test_skipped_cluster_test_fails_with_cluster_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cluster", [None, ""])
+@pytest.mark.slow
 def test_cluster_tests_are_skipped_without_the_variable(
     tmp_path: Path, cluster: str | None
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from karat.terminal import Output, make_console
 from tests.conftest import ROOT
+from tests.marks import further
 
 PROGRAM = """\
 import sys
@@ -37,12 +38,14 @@ def run(tmp_path: object, redirection: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize(
     ("redirection", "why"),
-    [
-        ("| head -1", "{'stdout': 'Broken pipe'}"),
-        (">&-", "{'stdout': 'closed from the start'}"),
-        (">/dev/full", "{'stdout': 'No space left on device'}"),
-        (">/dev/null", "{}"),
-    ],
+    further(
+        [
+            ("| head -1", "{'stdout': 'Broken pipe'}"),
+            (">&-", "{'stdout': 'closed from the start'}"),
+            (">/dev/full", "{'stdout': 'No space left on device'}"),
+            (">/dev/null", "{}"),
+        ]
+    ),
 )
 def test_program_goes_on_without_its_output(tmp_path: object, redirection: str, why: str) -> None:
     assert run(tmp_path, redirection) == (0, why, "")

@@ -98,6 +98,7 @@ def test_wheel_contains_the_two_packages_with_their_data_and_nothing_else(
     assert files_of(wheel) == ours
 
 
+@pytest.mark.slow
 def test_source_distribution_makes_the_same_wheel(
     checkout: Path, wheel: Path, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_installed_command_works_outside_the_checkout(
     assert without_bytecode(installed) == before, "something was written into the environment"
 
 
+@pytest.mark.slow
 def test_study_is_submitted_from_an_installed_karat(
     installed: Path, tmp_path: Path, write_space: Callable[..., Path]
 ) -> None:

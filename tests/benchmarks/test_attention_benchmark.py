@@ -46,6 +46,7 @@ def test_formula_keeps_what_the_kernels_do_not(capsys: pytest.CaptureFixture[str
     assert kept["recompute"] < kept["softmax-sdpa"]
 
 
+@pytest.mark.slow
 def test_table_data_and_figure_are_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

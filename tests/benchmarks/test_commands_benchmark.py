@@ -7,6 +7,7 @@ import pytest
 from benchmarks.commands import Cost, main
 
 
+@pytest.mark.slow
 def test_every_command_is_measured_beside_its_bound(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--rounds", "1"]) == 0
     text = capsys.readouterr().out

@@ -10,6 +10,7 @@ from benchmarks.journal import main, text_of
 SIZE = ["--trials", "20", "--epochs", "3", "--metrics", "5"]
 
 
+@pytest.mark.slow
 def test_every_figure_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SIZE, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)

@@ -33,6 +33,7 @@ def observed_parallelism(study: LaunchedStudy) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_interrupted_study_resumes_with_the_same_command_and_runs_once(
     launch: Launch, write_space: WriteSpace, tmp_path: Path
 ) -> None:

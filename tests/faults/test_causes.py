@@ -55,6 +55,7 @@ def test_trial_out_of_memory_continues_in_micro_batches(
     assert audit(folder, tracking=False) == []
 
 
+@pytest.mark.slow
 def test_full_disk_costs_a_segment_with_its_reason_and_no_trial(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_full_disk_leaves_the_older_checkpoint_whole(
     assert found[0] == 1
 
 
+@pytest.mark.slow
 def test_only_the_tested_or_else_the_best_weights_of_completed_trials_are_kept(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:

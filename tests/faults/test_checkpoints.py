@@ -17,6 +17,7 @@ from karat.journal.wording import failure_text
 from karat.study.audit import audit
 from tests.faults.inline import launch
 from tests.faults.test_kills import SHORT, check
+from tests.marks import further
 
 WriteSpace = Callable[..., Path]
 Harm = Callable[[Path], None]
@@ -83,7 +84,9 @@ HARMS: Sequence[tuple[Harm, int, list[str]]] = (
 )
 
 
-@pytest.mark.parametrize(("harm", "from_epoch", "why"), HARMS, ids=[h.__name__ for h, *_ in HARMS])
+@pytest.mark.parametrize(
+    ("harm", "from_epoch", "why"), further(HARMS, keep=3), ids=[h.__name__ for h, *_ in HARMS]
+)
 def test_damaged_checkpoint_costs_at_most_its_epochs(
     harm: Harm,
     from_epoch: int,
@@ -150,7 +153,7 @@ def test_checkpoint_that_verifies_and_cannot_be_read_costs_one_epoch(
     check(space, folder, whole)
 
 
-@pytest.mark.parametrize("line", [3, 12, 30])
+@pytest.mark.parametrize("line", further([12, 3, 30]))
 def test_study_with_a_repaired_journal_gives_the_same_result(
     line: int, write_space: WriteSpace, tmp_path: Path, whole: list[Any]
 ) -> None:

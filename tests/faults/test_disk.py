@@ -18,6 +18,7 @@ from karat.space.space import Space
 from karat.study.audit import audit
 from tests.faults.inline import launch
 from tests.faults.test_kills import SHORT, check
+from tests.marks import further
 from tests.study.test_study import open_study, run
 
 WriteSpace = Callable[..., Path]
@@ -78,8 +79,8 @@ def test_study_resumes_when_a_read_only_disk_is_writable_again(
     check(space, folder, whole)
 
 
-@pytest.mark.parametrize("action", ["full", "readonly"])
-@pytest.mark.parametrize("place", ["write.before", "rename.before", "manifest.before"])
+@pytest.mark.parametrize("action", further(["full", "readonly"]))
+@pytest.mark.parametrize("place", further(["rename.before", "write.before", "manifest.before"]))
 def test_checkpoint_that_cannot_be_written_costs_a_segment_alone(
     write_space: WriteSpace, tmp_path: Path, place: str, action: str
 ) -> None:
@@ -94,6 +95,7 @@ def test_checkpoint_that_cannot_be_written_costs_a_segment_alone(
     assert audit(folder, tracking=False) == []
 
 
+@pytest.mark.slow
 def test_budget_drops_weights_that_cannot_be_confirmed(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:

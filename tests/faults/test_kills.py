@@ -18,6 +18,7 @@ from karat.planning.replay import replay
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from tests.faults.inline import launch
+from tests.marks import further
 
 SHORT = (
     ("epochs: 4", "epochs: 3"),
@@ -38,7 +39,7 @@ PLACES = [
     "step.before@4",
 ]  # fmt: skip
 # One of each kind; `make test-all` has the rest.
-QUICK = ("written@", "rename.after", "journal.torn@2", "step.before")
+QUICK = ("trial_ended.written@", "rename.after", "journal.torn@2", "step.before")
 WriteSpace = Callable[..., Path]
 
 
@@ -89,7 +90,7 @@ def test_study_killed_at_a_point_gives_the_same_result(
     check(space, folder, whole)
 
 
-@pytest.mark.parametrize("when", ["before", "written", "after"])
+@pytest.mark.parametrize("when", further(["written", "before", "after"]))
 @pytest.mark.parametrize("kind", ["segment_ended", "interrupted"])
 def test_study_killed_while_it_stops_gives_the_same_result(
     kind: str, when: str, space: Path, tmp_path: Path, whole: list[Any]
@@ -112,7 +113,7 @@ def test_study_that_stopped_within_an_epoch_gives_the_same_result(
     check(space, folder, whole)
 
 
-@pytest.mark.parametrize("extend", ["trials=+2", "epochs=+1"])
+@pytest.mark.parametrize("extend", further(["trials=+2", "epochs=+1"]))
 @pytest.mark.parametrize(
     "when",
     ["written", *(pytest.param(each, marks=pytest.mark.slow) for each in ("before", "after"))],

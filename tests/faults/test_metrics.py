@@ -12,6 +12,7 @@ from karat.journal.wording import failure_text, study_text, trial_text
 from karat.study.audit import audit
 from tests.faults.inline import launch
 from tests.faults.test_causes import optuna_trials
+from tests.marks import further
 from tests.study.test_study import open_study
 
 WriteSpace = Callable[..., Path]
@@ -20,13 +21,15 @@ NO_STOPPING = ("scheduler: asha, grace_epochs: 1, reduction_factor: 3", "schedul
 
 @pytest.mark.parametrize(
     ("spoiled", "cause", "reason"),
-    [
-        ("nan", "non-finite", "val_accuracy is nan at epoch"),
-        ("inf", "non-finite", "val_accuracy is inf at epoch"),
-        ("missing", "error", "TrialError: val_accuracy is missing at epoch"),
-    ],
+    further(
+        [
+            ("nan", "non-finite", "val_accuracy is nan at epoch"),
+            ("inf", "non-finite", "val_accuracy is inf at epoch"),
+            ("missing", "error", "TrialError: val_accuracy is missing at epoch"),
+        ]
+    ),
 )
-@pytest.mark.parametrize("report", [1, 2, 4])
+@pytest.mark.parametrize("report", further([2, 1, 4]))
 def test_corrupt_metric_fails_its_trial_and_the_sampler_is_told(
     write_space: WriteSpace, tmp_path: Path, spoiled: str, cause: str, reason: str, report: int
 ) -> None:
@@ -76,6 +79,7 @@ def test_study_in_which_every_trial_diverges_ends_as_failed(
     assert audit(folder, tracking=False) == []
 
 
+@pytest.mark.slow
 def test_dead_process_that_loads_data_is_a_lost_worker(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:

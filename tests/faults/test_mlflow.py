@@ -27,6 +27,7 @@ from tests.conftest import ROOT
 from tests.faults.mlflow_proxy import BAD_MODES, MlflowProxy, Mode, mlflow_proxy
 from tests.faults.mlflow_server import MlflowServer, mlflow_server
 from tests.launched import Launch
+from tests.marks import further
 from tests.tracking.test_sync import Writer
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -111,8 +112,8 @@ def followed(folder: Path, server: MlflowServer, **follow: Any) -> Iterator[Stud
             study.view.exception(PATIENCE_S)
 
 
-@pytest.mark.parametrize("when", ["start", "middle", "end"])
-@pytest.mark.parametrize("mode", BAD_MODES)
+@pytest.mark.parametrize("when", further(["middle", "start", "end"]))
+@pytest.mark.parametrize("mode", further(BAD_MODES, keep=4))
 def test_view_catches_up_after_an_outage(
     mode: Mode,
     when: When,
@@ -278,6 +279,7 @@ def runs_at(folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.slow
 def test_killed_view_creates_no_run_twice(
     place: str, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

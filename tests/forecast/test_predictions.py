@@ -29,6 +29,7 @@ def test_memory_is_as_predicted_and_time_of_the_same_order(tmp_path: Path) -> No
         assert 1 / 4 < 1 + each.off["time"] < 4, each
 
 
+@pytest.mark.slow
 def test_shape_is_probed_once_and_tuned_values_that_cost_nothing_are_no_other_shape(
     tmp_path: Path,
 ) -> None:

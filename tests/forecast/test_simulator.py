@@ -72,6 +72,7 @@ def test_slow_driver_keeps_its_workers_waiting(small_space: Space, tmp_path: Pat
     assert slow.utilisation < free.utilisation
 
 
+@pytest.mark.slow
 def test_report_costs_the_driver_no_more_with_64_trials_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +174,7 @@ def test_dry_run_of_a_thousand_arms_needs_no_torch_and_gives_the_price(
     assert "... and 920 more arms" in found.output
 
 
+@pytest.mark.slow
 def test_dry_run_costs_no_more_for_each_of_many_arms(
     write_space: WriteSpace, tmp_path: Path
 ) -> None:

@@ -22,8 +22,14 @@ from karat.models.shape import check_model, layer_shapes
 from karat.models.transfer import transfer
 from karat.models.wrappers import HostAttention
 from tests.attention.mechanisms.test_contract import MORE, settings
+from tests.marks import further
 from tests.models.test_models import convit, deit, images, swin, vit
 
+USUAL = (
+    "karat",
+    "sigmoid",
+    "sinkhorn",
+)  # of each kind one: an operator, a function of scores, a normaliser
 OTHERS = sorted(set(MECHANISMS) - {"softmax"})
 CASES = [pytest.param(name, {}, id=name) for name in OTHERS] + [
     pytest.param(name, more, id=f"{name} {more}") for name, more in MORE.items()
@@ -76,7 +82,9 @@ def test_mechanism_trains_in_a_host_or_is_refused(host: str, name: str) -> None:
             assert torch.isfinite(parameter.grad).all(), key
 
 
-@pytest.mark.parametrize(("name", "more"), [*CASES, pytest.param("sigmoid", {"heads": [0]})])
+@pytest.mark.parametrize(
+    ("name", "more"), further([*CASES, pytest.param("sigmoid", {"heads": [0]})], keep=6)
+)
 def test_small_training_run_lowers_the_loss(name: str, more: dict[str, Any]) -> None:
     model = convert(vit(depth=2, in_chans=1, img_size=16, num_classes=2), settings(name, **more))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -92,7 +100,7 @@ def test_small_training_run_lowers_the_loss(name: str, more: dict[str, Any]) -> 
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize(("name", "more"), CASES)
+@pytest.mark.parametrize(("name", "more"), further(CASES, keep=4))
 def test_export_gives_the_same_output_for_any_batch(name: str, more: dict[str, Any]) -> None:
     model = convert(vit(depth=1), settings(name, **more)).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
@@ -100,7 +108,9 @@ def test_export_gives_the_same_output_for_any_batch(name: str, more: dict[str, A
     torch.testing.assert_close(program.module()(images(5)), model(images(5)))
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name", further(sorted(OTHERS, key=lambda name: name not in USUAL), keep=3)
+)
 def test_compiled_model_gives_the_same_output_and_gradients(name: str) -> None:
     model = convert(vit(depth=1), settings(name))
     torch.compiler.reset()  # the cases share code, whose versions are limited

@@ -26,6 +26,7 @@ from karat.models.convert import convert, kernels_of
 from karat.models.hosts import attention_layers, build_host, is_converted
 from karat.models.shape import check_model, layer_shapes
 from karat.models.timm_registry import MODULES, WITHOUT_PLAIN_ATTENTION
+from tests.marks import further
 
 FOURIER: dict[str, Any] = {"basis": "fourier", "rank": 4, "grid_size": 2}
 TINY: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 3}
@@ -218,7 +219,7 @@ def test_copy_and_state_dict_give_the_same_output(host: str) -> None:
     assert torch.equal(copy.deepcopy(model)(images()), wanted)
 
 
-@pytest.mark.parametrize("host", ["vit", "convit", "swin"])
+@pytest.mark.parametrize("host", further(["vit", "convit", "swin"]))
 def test_export_gives_the_same_output_for_any_batch(host: str) -> None:
     model = convert(HOSTS[host](), {**FOURIER, "gated_blocks": True}).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
@@ -246,6 +247,7 @@ def test_kernels_of_a_model_are_named(
     assert kernels_of(host()) == ()
 
 
+@pytest.mark.slow
 def test_compiled_model_gives_the_same_output_and_gradients() -> None:
     model = convert(vit(depth=1), {**FOURIER, "projection": "simplex"})
     compiled = torch.compile(copy.deepcopy(model), backend="aot_eager", fullgraph=True)
@@ -272,6 +274,7 @@ def _train_distributed(rank: int, folder: str) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_data_parallel_ranks_agree_on_gradients(tmp_path: Path) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.multiprocessing.spawn(_train_distributed, (str(tmp_path),), nprocs=2)
@@ -310,6 +313,7 @@ def test_timm_creates_converted_models_by_name() -> None:
         assert f"karat_{each}" in names
 
 
+@pytest.mark.slow
 def test_import_order_of_karat_and_timm_does_not_matter() -> None:
     for first, second in itertools.permutations(("karat", "timm")):
         code = f"import {first}, {second}; print(len(timm.list_models('karat_*')))"

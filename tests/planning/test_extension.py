@@ -232,6 +232,7 @@ def test_report_says_that_an_answered_question_was_extended(
     assert "makes false ones more likely than 0.05" in notes
 
 
+@pytest.mark.slow
 def test_mlflow_follows_an_extended_study_in_the_same_runs(
     write_space: WriteSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_rule_rebuilt_from_any_prefix_decides_the_same(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", METRICS)
+@pytest.mark.slow
 def test_study_reopened_before_every_report_decides_the_same(
     mode: str,
     write_space: Callable[..., Path],

@@ -234,6 +234,7 @@ def test_missing_and_surplus_runs_in_mlflow_are_named(study: Path) -> None:
         assert any(message in line for line in found), found
 
 
+@pytest.mark.slow
 def test_value_in_mlflow_that_differs_from_the_journal_is_named(study: Path) -> None:
     from mlflow import MlflowClient
 
@@ -262,6 +263,7 @@ def test_command_exits_with_1_and_one_line_for_each_fault(
     assert "has not ended" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_segment_that_ends_earlier_than_the_one_before_is_no_violation_in_mlflow(
     study: Path,
 ) -> None:

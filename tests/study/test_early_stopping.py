@@ -16,6 +16,7 @@ from karat.schedulers import SCHEDULERS
 from karat.space.reader import load_space
 from karat.space.space import Space
 from tests.conftest import SMALL
+from tests.marks import further
 from tests.simulated import findings
 from tests.study.test_study import decisions, open_study, run
 
@@ -53,7 +54,7 @@ def test_a_study_ends_and_replays_with_every_rule(
     assert list(replay(space, events)) == []
 
 
-@every_rule
+@pytest.mark.parametrize("name", further(sorted(SCHEDULERS)))
 def test_a_study_killed_at_any_step_takes_the_same_decisions_with_every_rule(
     write_space: WriteSpace, tmp_path: Path, name: str
 ) -> None:

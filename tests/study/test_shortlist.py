@@ -23,6 +23,7 @@ from karat.tracking.record import Record
 from karat.tracking.trial_run import run_name
 from tests import driven
 from tests.driven import checked, without_ray
+from tests.marks import further
 from tests.studies import rewrite, small_study, state_of
 from tests.study.test_study import decisions, open_study, run
 
@@ -63,6 +64,7 @@ def test_a_trained_study_keeps_all_invariants_and_tests_no_run_of_a_shortlist(
         assert trial.tested is None
 
 
+@pytest.mark.slow
 def test_audit_names_a_run_that_was_repeated_tested_or_not_planned(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -86,6 +88,7 @@ def test_audit_names_a_run_that_was_repeated_tested_or_not_planned(
         assert any(message in line for line in audit(folder, tracking=False)), message
 
 
+@pytest.mark.slow
 def test_mlflow_counts_the_runs_of_shortlists_for_themselves(trained: Path) -> None:
     record = Record(trained / JOURNAL)
     record.read()
@@ -251,7 +254,7 @@ def test_longer_trials_are_listed_anew(
     assert {t.epochs for t in state.of_phase("shortlist")} == {6}
 
 
-@pytest.mark.parametrize("extend", ["trials=+5", "epochs=+1", "seeds=+1"])
+@pytest.mark.parametrize("extend", further(["trials=+5", "epochs=+1", "seeds=+1"]))
 def test_an_extension_in_the_midst_of_the_shortlists_may_be_killed_at_any_step(
     write_space: WriteSpace, tmp_path: Path, go: Callable[..., int], extend: str
 ) -> None:

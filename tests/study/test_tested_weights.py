@@ -33,10 +33,11 @@ from karat.tracking.sync import sync, tracking_uri
 from karat.training.checkpoint import load_checkpoint, save_checkpoint
 from karat.training.evaluation import sha256_of_weights
 from tests.conftest import ROOT
+from tests.marks import further
 from tests.studies import BEST, change_report, confirmed, rewrite, small_study, state_of, weights_of
 
 
-@pytest.fixture(scope="module", params=["last", "best"])
+@pytest.fixture(scope="module", params=further(["last", "best"]))
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete study for each choice of the weights."""
     torch.set_num_threads(1)
@@ -115,6 +116,7 @@ print(json.dumps([names, sorted({"karat", "timm"} & {name.split(".")[0] for name
 """
 
 
+@pytest.mark.slow
 def test_registered_model_gives_a_strangers_script_the_tested_answers(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def test_registered_model_gives_a_strangers_script_the_tested_answers(
     assert np.count_nonzero(right != tested.bits()) <= (1 if tested.epoch == 3 else 12)
 
 
+@pytest.mark.slow
 def test_registered_model_answers_a_strangers_json(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +190,7 @@ def test_registered_model_answers_a_strangers_json(
         ask(pixels[0])  # no batch
 
 
+@pytest.mark.slow
 def test_exported_script_gives_the_tested_answers_in_a_process_of_its_own(
     whole: Path, tmp_path: Path
 ) -> None:

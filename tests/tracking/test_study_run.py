@@ -59,6 +59,7 @@ def test_answer_table_and_verdicts_are_on_the_run_of_the_study(folder: Path) -> 
         assert study.data.metrics[f"test_accuracy/{name}"] == arm.test.mean
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_report_are_artifacts_of_the_study(folder: Path) -> None:
     script = journals.study(WORSE)
     journals.write(folder, script)
@@ -79,6 +80,7 @@ def test_no_verdict_is_shown_before_every_run_has_ended(folder: Path) -> None:
     assert not [name for name in shown if name.startswith(("verdict", "difference", "p_holm"))]
 
 
+@pytest.mark.slow
 def test_an_answer_is_withdrawn_when_the_study_goes_on(folder: Path) -> None:
     synced(folder, WORSE)
     asked = journals.study(WORSE).state.asked
@@ -123,6 +125,7 @@ def test_data_set_and_user_are_named(folder: Path) -> None:
         assert run.data.tags["mlflow.source.name"] == "karat"
 
 
+@pytest.mark.slow
 def test_table_too_long_for_a_description_is_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -426,6 +426,7 @@ def test_best_checkpoint_of_a_completed_trial_is_kept_with_its_manifest(
     assert load_checkpoint(folder / "best-00001.pt")["model"]
 
 
+@pytest.mark.slow
 def test_registered_model_predicts_for_any_batch_size(writer: Writer, trained: Path) -> None:
     complete_study(writer, trained)
     sync(writer.folder, owner_alive=lambda: False)
@@ -606,6 +607,7 @@ def test_a_file_system_without_locks_keeps_nothing_from_the_dashboard(
     assert "this file system has no locks" in caplog.text
 
 
+@pytest.mark.slow
 def test_follower_outlives_signals_and_ends_with_its_driver(writer: Writer) -> None:
     writer.begin()
     writer.ask(0)

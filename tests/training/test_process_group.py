@@ -178,6 +178,7 @@ def _rank_zero(folder: Path, pids: Any) -> None:
     time.sleep(2 * PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_other_ranks_exit_when_rank_0_is_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

@@ -14,6 +14,7 @@ from karat.attention.operator import Operator
 from karat.attention.units import Units
 from karat.models.convert import convert
 from karat.settings import build
+from tests.marks import further
 
 HEADS, TOKENS, WIDTH, RANK = 4, 5, 6, 3
 SHARINGS: list[dict[str, Any]] = [
@@ -86,7 +87,7 @@ def test_extreme_ranks_heads_and_tokens_work(basis: str, start: str) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda o: o.get("operator_order", "full"))
-@pytest.mark.parametrize("block_sharing", ["blockwise", "universal"])
+@pytest.mark.parametrize("block_sharing", further(["blockwise", "universal"]))
 @pytest.mark.parametrize("basis", sorted(BASES))
 def test_small_training_run_lowers_the_loss(
     basis: str, block_sharing: str, order: dict[str, Any]

@@ -35,6 +35,7 @@ def errors() -> dict[str, list[float]]:
 
 @pytest.mark.xdist_group("triton")  # one process computes all cases
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_rows_and_gradients_agree_with_float64(case: str, errors: dict[str, list[float]]) -> None:
     settings = {**PLAIN, **CASES[case]}
     assert len(errors[case]) == 1 + len(settings["asked"])

@@ -81,6 +81,7 @@ def test_a_study_by_name_without_a_number_takes_the_registered_model(
     )
 
 
+@pytest.mark.slow
 def test_the_text_has_every_score_and_all_corruptions(
     whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

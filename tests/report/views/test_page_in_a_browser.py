@@ -125,6 +125,7 @@ def test_heads_sort_by_number_and_say_so(page: "Page") -> None:
         assert cells.all_inner_texts()[-1] == "-"  # the trial that failed
 
 
+@pytest.mark.slow
 def test_trials_are_filtered_by_words(page: "Page") -> None:
     show(page, 1200)
     field = page.locator("#study-1").get_by_role("searchbox")
@@ -137,6 +138,7 @@ def test_trials_are_filtered_by_words(page: "Page") -> None:
     assert rows.count() == every
 
 
+@pytest.mark.slow
 def test_two_trials_are_compared_by_what_differs(page: "Page") -> None:
     show(page, 1200)
     study = page.locator("#study-1")
@@ -150,6 +152,7 @@ def test_two_trials_are_compared_by_what_differs(page: "Page") -> None:
     assert not study.get_by_role("checkbox", name="Compare trial 0", exact=True).is_checked()
 
 
+@pytest.mark.slow
 def test_a_trial_is_shown_in_all_places_of_its_study_alone(page: "Page") -> None:
     show(page, 1200)
     page.locator('#study-1 table[data-tools] tr[data-trial="3"]').hover()
