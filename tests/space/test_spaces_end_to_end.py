@@ -35,9 +35,9 @@ from tests.datasets.files import (
     write_stl10,
     write_svhn,
 )
-from tests.spaces import FOR_NODES
+from tests.spaces import FOR_NODES, ON_IMAGES
 
-QUICK = ("paper_table16_rank", "paper_table2_transfer")  # the others are further cases
+QUICK = ("cifar10_small", "paper_table16_rank", "paper_table2_transfer")  # the others are further cases
 SMALL = {"training.epochs": "1", "training.warmup_epochs": "0", "training.workers": "0"}
 BEFORE = "before/1"  # stands for the trial of another study
 OTHERS = {"svhn": write_svhn, "stl10": write_stl10, "flowers102": write_flowers102}
@@ -47,6 +47,9 @@ def write_files(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The data set in its published format: ten classes at most, two images of each for training and validation, one for the test."""
     if name == "imagenet1k":
         write_images(root, {"train": 4, "val": 2}, ("n01440764", "n01443537"), ".JPEG")
+        return
+    if name == "image_folder":
+        write_images(root, {"train": 4, "test": 2}, ("cat", "dog"), ".jpg")
         return
     plugin: Any = DATASETS[name]
     monkeypatch.setattr(plugin, "classes", plugin.classes[:10])
@@ -104,11 +107,11 @@ def train(config: TrialConfig, folder: Path) -> EpochResult:
     "path",
     [
         pytest.param(path, marks=[] if path.stem in QUICK else pytest.mark.slow)
-        for path in FOR_NODES
+        for path in (*FOR_NODES, *ON_IMAGES)
     ],
     ids=lambda path: path.stem,
 )
-def test_every_space_for_nodes_trains_to_its_tested_weights(
+def test_every_space_trains_to_its_tested_weights(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(1)
