@@ -126,7 +126,7 @@ def _verdict(found: Comparison | None, summary: Summary) -> str | None:
 
 
 def _arm(arm: ConfirmedArm, summary: Summary) -> Json:
-    found = arm.comparison
+    found, known = arm.comparison, summary.progress.get(arm.label)
     return {
         "label": arm.label,
         "is_reference": arm.is_reference,
@@ -143,6 +143,7 @@ def _arm(arm: ConfirmedArm, summary: Summary) -> Json:
             "failed": len(arm.failed),
         },
         "searched": arm.searched,
+        "unfinished_training": [str(sign) for sign in known.signs] if known is not None else [],
         "validation": arm.validation,
         "test": {
             "n": arm.test.n,
@@ -213,6 +214,8 @@ def _comparison(found: Comparison, summary: Summary) -> Json:
         "high": found.high,
         "p": found.p if summary.is_final else None,
         "p_holm": found.p_holm if summary.is_final else None,
+        "low_holm": found.low_holm if summary.is_final else None,
+        "high_holm": found.high_holm if summary.is_final else None,
         "verdict": _verdict(found, summary),
         "why": None if found.why is None or not summary.is_final else str(found.why),
     }

@@ -82,3 +82,9 @@ def test_a_trial_has_its_settings_its_best_epoch_and_its_end_in_words(
     stopped = next(told for told in finished["trials"] if told["status"] == "stopped")
     assert stopped["reason"] == "early stopping at epoch 1"
     assert (stopped["best_epoch"], stopped["test"]) == (1, None)
+
+
+def test_arms_say_which_signs_of_unfinished_training_they_show(finished: dict[str, Any]) -> None:
+    signs = {arm["label"]: arm["unfinished_training"] for arm in finished["arms"]}
+    assert signs["softmax"] == ["improving", "train_loss"]
+    assert all(isinstance(each, list) for each in signs.values())
