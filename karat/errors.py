@@ -169,6 +169,7 @@ _SHORT = {
     "bayes": "tpe",
     "bayesian": "tpe",
     "type": "scheduler",
+    "claim": "tunings",
 }
 
 

@@ -1,5 +1,6 @@
 """The data of a space with the source of every value (file and line, or option) for messages."""
 
+import re
 from collections.abc import Container, Mapping
 from typing import Any, NoReturn
 
@@ -35,6 +36,12 @@ MEANINGS = {
 }
 KEYS = tuple(MEANINGS)
 _OTHER_NAMES = {"name": "study", "gpus_per_trial": "resources.gpus_per_trial"}
+# What is said of a setting that does not exist, where the names of the others say too little.
+_INSTEAD = {
+    "confirm.claim": "What verdicts are about follows from confirm.tunings: with 1 the cells that one search found, "
+    "with more the arms",
+}
+_NUMBERED = re.compile(r"(.+)\[(\d+)\]")  # an item of a list: `confirm.budgets[0]`
 # What a section holds at least, for the message about one that is only a word.
 _FIRST = {"data": "name", "model": "name", "early_stopping": "scheduler", "search": "sampler"}
 
@@ -114,10 +121,12 @@ class SpaceData:
 
     def refuse(self, error: SettingError) -> NoReturn:
         """Raise an InputError about a setting, with the source of its section, factor or range."""
-        path: Path_ = tuple(error.key.split("."))
+        numbered = _NUMBERED.fullmatch(error.key)
+        key, item = (numbered[1], (int(numbered[2]),)) if numbered else (error.key, ())
+        path: Path_ = (*key.split("."), *item)
         for group in ("factors", "tuned"):
-            if (group, error.key) in self.places:
-                path = (group, error.key)
+            if (group, key) in self.places:
+                path = (group, key)
         raise InputError(f"{self.place(path)}: {error}{self._elsewhere(error)}") from error
 
     @staticmethod
@@ -125,6 +134,8 @@ class SpaceData:
         """The section or top-level key that has an unknown setting which its own section does not."""
         if not isinstance(error, UnknownKeyError):
             return ""
+        if error.key in _INSTEAD:
+            return f". {_INSTEAD[error.key]}"
         section, _, name = error.key.rpartition(".")
         found = name if name in KEYS else full_name(name)
         if found is None or found in (error.key, section):
@@ -155,9 +166,11 @@ class SpaceData:
         return value
 
     def assign(self, path: Path_, value: Any, place: str) -> None:
-        """Set a value, with `place` as its source."""
+        """Set a value, with `place` as its source, and as that of the sections that it begins."""
         target: Any = self.data
-        for key in path[:-1]:
+        for depth, key in enumerate(path[:-1], 1):
+            if isinstance(target, dict) and key not in target:
+                self.places[path[:depth]] = place
             target = target.setdefault(key, {})
             if not isinstance(target, dict):
                 raise InputError(f"{place}: {key} is a value and has no keys below it")
