@@ -10,6 +10,7 @@ from karat.errors import SettingError, nearest
 from karat.settings import fields_of
 
 SOFTMAX, KARAT = "softmax", "karat"
+BASIS, MECHANISM = "attention.basis", "attention.mechanism"
 PLACES = frozenset({"blocks", "heads", "gated_blocks", "content"})
 """Settings of every mechanism but softmax: where it is used, and whether it sees contents."""
 PER = {"_per_block": "per_block", "_per_head": "per_head"}

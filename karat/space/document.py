@@ -1,7 +1,7 @@
 """The data of a space with the source of every value (file and line, or option) for messages."""
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, NoReturn
 
 from karat.advice import advice_on, in_brackets
@@ -90,6 +90,14 @@ def why_no_parameter(key: str, given: Any) -> str:
     return f"must be section.key, with one of these sections. {hint}Known: {', '.join(SECTIONS)}"
 
 
+def _paths_within(value: Any, path: Path_) -> Iterator[Path_]:
+    """The path of a value, and of every key below it."""
+    yield path
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _paths_within(each, (*path, key))
+
+
 class SpaceData:
     """The data of a space's file, in which options such as `--set` may replace values.
 
@@ -176,7 +184,7 @@ class SpaceData:
                 raise InputError(f"{place}: {key} is a value and has no keys below it")
         target[path[-1]] = value
         self.places = {p: at for p, at in self.places.items() if p[: len(path)] != path}
-        self.places[path] = place
+        self.places |= dict.fromkeys(_paths_within(value, path), place)
 
     def filled(self, values: Any, path: Path_) -> list[Any]:
         """The list at a path, which must not be empty."""

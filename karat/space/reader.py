@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from karat.advice import advice_on
-from karat.attention.names import has_basis, settings_of
+from karat.attention.names import BASIS, MECHANISM, has_basis, settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.parameters import Factor, Level, Scalar, Tuned, is_scalar, level_of, nearest_level, plain
 from karat.samplers import SAMPLERS, SearchConfig
 from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
-from karat.space.arms import BASIS, MECHANISM, Arms, kinds_of, rule_for_unknown
+from karat.space.arms import Arms, kinds_of, rule_for_unknown
 from karat.space.confirmation.published import check_published
 from karat.space.confirmation.references import confirmed_factor, references
 from karat.space.confirmation.shortlist import check_shortlist

@@ -71,7 +71,7 @@ SPACE = (
     ("{attention.basis: softmax}", "{attention.basis: softmx}", ":7: reference.attention.basis = 'softmx': is not a level of this factor. did you mean 'softmax'?"),
     ("{attention.basis: softmax}", "{attention.basis: fourier}", ":15: confirm.by = 'attention.grid_size': has only the reference arm at 1; remove that level, or choose another reference"),
     ("{attention.basis: softmax}", "{attention.mechanism: softmax}", ":7: reference.attention.mechanism: must be one of the factors. did you mean 'attention.basis'?"),
-    ("{attention.basis: softmax}", "softmax", ":7: reference = 'softmax': must contain `key: value` lines"),
+    ("{attention.basis: softmax}", "softmax", ":7: reference = 'softmax': must name levels of the factors; write {attention.basis: softmax}"),
     ("{attention.basis: softmax}", "{attention.grid_size: 3}", ":7: reference.attention.grid_size = 3: is not a level of this factor. Known: 1, 2"),
     ("[softmax, fourier]", "[softmax, forier]", ":9: attention.basis = 'forier': unknown. did you mean 'fourier'?"),
     ("[softmax, fourier]", "[softmax, wavelet]", ":9: attention.basis = 'wavelet': unknown"),
