@@ -14,6 +14,7 @@ from karat.samplers import SAMPLERS, SearchConfig
 from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
 from karat.space.arms import Arms, kinds_of, rule_for_unknown
+from karat.space.confirmation.comparable import check_comparable
 from karat.space.confirmation.published import check_published
 from karat.space.confirmation.references import confirmed_factor, references
 from karat.space.confirmation.shortlist import check_shortlist
@@ -56,6 +57,7 @@ def load_space(
     if name is not None:
         reader.assign(("study",), name, "--name")
     space = reader.read()
+    reader.refuse_misleading(space)
     if cluster is None:
         place = reader.place(("cluster",))
         cluster = read_site(reader.data.get("cluster"), path, place)
@@ -171,6 +173,14 @@ class SpaceFile(SpaceData):
             tracking=tracking,
             source=self.data,
         )
+
+    def refuse_misleading(self, space: Space) -> None:
+        """Refuse what a file most likely does not mean. Journals are not asked: what has run stays readable."""
+        check_comparable(self, tuple(space.arms.values()), space.tuned)
+        try:
+            space.confirm.check_longest(max(each.epochs for each in space.sizes.values()))
+        except SettingError as error:
+            self.refuse(error)
 
     def at_a_site(self, space: Space, cluster: Site) -> Space:
         """The space with its site, which must have a price if the budget limits dollars."""

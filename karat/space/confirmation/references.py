@@ -189,12 +189,15 @@ def _refuse(
         key for key in factors if key != by and len({arm.factors.get(key) for arm in fitting}) > 1
     ]
     found = {arm.factors.get(by) for arm in fitting}
-    missing = [level_text(level) for level in factors[by].values if level not in found]
-    advice = f"it matches none at {', '.join(missing)}"
+    missing = [level for level in factors[by].values if level not in found]
+    wanted = _wanted(data, factors)
+    advice = f"it matches none at {', '.join(map(level_text, missing))}"
+    if missing:
+        advice += _why_not(excluded, {**wanted, by: missing[0]})
     if differing:
         advice = f"add a level of {', '.join(differing)}"
     elif not fitting:
-        advice = f"no arm has all these levels{_why_not(excluded, _wanted(data, factors))}"
+        advice = f"no arm has all these levels{_why_not(excluded, wanted)}"
     shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
     data.fail(
         ("reference",),
