@@ -133,10 +133,19 @@ class UnknownKeyError(SettingError):
 
 def shorten(value: object, limit: int = 60) -> str:
     """A value as its file has it (`true`, not `True`), truncated so that a message stays one line."""
-    text = repr(list(value) if isinstance(value, tuple) else value)
-    if value is None or isinstance(value, bool):
-        text = {None: "null", True: "true", False: "false"}[value]
+    text = _as_in_a_file(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _as_in_a_file(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_in_a_file, value))}]"
+    if isinstance(value, dict):
+        pairs = (f"{key}: {_as_in_a_file(each)}" for key, each in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    return repr(value)
 
 
 # What people type for the names that settings and choices have.

@@ -167,9 +167,10 @@ class SpaceData:
         if value is None:
             self.fail(path, "is missing" if path not in self.places else "must not be empty")
         if not isinstance(value, dict):
-            example = ""
-            if len(path) == 1 and path[0] in _FIRST and in_brackets(value or "none"):
-                example = f"; write {{{_FIRST[str(path[0])]}: {value or 'none'}}}"
+            example, key = "", str(path[-1])
+            word = "none" if key == "early_stopping" and not value else value
+            if len(path) == 1 and key in _FIRST and isinstance(word, str) and in_brackets(word):
+                example = f"; write {{{_FIRST[key]}: {word}}}"
             self.fail(path, f"must contain `key: value` lines{example}", value)
         return value
 

@@ -305,6 +305,9 @@ class SpaceFile(SpaceData):
     def few(self, group: str) -> dict[str, Any]:
         """The entries under `factors` or `tuned`, at most `MAX_PARAMETERS`."""
         entries = self.mapping((group,), None if group == "factors" else {})
+        if group == "factors" and not entries:
+            rule = "must have at least one factor; write attention.mechanism: [softmax, karat]"
+            self.fail((group,), rule, entries)
         if len(entries) > MAX_PARAMETERS:
             self.fail((group,), f"has {len(entries)} parameters; at most {MAX_PARAMETERS}")
         return entries

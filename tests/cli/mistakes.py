@@ -88,14 +88,14 @@ SPACE = (
     ("values: [1, 2], when: {attention.basis: fourier}", "values: [1, 2], when: {attention.grid_size: 1}", ":10: factors.attention.grid_size.when.attention.grid_size: must be a factor listed above. did you mean 'attention.basis'?"),
     ("values: [1, 2], when: {attention.basis: fourier}", "values: [1, 2], if: {attention.basis: fourier}", ":10: factors.attention.grid_size.if: unknown key. did you mean 'when'? Known: values, when"),
     ("values: [1, 2], when: {attention.basis: fourier}", "values: [1.5, 2]", ":10: attention.grid_size = 1.5: must be a whole number"),
-    ("values: [1, 2], when: {attention.basis: fourier}", "low: 1, high: 5", ":10: factors.attention.grid_size = {'low': 1, 'high': 5}: has levels, {values: [1, 3]}; a range, {low, high}, is for the section tuned"),
+    ("values: [1, 2], when: {attention.basis: fourier}", "low: 1, high: 5", ":10: factors.attention.grid_size = {low: 1, high: 5}: has levels, {values: [1, 3]}; a range, {low, high}, is for the section tuned"),
     ("  attention.basis: [softmax, fourier]\n", "  attention.basis: {values: [softmax, fourier], when: {attention.grid_size: 1}}\n", ":9: factors.attention.basis.when.attention.grid_size: must be a factor listed above; list it above attention.basis"),
     # combinations that are excluded
     ("confirm:", "exclude:\n  - {attention.basis: softmax}\n  - {attention.basis: fourier}\nconfirm:", ":15: exclude: excludes every combination"),
     ("confirm:", "exclude:\n  - {attention.basis: softmax}\nconfirm:", ":7: reference: must match one arm, or one at each level of attention.grid_size; it matches 0: no arm has all these levels; softmax does not run: excluded by space.yaml:16"),
     ("confirm:", "exclude:\n  - {attention.gridsize: 1}\nconfirm:", ":16: exclude.0.attention.gridsize: unknown key. did you mean 'attention.grid_size'?"),
     ("confirm:", "exclude:\n  - {attention.grid_size: 7}\nconfirm:", ":16: exclude.0.attention.grid_size = 7: is not a level of this factor. Known: 1, 2"),
-    ("confirm:", "exclude: {attention.grid_size: 1}\nconfirm:", ":15: exclude = {'attention.grid_size': 1}: must be a list of combinations; begin each with `- `"),
+    ("confirm:", "exclude: {attention.grid_size: 1}\nconfirm:", ":15: exclude = {attention.grid_size: 1}: must be a list of combinations; begin each with `- `"),
     ("confirm:", "exclude: [fourier]\nconfirm:", ":15: exclude.0 = 'fourier': must contain `factor: level` lines"),
     # the confirmation
     ("seeds: 2", "seeds: 1", ":15: confirm.seeds = 1: must be at least 2, since a verdict needs the spread of several pairs"),
