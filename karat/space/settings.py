@@ -50,7 +50,8 @@ class ConfirmConfig:
             what varies between tunings is part of every interval. It divides `seeds`.
         budgets: lengths of training of the confirmation, as multiples of the epochs, increasing. Each
             seed is trained once with each, from the start. Verdicts are about the longest; the others
-            show whether training was finished, and how the difference depends on its length.
+            show whether training was finished, and how the difference depends on its length. A longest of
+            10 or more that is not below the epochs is refused: epochs were meant.
         by: the factor whose levels are confirmed, each by its best arm; optional if there is only one
             factor. `arm`: every arm is confirmed for itself.
         smallest_difference: smallest difference of practical interest, in the metric's unit: an accuracy
