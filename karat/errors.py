@@ -180,6 +180,8 @@ _SHORT = {
     "type": "scheduler",
     "claim": "tunings",
 }
+# The same word may stand for the end of a range, and for the most seeds of `confirm.top_up`.
+_SECOND = {"max": "most", "maximum": "most", "max_seeds": "most", "increment": "step"}
 
 
 def written_out(name: str) -> str:
@@ -190,8 +192,9 @@ def written_out(name: str) -> str:
 def meant(name: object, known: Iterable[object]) -> str | None:
     """The known name that is nearest to another one; None if none is near."""
     names = sorted(map(str, known))
-    if written_out(str(name)) in names:
-        return written_out(str(name))
+    for typed in (written_out(str(name)), _SECOND.get(str(name))):
+        if typed in names:
+            return typed
     lower = {each.lower(): each for each in names}
     close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
     return lower[close[0]] if close else None

@@ -141,7 +141,7 @@ class SpaceFile(SpaceData):
         except SettingError as error:
             self.refuse(error)
         except DataError as error:
-            raise InputError(f"{self.place(('data',))}: data: {error}") from error
+            raise InputError(f"{self.place(('data', 'root'))}: data: {error}") from error
         by = confirmed_factor(self, confirm, factors)
         compared = references(self, arms.found, arms.excluded, factors, by)
         check_search(self, search, arms.found, set(compared.values()), tuned)

@@ -109,6 +109,8 @@ REFUSED: tuple[tuple[tuple[str, ...], str], ...] = (
     (("confirm.top_up=false",), "SET: confirm.top_up = false: must be a mapping, as in {most: ..., step: ...}; for none omit it"),
     (("confirm.top_up=[{most: 8}]",), "SET: confirm.top_up = [{most: 8}]: must be a mapping, as in {most: ..., step: ...}"),
     (("confirm.top_up={most: null}",), "SET: confirm.top_up.most: is empty; it must be a whole number"),
+    (("confirm.top_up={max: 8}",), "SET: confirm.top_up.max: unknown key. did you mean 'most'? Known: most, step"),
+    (("data.name=image_folder", "data.root=/nowhere"), "SET: data: /nowhere: there is no such folder"),
     (("confirm.shortlist=true",), "SET: confirm.shortlist = true: must be a whole number"),
     (("confirm=[{seeds: 4}]",), "SET: confirm = [{seeds: 4}]: must contain `key: value` lines"),
     (("attention.rank=null",), "SET: attention.rank: is empty; it must be a whole number, or one of these. Known: full"),
