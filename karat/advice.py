@@ -12,12 +12,14 @@ def advice_on(value: object, hint: type) -> str:
 
     Args:
         value: as it was read.
-        hint: int, float or bool; other types get no advice.
+        hint: int, float, bool or str; other types get no advice.
     """
     if hint is bool:
         words = {"yes": "true", "on": "true", "no": "false", "off": "false"}
         word = words.get(str(value).lower()) or {"0": "false", "1": "true"}.get(str(value))
         return f"write {word or str(value).lower()}" if word or _is_truth(value) else ""
+    if hint is str and isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return f"write {value[0]}"
     if hint not in (int, float):
         return ""
     if isinstance(value, list):
@@ -27,11 +29,23 @@ def advice_on(value: object, hint: type) -> str:
     return _advice_on_text(value, hint) if isinstance(value, str) else ""
 
 
-def in_brackets(value: object) -> str:
-    """The advice to write a list, for the text or number that is its only value, or `a, b`; often nothing."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return f"; write [{value}]" if len(str(value)) <= _LONGEST else ""
-    return ""
+def in_brackets(value: object, item: object = str) -> str:
+    """The advice to write a list, for the text or number that is its only value, or `a, b`; often nothing.
+
+    Args:
+        value: as it was read.
+        item: the type of the list's values; for int and float only numbers get advice.
+    """
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return ""
+    text = str(value).strip()
+    if len(text) > _LONGEST:
+        return ""
+    is_quoted = text.startswith("[") and text.endswith("]")
+    inner = text[1:-1] if is_quoted else text
+    if item in (int, float) and not all(_number_in(part, item) for part in inner.split(",")):
+        return ""
+    return f"; write {text} without quotes" if is_quoted else f"; write [{text}]"
 
 
 def _advice_on_text(text: str, hint: type) -> str:

@@ -133,10 +133,19 @@ class UnknownKeyError(SettingError):
 
 def shorten(value: object, limit: int = 60) -> str:
     """A value as its file has it (`true`, not `True`), truncated so that a message stays one line."""
-    text = repr(list(value) if isinstance(value, tuple) else value)
-    if value is None or isinstance(value, bool):
-        text = {None: "null", True: "true", False: "false"}[value]
+    text = _as_in_a_file(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _as_in_a_file(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_in_a_file, value))}]"
+    if isinstance(value, dict):
+        pairs = (f"{key}: {_as_in_a_file(each)}" for key, each in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    return repr(value)
 
 
 # What people type for the names that settings and choices have.
@@ -169,7 +178,10 @@ _SHORT = {
     "bayes": "tpe",
     "bayesian": "tpe",
     "type": "scheduler",
+    "claim": "tunings",
 }
+# The same word may stand for the end of a range, and for the most seeds of `confirm.top_up`.
+_SECOND = {"max": "most", "maximum": "most", "max_seeds": "most", "increment": "step"}
 
 
 def written_out(name: str) -> str:
@@ -180,8 +192,9 @@ def written_out(name: str) -> str:
 def meant(name: object, known: Iterable[object]) -> str | None:
     """The known name that is nearest to another one; None if none is near."""
     names = sorted(map(str, known))
-    if written_out(str(name)) in names:
-        return written_out(str(name))
+    for typed in (written_out(str(name)), _SECOND.get(str(name))):
+        if typed in names:
+            return typed
     lower = {each.lower(): each for each in names}
     close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
     return lower[close[0]] if close else None

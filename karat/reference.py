@@ -192,9 +192,10 @@ def _early_stopping() -> Iterator[str]:
     yield "## early_stopping"
     yield (
         "Rules compare the trials of one arm. Without the section, `none` for arms of fewer than 12 trials and else "
-        "`asha` ([0030](decisions/0030-early-stopping.md)). `none` ignores the settings of the other rules."
+        "`asha` ([0030](decisions/0030-early-stopping.md)). `none` has no use for the other settings, "
+        "and plan and launch say which are there."
     )
-    share = "share of the stopped trials that is finished anyway, 0 to 1, so that the report can say how often a stop was false"
+    share = "share of the stopped trials that is finished anyway, 0 to 1, so that the report can say how often a stop was false. The forecast counts it"
     yield _rows(
         [
             _row("scheduler", _names(SCHEDULERS), "see above", "the rule"),

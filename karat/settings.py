@@ -91,9 +91,11 @@ def convert(hint: Any, value: Any, key: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(hint, value, key)
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise SettingError(key, f"must be a list{in_brackets(value)}", value)
         item = typing.get_args(hint)[0]
+        if value is None:
+            raise SettingError(key, "is empty; it must be a list")
+        if not isinstance(value, (list, tuple)):
+            raise SettingError(key, f"must be a list{in_brackets(value, item)}", value)
         return tuple(convert(item, entry, f"{key}[{i}]") for i, entry in enumerate(value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
@@ -123,7 +125,8 @@ def _wrong_type(hint: type, value: Any, key: str) -> SettingError:
 
 def _convert_union(hint: Any, value: Any, key: str) -> Any:
     options = [option for option in typing.get_args(hint) if option is not type(None)]
-    if value is None and type(None) in typing.get_args(hint):
+    can_be_omitted = len(options) < len(typing.get_args(hint))
+    if value is None and can_be_omitted:
         return None
     problems = []
     for option in options:
@@ -136,10 +139,16 @@ def _convert_union(hint: Any, value: Any, key: str) -> Any:
         raise problems[0]
     # Choices come last, since their rule ends with all of them.
     *others, last = sorted(problems, key=lambda error: error.rule.startswith("must be one of"))
+    if value is False and can_be_omitted and dataclasses.is_dataclass(options[0]):
+        raise SettingError(key, f"{last.rule}; for none omit it", value)
     if not others or "must be " not in others[0].rule:
         raise last
-    first = others[0].rule.partition(";")[0]
-    raise SettingError(key, f"{first}, or {last.rule.removeprefix('must be ')}", value)
+    empty = "is empty; it "
+    first = others[0].rule.removeprefix(empty).partition(";")[0]
+    rule = f"{first}, or {last.rule.removeprefix('must be ')}"
+    if value is None:
+        raise SettingError(key, empty + rule)
+    raise SettingError(key, rule, value)
 
 
 def _article(hint: type) -> str:

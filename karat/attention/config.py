@@ -35,7 +35,9 @@ class AttentionConfig(OperatorConfig):
     Args:
         mechanism: what makes weights of scores. None stands for `softmax`, or `karat` if a basis is
             given.
-        content: false holds queries and keys at zero, so that only positions have an effect.
+        content: false holds queries and keys at zero, so that only positions have an effect. A fixed or
+            tuned value must exist in every arm (softmax has none); a factor must not reach a mechanism that computes
+            no scores (`uniform`, `static`).
         blocks: the converted blocks: `all`, a third of them (`early`, `middle`, `late`), or an
             ascending list of block numbers from 0; the others keep softmax.
         heads: the converted heads: `all`, or an ascending list of head numbers from 0.

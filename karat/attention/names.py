@@ -10,8 +10,16 @@ from karat.errors import SettingError, nearest
 from karat.settings import fields_of
 
 SOFTMAX, KARAT = "softmax", "karat"
+BASIS, MECHANISM = "attention.basis", "attention.mechanism"
 PLACES = frozenset({"blocks", "heads", "gated_blocks", "content"})
 """Settings of every mechanism but softmax: where it is used, and whether it sees contents."""
+FOR_ALL = {"content": "keeps queries and keys"}
+"""Of these, the ones that change an arm beside its mechanism, and what an arm does that lacks them.
+
+`blocks`, `heads` and `gated_blocks` are none: elsewhere there is the host's softmax, as everywhere in an arm of
+softmax, so that such arms differ in the mechanism alone. Nor is a setting of a mechanism or basis (`rank`): it is
+a part of the mechanism.
+"""
 PER = {"_per_block": "per_block", "_per_head": "per_head"}
 
 

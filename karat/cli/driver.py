@@ -13,6 +13,7 @@ from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.progress import STOPPING, SYNCING, WRITING, Progress
 from karat.cli.text.contents import tell_contents
 from karat.cli.text.next_steps import after, next_lines
+from karat.cli.text.stopping import stopping_notes
 from karat.cli.text.training import training_notes
 from karat.cli.web.mlflow_pages import where_runs_are
 from karat.errors import InputError
@@ -174,7 +175,9 @@ def _run(
     address: str | None,
 ) -> int:
     console.print(f"{study.space.question}\n{study.folder}")
-    for line in (*sight_lines(study.space, study.state), *training_notes(study.space)):
+    space = study.space
+    notes = (*stopping_notes(space), *training_notes(space))
+    for line in (*sight_lines(space, study.state), *notes):
         console.print(line, soft_wrap=True)
     study.listeners.append(_note_lost_output(study))
     with _progress(study, console, address) as progress, _mlflow(study, console):

@@ -1,7 +1,7 @@
 """`--dry-run`: the plan of a study and what it will cost, without Ray and without training."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karat.cli.text.contents import contents_lines
+from karat.cli.text.stopping import stopping_notes
 from karat.cli.text.training import training_notes
 from karat.errors import JournalError
 from karat.execution.preload import PRELOAD
@@ -108,13 +109,16 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         f"{space.search.metric}; early stopping: {why_chosen(space)}"
     )
     rule = make_scheduler(space.early_stopping, space.search.mode, space.sizes)
-    if space.early_stopping["scheduler"] != NONE:
-        yield f"stopping      {rule.in_words()}"
+    words = () if space.early_stopping["scheduler"] == NONE else (rule.in_words(),)
+    for place, line in enumerate((*words, *stopping_notes(space))):
+        yield f"{'' if place else 'stopping':14}{line}"
     cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if len(cell.arms) > 1 else ''}{cell.label}" for cell in cells]
     lengths = ""
     if len(confirm.budgets) > 1:
-        lengths = f" x {' and '.join(map(str, confirm.budgets))} times the epochs"
+        lengths = f" x {_joined(confirm.budgets)} times the epochs"
+        if len(epochs := {size.epochs for size in space.sizes.values()}) == 1:
+            lengths += f" ({_joined(budget * min(epochs) for budget in confirm.budgets)})"
     tunings = f" x {confirm.tunings} tunings" if confirm.tunings > 1 else ""
     if confirm.shortlist > 1:
         contests = len(cells) * confirm.tunings
@@ -147,6 +151,10 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:
         yield "excluded      nothing"
+
+
+def _joined(numbers: Iterable[int]) -> str:
+    return " and ".join(map(str, numbers))
 
 
 def _published(space: Space) -> Iterator[str]:

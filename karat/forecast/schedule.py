@@ -11,6 +11,7 @@ from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
 from karat.planning.plans.adaptive import JOINT, schedule_of
 from karat.planning.plans.confirmation import contests_of
+from karat.planning.stopping import is_audited
 from karat.schedulers import Scheduler, make_scheduler
 from karat.seeds import derive
 from karat.space.space import Space
@@ -59,6 +60,7 @@ class Plan:
             ended, too.
         curves: their learning curves.
         rule: early stopping of the search.
+        audited: the trials of the search that go on where the rule stops them.
         epochs: trial to the epochs that it has had.
     """
 
@@ -67,10 +69,12 @@ class Plan:
     confirm: Sequence[tuple[TrialInfo, frozenset[str]]]
     curves: Curves
     rule: Scheduler
+    audited: frozenset[int] = frozenset()
     is_over: bool = False
     epochs: dict[int, int] = field(default_factory=dict)
     _searched: Counter[str] = field(default_factory=Counter)
     _held: list[int] = field(default_factory=list)
+    _spared: set[int] = field(default_factory=set)  # audited trials that the rule has stopped
 
     def __post_init__(self) -> None:
         self._trials = {each.number: each for each in self.search}
@@ -116,16 +120,25 @@ class Plan:
             if has_ended and trial in self._contests:
                 self._repeating[self._contests[trial]] -= 1
             return has_ended
-        value = self.curves.value(info, epoch)
-        has_ended = self.rule.on_report(info.arm, trial, epoch, value) or has_ended
+        if trial not in self._spared:
+            value = self.curves.value(info, epoch)
+            stops = self.rule.on_report(info.arm, trial, epoch, value)
+            has_ended = (stops and not self._spares(trial)) or has_ended
         if has_ended:
             self._end(trial)
         elif self.rule.waits(trial):
             self._held.append(trial)
         for number in self.rule.rejected():
-            self._held.remove(number)
-            self._end(number)
+            if not self._spares(number):
+                self._held.remove(number)
+                self._end(number)
         return has_ended or trial in self._held
+
+    def _spares(self, trial: int) -> bool:
+        """Whether a trial that the rule stops goes on, of which the rule then sees nothing more."""
+        if trial in self.audited:
+            self._spared.add(trial)
+        return trial in self.audited
 
     def _end(self, trial: int) -> None:
         arm = self._trials[trial].arm
@@ -176,7 +189,8 @@ def run_plan(
         )
         for number, (arm, arms, budget) in enumerate(runs * space.confirm.most_each)
     ]
-    plan = Plan(search, again, confirm, curves, rule)
+    audited = frozenset(each.number for each in search if is_audited(space, each.number))
+    plan = Plan(search, again, confirm, curves, rule, audited)
     loop.run(plan)
     done = [plan.epochs[trial.number] for trial in search]
     repeated = sum(plan.epochs[trial.number] for trial, _ in again)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import contest_label, level_in, level_label
+from karat.schedulers import audit_share_of
 
 _LATEST = 4  # trials of an arm whose epochs count: the machine may have become slower
 _FEW_ENDED = 3  # before, nobody knows how much early stopping leaves
@@ -192,7 +193,8 @@ def _shares(state: StudyState) -> tuple[float, float]:
         return 1.0, 1.0
     ended = [trial for trial in _of_phase(state, "search") if trial.ended]
     if len(ended) < _FEW_ENDED:
-        return _LEAST_LEFT, 1.0
+        audited = audit_share_of(state.created["early_stopping"])
+        return audited + (1 - audited) * _LEAST_LEFT, 1.0
     share = statistics.fmean(len(trial.reports) / trial.epochs for trial in ended)
     return share, share
 

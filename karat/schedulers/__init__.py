@@ -139,6 +139,11 @@ def settings_of(name: str) -> tuple[str, ...]:
     return tuple(key for key in fields_of(SCHEDULERS[name]) if key != "mode")
 
 
+def ignored_by(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The settings in the section `early_stopping` that have no effect: with `none` all but the rule's name."""
+    return tuple(key for key in values if key != "scheduler") if values["scheduler"] == NONE else ()
+
+
 def _refuse_unknown(name: str, settings: Mapping[str, Any]) -> None:
     """Refuse settings that the rule does not have; `none` ignores those that another rule has.
 
@@ -154,10 +159,10 @@ def _refuse_unknown(name: str, settings: Mapping[str, Any]) -> None:
 
 
 def audit_share_of(values: Mapping[str, Any]) -> float:
-    """The share of the stopped trials that is finished anyway, of the section `early_stopping`.
+    """The share of the stopped trials that is finished anyway, of the section `early_stopping`; 0 with `none`.
 
     Raises:
-        SettingError: it is no share, or nothing is ever stopped.
+        SettingError: it is no share.
     """
     share = values.get("audit_share", 0)
     key = "early_stopping.audit_share"
@@ -169,6 +174,28 @@ def audit_share_of(values: Mapping[str, Any]) -> float:
     return 0.0 if values.get("scheduler") == NONE else float(share)
 
 
+def several_epochs(rule: Scheduler, name: str) -> None:
+    """Refuse trials of one epoch, which end where they could be compared.
+
+    Raises:
+        SettingError: no setting of the rule would make it stop a trial.
+    """
+    if rule.longest < 2:
+        rule_ = "needs trials of at least 2 epochs; these have 1. Otherwise use none"
+        raise SettingError("scheduler", rule_, name)
+
+
+def several_trials(rule: Scheduler, name: str) -> None:
+    """Refuse arms of one trial, which has no other to be compared with.
+
+    Raises:
+        SettingError: no setting of the rule would make it stop a trial.
+    """
+    if rule.fewest == 1:
+        rule_ = "compares the trials of an arm, and an arm has 1. Use more search.trials, or none"
+        raise SettingError("scheduler", rule_, name)
+
+
 def grace_within(rule: Scheduler, grace_epochs: int) -> None:
     """Refuse a grace period that is as long as every trial.
 
@@ -177,9 +204,10 @@ def grace_within(rule: Scheduler, grace_epochs: int) -> None:
     """
     # At its last epoch a trial is complete. One epoch of grace is the least that there is.
     if grace_epochs >= max(rule.longest, 2):
+        remedy = f"must be below {rule.longest}, or use" if rule.longest > 1 else "use"
+        count = f"{rule.longest} epoch{'s' * (rule.longest > 1)}"
         raise SettingError(
             "grace_epochs",
-            f"no trial would be stopped, since trials have {rule.longest} epochs; must be below "
-            f"{rule.longest}, or use scheduler: none",
+            f"no trial would be stopped, since trials have {count}; {remedy} scheduler: none",
             grace_epochs,
         )

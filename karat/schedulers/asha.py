@@ -44,6 +44,10 @@ class ASHA(Scheduler):
 
     def in_words(self) -> str:
         rungs = [epoch for epoch in range(1, self.longest) if self.is_rung(epoch)]
+        if not rungs:
+            return "no trial is stopped, since trials have 1 epoch"
+        if self.by_arm and all(arm.trials == 1 for arm in self.arms.values()):
+            return "no trial is stopped, since each arm has 1 trial"
         among = "the trials of its arm" if self.by_arm else "all trials"
         return f"after epoch {', '.join(map(str, rungs))} about 1 of {self.reduction_factor:g} of {among} goes on"
 

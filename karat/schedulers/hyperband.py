@@ -4,11 +4,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from karat.errors import SettingError
-from karat.schedulers import ArmSize, Scheduler
+from karat.schedulers import ArmSize, Scheduler, several_epochs, several_trials
 from karat.schedulers._rungs import Rungs
 from karat.settings import at_least
+
+LEAST_FACTOR = 1.1
 
 
 @dataclass(kw_only=True)
@@ -39,18 +42,15 @@ class Hyperband(Scheduler):
 
     def __post_init__(self) -> None:
         at_least("grace_epochs", self.grace_epochs, 1)
-        at_least("reduction_factor", self.reduction_factor, 1.1)
+        at_least("reduction_factor", self.reduction_factor, LEAST_FACTOR)
 
     def fit(self, arms: Mapping[str, ArmSize]) -> None:
         super().fit(arms)
+        several_epochs(self, "hyperband")
+        several_trials(self, "hyperband")
         brackets = 1 + self._last_bracket(self.longest)
         if brackets == 1:
-            raise SettingError(
-                "grace_epochs",
-                f"leaves no epoch to compare trials at: they have {self.longest} epochs, so it must be "
-                f"at most {self.longest / self.reduction_factor:g} (epochs / reduction_factor)",
-                self.grace_epochs,
-            )
+            self._refuse_without_epoch()
         if self.fewest is not None and self.fewest <= brackets:
             raise SettingError(
                 "scheduler",
@@ -58,6 +58,18 @@ class Hyperband(Scheduler):
                 f"{self.fewest} trials; it needs more trials than brackets",
                 "hyperband",
             )
+
+    def _refuse_without_epoch(self) -> NoReturn:
+        """Name the setting that leaves no epoch at which trials could be compared: the one that can be mended."""
+        eta, grace, longest = self.reduction_factor, self.grace_epochs, self.longest
+        rule = f"leaves no epoch to compare trials at: they have {longest} epochs, so it must be at most"
+        if eta <= longest:
+            most = f"{int(longest / eta)} (epochs / reduction_factor)"
+            raise SettingError("grace_epochs", f"{rule} {most}", grace)
+        most = f"{longest / grace:g} (epochs / grace_epochs)"
+        if longest < LEAST_FACTOR * grace:
+            most = f"{longest}, with grace_epochs: 1"
+        raise SettingError("reduction_factor", f"{rule} {most}", eta)
 
     def in_words(self) -> str:
         last = self._last_bracket(self.longest)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from karat.errors import SettingError
-from karat.schedulers import ArmSize, Scheduler, grace_within
+from karat.schedulers import ArmSize, Scheduler, grace_within, several_trials
 from karat.settings import at_least
 
 
@@ -36,6 +36,7 @@ class Median(Scheduler):
 
     def fit(self, arms: Mapping[str, ArmSize]) -> None:
         super().fit(arms)
+        several_trials(self, "median")
         grace_within(self, self.grace_epochs)
         if self.fewest is not None and self.min_trials >= self.fewest:
             raise SettingError(
@@ -45,6 +46,8 @@ class Median(Scheduler):
             )
 
     def in_words(self) -> str:
+        if self.longest < 2:
+            return "no trial is stopped, since trials have 1 epoch"
         return (
             f"from epoch {self.grace_epochs} on, once {self.min_trials} trials of its arm are complete, a "
             "trial whose best value is worse than the median of their mean values up to there stops"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from karat.errors import SettingError
-from karat.schedulers import ArmSize, Scheduler
+from karat.schedulers import ArmSize, Scheduler, several_epochs, several_trials
 from karat.settings import at_least
 
 
@@ -48,15 +48,14 @@ class OneEpoch(Scheduler):
         if self.fewest is None:
             rule = "must know how many trials an arm has; use search.allocation: equal, or another rule"
             raise SettingError("scheduler", rule, "one_epoch")
+        several_epochs(self, "one_epoch")
+        several_trials(self, "one_epoch")
         if self.keep >= self.fewest:
             raise SettingError(
                 "keep",
                 f"no trial would be stopped: an arm has {self.fewest} trials; must be below that",
                 self.keep,
             )
-        if self.longest < 2:
-            rule = "needs trials of at least 2 epochs; these have 1"
-            raise SettingError("scheduler", rule, "one_epoch")
 
     def in_words(self) -> str:
         return f"after one epoch of all trials of an arm the best {self.keep} go on"

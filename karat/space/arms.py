@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from karat.attention.names import (
+    BASIS,
+    MECHANISM,
     has_basis,
     nearest_setting,
     rule_of_unknown,
@@ -20,7 +22,6 @@ from karat.space.space import SECTIONS, Arm, Excluded, Space
 from karat.space.yaml_reader import Path_
 from karat.training.config import TrialConfig
 
-BASIS, MECHANISM = "attention.basis", "attention.mechanism"
 MAX_ARMS = 1000
 MAX_CHECKS = 20_000  # configurations that are built to check them
 GENERIC = {"all", "full", "none", "learned"}  # levels that mean nothing without their key
@@ -79,7 +80,7 @@ class Arms:
                     first_problem = first_problem or error
                     rule, keys = error.rule, error.keys
             if rule is not None:
-                self.excluded.append(Excluded(label=label, rule=rule, keys=keys))
+                self.excluded.append(Excluded(label=label, rule=rule, keys=keys, factors=levels))
         if first_problem is not None and not arms:
             at = next((k for k in first_problem.keys if self._data.stands(k)), "model")
             raise InputError(f"{self._data.place(self._data.path_of(at))}: {first_problem}")

@@ -1,6 +1,7 @@
 """The data of a space with the source of every value (file and line, or option) for messages."""
 
-from collections.abc import Container, Mapping
+import re
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, NoReturn
 
 from karat.advice import advice_on, in_brackets
@@ -35,6 +36,12 @@ MEANINGS = {
 }
 KEYS = tuple(MEANINGS)
 _OTHER_NAMES = {"name": "study", "gpus_per_trial": "resources.gpus_per_trial"}
+# What is said of a setting that does not exist, where the names of the others say too little.
+_INSTEAD = {
+    "confirm.claim": "What verdicts are about follows from confirm.tunings: with 1 the cells that one search found, "
+    "with more the arms",
+}
+_NUMBERED = re.compile(r"(.+)\[(\d+)\]")  # an item of a list: `confirm.budgets[0]`
 # What a section holds at least, for the message about one that is only a word.
 _FIRST = {"data": "name", "model": "name", "early_stopping": "scheduler", "search": "sampler"}
 
@@ -83,6 +90,14 @@ def why_no_parameter(key: str, given: Any) -> str:
     return f"must be section.key, with one of these sections. {hint}Known: {', '.join(SECTIONS)}"
 
 
+def _paths_within(value: Any, path: Path_) -> Iterator[Path_]:
+    """The path of a value, and of every key below it."""
+    yield path
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _paths_within(each, (*path, key))
+
+
 class SpaceData:
     """The data of a space's file, in which options such as `--set` may replace values.
 
@@ -114,10 +129,12 @@ class SpaceData:
 
     def refuse(self, error: SettingError) -> NoReturn:
         """Raise an InputError about a setting, with the source of its section, factor or range."""
-        path: Path_ = tuple(error.key.split("."))
+        numbered = _NUMBERED.fullmatch(error.key)
+        key, item = (numbered[1], (int(numbered[2]),)) if numbered else (error.key, ())
+        path: Path_ = (*key.split("."), *item)
         for group in ("factors", "tuned"):
-            if (group, error.key) in self.places:
-                path = (group, error.key)
+            if (group, key) in self.places:
+                path = (group, key)
         raise InputError(f"{self.place(path)}: {error}{self._elsewhere(error)}") from error
 
     @staticmethod
@@ -125,6 +142,8 @@ class SpaceData:
         """The section or top-level key that has an unknown setting which its own section does not."""
         if not isinstance(error, UnknownKeyError):
             return ""
+        if error.key in _INSTEAD:
+            return f". {_INSTEAD[error.key]}"
         section, _, name = error.key.rpartition(".")
         found = name if name in KEYS else full_name(name)
         if found is None or found in (error.key, section):
@@ -148,22 +167,25 @@ class SpaceData:
         if value is None:
             self.fail(path, "is missing" if path not in self.places else "must not be empty")
         if not isinstance(value, dict):
-            example = ""
-            if len(path) == 1 and path[0] in _FIRST and in_brackets(value or "none"):
-                example = f"; write {{{_FIRST[str(path[0])]}: {value or 'none'}}}"
+            example, key = "", str(path[-1])
+            word = "none" if key == "early_stopping" and not value else value
+            if len(path) == 1 and key in _FIRST and isinstance(word, str) and in_brackets(word):
+                example = f"; write {{{_FIRST[key]}: {word}}}"
             self.fail(path, f"must contain `key: value` lines{example}", value)
         return value
 
     def assign(self, path: Path_, value: Any, place: str) -> None:
-        """Set a value, with `place` as its source."""
+        """Set a value, with `place` as its source, and as that of the sections that it begins."""
         target: Any = self.data
-        for key in path[:-1]:
+        for depth, key in enumerate(path[:-1], 1):
+            if isinstance(target, dict) and key not in target:
+                self.places[path[:depth]] = place
             target = target.setdefault(key, {})
             if not isinstance(target, dict):
                 raise InputError(f"{place}: {key} is a value and has no keys below it")
         target[path[-1]] = value
         self.places = {p: at for p, at in self.places.items() if p[: len(path)] != path}
-        self.places[path] = place
+        self.places |= dict.fromkeys(_paths_within(value, path), place)
 
     def filled(self, values: Any, path: Path_) -> list[Any]:
         """The list at a path, which must not be empty."""

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from karat.advice import advice_on
-from karat.attention.names import has_basis, settings_of
+from karat.attention.names import BASIS, MECHANISM, has_basis, settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.parameters import Factor, Level, Scalar, Tuned, is_scalar, level_of, nearest_level, plain
 from karat.samplers import SAMPLERS, SearchConfig
 from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
-from karat.space.arms import BASIS, MECHANISM, Arms, kinds_of, rule_for_unknown
+from karat.space.arms import Arms, kinds_of, rule_for_unknown
+from karat.space.confirmation.comparable import check_comparable
 from karat.space.confirmation.published import check_published
 from karat.space.confirmation.references import confirmed_factor, references
 from karat.space.confirmation.shortlist import check_shortlist
@@ -56,6 +57,7 @@ def load_space(
     if name is not None:
         reader.assign(("study",), name, "--name")
     space = reader.read()
+    reader.refuse_misleading(space)
     if cluster is None:
         place = reader.place(("cluster",))
         cluster = read_site(reader.data.get("cluster"), path, place)
@@ -139,7 +141,7 @@ class SpaceFile(SpaceData):
         except SettingError as error:
             self.refuse(error)
         except DataError as error:
-            raise InputError(f"{self.place(('data',))}: data: {error}") from error
+            raise InputError(f"{self.place(('data', 'root'))}: data: {error}") from error
         by = confirmed_factor(self, confirm, factors)
         compared = references(self, arms.found, arms.excluded, factors, by)
         check_search(self, search, arms.found, set(compared.values()), tuned)
@@ -171,6 +173,14 @@ class SpaceFile(SpaceData):
             tracking=tracking,
             source=self.data,
         )
+
+    def refuse_misleading(self, space: Space) -> None:
+        """Refuse what a file most likely does not mean. Journals are not asked: what has run stays readable."""
+        check_comparable(self, tuple(space.arms.values()), space.tuned)
+        try:
+            space.confirm.check_longest(max(each.epochs for each in space.sizes.values()))
+        except SettingError as error:
+            self.refuse(error)
 
     def at_a_site(self, space: Space, cluster: Site) -> Space:
         """The space with its site, which must have a price if the budget limits dollars."""
@@ -295,6 +305,9 @@ class SpaceFile(SpaceData):
     def few(self, group: str) -> dict[str, Any]:
         """The entries under `factors` or `tuned`, at most `MAX_PARAMETERS`."""
         entries = self.mapping((group,), None if group == "factors" else {})
+        if group == "factors" and not entries:
+            rule = "must have at least one factor; write attention.mechanism: [softmax, karat]"
+            self.fail((group,), rule, entries)
         if len(entries) > MAX_PARAMETERS:
             self.fail((group,), f"has {len(entries)} parameters; at most {MAX_PARAMETERS}")
         return entries

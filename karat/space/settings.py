@@ -10,6 +10,7 @@ from karat.statistics.sequential import looks_at
 from karat.tested import WEIGHTS, Weights
 
 MAX_SEEDS, MAX_BUDGET, MAX_MINUTES, MAX_PROCESSES, MAX_LOOKS = 1000, 100, 100_000, 1024, 100
+_LIKE_EPOCHS = 10  # multiples from here on may have been meant in epochs
 _LARGEST_SHARE = 0.2  # of an accuracy, as a smallest difference
 _LARGEST_ALPHA = 0.5
 FRESH_SEEDS = 2  # of each cell of a shortlist
@@ -49,7 +50,8 @@ class ConfirmConfig:
             what varies between tunings is part of every interval. It divides `seeds`.
         budgets: lengths of training of the confirmation, as multiples of the epochs, increasing. Each
             seed is trained once with each, from the start. Verdicts are about the longest; the others
-            show whether training was finished, and how the difference depends on its length.
+            show whether training was finished, and how the difference depends on its length. A longest of
+            10 or more that is not below the epochs is refused: epochs were meant.
         by: the factor whose levels are confirmed, each by its best arm; optional if there is only one
             factor. `arm`: every arm is confirmed for itself.
         smallest_difference: smallest difference of practical interest, in the metric's unit: an accuracy
@@ -92,7 +94,9 @@ class ConfirmConfig:
                 )
         if not self.budgets:
             raise SettingError("budgets", "must have at least one multiple of the epochs", [])
-        at_most("budgets", self.budgets[-1], MAX_BUDGET)
+        if self.budgets[-1] > MAX_BUDGET:
+            rule = f"must be at most {MAX_BUDGET} times the epochs"
+            raise SettingError("budgets", rule, self.budgets)
         above("smallest_difference", self.smallest_difference, 0)
         if not 0 < self.alpha < _LARGEST_ALPHA:
             rule = f"must be greater than 0 and less than {_LARGEST_ALPHA:g}; 0.05 is an error rate of 5 %"
@@ -131,6 +135,28 @@ class ConfirmConfig:
             rule = (
                 f"are multiples of the {epochs} epochs, and not epochs: [1, 2] trains for {epochs} "
                 f"and for {2 * epochs}"
+            )
+            raise SettingError("confirm.budgets", rule, self.budgets)
+
+    def check_longest(self, epochs: int) -> None:
+        """Refuse a longest training that was likely meant in epochs.
+
+        Ten and more times the epochs, and as many times as there are epochs or more, is what people write who mean
+        epochs. Who means multiples loses little: the cells are tuned at the epochs of the search, so that a verdict
+        about a training so much longer needs a longer search anyway.
+
+        Args:
+            epochs: of a trial at full length.
+
+        Raises:
+            SettingError: with what would be right for each of the two.
+        """
+        longest = self.budgets[-1]
+        if longest >= max(epochs, _LIKE_EPOCHS):
+            rule = (
+                f"are multiples of the epochs, here {epochs}: {longest} would train for {longest * epochs}. If epochs "
+                f"are meant, [1, 2] trains for {epochs} and for {2 * epochs}; if not, raise training.epochs, for which "
+                "the cells are tuned"
             )
             raise SettingError("confirm.budgets", rule, self.budgets)
 

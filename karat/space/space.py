@@ -73,11 +73,13 @@ class Excluded:
         label: as that of an arm.
         rule: as a phrase.
         keys: full names of the settings that break it, or `exclude`.
+        factors: full name to level, as those of an arm.
     """
 
     label: str
     rule: str
     keys: tuple[str, ...] = ()
+    factors: Mapping[str, Level] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
 """Trials on a virtual clock against times computed by hand; length of a plan with early stopping."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from karat.forecast.curves import ModelledCurves
 from karat.forecast.event_loop import EventLoop
-from karat.forecast.schedule import run_plan
+from karat.forecast.schedule import arms_in_order, run_plan
+from karat.schedulers import ArmSize
 from karat.space.space import Space
 
 
@@ -77,3 +78,20 @@ def test_plan_with_early_stopping_lies_between_the_grace_and_full_length(
     assert 4 < run.search_epochs < 40
     assert run.completed < 4
     assert run.slot_s == pytest.approx(run.wall_s)
+
+
+@pytest.mark.parametrize("rule", ["asha", "one_epoch"])
+def test_plan_counts_the_epochs_of_audited_trials(small_space: Space, rule: str) -> None:
+    lengths = dict.fromkeys(small_space.arms, 4)
+    curves = ModelledCurves(0, dict.fromkeys(small_space.arms, 1.0))
+    epochs = {}
+    for share in (0, 0.5, 1):
+        space = replace(
+            small_space,
+            early_stopping={"scheduler": rule, "audit_share": share},
+            search=replace(small_space.search, trials=36),
+            sizes=dict.fromkeys(small_space.arms, ArmSize(trials=12, epochs=4)),
+        )
+        run = run_plan(space, arms_in_order(space, 0), lengths, curves, slots=2)
+        epochs[share] = run.search_epochs
+    assert epochs[0] < epochs[0.5] < epochs[1] == 36 * 4

@@ -114,7 +114,8 @@ def test_every_arm_is_compared_with_the_reference_that_has_its_levels(
                     "exclude:\n  - {model.embed_dim: 24, attention.basis: softmax}\nsearch:",
                 ),
             ],
-            "for embed_dim=24 fourier grid_size=1 there are 0 of embed_dim=12 softmax, embed_dim=36 softmax",
+            "for embed_dim=24 fourier grid_size=1 there are 0 of embed_dim=12 softmax, embed_dim=36 softmax; "
+            "embed_dim=24 softmax does not run: excluded by",
         ),
         (
             MATCHED,
@@ -125,12 +126,13 @@ def test_every_arm_is_compared_with_the_reference_that_has_its_levels(
                     "exclude:\n  - {model.embed_dim: 24, attention.basis: fourier}\nsearch:",
                 ),
             ],
-            "reference: matches embed_dim=24 softmax, with which no other arm is compared",
+            "reference: matches embed_dim=24 softmax, with which no other arm is compared; "
+            "embed_dim=24 fourier grid_size=1 does not run: excluded by",
         ),
         (
             None,
             [BY_ARM, ("confirm:", "exclude:\n  - {attention.basis: softmax}\nconfirm:")],
-            "reference: must match an arm; no arm has all these levels",
+            "reference: must match an arm; no arm has all these levels; softmax does not run: excluded by",
         ),
         (
             None,

@@ -130,10 +130,11 @@ def test_a_false_stop_is_a_finished_trial_that_is_the_best_of_its_arm(
     assert "Clopper-Pearson" in said
 
 
+@pytest.mark.parametrize("stopping", ["{scheduler: asha}", "{scheduler: none, audit_share: 0.5}"])
 def test_without_an_audit_nothing_is_said_of_false_stops(
-    write_space: WriteSpace, tmp_path: Path
+    write_space: WriteSpace, tmp_path: Path, stopping: str
 ) -> None:
-    state = state_with(write_space, tmp_path / "s", "{scheduler: asha}")
+    state = state_with(write_space, tmp_path / "s", stopping)
     assert search_facts(state, METRIC).false_stops is None
     assert not list(stopping_notes(search_facts(state, METRIC)))
 

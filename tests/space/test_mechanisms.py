@@ -108,7 +108,7 @@ def test_registers_are_a_factor_like_any_other(write_space: WriteSpace) -> None:
         ("[softmax, karat, static, pointwise, sigmoid]", "[softmax, static, sigmoid]", "5: attention.basis: does not exist for the mechanisms of this space: softmax, static, sigmoid"),
         ("tuned:", "  attention.iterations: [3, 5]\ntuned:", "9: factors.attention.iterations: does not exist for the mechanisms of this space"),
         ("tuned:", "  attention.kernel: {values: [auto, reference], when: {attention.mechanism: static}}\ntuned:", "9: factors.attention.kernel: does not exist for attention.mechanism: static"),
-        ("[softmax, karat, static, pointwise, sigmoid]", "[karat, static]", "reference.attention.mechanism = 'softmax': is not a level"),
+        ("[softmax, karat, static, pointwise, sigmoid]", "[karat, static]", "1: reference: is missing, and no level is softmax, which would be it; write {attention.mechanism: karat}"),
     ],
 )  # fmt: skip
 def test_wrong_space_names_line_setting_and_rule(

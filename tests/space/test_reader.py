@@ -364,7 +364,7 @@ def test_fixed_list_can_be_a_condition(write_space: WriteSpace) -> None:
     [
         ("early, [1]", "early, [1, [0]]", "attention.blocks = [1, [0]]: each value must be text"),
         ("early, [1]", "early, []", "attention.blocks = []: each value must be text, a number"),
-        ("early, [1]", "early, {a: 1}", "attention.blocks = {'a': 1}: each value must be text"),
+        ("early, [1]", "early, {a: 1}", "attention.blocks = {a: 1}: each value must be text"),
         ("early, [1]", "early, [0, 1]", "contains a value twice"),
         ("early, [1]", "early, [x]", "attention.blocks[0] = 'x': must be a whole number"),
         ("[all, [0, 1]]}}", "[all, [2, 1]]}}", "attention.blocks = [2, 1]: never has this value."),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Linear(LinearBasis):
     """`φ(x) = c x`, with one number c per unit: the operator without an activation.
 
-    A control, which is also `attention.mechanism: linear`. Coefficients of a unit: `c`, shape (1,).
+    A control, which is also `attention.mechanism: linear`. Source: ours,
+    docs/decisions/0027-mechanisms.md. Coefficients of a unit: `c`, shape (1,).
     `init: paper` draws c ~ N(0, 1), as the KArAt paper (arXiv 2503.10632) for its bases;
     `init: fan_in` N(0, 1/M).
     """

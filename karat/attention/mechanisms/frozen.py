@@ -20,7 +20,8 @@ class Frozen(OperatorMechanism):
     """`W Φ(x)` as in `karat`, with the coefficients of all functions as they start.
 
     A control: random functions of scores whose sizes (the unit scales) and mixing (W) are learned.
-    For one seed it starts as `karat` does. Speed: the kernels of `attention.kernel`.
+    For one seed it starts as `karat` does. Source: our control, docs/decisions/0027-mechanisms.md.
+    Speed: the kernels of `attention.kernel`.
 
     Parameters: `(2 * G + 3) * R * N * H * L`, 765,936 for ViT-Tiny with `basis: fourier` and G = 3,
     of which `2 * R * N * H * L` are trained, 170,208.

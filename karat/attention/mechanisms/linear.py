@@ -17,8 +17,9 @@ class Linear(OperatorMechanism):
     """`W (C x)`: the operator with `φ(x) = c x`, one number c for each output and input.
 
     A control: the operator's mixing of positions on scores, with no function of them. It is the
-    operator with `basis: linear` and no unit scales. Speed: the kernels of `attention.kernel`,
-    where `auto` is `recompute`.
+    operator with `basis: linear` and no unit scales. Source: our control,
+    docs/decisions/0027-mechanisms.md. Speed: the kernels of `attention.kernel`, where `auto` is
+    `recompute`.
 
     Parameters: `2 * R * N * H * L`, 170,208 for ViT-Tiny.
     """

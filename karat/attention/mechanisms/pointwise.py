@@ -21,8 +21,9 @@ class Pointwise(Mechanism):
     """`s φ(x) / sqrt(N)`, with one learned function φ for each head and all pairs, and a scale s.
 
     A control: a learned function of scores that knows no positions, so that it serves any number
-    of tokens. φ is one unit of the basis, started as the units of the operator are: of variance 1
-    for scores drawn from N(0, 1), so that weights have variance 1/N. Initially s is 1.
+    of tokens. Source: our control, docs/decisions/0027-mechanisms.md. φ is one unit of the basis,
+    started as the units of the operator are: of variance 1 for scores drawn from N(0, 1), so that
+    weights have variance 1/N. Initially s is 1.
 
     Parameters: `(2 * G + 1) * H * L`, 252 for ViT-Tiny with `basis: fourier` and G = 3.
     """

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class SoftmaxMixed(Mechanism):
     """`W C (N softmax(x))`: C of shape R x N and W of N x R for each head, after softmax.
 
-    A control: the operator's mixing of positions, without its function of scores. The factor N
-    belongs to C; it is written apart so that the numbers that C sees are of size 1, as scores are.
-    Initially C is N(0, 1/(e N)) and W N(0, 1/(N R)): for scores drawn from N(0, 1), for which
+    A control: the operator's mixing of positions, without its function of scores. Source: our
+    control, docs/decisions/0027-mechanisms.md. The factor N belongs to C; it is written apart so
+    that the numbers that C sees are of size 1, as scores are. Initially C is N(0, 1/(e N)) and W N(0, 1/(N R)): for scores drawn from N(0, 1), for which
     the squares of N softmax(x) are e on average, the weights have variance 1/N.
     Without a mask and dropout they are never formed: `(C (N softmax(x))) (Wᵀ v)`.
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Uniform(Mechanism):
     """`1/N` for every pair: the mean of the values, without scores.
 
-    A control: what it reaches needs no attention at all. Scores are never computed.
+    A control: what it reaches needs no attention at all. Scores are never computed. Source: our
+    control, docs/decisions/0027-mechanisms.md.
 
     Parameters: `0`, 0 for ViT-Tiny.
     """

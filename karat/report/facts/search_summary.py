@@ -13,6 +13,7 @@ from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, level_text
 from karat.report.facts.importances import Importances
+from karat.schedulers import audit_share_of
 from karat.statistics.metric import Metric
 from karat.statistics.samples import rate_interval
 
@@ -162,7 +163,7 @@ def _tuned(state: StudyState, of_arm: Mapping[str, Sequence[Trial]]) -> dict[str
 
 def false_stops(state: StudyState, metric: Metric) -> FalseStops | None:
     """How often a trial that would have been stopped was the best of its arm; None without an audit."""
-    share = state.created["early_stopping"].get("audit_share", 0)
+    share = audit_share_of(state.created["early_stopping"])
     if not share:
         return None
     finished, best = 0, 0

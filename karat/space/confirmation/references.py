@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from karat.errors import InputError, nearest
+from karat.attention.names import BASIS, MECHANISM, SOFTMAX
+from karat.errors import InputError, nearest, shorten
 from karat.parameters import EACH_ARM, Factor, Level, level_of, level_text, nearest_level, plain
 from karat.space.document import SpaceData
 from karat.space.settings import ConfirmConfig
@@ -43,16 +44,13 @@ def references(
     fitting = _fitting(data, arms, factors)
     others = [arm for arm in arms if arm not in fitting]
     if by == EACH_ARM:
-        return _of_each(data, fitting, others, factors)
+        return _of_each(data, fitting, others, excluded, factors)
     contested = [
         level for level in factors[by].values if any(arm.factors.get(by) == level for arm in others)
     ]
     if len(fitting) == 1:
         if not contested:
-            if excluded:
-                at = next((key for key in excluded[0].keys if data.stands(key)), "confirm.by")
-                place = data.place(data.path_of(at))
-                raise InputError(f"{place}: no arm but the reference can run: {excluded[0].rule}")
+            _refuse_alone(data, excluded)
             data.fail(("confirm", "by"), "exists only in the reference arm", by)
         return dict.fromkeys(contested, fitting[0].label)
     at_level = Counter(arm.factors.get(by) for arm in fitting)
@@ -72,6 +70,7 @@ def _of_each(
     data: SpaceData,
     fitting: Sequence[Arm],
     others: Sequence[Arm],
+    excluded: Sequence[Excluded],
     factors: Mapping[str, Factor],
 ) -> dict[Level, str]:
     """The reference of every other arm: the only one, or that with the arm's own levels.
@@ -79,29 +78,56 @@ def _of_each(
     Of several references each is for the arms that share its levels of the factors which `reference` does not
     name: `softmax` of each size, for the arms of this size.
     """
+    named = _wanted(data, factors)
     if not fitting:
-        data.fail(("reference",), "must match an arm; no arm has all these levels")
+        rule = f"must match an arm; no arm has all these levels{_why_not(excluded, named)}"
+        data.fail(("reference",), rule)
     if not others:
+        _refuse_alone(data, excluded)
         data.fail(("confirm", "by"), "there is no other arm than the reference", EACH_ARM)
     if len(fitting) == 1:
         return {arm.label: fitting[0].label for arm in others}
-    named = _wanted(data, factors)
     found: dict[Level, str] = {}
     for arm in others:
         own = [each for each in fitting if _is_matched(arm, each, named)]
         if len(own) != 1:
             shown = ", ".join(each.label for each in own or fitting)
+            why = "" if own else _why_not(excluded, {**arm.factors, **named})
             rule = (
                 f"must match one arm, or one for each other arm, with its levels of the factors that it does not "
-                f"name; for {arm.label} there are {len(own)} of {shown}"
+                f"name; for {arm.label} there are {len(own)} of {shown}{why}"
             )
             data.fail(("reference",), rule)
         found[arm.label] = own[0].label
     for each in fitting:
         if each.label not in found.values():
+            shared = {key: level for key, level in each.factors.items() if key not in named}
             rule = f"matches {each.label}, with which no other arm is compared"
-            data.fail(("reference",), rule)
+            data.fail(("reference",), f"{rule}{_why_not(excluded, shared)}")
     return found
+
+
+def _refuse_alone(data: SpaceData, excluded: Sequence[Excluded]) -> None:
+    """Refuse that no arm but the reference can run, with the reason; nothing where none is excluded.
+
+    Raises:
+        InputError: an arm is excluded.
+    """
+    if excluded:
+        at = next((key for key in excluded[0].keys if data.stands(key)), "confirm.by")
+        place = data.place(data.path_of(at))
+        raise InputError(f"{place}: no arm but the reference can run: {excluded[0].rule}")
+
+
+def _why_not(excluded: Sequence[Excluded], levels: Mapping[str, Level]) -> str:
+    """Why an arm with these levels does not run, as the end of a rule; nothing where none is excluded.
+
+    Levels of factors that do not exist in an excluded arm do not count.
+    """
+    for each in excluded:
+        if all(level == levels.get(key, level) for key, level in each.factors.items()):
+            return f"; {each.label} does not run: {each.rule}"
+    return ""
 
 
 def _is_matched(arm: Arm, reference: Arm, named: Mapping[str, Level]) -> bool:
@@ -115,9 +141,27 @@ def _is_matched(arm: Arm, reference: Arm, named: Mapping[str, Level]) -> bool:
 
 def _wanted(data: SpaceData, factors: Mapping[str, Factor]) -> dict[str, Level]:
     """The levels that `reference` requires of an arm; without it, softmax."""
-    chooser = "attention.mechanism" if "attention.mechanism" in factors else "attention.basis"
-    given = data.mapping(("reference",), {chooser: "softmax"})
+    given = data.data.get("reference", ...)
+    if given is ...:
+        choosers = (key for key in (MECHANISM, BASIS) if key in factors)
+        chooser = next((key for key in choosers if SOFTMAX in factors[key].values), None)
+        if chooser is None:
+            rule = f"is missing, and no level is {SOFTMAX}, which would be it; write {_example(factors)}"
+            data.fail(("reference",), rule)
+        return {chooser: SOFTMAX}
+    if not isinstance(given, dict) or not given:
+        rule = f"must name levels of the factors; write {_example(factors, level_of(given))}"
+        data.fail(("reference",), rule, given)
     return {key: level_of(value) for key, value in given.items()}
+
+
+def _example(factors: Mapping[str, Factor], level: object = SOFTMAX) -> str:
+    """A reference with this level, or else with softmax or the first level that there is."""
+    found = [(key, each) for key, factor in factors.items() for each in factor.values]
+    key, each = next(
+        (pair for wanted in (level, SOFTMAX) for pair in found if pair[1] == wanted), found[0]
+    )
+    return f"{{{key}: {each if isinstance(each, str) else shorten(each)}}}"
 
 
 def _fitting(data: SpaceData, arms: Sequence[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
@@ -145,14 +189,15 @@ def _refuse(
         key for key in factors if key != by and len({arm.factors.get(key) for arm in fitting}) > 1
     ]
     found = {arm.factors.get(by) for arm in fitting}
-    missing = [level_text(level) for level in factors[by].values if level not in found]
-    advice = f"it matches none at {', '.join(missing)}"
+    missing = [level for level in factors[by].values if level not in found]
+    wanted = _wanted(data, factors)
+    advice = f"it matches none at {', '.join(map(level_text, missing))}"
+    if missing:
+        advice += _why_not(excluded, {**wanted, by: missing[0]})
     if differing:
         advice = f"add a level of {', '.join(differing)}"
     elif not fitting:
-        advice = "no arm has all these levels"
-        if excluded:
-            advice += f"; {excluded[0].label} does not run: {excluded[0].rule}"
+        advice = f"no arm has all these levels{_why_not(excluded, wanted)}"
     shown = ", ".join(arm.label for arm in fitting[:4]) + ", ..." * (len(fitting) > 4)
     data.fail(
         ("reference",),

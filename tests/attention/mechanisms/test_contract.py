@@ -329,6 +329,14 @@ def test_parameters_of_vit_tiny_are_those_of_the_docstring(name: str) -> None:
         assert 12 * trained == formulas[1][1] == 170_208
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_docstring_names_the_paper_or_says_that_the_control_is_ours(name: str) -> None:
+    text = " ".join(str(MECHANISMS[name].__doc__).split())
+    assert re.search(
+        r"Source: .{,100}(arXiv \d{4}\.\d{5}|docs/decisions/0027-mechanisms\.md)", text
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "more", "count"),
     [
