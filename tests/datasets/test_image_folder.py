@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from karat.datasets import make_dataset
+from karat.datasets import _image_files, make_dataset
+from karat.datasets._reading.listing import Listing, listing_of
 from karat.errors import DataError, InputError
 from karat.space.reader import load_space
 
@@ -72,3 +73,21 @@ def test_missing_folder_is_refused_with_the_line_of_the_space(
     with pytest.raises(InputError) as caught:
         load_space(path)
     assert str(caught.value).startswith(f"{path}:3: data: /nowhere: there is no such folder")
+
+
+def test_files_are_listed_once_however_often_the_sizes_are_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Path] = []
+
+    def count(part: Path) -> Listing:
+        listed.append(part)
+        return listing_of(part)
+
+    monkeypatch.setattr(_image_files, "listing_of", count)
+    settings = {"name": "image_folder", "root": str(folder), "image_size": 8}
+    assert {make_dataset(settings).info().train_size for _ in range(5)} == {20}
+    assert len(listed) == 2  # training and test
+    for part in ("train", "test"):
+        (folder / part / "dog").rename(folder / part / "wolf")
+    assert make_dataset(settings).info().classes == ("cat", "wolf")

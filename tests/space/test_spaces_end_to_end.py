@@ -37,7 +37,11 @@ from tests.datasets.files import (
 )
 from tests.spaces import FOR_NODES, ON_IMAGES
 
-QUICK = ("cifar10_small", "paper_table16_rank", "paper_table2_transfer")  # the others are further cases
+QUICK = (
+    "cifar10_small",
+    "paper_table16_rank",
+    "paper_table2_transfer",
+)  # the others are further cases
 SMALL = {"training.epochs": "1", "training.warmup_epochs": "0", "training.workers": "0"}
 BEFORE = "before/1"  # stands for the trial of another study
 OTHERS = {"svhn": write_svhn, "stl10": write_stl10, "flowers102": write_flowers102}
