@@ -135,6 +135,7 @@ ACCEPTED: tuple[tuple[str, ...], ...] = (
     (*NOT_SOFTMAX, "attention.content=false"),
     ("factors.attention.content={values: [true, false], when: {attention.mechanism: karat}}",),
     ("factors.attention.mechanism=[softmax, karat]", "factors.attention.content=[false]"),
+    ("attention.heads=[0]", "factors.attention.content=[true, false]"),  # the other heads read queries and keys
     ("training.epochs=4", "confirm.budgets=[1, 2, 4]"),
     ("confirm.budgets=[1, 14]",),
 )

@@ -78,4 +78,7 @@ def _shown(data: SpaceData, name: str) -> tuple[object, ...]:
 
 
 def _uses_scores(arm: Arm) -> bool:
-    return MECHANISMS[str(mechanism_of(arm.sections["attention"]))].uses_scores
+    """Whether any converted block reads queries and keys: by the mechanism, or in heads that keep softmax."""
+    attention = arm.sections["attention"]
+    is_whole = attention.get("heads", "all") == "all" and "attention.heads" not in arm.tuned
+    return not is_whole or MECHANISMS[str(mechanism_of(attention))].uses_scores
