@@ -1,13 +1,13 @@
-"""The weights that a trial kept, evaluated on the test split once more, on this machine's CPU."""
+"""The weights that a trial kept, evaluated once more, on this machine's CPU."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from karat.datasets import load_splits
+from karat.datasets import Images, load_splits
 from karat.journal.layout import WEIGHTS
 from karat.journal.trial import Trial
 from karat.models.build import build_model
@@ -17,6 +17,7 @@ from karat.training.config import TrialConfig
 from karat.training.evaluation import Evaluated, conditions, evaluate, sha256_of_weights
 from karat.training.initial.start import with_attention
 from karat.training.process_group import ProcessGroup
+from karat.training.testing.shifted import shifted_splits
 
 
 class _OnCpu(ProcessGroup):
@@ -46,10 +47,22 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """What the test evaluation finds now, and the conditions under which it does."""
+    """What the weights give now, and the conditions under which they do.
+
+    Args:
+        found: their answers on the test split, with details.
+        validated: their answers on the validation split.
+        classes: of the model.
+        where: conditions, as in `karat.tested.Tested`.
+        copies: name of a corruption, strength, and answers on the corrupted test split, with details; empty where
+            they were not asked for.
+    """
 
     found: Evaluated
+    validated: Evaluated
+    classes: int
     where: Mapping[str, Any]
+    copies: tuple[tuple[str, int, Evaluated], ...] = ()
 
 
 def read_kept(path: Path, owner: str = "") -> Kept:
@@ -76,8 +89,9 @@ def evaluate_again(
     threads: int,
     micro_batches: int,
     data_place: Mapping[str, Any] | None = None,
+    shifted: bool = False,
 ) -> Again:
-    """Evaluate weights on the test split of a trial, in this process.
+    """Evaluate weights on the validation and the test split of a trial, in this process.
 
     Args:
         trial: its configuration defines the model and the data.
@@ -85,6 +99,7 @@ def evaluate_again(
         threads: CPU threads, and
         micro_batches: parts of a batch, both as they were: results depend on them.
         data_place: where the data lies now, of `karat.planning.data_place`; None for where it lay.
+        shifted: whether the corrupted copies that the data set names are evaluated too.
 
     Raises:
         RuntimeError: the weights do not fit the trial's model.
@@ -93,9 +108,36 @@ def evaluate_again(
     torch.set_num_threads(threads)
     config, group = TrialConfig.from_sections(sections_at(trial.config, data_place or {})), _OnCpu()
     # The seed has no effect: all weights are replaced.
-    model = build_model(config.model, config.attention, seed=0, **config.data_shape())
+    shape = config.data_shape()
+    model = build_model(config.model, config.attention, seed=0, **shape)
     model = with_attention(model, config, kept.path.parents[2] / WEIGHTS)
     model.load_state_dict(kept.model)
-    test = load_splits(config.data).test
-    found = evaluate(model, test, group, micro_batches=micro_batches, hash_images=True)
-    return Again(found=found, where=conditions(model, group, micro_batches))
+    splits = load_splits(config.data)
+
+    def answers(split: Images, *, hash_images: bool = False) -> Evaluated:
+        return evaluate(
+            model,
+            split,
+            group,
+            micro_batches=micro_batches,
+            hash_images=hash_images,
+            details=True,
+        )
+
+    return Again(
+        found=answers(splits.test, hash_images=True),
+        validated=answers(splits.val),
+        classes=shape["classes"],
+        where=conditions(model, group, micro_batches),
+        copies=tuple(_copies(config, splits.test, answers)) if shifted else (),
+    )
+
+
+def _copies(
+    config: TrialConfig, test: Images, answers: Callable[[Images], Evaluated]
+) -> Iterator[tuple[str, int, Evaluated]]:
+    steps = config.data.preprocessing()
+    if steps is None:
+        return
+    for name, strength, copy in shifted_splits(test, steps, config.data.corruptions):
+        yield name, strength, answers(copy)
