@@ -17,7 +17,6 @@ from karat.training.config import TrialConfig
 from karat.training.evaluation import Evaluated, conditions, evaluate, sha256_of_weights
 from karat.training.initial.start import with_attention
 from karat.training.process_group import ProcessGroup
-from karat.training.testing.shifted import shifted_splits
 
 
 class _OnCpu(ProcessGroup):
@@ -136,6 +135,8 @@ def evaluate_again(
 def _copies(
     config: TrialConfig, test: Images, answers: Callable[[Images], Evaluated]
 ) -> Iterator[tuple[str, int, Evaluated]]:
+    from karat.training.testing.shifted import shifted_splits
+
     steps = config.data.preprocessing()
     if steps is None:
         return

@@ -230,7 +230,14 @@ def _unchecked(*, copies: bool) -> Iterator[str]:
     yield "which trials were run, stopped and confirmed, and with what: karat replay STUDY"
     if copies:
         yield "answers on corrupted copies of the test images: karat verify STUDY --shifted"
-    yield "seconds, memory and images per second: they were measured, and no command can find them again"
+    yield (
+        "seconds, memory, images per second, machines and prices: they were noted as they were, and no command can find "
+        "them again"
+    )
+    yield (
+        "a question that was changed in the search space and in all that follows from it: a report or an MLflow run of "
+        "before has its hash"
+    )
 
 
 def _grouped(notes: Sequence[str]) -> list[str]:
