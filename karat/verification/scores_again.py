@@ -20,9 +20,9 @@ from karat.verification.again import Again
 # Rounding of float32 in another order moves a logit by about 1e-5, TF32 on a GPU by about 1e-3.
 UNDECIDED = 0.01  # between two logits
 LOSS_TOLERANCE = 1e-3  # relative
-_PROBABILITY = (
-    UNDECIDED / 4
-)  # by which a probability moves at most, if two logits move apart by UNDECIDED
+# By which a probability moves at most, if two logits move apart by UNDECIDED.
+_PROBABILITY = UNDECIDED / 4
+_LAST_BITS = 1e-6  # of a share, which older versions computed otherwise
 _MEASURED = ("seconds", "images_per_s", "peak_bytes")  # which differ whenever they are measured
 SHOWN = 12  # digits of a sha256 in a message
 
@@ -61,9 +61,6 @@ class Slack:
             moved = np.abs(borders - np.round(borders)) <= BINS * _PROBABILITY
             return _PROBABILITY + float(2 * (moved.sum() + self.images()) / count)
         return self.images() / count + _LAST_BITS if name in ("top1", "accuracy") else 0.0
-
-
-_LAST_BITS = 1e-6  # of a share, which older versions computed otherwise
 
 
 def of_scores(trial: Trial, again: Again, *, is_exact: bool) -> Iterator[str]:
@@ -121,10 +118,18 @@ def _of_classes(recorded: Any, now: Sequence[float | None], slack: Slack) -> Ite
         yield f"scores: per_class recorded for {len(theirs)} classes, found for {len(now)}"
         return
     counts = np.bincount(slack.found.labels, minlength=len(now))
-    for label, (value, own) in enumerate(zip(now, theirs, strict=True)):
-        allowed = slack.images(label) / max(1, int(counts[label]))
-        if not _is_near(own, value, allowed + (0.0 if slack.is_exact else _LAST_BITS)):
-            yield f"scores: per_class of class {label} recorded {own}, found {value}"
+    more = 0.0 if slack.is_exact else _LAST_BITS
+    wrong = [
+        label
+        for label, (value, own) in enumerate(zip(now, theirs, strict=True))
+        if not _is_near(own, value, slack.images(label) / max(1, int(counts[label])) + more)
+    ]
+    if wrong:
+        first = wrong[0]
+        yield (
+            f"scores: per_class of {len(wrong)} of {len(now)} classes recorded otherwise than found (the first is "
+            f"class {first}): recorded {theirs[first]}, found {now[first]}"
+        )
 
 
 def _of_value(what: str, name: str, recorded: Any, now: Any, slack: Slack) -> Iterator[str]:

@@ -71,7 +71,9 @@ def test_changed_share_of_a_class_is_found(study: Path) -> None:
     shares = [*trial.scores["per_class"]]
     shares[3] = 0.123
     change_report(study, trial.number, with_scores(per_class=shares))
-    assert "scores: per_class of class 3 recorded 0.123, found " in only_line(study, trial)
+    line = only_line(study, trial)
+    assert "scores: per_class of 1 of 10 classes recorded otherwise than found" in line
+    assert "(the first is class 3): recorded 0.123, found " in line
     change_report(study, trial.number, with_scores(per_class=shares[:9]))
     assert "scores: per_class recorded for 9 classes, found for 10" in only_line(study, trial)
 
