@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from karat.datasets import Images, load_splits
 from karat.journal.layout import WEIGHTS
@@ -81,9 +82,35 @@ def read_kept(path: Path, owner: str = "") -> Kept:
     )
 
 
+class Models:
+    """Builds the models of trials, and none where the trial before had the same settings.
+
+    All weights are replaced before each use, and nothing else in a model changes when it is evaluated.
+    """
+
+    def __init__(self) -> None:
+        self._settings, self._model = "", nn.Module()
+
+    def of(self, config: TrialConfig, initial: Path) -> nn.Module:
+        """The model of a trial, with any weights.
+
+        Args:
+            config: of the trial.
+            initial: folder of the study's initial weights.
+        """
+        shape = config.data_shape()
+        settings = repr((config.model, config.attention, shape, initial))
+        if settings != self._settings:
+            model = build_model(config.model, config.attention, seed=0, **shape)
+            self._model = with_attention(model, config, initial)
+            self._settings = settings
+        return self._model
+
+
 def evaluate_again(
     trial: Trial,
     kept: Kept,
+    models: Models,
     *,
     threads: int,
     micro_batches: int,
@@ -95,6 +122,7 @@ def evaluate_again(
     Args:
         trial: its configuration defines the model and the data.
         kept: the weights.
+        models: builds the model.
         threads: CPU threads, and
         micro_batches: parts of a batch, both as they were: results depend on them.
         data_place: where the data lies now, of `karat.planning.data_place`; None for where it lay.
@@ -106,10 +134,7 @@ def evaluate_again(
     """
     torch.set_num_threads(threads)
     config, group = TrialConfig.from_sections(sections_at(trial.config, data_place or {})), _OnCpu()
-    # The seed has no effect: all weights are replaced.
-    shape = config.data_shape()
-    model = build_model(config.model, config.attention, seed=0, **shape)
-    model = with_attention(model, config, kept.path.parents[2] / WEIGHTS)
+    model = models.of(config, kept.path.parents[2] / WEIGHTS)
     model.load_state_dict(kept.model)
     splits = load_splits(config.data)
 
@@ -126,7 +151,7 @@ def evaluate_again(
     return Again(
         found=answers(splits.test, hash_images=True),
         validated=answers(splits.val),
-        classes=shape["classes"],
+        classes=len(config.data.info().classes),
         where=conditions(model, group, micro_batches),
         copies=tuple(_copies(config, splits.test, answers)) if shifted else (),
     )

@@ -19,7 +19,7 @@ from karat.journal.trial import Trial
 from karat.study.question import compare_question
 from karat.tested import Tested
 from karat.training.checkpoint import epoch_of, kept_weights
-from karat.verification.again import Kept, evaluate_again, read_kept
+from karat.verification.again import Kept, Models, evaluate_again, read_kept
 from karat.verification.comparison import Compared, compare, compare_values
 from karat.verification.data_again import of_data
 from karat.verification.machine import is_of_this_machine
@@ -47,6 +47,14 @@ class Verified:
     rounded: int = 0
     images: int = 0
     unchecked: list[str] = field(default_factory=list)
+
+    def add(self, run: "Verified") -> None:
+        """Add what was found of one run."""
+        self.findings += run.findings
+        self.notes += run.notes
+        self.exact += run.exact
+        self.rounded += run.rounded
+        self.images = run.images or self.images
 
     @property
     def summary(self) -> str:
@@ -93,8 +101,12 @@ def verify(folder: Path, *, shifted: bool = False) -> Verified:
     done.findings += [f"trial {trial.number}: {text}" for trial, text in wrong]
     done.findings += of_data(state, runs[0])
     study = _Study(folder, state, runs, {trial.number for trial, _ in wrong}, shifted=shifted)
+    found: dict[int, Verified] = {}
+    for trial in sorted(runs, key=lambda each: each.arm):  # those of one model after each other
+        found[trial.number] = Verified()
+        study.verify(trial, found[trial.number])
     for trial in runs:
-        study.verify(trial, done)
+        done.add(found[trial.number])
     done.notes = [*question.notes, *_grouped(done.notes)]
     return done
 
@@ -116,6 +128,7 @@ class _Study:
             tested.weights: trial.number for trial in runs if (tested := evaluation_of(trial))
         }
         self._is_here: bool | None = None
+        self._models = Models()
 
     def verify(self, trial: Trial, done: Verified) -> None:
         """Verify one run; adds to `done`."""
@@ -158,6 +171,7 @@ class _Study:
         again = evaluate_again(
             trial,
             kept,
+            self._models,
             threads=threads,
             micro_batches=parts,
             data_place=self.state.data_place,
@@ -207,6 +221,7 @@ class _Study:
         again = evaluate_again(
             trial,
             kept,
+            self._models,
             threads=trial.threads or 1,
             micro_batches=trial.micro_batches,
             data_place=self.state.data_place,
