@@ -18,6 +18,7 @@ from filelock import FileLock
 from karat.journal import lock
 from karat.space.reader import load_space
 from karat.space.space import Space
+from karat.study.question import Stated
 from karat.system.process.collector import collect_rarely
 from karat.tracking.client import open_client, prepare_mlflow
 from tests.launched import ROOT, launch
@@ -92,6 +93,12 @@ def write_space(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def without_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audits of `tests.journals`, whose arms follow from no search space."""
+    monkeypatch.setattr("karat.study.audit.compare_question", lambda *_: Stated())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ COMMANDS = {
     "report": ("write the report of a study again, or of several", "studies.report:REPORT"),
     "sync": ("bring MLflow up to date from the journal", "studies.inspect:SYNC"),
     "audit": ("check that nothing of a study is lost or wrong", "studies.inspect:AUDIT"),
-    "verify": ("evaluate the confirmed models on the test images again", "studies.inspect:VERIFY"),
+    "verify": ("evaluate the confirmed models on their images again", "studies.inspect:VERIFY"),
     "reproduce": ("train a trial again and compare every number", "studies.inspect:REPRODUCE"),
     "replay": ("make every decision again, without training", "studies.inspect:REPLAY"),
     "export": ("write a trial's weights as safetensors, with a script", "models.export:EXPORT"),

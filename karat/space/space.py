@@ -17,7 +17,7 @@ seed.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,19 +118,27 @@ class Space:
         """`hash_with`, where all weights are drawn."""
         return self.hash_with({})
 
-    def hash_with(self, fingerprints: Mapping[str, str]) -> str:
+    def hash_with(
+        self,
+        fingerprints: Mapping[str, str],
+        recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> str:
         """The sha256 of all that may change results, with the settings of recipes that have an effect;
         not the name of the study, for example.
 
         Args:
             fingerprints: `model.init_from` to the sha256 of the weights, which stands in its place: where they lie is
                 no part of the question.
+            recipes: their settings, as a journal has them; None for those of today. Without any the hash is that
+                of versions before journals had them.
         """
         hashed = {key: value for key, value in self.source.items() if key not in NOT_HASHED}
-        hashed["recipes"] = {
-            name: {key: values[key] for key in sorted(self.left_to(name))}
-            for name, values in self.recipes.items()
-        }
+        known = self.recipes if recipes is None else recipes
+        if known:
+            hashed["recipes"] = {
+                name: {key: values[key] for key in sorted(self._left_to(name, values))}
+                for name, values in known.items()
+            }
         text = json.dumps(hashed, sort_keys=True)
         for name, sha256 in fingerprints.items():
             text = text.replace(json.dumps(name), json.dumps(f"sha256:{sha256}"))
@@ -144,11 +152,14 @@ class Space:
 
     def left_to(self, recipe: str) -> set[str]:
         """The settings that are left to a recipe in at least one arm: all others the space replaces."""
+        return self._left_to(recipe, load_recipe(recipe))
+
+    def _left_to(self, recipe: str, settings: Iterable[str]) -> set[str]:
         return {
             key
             for arm in self.arms.values()
             if recipe in self._recipes_of(arm)
-            for key in load_recipe(recipe)
+            for key in settings
             if key not in arm.sections["training"] and f"training.{key}" not in arm.tuned
         }
 

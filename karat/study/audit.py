@@ -2,6 +2,7 @@
 
 | invariant | checked against |
 |---|---|
+| the rule of the verdicts, references, arms with their costs, totals and hash, as stated, follow from the search space | the space in the journal (`karat.study.question`) |
 | trials are as planned, each exists once, and no phase uses the seeds of another | `trial_asked`, the planned shortlists and cells, and the space's totals |
 | a trial runs in one segment at a time, and ends once | starts and ends of segments |
 | its epochs follow each other without gap or repeat | reports, from each segment's start |
@@ -24,6 +25,7 @@ from karat.journal.shortlists import cell_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Phase, Trial
 from karat.space.settings import DeletedRuns
+from karat.study.question import compare_question
 from karat.tracking.audit import audit_runs
 from karat.tracking.view import is_followed
 
@@ -49,7 +51,8 @@ def audit(
     running = is_locked(folder)
     events = list(read_events(folder / JOURNAL))
     state = StudyState.of(events)
-    found = [*_order(events), *_plan(state), *_ends(state, running)]
+    found = [*_order(events), *compare_question(events, folder).findings]
+    found += [*_plan(state), *_ends(state, running)]
     found += [f"trial {trial.number}: {text}" for trial, text in contradictions(state)]
     for trial in state.trials.values():
         found += _checkpoints(folder, trial)

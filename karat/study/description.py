@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from karat.datasets import DataInfo
 from karat.journal.state import StudyState
 from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import totals_after_search
@@ -55,6 +56,7 @@ def description(
     weights: Sequence[Mapping[str, Any]] = (),
     *,
     contents: Mapping[str, Any] | None = None,
+    info: DataInfo | None = None,
 ) -> dict[str, object]:
     """The data of `study_created`, with parameters and forward FLOPs of every arm.
 
@@ -63,13 +65,14 @@ def description(
         fingerprint: of its data set.
         weights: that arms start from, as `karat.study.initial.weights.Starts.plain` has them.
         contents: of its data set, of `karat.datasets.Contents.plain`; None if they are not known.
+        info: of its data set, where that need not be here; None looks at it.
     """
     arms: list[dict[str, object]] = []
     classes: tuple[str, ...] = ()
     for arm in space.arms.values():
         config = trial_config(space, arm)
-        costs = costs_of_trial(config)
-        classes = config.data.info().classes
+        costs = costs_of_trial(config, info)
+        classes = (info or config.data.info()).classes
         arms.append(
             {
                 "label": arm.label,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from karat.attention.config import AttentionConfig
-from karat.datasets import Dataset, make_dataset
+from karat.datasets import DataInfo, Dataset, make_dataset
 from karat.errors import CombinationError, SettingError
 from karat.models.config import ModelConfig
 from karat.models.shape import check_model
@@ -169,9 +169,13 @@ class TrialConfig:
             )
             raise CombinationError(tuple(keys), rule)
 
-    def data_shape(self) -> dict[str, int]:
-        """The shape of the data, as arguments of `karat.models.build.build_model`."""
-        info = self.data.info()
+    def data_shape(self, info: DataInfo | None = None) -> dict[str, int]:
+        """The shape of the data, as arguments of `karat.models.build.build_model`.
+
+        Args:
+            info: of the data, where that need not be here; None looks at it.
+        """
+        info = info or self.data.info()
         return {
             "image_size": info.image_size,
             "channels": info.channels,

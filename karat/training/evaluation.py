@@ -23,6 +23,7 @@ from karat.tested import Tested, packed, sha256_of_classes
 from karat.training.config import EVAL_BATCH_SIZE
 from karat.training.process_group import ProcessGroup
 
+TOP = 5  # classes among which the right one counts as found, in a score beside accuracy
 _DIGEST = 32  # bytes of the sha256 of one image
 
 
@@ -33,10 +34,12 @@ class Details:
     Args:
         confidence: probability of the predicted class: float32 (n,).
         rank: number of classes with a higher logit than the right one: int64 (n,).
+        top_margins: logit of the right class minus the `TOP`-th highest other one, or the last one: float32 (n,).
     """
 
     confidence: NDArray[np.float32]
     rank: NDArray[np.int64]
+    top_margins: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +116,7 @@ def evaluate(
     found = group.all_gather((loss, columns, bytes(digests)))
     predicted, targets_, margins, *rest = (
         np.concatenate([part[1][column] for part in found if part[1]])
-        for column in range(5 if details else 3)
+        for column in range(6 if details else 3)
     )
     total = sum(each[0] for each in found)
     return Evaluated(
@@ -122,7 +125,7 @@ def evaluate(
         labels=targets_,
         margins=margins,
         pixels=hashlib.sha256(b"".join(each[2] for each in found)).hexdigest() * hash_images,
-        details=Details(confidence=rest[0], rank=rest[1]) if details else None,
+        details=Details(confidence=rest[0], rank=rest[1], top_margins=rest[2]) if details else None,
     )
 
 
@@ -214,11 +217,14 @@ def sha256_of_weights(weights: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def _details(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The columns of `Details`, for logits (n, classes): two of (n,), on the CPU."""
+def _details(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The columns of `Details`, for logits (n, classes): three of (n,), on the CPU."""
     right = logits.gather(-1, labels[:, None])
     rank = (logits > right).sum(-1)
-    return logits.float().softmax(-1).amax(-1).cpu(), rank.cpu()
+    others = logits.scatter(-1, labels[:, None], float("-inf"))
+    last = others.topk(min(TOP, logits.shape[-1] - 1)).values[:, -1]
+    near = (right[:, 0] - last).float()
+    return logits.float().softmax(-1).amax(-1).cpu(), rank.cpu(), near.cpu()
 
 
 def _margins(logits: Tensor, labels: Tensor) -> Tensor:

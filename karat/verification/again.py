@@ -1,13 +1,14 @@
-"""The weights that a trial kept, evaluated on the test split once more, on this machine's CPU."""
+"""The weights that a trial kept, evaluated once more, on this machine's CPU."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from karat.datasets import load_splits
+from karat.datasets import Images, load_splits
 from karat.journal.layout import WEIGHTS
 from karat.journal.trial import Trial
 from karat.models.build import build_model
@@ -46,10 +47,22 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """What the test evaluation finds now, and the conditions under which it does."""
+    """What the weights give now, and the conditions under which they do.
+
+    Args:
+        found: their answers on the test split, with details.
+        validated: their answers on the validation split.
+        classes: of the model.
+        where: conditions, as in `karat.tested.Tested`.
+        copies: name of a corruption, strength, and answers on the corrupted test split, with details; empty where
+            they were not asked for.
+    """
 
     found: Evaluated
+    validated: Evaluated
+    classes: int
     where: Mapping[str, Any]
+    copies: tuple[tuple[str, int, Evaluated], ...] = ()
 
 
 def read_kept(path: Path, owner: str = "") -> Kept:
@@ -69,22 +82,51 @@ def read_kept(path: Path, owner: str = "") -> Kept:
     )
 
 
+class Models:
+    """Builds the models of trials, and none where the trial before had the same settings.
+
+    All weights are replaced before each use, and nothing else in a model changes when it is evaluated.
+    """
+
+    def __init__(self) -> None:
+        self._settings, self._model = "", nn.Module()
+
+    def of(self, config: TrialConfig, initial: Path) -> nn.Module:
+        """The model of a trial, with any weights.
+
+        Args:
+            config: of the trial.
+            initial: folder of the study's initial weights.
+        """
+        shape = config.data_shape()
+        settings = repr((config.model, config.attention, shape, initial))
+        if settings != self._settings:
+            model = build_model(config.model, config.attention, seed=0, **shape)
+            self._model = with_attention(model, config, initial)
+            self._settings = settings
+        return self._model
+
+
 def evaluate_again(
     trial: Trial,
     kept: Kept,
+    models: Models,
     *,
     threads: int,
     micro_batches: int,
     data_place: Mapping[str, Any] | None = None,
+    shifted: bool = False,
 ) -> Again:
-    """Evaluate weights on the test split of a trial, in this process.
+    """Evaluate weights on the validation and the test split of a trial, in this process.
 
     Args:
         trial: its configuration defines the model and the data.
         kept: the weights.
+        models: builds the model.
         threads: CPU threads, and
         micro_batches: parts of a batch, both as they were: results depend on them.
         data_place: where the data lies now, of `karat.planning.data_place`; None for where it lay.
+        shifted: whether the corrupted copies that the data set names are evaluated too.
 
     Raises:
         RuntimeError: the weights do not fit the trial's model.
@@ -92,10 +134,36 @@ def evaluate_again(
     """
     torch.set_num_threads(threads)
     config, group = TrialConfig.from_sections(sections_at(trial.config, data_place or {})), _OnCpu()
-    # The seed has no effect: all weights are replaced.
-    model = build_model(config.model, config.attention, seed=0, **config.data_shape())
-    model = with_attention(model, config, kept.path.parents[2] / WEIGHTS)
+    model = models.of(config, kept.path.parents[2] / WEIGHTS)
     model.load_state_dict(kept.model)
-    test = load_splits(config.data).test
-    found = evaluate(model, test, group, micro_batches=micro_batches, hash_images=True)
-    return Again(found=found, where=conditions(model, group, micro_batches))
+    splits = load_splits(config.data)
+
+    def answers(split: Images, *, hash_images: bool = False) -> Evaluated:
+        return evaluate(
+            model,
+            split,
+            group,
+            micro_batches=micro_batches,
+            hash_images=hash_images,
+            details=True,
+        )
+
+    return Again(
+        found=answers(splits.test, hash_images=True),
+        validated=answers(splits.val),
+        classes=len(config.data.info().classes),
+        where=conditions(model, group, micro_batches),
+        copies=tuple(_copies(config, splits.test, answers)) if shifted else (),
+    )
+
+
+def _copies(
+    config: TrialConfig, test: Images, answers: Callable[[Images], Evaluated]
+) -> Iterator[tuple[str, int, Evaluated]]:
+    from karat.training.testing.shifted import shifted_splits
+
+    steps = config.data.preprocessing()
+    if steps is None:
+        return
+    for name, strength, copy in shifted_splits(test, steps, config.data.corruptions):
+        yield name, strength, answers(copy)

@@ -1,4 +1,4 @@
-"""A recorded test evaluation against the one that the same weights give now.
+"""What the journal says of a tested trial, against what the same weights give now.
 
 Under the recorded conditions both must be equal to the last bit. Under others (another version of
 torch, processor, number of processes, a GPU) sums are rounded otherwise. Then an image may change its
@@ -19,11 +19,14 @@ from karat.journal.trial import Trial
 from karat.tested import Tested, sha256_of_classes
 from karat.training.evaluation import Evaluated
 from karat.verification.again import Again
-
-# Rounding of float32 in another order moves a logit by about 1e-5, TF32 on a GPU by about 1e-3.
-UNDECIDED = 0.01
-LOSS_TOLERANCE = 1e-3  # relative; under other conditions
-SHOWN = 12  # digits of a sha256 in a message
+from karat.verification.scores_again import (
+    LOSS_TOLERANCE,
+    SHOWN,
+    UNDECIDED,
+    of_copies,
+    of_scores,
+    of_validation,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +47,36 @@ class Compared:
     undecided: int = 0
 
 
-def compare(trial: Trial, tested: Tested, again: Again) -> Compared:
-    """Compare the recorded test evaluation of a trial with what was found now."""
+def compare(trial: Trial, tested: Tested, again: Again, *, shifted: bool = False) -> Compared:
+    """Compare what the journal has of a trial and its tested weights with what was found now.
+
+    Args:
+        trial: completed.
+        tested: its test evaluation.
+        again: of the same weights, now.
+        shifted: whether corrupted copies were evaluated.
+    """
     found, recorded = again.found, tested.bits()
     if changed := tuple(_of_images(tested, found)):
         return Compared(findings=changed)
     differs = recorded != found.correct
     undecided = _undecided(found)
     names = different(tested.where, again.where)
+    # An earlier epoch may have been in another segment, of other threads or parts of a batch.
+    is_of_last = tested.epoch == trial.epochs or trial.segments == 1
+    beside = [
+        *of_scores(trial, again, is_exact=not names),
+        *of_validation(trial, tested.epoch, again, is_exact=not names and is_of_last),
+        *(of_copies(trial, again, is_exact=not names) if shifted else ()),
+    ]
     if not names:
-        lines = [*_of_answers(trial, tested, found, differs), *_of_loss(trial, found, 0.0)]
+        lines = [*_of_answers(trial, tested, found, differs), *_of_loss(trial, found, 0.0), *beside]
         return Compared(findings=tuple(lines))
     allowed = differs & undecided
     lines = [
         *_of_answers(trial, None, found, differs & ~undecided),
         *_of_loss(trial, found, LOSS_TOLERANCE),
+        *beside,
     ]
     return Compared(
         findings=tuple(lines),
@@ -68,14 +86,15 @@ def compare(trial: Trial, tested: Tested, again: Again) -> Compared:
     )
 
 
-def compare_values(trial: Trial, found: Evaluated, *, is_same: bool) -> Compared:
+def compare_values(trial: Trial, again: Again, *, is_same: bool) -> Compared:
     """As `compare`, for a trial of an older version, whose journal has only accuracy and loss.
 
     Args:
         trial: with reports.
-        found: the evaluation of the weights that it kept.
+        again: of the weights that it kept, which are those of its last epoch.
         is_same: whether version of torch and processor are those of the journal.
     """
+    found = again.found
     images, recorded = len(found.labels), trial.last(ACCURACY)
     undecided = int(_undecided(found).sum())
     right = int(found.correct.sum())
@@ -88,6 +107,7 @@ def compare_values(trial: Trial, found: Evaluated, *, is_same: bool) -> Compared
             f"{ACCURACY} recorded {recorded}, found {found.accuracy} ({right} of {images} right)"
         )
     lines += _of_loss(trial, found, LOSS_TOLERANCE)
+    lines += of_validation(trial, trial.epochs, again, is_exact=False)
     return Compared(
         findings=tuple(lines),
         differences=() if is_same else ("torch or cpu",),

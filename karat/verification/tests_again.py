@@ -1,4 +1,10 @@
-"""Evaluates the weights of every confirmed run again, and compares with the journal."""
+"""Evaluates the weights of every confirmed run again, and compares with the journal.
+
+Compared: what the journal states about its question, with the space that it holds; the data set; and for every
+completed confirmation run its weights, the answer for each test image, test accuracy and loss, all scores of the
+clean test images, and the validation values of the epoch whose weights were tested. What is not compared is said
+in `Verified.unchecked`.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +16,14 @@ from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.planning.data_place import sections_at
+from karat.study.question import compare_question
 from karat.tested import Tested
 from karat.training.checkpoint import epoch_of, kept_weights
-from karat.training.config import TrialConfig
-from karat.verification.again import Kept, evaluate_again, read_kept
-from karat.verification.comparison import SHOWN, Compared, compare, compare_values
+from karat.verification.again import Kept, Models, evaluate_again, read_kept
+from karat.verification.comparison import Compared, compare, compare_values
+from karat.verification.data_again import of_data
 from karat.verification.machine import is_of_this_machine
+from karat.verification.scores_again import SHOWN
 
 
 @dataclass(kw_only=True)
@@ -30,6 +37,7 @@ class Verified:
         exact: runs whose results are equal to the last bit.
         rounded: runs whose results are equal up to rounding.
         images: test images of a run.
+        unchecked: what was not compared, and what compares it, as sentences.
     """
 
     findings: list[str] = field(default_factory=list)
@@ -38,6 +46,15 @@ class Verified:
     exact: int = 0
     rounded: int = 0
     images: int = 0
+    unchecked: list[str] = field(default_factory=list)
+
+    def add(self, run: "Verified") -> None:
+        """Add what was found of one run."""
+        self.findings += run.findings
+        self.notes += run.notes
+        self.exact += run.exact
+        self.rounded += run.rounded
+        self.images = run.images or self.images
 
     @property
     def summary(self) -> str:
@@ -50,17 +67,21 @@ class Verified:
         )
 
 
-def verify(folder: Path) -> Verified:
+def verify(folder: Path, *, shifted: bool = False) -> Verified:
     """Verify every completed confirmation run of a study.
 
     Args:
         folder: of the study; may be running.
+        shifted: whether the answers on corrupted copies of the test images are repeated too, which takes the time
+            of as many tests as there are copies.
 
     Raises:
         JournalError: the journal is damaged.
-        InputError: no confirmation run is complete, or the data set is missing here.
+        InputError: no confirmation run is complete, none was tested on corrupted copies although they are asked
+            for, or the data set is missing here.
     """
-    state = StudyState.of(read_events(folder / JOURNAL))
+    events = list(read_events(folder / JOURNAL))
+    state = StudyState.of(events)
     runs = [
         trial
         for trial in state.trials.values()
@@ -68,14 +89,25 @@ def verify(folder: Path) -> Verified:
     ]
     if not runs:
         raise InputError(f"{folder}: no confirmation run is complete; there is nothing to verify")
-    done = Verified(runs=len(runs))
+    has_copies = any(trial.shifted for trial in runs)
+    if shifted and not has_copies:
+        raise InputError(
+            f"--shifted: no run of {folder} was tested on corrupted copies of the images"
+        )
+    question = compare_question(events, folder)
+    done = Verified(runs=len(runs), findings=question.findings)
+    done.unchecked = list(_unchecked(copies=has_copies and not shifted))
     wrong = list(contradictions(state))
     done.findings += [f"trial {trial.number}: {text}" for trial, text in wrong]
-    done.findings += _of_data(state, runs)
-    study = _Study(folder, state, runs, {trial.number for trial, _ in wrong})
+    done.findings += of_data(state, runs[0])
+    study = _Study(folder, state, runs, {trial.number for trial, _ in wrong}, shifted=shifted)
+    found: dict[int, Verified] = {}
+    for trial in sorted(runs, key=lambda each: each.arm):  # those of one model after each other
+        found[trial.number] = Verified()
+        study.verify(trial, found[trial.number])
     for trial in runs:
-        study.verify(trial, done)
-    done.notes = _grouped(done.notes)
+        done.add(found[trial.number])
+    done.notes = [*question.notes, *_grouped(done.notes)]
     return done
 
 
@@ -83,13 +115,20 @@ class _Study:
     """What the runs of a study have in common; `wrong` are trials that have a finding already."""
 
     def __init__(
-        self, folder: Path, state: StudyState, runs: Sequence[Trial], wrong: Collection[int]
+        self,
+        folder: Path,
+        state: StudyState,
+        runs: Sequence[Trial],
+        wrong: Collection[int],
+        *,
+        shifted: bool,
     ) -> None:
-        self.folder, self.state, self.wrong = folder, state, wrong
+        self.folder, self.state, self.wrong, self.shifted = folder, state, wrong, shifted
         self._owners = {
             tested.weights: trial.number for trial in runs if (tested := evaluation_of(trial))
         }
         self._is_here: bool | None = None
+        self._models = Models()
 
     def verify(self, trial: Trial, done: Verified) -> None:
         """Verify one run; adds to `done`."""
@@ -132,12 +171,14 @@ class _Study:
         again = evaluate_again(
             trial,
             kept,
+            self._models,
             threads=threads,
             micro_batches=parts,
             data_place=self.state.data_place,
+            shifted=self.shifted,
         )
         done.images = len(again.found.labels)
-        return compare(trial, tested, again)
+        return compare(trial, tested, again, shifted=self.shifted)
 
     def _read(self, path: Path, trial: Trial) -> Kept:
         """The kept weights.
@@ -180,6 +221,7 @@ class _Study:
         again = evaluate_again(
             trial,
             kept,
+            self._models,
             threads=trial.threads or 1,
             micro_batches=trial.micro_batches,
             data_place=self.state.data_place,
@@ -187,18 +229,30 @@ class _Study:
         done.images = len(again.found.labels)
         if self._is_here is None:
             self._is_here = is_of_this_machine(self.state)
-        return compare_values(trial, again.found, is_same=self._is_here)
+        return compare_values(trial, again, is_same=self._is_here)
 
 
-def _of_data(state: StudyState, runs: Sequence[Trial]) -> Iterator[str]:
-    """Whether the data set, with its training images, is that of the study."""
-    recorded = state.created["data"]["fingerprint"]
-    found = TrialConfig.from_sections(sections_at(runs[0].config, state.data_place)).data.check()
-    if found != recorded:
-        yield (
-            f"the data set has changed since the study began: sha256 recorded "
-            f"{recorded[:SHOWN]}, found {found[:SHOWN]}"
-        )
+def _unchecked(*, copies: bool) -> Iterator[str]:
+    """What `verify` does not compare, and what does.
+
+    Args:
+        copies: whether there are answers on corrupted copies that were not repeated.
+    """
+    yield (
+        "training losses, learning rates, values of epochs other than the tested one, and all values of trials of the "
+        "search and of shortlists: karat reproduce STUDY TRIAL trains one again and compares"
+    )
+    yield "which trials were run, stopped and confirmed, and with what: karat replay STUDY"
+    if copies:
+        yield "answers on corrupted copies of the test images: karat verify STUDY --shifted"
+    yield (
+        "seconds, memory, images per second, machines and prices: they were noted as they were, and no command can find "
+        "them again"
+    )
+    yield (
+        "a question that was changed in the search space and in all that follows from it: a report or an MLflow run of "
+        "before has its hash"
+    )
 
 
 def _grouped(notes: Sequence[str]) -> list[str]:

@@ -26,8 +26,9 @@ from karat.training import evaluation
 from karat.training.config import TrialConfig
 from karat.training.recipes import DEFAULT, with_recipe
 from karat.training.trainer import EpochResult, Trainer
-from karat.verification.comparison import SHOWN, different
+from karat.verification.comparison import different
 from karat.verification.machine import is_of_this_machine
+from karat.verification.scores_again import SHOWN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,10 @@ from karat.tracking.sync import sync
 from karat.training.checkpoint import save_series
 from tests import journals
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning"),  # from MLflow
+    pytest.mark.usefixtures("without_question"),
+]
 Change = Callable[[list[Event]], list[tuple[str, dict[str, Any]]]]
 
 

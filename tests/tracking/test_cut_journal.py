@@ -23,7 +23,10 @@ from tests.tracking.test_sync import (
 )
 
 __all__ = ["writer"]  # a fixture
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning"),  # from MLflow
+    pytest.mark.usefixtures("without_question"),
+]
 LEAVE = {"tracking": {"deleted_runs": "leave"}}
 
 

@@ -22,7 +22,10 @@ from tests.tracking.test_sync import (
 )
 
 __all__ = ["writer"]  # a fixture
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # from MLflow
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning"),  # from MLflow
+    pytest.mark.usefixtures("without_question"),
+]
 WriteSpace = Callable[..., Path]
 LEAVE = {"tracking": {"deleted_runs": "leave"}}
 WHAT = ["trial", "study", "experiment"]

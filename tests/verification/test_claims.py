@@ -11,7 +11,7 @@ from karat.report.facts.summary import summarise
 from karat.verification.claims import check_claims, read_claims
 from tests import journals
 from tests.conftest import ROOT
-from tests.studies import state_of
+from tests.studies import state_of, told
 
 ARM = "fourier grid_size=3 blockwise"
 CLAIM = f"""\
@@ -114,9 +114,9 @@ def test_study_and_claims_are_verified_in_one_command(
         f"verdict: {found.verdict}, difference: [-1, 1]}}]"
     )
     assert main(["verify", str(whole), "--claims", str(path)]) == 0
-    first, second, *_ = capsys.readouterr().out.splitlines()
-    assert "4 verified to the last bit" in first
-    assert second.endswith("1 of 1 claims hold")
+    lines = told(capsys)
+    assert "4 verified to the last bit" in lines[0]
+    assert lines[-1].endswith("1 of 1 claims hold")
 
 
 def test_nothing_to_verify_is_wrong_input(capsys: pytest.CaptureFixture[str]) -> None:

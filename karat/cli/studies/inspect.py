@@ -49,6 +49,11 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="compare the claims in this YAML file with the reports of their studies",
     )
+    parser.add_argument(
+        "--shifted",
+        action="store_true",
+        help="evaluate corrupted copies of the test images again too, where data.corruptions names them",
+    )
 
 
 def _add_reproduce(parser: argparse.ArgumentParser) -> None:
@@ -122,9 +127,12 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.study is None and options.claims is None:
         raise InputError("verify: name a study's folder, or a file of claims with --claims")
+    if options.study is None and options.shifted:
+        raise InputError("verify: --shifted needs a study's folder")
     found: list[str] = []
     lines: list[str] = []
     notes: list[str] = []
+    unchecked: list[str] = []
     summaries: list[str] = []
     folder = None
     if options.study is not None:
@@ -132,18 +140,21 @@ def _verify(options: argparse.Namespace) -> int:
         state_of(folder)
         from karat.verification.tests_again import verify  # imports torch
 
-        done = verify(folder)
+        done = verify(folder, shifted=options.shifted)
         found += done.findings
         notes += done.notes
+        unchecked += done.unchecked
         summaries.append(done.summary)
         lines += [*done.findings, *done.notes, done.summary]
+        lines += ["not compared here:", *(f"  {each}" for each in done.unchecked)]
     if options.claims is not None:
         checked = check_claims(options.claims)
         found += checked.findings
         summaries.append(checked.summary)
         lines += [*checked.findings, checked.summary]
     if options.json:
-        return _json_findings("verify", folder, found, {"notes": notes, "summaries": summaries})
+        more = {"notes": notes, "summaries": summaries, "unchecked": unchecked}
+        return _json_findings("verify", folder, found, more)
     console = make_console()
     for line in lines:
         console.print(line, soft_wrap=True)

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from karat.training.evaluation import Evaluated
+from karat.training.evaluation import TOP, Evaluated
 
 BINS = 15  # of the calibration error
-TOP = 5
 
 
 def scores_of(

@@ -29,6 +29,7 @@ from tests.journals import Plan
     ],
     ids=" ".join,
 )
+@pytest.mark.usefixtures("without_question")
 def test_a_command_ends_with_what_to_look_at_next(
     studies: Path, said: Run, words: tuple[str, ...]
 ) -> None:

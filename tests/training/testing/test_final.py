@@ -20,7 +20,7 @@ COPIES = 2 * len(STRENGTHS)
 def answers(split: Images, *, hash_images: bool, details: bool) -> Evaluated:
     """Two images, both right."""
     labels, ones = np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.float32)
-    more = Details(confidence=ones, rank=labels)
+    more = Details(confidence=ones, rank=labels, top_margins=ones)
     return Evaluated(
         loss=0.1, predicted=labels, labels=labels, margins=ones, pixels="", details=more
     )

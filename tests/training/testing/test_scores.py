@@ -77,7 +77,11 @@ def test_five_classes_have_no_top_five_and_an_empty_class_no_accuracy() -> None:
         labels=np.array([0, 0]),
         margins=np.zeros(2, np.float32),
         pixels="",
-        details=Details(confidence=np.array([0.5, 0.5], np.float32), rank=np.array([0, 1])),
+        details=Details(
+            confidence=np.array([0.5, 0.5], np.float32),
+            rank=np.array([0, 1]),
+            top_margins=np.ones(2, np.float32),
+        ),
     )
     scores = scores_of(found, 5, seconds=0.0, peak_bytes=None)
     assert "top5" not in scores
