@@ -74,7 +74,7 @@ def test_question_of_an_extended_study_follows_from_its_spaces(extended: list[Ev
         ),
         (
             lambda d: d["confirm"].update(top_up={"step": 1, "max": 9}),
-            "confirm.top_up recorded {'step': 1, 'max': 9}, but its space says null",
+            "confirm.top_up recorded {step: 1, max: 9}, but its space says null",
         ),
         (
             lambda d: d["confirm"].update(budgets=[1, 2]),
