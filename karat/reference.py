@@ -1,9 +1,9 @@
 """`python -m karat.reference FILE`: docs/reference.md, every key of a search space, from the settings classes."""
 
+import argparse
 import dataclasses
 import inspect
 import re
-import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -348,4 +348,6 @@ def _listed(items: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")
+    parser = argparse.ArgumentParser(description="Write the page of all keys of a search space.")
+    parser.add_argument("page", type=Path, help="docs/reference.md, for example")
+    parser.parse_args().page.write_text(reference(), encoding="utf-8")
