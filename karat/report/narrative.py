@@ -136,7 +136,7 @@ def _about_signs(*, is_tried: bool) -> str:
         return (
             "Here it is shown and is no sign, since longer training was tried: a mean gain of the longest above the "
             "smallest difference of interest is a sign that the arm was not finished; where both lengths are "
-            f"equivalent, it was. A sign too is {loss}"
+            f"equivalent, it was. A sign too, unless longer training gave nothing in the mean, is {loss}"
         )
     return (
         "It is a sign of unfinished training when it is above the smallest difference of interest beyond doubt "

@@ -114,6 +114,7 @@ def followed(folder: Path, server: MlflowServer, **follow: Any) -> Iterator[Stud
 
 @pytest.mark.parametrize("when", further(["middle", "start", "end"]))
 @pytest.mark.parametrize("mode", further(BAD_MODES, keep=4))
+@pytest.mark.usefixtures("without_question")
 def test_view_catches_up_after_an_outage(
     mode: Mode,
     when: When,
@@ -163,6 +164,7 @@ def test_view_catches_up_after_an_outage(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["429", "hang"])
+@pytest.mark.usefixtures("without_question")
 def test_view_comes_back_soon_after_a_long_outage(
     mode: Mode, proxy: MlflowProxy, server: MlflowServer, tmp_path: Path
 ) -> None:
@@ -182,6 +184,7 @@ def test_view_comes_back_soon_after_a_long_outage(
     assert audit(tmp_path / f"back-{mode}") == []
 
 
+@pytest.mark.usefixtures("without_question")
 def test_server_that_is_slow_to_take_files_is_given_more_time(
     proxy: MlflowProxy, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +241,7 @@ def locked(database: Path, seconds: float) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("whose", "when"), [("own", "start"), ("own", "middle"), ("server's", "middle")]
 )
+@pytest.mark.usefixtures("without_question")
 def test_locked_database_delays_the_view_and_loses_nothing(
     whose: str,
     when: When,
@@ -280,6 +284,7 @@ def runs_at(folder: Path) -> list[Any]:
 
 @pytest.mark.parametrize("place", ["before", "after"])
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_question")
 def test_killed_view_creates_no_run_twice(
     place: str, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,8 @@ signs are looked at instead, by a rule that is fixed before a study starts:
   difference of interest, over all seeds (the one-sided 95 % bound of the mean is above it).
 * *Training loss*: after the last epoch its mean is more than `LOSS_RATIO` times that of the arm with
   the lowest, and higher by more than `LOSS_MARGIN`. It may also be that the arm cannot fit the
-  training data any better: the curves of one length of training do not tell these apart.
+  training data any better: the curves of one length of training do not tell these apart. Where longer training
+  was tried and gave nothing in the mean, it is no sign: an arm that fits its training data less is not unfinished.
 
 Neither sign proves that an arm without it is finished: only longer training shows that. With
 `confirm.budgets` it was tried, and its gain takes the place of the first sign: `LONGER`, if the longest
@@ -95,7 +96,8 @@ def progress_of(
                 signs.append(Sign.LONGER)
         elif len(gains) >= 2 and mean_bound(gains) > rule.smallest_difference:
             signs.append(Sign.IMPROVING)
-        if loss is not None and lowest is not None and _is_high(loss, lowest):
+        is_high = loss is not None and lowest is not None and _is_high(loss, lowest)
+        if is_high and not _gave_nothing(longer, metric):
             signs.append(Sign.TRAIN_LOSS)
         found[label] = Progress(
             epochs=int(plain.median(trial.epochs for trial in trials)),
@@ -107,6 +109,15 @@ def progress_of(
             shorter_epochs=lengths[-2].epochs if len(lengths) > 1 else None,
         )
     return found
+
+
+def _gave_nothing(longer: Comparison | None, metric: Metric) -> bool:
+    """Whether longer training was tried and was no better in the mean."""
+    return (
+        longer is not None
+        and longer.difference is not None
+        and metric.goodness(longer.difference) <= 0
+    )
 
 
 def _is_high(loss: float, lowest: float) -> bool:

@@ -110,6 +110,31 @@ def _signs(arms: Sequence[ConfirmedArm], summary: Summary) -> Iterator[str]:
     yield from (f"{name}: {text}." for name, text in begin.items() if text)
 
 
+def _too_long(summary: Summary) -> Found:
+    """Whether longer training, which the verdicts are about, made arms worse."""
+    known = [(arm, p.longer) for arm in summary.arms if (p := summary.progress.get(arm.label))]
+    if not summary.is_final or not any(longer for _, longer in known):
+        return None
+    units = Units(summary.metric)
+    fell = [
+        f"{name_of(arm, summary)} {units.number(longer.difference, '+')}{units.step}"
+        for arm, longer in known
+        if longer is not None and longer.verdict == "worse"
+    ]
+    if not fell:
+        return "nothing"
+    shorter, longest = summary.lengths[-2].epochs, summary.lengths[-1].epochs
+    names = listed(fell[:_NAMED] + [f"{len(fell) - _NAMED} more"] * (len(fell) > _NAMED))
+    return Card(
+        title="Longer training makes it worse",
+        found=(
+            f"Test {summary.metric.noun} got worse from {shorter} to {longest} epochs: {names}. Verdicts are about "
+            f"{longest} epochs; the table by length of training has those after {shorter}."
+        ),
+        helps="Augmentation, confirm.weights: best, or fewer epochs.",
+    )
+
+
 def _edges(summary: Summary) -> Found:
     known = [arm for arm in summary.search.arms if arm.best is not None]
     arms = [arm for arm in known if arm.edges]
@@ -279,6 +304,7 @@ def _failed(summary: Summary) -> Found:
 CHECKS = (
     Check("inconclusive arms", _sight),
     Check("signs of unfinished training", _unfinished),
+    Check("training that went on for too long", _too_long),
     Check("best values at an end of their range", _edges),
     Check("unequal tuning", _tuning),
     Check("false stops", _false_stops),

@@ -12,6 +12,7 @@ from karat.report.narrative import certainty_notes
 from karat.report.parts.health import health_notes, health_section
 from karat.report.parts.weaknesses import seen
 from karat.report.tables import Card
+from karat.statistics.comparison import Comparison
 from karat.statistics.power import pairs_needed, power
 from karat.statistics.samples import rate_interval
 from tests import journals
@@ -54,6 +55,26 @@ def test_where_longer_training_was_tried_more_epochs_are_advised(finished: Summa
     other = Length(budget=2, epochs=20, runs={}, test={}, comparisons={}, failed={})
     tried = replace(finished, lengths=(*finished.lengths, other))
     assert "confirm.budgets" not in cards(tried)["Training looks unfinished"].helps
+
+
+def test_an_arm_that_longer_training_made_worse_has_a_card(finished: Summary) -> None:
+    runs = finished.references[0].runs
+    worse = Comparison(
+        arm="longer", against="shorter", n=len(runs), difference=-0.0253, verdict="worse"
+    )
+    label = finished.others[0].label
+    known = replace(finished.progress[label], longer=worse)
+    other = Length(budget=2, epochs=20, runs={}, test={}, comparisons={}, failed={})
+    tried = replace(
+        finished,
+        progress={**finished.progress, label: known},
+        lengths=(*finished.lengths, other),
+    )
+    card = cards(tried)["Longer training makes it worse"]
+    assert (
+        f"got worse from 10 to 20 epochs: {label} -2.53 points. Verdicts are about 20" in card.found
+    )
+    assert "Longer training makes it worse" not in cards(finished)
 
 
 def test_the_note_on_training_names_the_signs_that_count(finished: Summary) -> None:
