@@ -74,6 +74,20 @@ def weights_of(folder: Path, trial: Trial) -> Path:
     return path
 
 
+def tolerate_more(folder: Path) -> str:
+    """Double the smallest difference in the journal; returns what an audit says of it."""
+
+    def tolerant(event: Event) -> dict[str, Any]:
+        data = dict(event.data)
+        if event.kind == "study_created":
+            data["confirm"] = {**data["confirm"], "smallest_difference": 0.01}
+        return data
+
+    rewrite(folder, tolerant)
+    rule = "confirm.smallest_difference recorded 0.01, but its space says 0.005"
+    return f"event 0 (study_created): {rule}"
+
+
 def rewrite(folder: Path, change: Callable[[Event], dict[str, Any]]) -> None:
     """Change the data of a study's events; the checksum of every line is right again."""
     path = folder / JOURNAL

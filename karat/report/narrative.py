@@ -119,7 +119,7 @@ def _about_factors(summary: Summary) -> str:
 
 
 def _equals(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {raw_p_text(p)}"
+    return f"{'' if p < 0.001 else '= '}{raw_p_text(p)}"
 
 
 def _about_signs(*, is_tried: bool) -> str:

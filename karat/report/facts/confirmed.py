@@ -54,7 +54,7 @@ class ConfirmedArm:
         memory: median over completed runs of the peak memory in bytes, in the first epoch; None where
             the journal does not say.
         trials: seed index to the number of the completed run.
-        place: among the confirmed arms, in the order of the space.
+        place: of the arm in the space.
     """
 
     label: str
@@ -139,8 +139,9 @@ def confirmed_arms(
     compared = compare(tests, against, rule, failed)
     right = {label: answers(confirmed.get(label, ())) for label in cells} if metric.is_share else {}
     described = {arm["label"]: arm for arm in state.created["arms"]}
+    places = {label: place for place, label in enumerate(described)}
     found = []
-    for place, (label, of_arm) in enumerate(cells.items()):
+    for label, of_arm in cells.items():
         trials = confirmed.get(label, ())
         runs = completed(trials)
         validation = [value for t in runs if (value := t.of_kept_weights(metric.name)) is not None]
@@ -170,7 +171,7 @@ def confirmed_arms(
             ),
             memory=_median_memory(runs),
             trials={trial.seed_index: trial.number for trial in runs},
-            place=place,
+            place=places[label],
         )
         found.append(arm)
     in_order = sorted(found, key=_reading_order(state.references))

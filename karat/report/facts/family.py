@@ -107,13 +107,9 @@ def _levels_of(factor: str, arms: Iterable[ConfirmedArm]) -> dict[Level, list[Co
     for arm in arms:
         if factor in arm.factors:
             by_level.setdefault(arm.factors[factor], []).append(arm)
-    # A factor that some level does not have, since it depends on that level, tells no combinations apart.
-    shared = set.intersection(
-        *({key for arm in of_level for key in arm.factors} for of_level in by_level.values())
-    ) - {factor}
-    shared = {
-        key for key in shared if all(key in arm.factors for of in by_level.values() for arm in of)
-    }
+    # A factor that some arm does not have, since it depends on a level, tells no combinations apart.
+    having = [arm for of_level in by_level.values() for arm in of_level]
+    shared = set.intersection(*(set(arm.factors) for arm in having)) - {factor}
 
     def combination(arm: ConfirmedArm) -> str:
         return repr([(key, arm.factors[key]) for key in sorted(shared)])

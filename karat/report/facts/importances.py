@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FEWEST_TRIALS = 20  # of which the best are a quarter
-BEST_SHARE, FEWEST_BEST = (
-    0.1,
-    5,
-)  # two trials, a tenth of 20, would have everything in common by chance
+# Two trials, a tenth of 20, would have much in common by chance.
+BEST_SHARE, FEWEST_BEST = 0.1, 5
 MOST_TRIALS = 200  # of more, a random part is taken: the evaluator copies every trial
 RESAMPLES, CONFIDENCE, SEED = 100, 0.95, 0
 

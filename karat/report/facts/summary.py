@@ -248,10 +248,10 @@ def summarise(state: StudyState) -> Summary:
         family=None
         if len(state.reference_arms) > 1
         else family_test(_first(runs, confirm["seeds"]), tunings),
-        factor_tests=factor_tests(_in_order(arms, created), confirm["seeds"], tunings)
+        factor_tests=factor_tests(_in_order(arms), confirm["seeds"], tunings)
         if confirm["by"] == EACH_ARM and is_final(state)
         else (),
-        interactions=interactions_of(_in_order(arms, created), rule, confirm["seeds"]),
+        interactions=interactions_of(_in_order(arms), rule, confirm["seeds"]),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
@@ -288,10 +288,9 @@ def _first(runs: Mapping[str, Runs], seeds: int) -> dict[str, Runs]:
     }
 
 
-def _in_order(arms: Sequence[ConfirmedArm], created: Mapping[str, Any]) -> list[ConfirmedArm]:
+def _in_order(arms: Sequence[ConfirmedArm]) -> list[ConfirmedArm]:
     """The arms in the order of the space, so that the first level of a factor is the one named first."""
-    places = {arm["label"]: place for place, arm in enumerate(created["arms"])}
-    return sorted(arms, key=lambda arm: places[arm.label])
+    return sorted(arms, key=lambda arm: arm.place)
 
 
 def _factors(state: StudyState, label: str) -> Mapping[str, Level]:
