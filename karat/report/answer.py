@@ -361,7 +361,8 @@ def _about_pairs(best: ConfirmedArm, summary: Summary) -> str:
     above = [by_label[pair.against] for pair in seen if pair.verdict == "worse"]
     open_ = [by_label[pair.against] for pair in seen if pair.verdict == "inconclusive"]
     if len(beaten) == len(seen):
-        return f"It is better than {_every_other(summary)}, too."
+        but = ", too" if _verdict(best) == "better" else f" but {summary.reference}"
+        return f"It is better than {_every_other(summary)}{but}."
     if not any(pair.verdict in ("better", "worse") for pair in summary.pairs) and not same:
         return f"Between {levels_text(summary)} no difference is settled."
     parts = [

@@ -421,6 +421,15 @@ def test_answer_says_so_where_one_level_beats_all_others() -> None:
     assert "It is better than every other level of grid_size confirmed, too." in text
 
 
+def test_an_arm_that_does_not_beat_the_reference_is_not_said_to_beat_every_level() -> None:
+    text = answer(
+        summary_of(
+            Plan(finals=finals(reference=0.95, g1=0.8, g3=0.85, g5=0.95, g7=0.82), noise=0.004)
+        )
+    )
+    assert "It is better than every other level of grid_size confirmed but softmax." in text
+
+
 def test_answer_sorts_levels_into_beaten_equivalent_and_open() -> None:
     text = answer(
         summary_of(Plan(finals=finals(reference=0.7, g1=0.8, g3=0.9, g5=0.9, g7=0.9), noise=0.001))
