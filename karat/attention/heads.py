@@ -1,5 +1,6 @@
 """The heads of one block: all with one mechanism, or parts with different settings or softmax."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from karat.attention.config import AttentionConfig
 from karat.attention.kernels import QKV
-from karat.attention.mechanisms import Place
+from karat.attention.mechanisms import Change, Matrices, Place, unchanged
 from karat.attention.mechanisms._operator import OperatorMechanism
 from karat.attention.mechanisms.softmax import Softmax
 from karat.attention.part import MechanismPart, Part
@@ -66,6 +67,39 @@ class HeadParts(Part):
             of_heads = {"bias": _of_heads(bias, heads), "keep": _of_heads(keep, heads)}
             outputs.append(part.attend(own, scale, dropout, **of_heads))
         return torch.cat(outputs, 1)[:, self.order]
+
+    def look(
+        self,
+        qkv: QKV,
+        scale: float,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+        change_scores: Change = unchanged,
+        change_weights: Change = unchanged,
+    ) -> Matrices:
+        """As `Part.look`; the changes are made by part, and see the heads of one part."""
+        found = []
+        for heads, part in self._with_heads():
+            own = qkv[:, :, heads] if isinstance(qkv, Tensor) else _of_three(qkv, heads)
+            look = part.look(
+                own,
+                scale,
+                bias=_of_heads(bias, heads),
+                keep=_of_heads(keep, heads),
+                change_scores=change_scores,
+                change_weights=change_weights,
+            )
+            found.append(look)
+        scores = None
+        if any(each.scores is not None for each in found):
+            each_scores = [
+                torch.full_like(each.weights, math.nan) if each.scores is None else each.scores
+                for each in found
+            ]
+            scores = torch.cat(each_scores, 1)[:, self.order]
+        weights = torch.cat([each.weights for each in found], 1)[:, self.order]
+        return Matrices(scores, weights, torch.cat([each.out for each in found], 1)[:, self.order])
 
     def finish(self, out_BHND: Tensor, x_BNC: Tensor) -> Tensor:
         outputs = [part.finish(out_BHND[:, heads], x_BNC) for heads, part in self._with_heads()]

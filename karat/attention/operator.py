@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from karat.attention.kernels import AUTO, QKV, Kernel, candidates, choose
+from karat.attention.mechanisms import Change, Matrices, unchanged
 from karat.attention.operator_config import FULL, OperatorConfig
 from karat.attention.part import Part
 from karat.attention.precision import without_autocast
@@ -115,6 +116,24 @@ class Operator(Part):
                 rows_BHNR = projection(rows_BHNR.movedim(-1, 1)).movedim(1, -1)
             out = self._times_values(rows_BHNR, v_BHMD.to(rows_BHNR.dtype))
         return out.to(v_BHMD.dtype)
+
+    def look(
+        self,
+        qkv: QKV,
+        scale: float,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+        change_scores: Change = unchanged,
+        change_weights: Change = unchanged,
+    ) -> Matrices:
+        q_BHND, k_BHMD, v_BHMD = qkv
+        with without_autocast(q_BHND.device):
+            scores_BHNM = scaled_scores(q_BHND, k_BHMD, scale)
+            scores_BHNM = change_scores(scores_BHNM if bias is None else scores_BHNM + bias)
+            weights_BHNM = change_weights(self.weights(scores_BHNM, keep))
+            out_BHND = weights_BHNM @ v_BHMD.to(weights_BHNM.dtype)
+        return Matrices(scores_BHNM, weights_BHNM, out_BHND.to(v_BHMD.dtype))
 
     def choose_kernel(self, q_BHND: Tensor, *, needs_weights: bool) -> tuple[str, Kernel | None]:
         """The name of the kernel for these queries, and the kernel; None if weights are formed.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from karat.attention.kernels import QKV
-from karat.attention.mechanisms import Given, Mechanism, Place
+from karat.attention.mechanisms import Change, Given, Matrices, Mechanism, Place, unchanged
 from karat.attention.precision import without_autocast
 
 
@@ -40,6 +40,19 @@ class Part(nn.Module):
 
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
         """The attention weights for given scores, shape (B, H, N, M)."""
+        raise NotImplementedError
+
+    def look(
+        self,
+        qkv: QKV,
+        scale: float,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+        change_scores: Change = unchanged,
+        change_weights: Change = unchanged,
+    ) -> Matrices:
+        """As `attend` without dropout, but with scores and weights; arguments as for `Mechanism.look`."""
         raise NotImplementedError
 
     def finish(self, out_BHND: Tensor, x_BNC: Tensor) -> Tensor:
@@ -89,6 +102,21 @@ class MechanismPart(Part):
         q_BHND, k_BHMD, v_BHMD = qkv
         given = Given(q_BHND, k_BHMD, v_BHMD, scale, bias, keep, dropout, self.place.number)
         return self.mechanism.attend(given, self._learned(q_BHND.dtype))
+
+    def look(
+        self,
+        qkv: QKV,
+        scale: float,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+        change_scores: Change = unchanged,
+        change_weights: Change = unchanged,
+    ) -> Matrices:
+        q_BHND, k_BHMD, v_BHMD = qkv
+        given = Given(q_BHND, k_BHMD, v_BHMD, scale, bias, keep, 0.0, self.place.number)
+        learned = self._learned(q_BHND.dtype)
+        return self.mechanism.look(given, learned, change_scores, change_weights)
 
     def forward(
         self,

@@ -7,7 +7,8 @@ attributes differ.
 Shapes: B batch, N tokens, C width, H heads, D head width, M keys; W windows of an image.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 from karat.attention.kernels import QKV
 from karat.attention.part import Part
 from karat.models.hosts import ConvertedAttention
+
+# What attends in place of a part's own way: the part, queries, keys and values, scale, bias, pairs to keep.
+Observer: TypeAlias = Callable[[Part, QKV, float, Tensor | None, Tensor | None], Tensor]
 
 
 class HostAttention(ConvertedAttention):
@@ -32,6 +36,7 @@ class HostAttention(ConvertedAttention):
         self.proj, self.proj_drop = attention.proj, attention.proj_drop
         self.operator = operator
         self.content = True  # false holds queries and keys at zero
+        self.observer: Observer | None = None  # of karat.models.observing
         self.training = attention.training
 
     def kernels(self) -> set[str]:
@@ -70,7 +75,10 @@ class HostAttention(ConvertedAttention):
             # A product with zero, so that the weights behind q and k have gradients, which are 0:
             # training on several processes waits for the gradient of every parameter.
             qkv = 0 * q_BHND, 0 * k_BHND, v_BHND
-        out_BHND = self.operator.attend(qkv, self.scale, self._dropout, bias=bias, keep=keep)
+        if self.observer is not None:
+            out_BHND = self.observer(self.operator, qkv, self.scale, bias, keep)
+        else:
+            out_BHND = self.operator.attend(qkv, self.scale, self._dropout, bias=bias, keep=keep)
         return self.operator.finish(out_BHND, x_BNC)
 
 

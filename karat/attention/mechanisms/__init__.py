@@ -7,7 +7,7 @@ operators. L blocks and R rank appear in counts of parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -22,7 +22,17 @@ from karat.settings import fields_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MECHANISMS", "Given", "Mechanism", "Place", "name_of", "own_settings"]
+__all__ = [
+    "MECHANISMS",
+    "Change",
+    "Given",
+    "Matrices",
+    "Mechanism",
+    "Place",
+    "name_of",
+    "own_settings",
+    "unchanged",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +82,29 @@ class Given(NamedTuple):
     keep: Tensor | None = None
     dropout: float = 0.0
     number: int = 0
+
+
+class Matrices(NamedTuple):
+    """What attention forms on its way, where it is looked at.
+
+    Args:
+        scores: (B, H, N, M), scaled, with the host's bias; None for a mechanism without scores, NaN for
+            those heads of a hybrid that have none.
+        weights: (B, H, N, M).
+        out: (B, H, N, D), before gates and the output projection.
+    """
+
+    scores: Tensor | None
+    weights: Tensor
+    out: Tensor
+
+
+Change = Callable[["Tensor"], "Tensor"]
+
+
+def unchanged(matrix: Tensor) -> Tensor:
+    """The matrix as it is."""
+    return matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +203,27 @@ class Mechanism:
     def finish(self, out_BHND: Tensor, x_BNC: Tensor, learned: Mapping[str, Tensor]) -> Tensor:
         """The attention output, changed by the tokens that entered the attention module."""
         return out_BHND
+
+    def look(
+        self,
+        given: Given,
+        learned: Mapping[str, Tensor],
+        change_scores: Change = unchanged,
+        change_weights: Change = unchanged,
+    ) -> Matrices:
+        """As `attend` without dropout, but with scores and weights formed, and open to a change.
+
+        Args:
+            given: what the mechanism gets.
+            learned: the parameters.
+            change_scores: what becomes of the scores before the weights are computed from them.
+            change_weights: what becomes of the weights before the values are multiplied by them.
+        """
+        with without_autocast(given.q.device):
+            scores_BHNM = change_scores(self.scores(given, learned))
+            weights_BHNM = change_weights(self.weights(scores_BHNM, given.keep, learned))
+            out_BHND = weights_BHNM.to(given.v.dtype) @ given.v
+        return Matrices(scores_BHNM if self.uses_scores else None, weights_BHNM, out_BHND)
 
     def check(self, place: Place) -> None:
         """Refuse a place where the mechanism is not possible, or its rank is above the tokens.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from karat.attention.mechanisms import Given, Place
+from karat.attention.mechanisms import Change, Given, Matrices, Place, unchanged
 from karat.attention.mechanisms._rows import SoftmaxLike
 
 if TYPE_CHECKING:
@@ -66,19 +66,44 @@ class Differential(SoftmaxLike):
         return 3 * place.num_tokens * place.head_dim
 
     def attend(self, given: Given, learned: Mapping[str, Tensor]) -> Tensor:
-        q_of_both, k_of_both = given.q.chunk(2, -1), given.k.chunk(2, -1)
-        scale = given.scale * math.sqrt(2.0)
         first, second = (
-            super(Differential, self).attend(given._replace(q=q, k=k, scale=scale), learned)
-            for q, k in zip(q_of_both, k_of_both, strict=True)
+            super(Differential, self).attend(half, learned) for half in self._halves(given)
         )
-        start = 0.8 - 0.6 * math.exp(-0.3 * given.number)
-        factor = (self._lambda(learned) + start).to(first.dtype)
-        norm = learned["norm"].to(first.dtype)
-        out_BHND = torch.nn.functional.rms_norm(
-            first - factor * second, (norm.shape[0],), norm, NORM_EPSILON
+        factor = self._factor(given, learned).to(first.dtype)
+        return self._normalised(first - factor * second, given, learned)
+
+    def look(
+        self,
+        given: Given,
+        learned: Mapping[str, Tensor],
+        change_scores: Change = unchanged,
+        change_weights: Change = unchanged,
+    ) -> Matrices:
+        """Weights are those of both halves together; scores of the first, and both are changed alike."""
+        first, second = (
+            super(Differential, self).look(half, learned, change_scores)
+            for half in self._halves(given)
         )
-        return out_BHND * (1 - start)
+        factor = self._factor(given, learned).to(first.weights.dtype)
+        weights_BHNM = change_weights(first.weights - factor * second.weights)
+        mixed_BHND = weights_BHNM.to(given.v.dtype) @ given.v
+        out_BHND = self._normalised(mixed_BHND, given, learned)
+        return Matrices(first.scores, weights_BHNM, out_BHND)
+
+    def _halves(self, given: Given) -> tuple[Given, ...]:
+        """What the two softmaxes get, each a half of the head."""
+        halves = zip(given.q.chunk(2, -1), given.k.chunk(2, -1), strict=True)
+        return tuple(
+            given._replace(q=q, k=k, scale=given.scale * math.sqrt(2.0)) for q, k in halves
+        )
+
+    def _factor(self, given: Given, learned: Mapping[str, Tensor]) -> Tensor:
+        return self._lambda(learned) + _start(given.number)
+
+    def _normalised(self, out_BHND: Tensor, given: Given, learned: Mapping[str, Tensor]) -> Tensor:
+        norm = learned["norm"].to(out_BHND.dtype)
+        normalised = torch.nn.functional.rms_norm(out_BHND, (norm.shape[0],), norm, NORM_EPSILON)
+        return normalised * (1 - _start(given.number))
 
     def _lambda(self, learned: Mapping[str, Tensor]) -> Tensor:
         """λ without λ₀."""
@@ -86,3 +111,8 @@ class Differential(SoftmaxLike):
             return learned["lambda_a"].exp() - learned["lambda_b"].exp()
         q1, k1, q2, k2 = (learned[name] for name in NAMES)
         return (q1 * k1).sum().exp() - (q2 * k2).sum().exp()
+
+
+def _start(number: int) -> float:
+    """λ₀ of the block with this number, from 0."""
+    return 0.8 - 0.6 * math.exp(-0.3 * number)
