@@ -66,6 +66,10 @@ class KernelError(InputError):
     """A kernel does not support a task."""
 
 
+class AnalysisError(InputError):
+    """A model, or what is known of its training, does not allow an analysis."""
+
+
 class StudyError(KaratError):
     """The study cannot continue."""
 

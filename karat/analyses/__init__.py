@@ -1,0 +1,16 @@
+"""Looks inside trained models: one analysis, one file in `karat.analyses.kinds`; numbers first, then pictures.
+
+    found = karat.analyses.spectra(model, images)
+    found.numbers()   # name to value
+    found.plot()      # a matplotlib figure
+
+`karat analyze STUDY` runs all of them on the trials of a study.
+"""
+
+from karat.system.lazy_import import exports
+
+_FROM = {
+    "spectra": "kinds.spectra",
+}
+__all__ = list(_FROM)
+__getattr__ = exports(__name__, _FROM)

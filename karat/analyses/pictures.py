@@ -1,0 +1,87 @@
+"""How pictures of analyses look: one style, colours that colour-blind people can tell apart, one width.
+
+Pictures are drawn with matplotlib, 7.2 inches wide, which is 720 pixels on the report's page.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from karat.report.figures.style import OKABE_ITO
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 7.2  # inches
+DPI = 200  # of PNG files
+SEQUENTIAL, DIVERGING = "cividis", "PuOr"  # both safe for colour-blind people
+NEGATIVE = "#D55E00"  # of negative weights, where positive ones are shades of blue or grey
+COLOURS = OKABE_ITO
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "lines.linewidth": 1.4,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "karat",  # the same numbers give the same file
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drawing: its file's name, and what it shows.
+
+    Args:
+        name: of its files, without the ending; lower case.
+        title: what it is, in a few words.
+        caption: what is shown, of which images, in which unit.
+        draw: makes the matplotlib figure, with `styled`.
+        is_raster: whether the page is to show pixels instead of lines, for pictures of many thousand marks.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Figure]
+    is_raster: bool = False
+
+
+@contextmanager
+def styled() -> Iterator[Any]:
+    """`matplotlib` with this style, without a display; gives the module `matplotlib.figure`."""
+    import matplotlib
+    import matplotlib.figure
+
+    with matplotlib.rc_context(_STYLE):
+        yield matplotlib.figure
+
+
+def panels(figure: Figure, rows: int, columns: int, **more: Any) -> Sequence[Sequence[Any]]:
+    """Axes of a grid of panels, row by row, also where there is one row or column."""
+    found: Sequence[Sequence[Any]] = figure.subplots(rows, columns, squeeze=False, **more)
+    return found
+
+
+def file_of(figure: Figure, kind: str) -> bytes:
+    """The figure as a file: `svg`, without date and with text as text, or `png`."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_STYLE):
+        more: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": DPI}
+        figure.savefig(buffer, format=kind, **more)
+    return buffer.getvalue()
