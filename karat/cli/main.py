@@ -26,6 +26,10 @@ COMMANDS = {
     "export": ("write a trial's weights as safetensors, with a script", "models.export:EXPORT"),
     "evaluate": ("scores of a trial's model on other images", "models.evaluate:EVALUATE"),
     "predict": ("class and probability of images", "models.predict:PREDICT"),
+    "analyze": (
+        "look inside the models: spectra, functions, landscapes, ...",
+        "analyses.analyze:ANALYZE",
+    ),
     "noise": ("measure how much runs of one arm differ by chance", "studies.noise:NOISE"),
     "ui": ("open MLflow at the page that shows the runs", "web.ui:UI"),
     "repair": ("cut off a damaged journal before its first bad line", "studies.inspect:REPAIR"),

@@ -8,6 +8,8 @@ STORAGE/               the folder of all studies
     weights/           copies of the weights that trials start from (`model.init_from`)
     trials/0001/       checkpoints of a trial, and hang.txt: stack traces of a hung process
     report.html, report.md, and in report/ figures, arms.csv, pairs.csv, trials.csv, table.tex
+    analyses/          what analyses found: a folder for each, with results, tables and pictures, and
+                       chapter.json, which the report shows
     sync.log, sync.lock
   mlflow.db, mlruns/   of MLflow, if no server is used
   probes.json          measurements of probes (`karat.forecast.predictions`)
@@ -25,6 +27,7 @@ REPORT_HTML, REPORT_MARKDOWN = "report.html", "report.md"
 FIGURES = "report"  # the folder of figures and tables
 ARMS_CSV, PAIRS_CSV, TRIALS_CSV, TABLE_TEX = "arms.csv", "pairs.csv", "trials.csv", "table.tex"
 REPORT_TABLES = (ARMS_CSV, PAIRS_CSV, TRIALS_CSV, TABLE_TEX)
+ANALYSES, CHAPTER = "analyses", "chapter.json"
 SYNC_LOG, SYNC_LOCK = "sync.log", "sync.lock"
 MLFLOW_DATABASE, MLFLOW_FILES = "mlflow.db", "mlruns"
 PROBES = "probes.json"

@@ -2,10 +2,11 @@
 
 import os
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from karat.journal.layout import (
+    ANALYSES,
     FIGURES,
     JOURNAL,
     REPORT_HTML,
@@ -69,13 +70,19 @@ FOLDER_CONTENT = {
     REPORT_MARKDOWN: "this report as Markdown",
     FIGURES: f"the figures, and {', '.join(REPORT_TABLES)}",
     TRIALS: "checkpoints, one folder for each trial",
+    ANALYSES: "what `karat analyze` found, with tables and pictures",
     WEIGHTS: "copies of the weights that trials started from",
     SYNC_LOG: "what was said while the dashboard was brought up to date",
 }
 
 
-def sections(summary: Summary) -> tuple[Section, ...]:
-    """The report after question and answer, in words, tables and figures."""
+def sections(summary: Summary, why: Sequence[Section] = ()) -> tuple[Section, ...]:
+    """The report after question and answer, in words, tables and figures.
+
+    Args:
+        summary: of the study.
+        why: the chapter about its trained models (`karat.report.parts.why`).
+    """
     parts = [
         result_section(summary),
         health_section(summary),
@@ -85,6 +92,7 @@ def sections(summary: Summary) -> tuple[Section, ...]:
         scores_section(summary),
         _pair_section(summary),
         published_section(summary),
+        *why,
         _search_section(summary),
         _trouble_section(summary),
         _decision_section(summary),

@@ -95,7 +95,8 @@ def write_report(study_folder: Path, state: StudyState) -> Summary:
         (below / name).unlink(missing_ok=True)
     for part in study.sections:
         for figure in part.figures:
-            replace_file(below / figure.file, figure.svg.encode())
+            if not figure.image:
+                replace_file(below / figure.file, figure.svg.encode())
     for name, text in spreadsheets(study.document).items():
         replace_file(below / name, text.encode())
     replace_file(below / TABLE_TEX, latex_tables(study.summary).encode())

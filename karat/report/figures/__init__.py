@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from karat.journal.layout import FIGURES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -20,12 +22,16 @@ class Figure:
         title: what it is, in a few words.
         caption: what is shown, of which split, with which interval, over what.
         draw: returns the SVG file; called when a view shows the figure, since a terminal does not.
+        folder: where its file lies in the study's folder.
+        image: where the file is there already, and is shown as an image: its address, `data:` with the content.
     """
 
     file: str
     title: str
     caption: str
     draw: Callable[[], str]
+    folder: str = FIGURES
+    image: str = ""
 
     @cached_property
     def svg(self) -> str:

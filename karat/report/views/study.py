@@ -11,6 +11,7 @@ from karat.report.document import document
 from karat.report.facts.importances import importances
 from karat.report.facts.summary import Summary, summarise
 from karat.report.parts.trials import trials_section
+from karat.report.parts.why import why_sections
 from karat.report.sections import folder_section, sections
 from karat.report.tables import Section
 
@@ -57,7 +58,7 @@ def view_of(folder: Path, state: StudyState, written: Collection[str] = ()) -> S
     told = document(summary, state)
     trials = trials_section(summary, told["trials"])
     parts = [
-        *sections(summary),
+        *sections(summary, why_sections(folder, state)),
         folder_section(folder, written),
         *([] if trials is None else [trials]),
     ]

@@ -1,0 +1,244 @@
+"""`karat analyze`: looks inside the models of a study, and puts what it finds into the report."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from karat.cli.command import Command, as_typed
+from karat.cli.exit_status import FAILED, INTERRUPTED, OK
+from karat.cli.studies.json_output import add_json, print_json
+from karat.cli.studies.named import activity_of, add_study, state_of, study_of
+from karat.cli.text.layout import paragraph, say
+from karat.cli.text.next_steps import after, next_lines
+from karat.errors import AnalysisError, InputError
+from karat.system.process.signals import Interruption
+from karat.terminal import make_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from karat.analyses.running.chapter import Found
+    from karat.analyses.running.chosen import Choice
+    from karat.analyses.running.tasks import Task
+    from karat.execution.tasks.local import Ended
+    from karat.journal.state import StudyState
+
+PRELOAD = ("karat.analyses.running.tasks", "timm")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_study(parser)
+    parser.add_argument(
+        "--trials",
+        default="best,reference",
+        metavar="WHICH",
+        help="arms to look at, with commas between them: best, reference, all, labels of arms, numbers of trials "
+        "(best,reference)",
+    )
+    parser.add_argument("--only", metavar="NAMES", help="only these analyses, with commas between")
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="at most so many validation images (256)"
+    )
+    parser.add_argument(
+        "--closed-form",
+        metavar="ARM",
+        help="write a space in which the simple function found for this arm's units is an arm of its own",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.yaml", help="with --closed-form: the space to write"
+    )
+    add_json(parser)
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    folder = study_of(options)
+    console = make_console(stderr=options.json)
+    if (options.closed_form is None) != (options.out is None):
+        raise InputError("--closed-form ARM and --out FILE.yaml belong together")
+    state = state_of(folder)
+    names = [options.closed_form] if options.closed_form else _words(options.trials, state)
+    only = ["functions"] if options.closed_form else _words(options.only, state)
+    return _Run(folder, state, names, only, options, console).go()
+
+
+class _Run:
+    """One run of the command."""
+
+    def __init__(
+        self,
+        folder: Path,
+        state: "StudyState",
+        names: Sequence[str],
+        only: Sequence[str],
+        options: argparse.Namespace,
+        console: "Console",
+    ) -> None:
+        from karat.analyses.kinds import ANALYSES
+        from karat.analyses.running.chosen import chosen_arms
+        from karat.analyses.running.tasks import IMAGES
+        from karat.settings import at_least
+
+        self.folder, self.state, self.options, self.console = folder, state, options, console
+        self.only = list(only) or list(ANALYSES)
+        for name in self.only:
+            ANALYSES[name]  # refuses an unknown name
+        self.images = IMAGES if options.images is None else options.images
+        at_least("--images", self.images, 1)
+        self.choice: Choice = chosen_arms(folder, state, names)
+        self.left_out = list(self.choice.left_out)
+        self.interruption = Interruption()
+
+    def go(self) -> int:
+        tasks = [task for name in self.only for task in self._tasks(name)]
+        missing = [task for task in tasks if not _is_good(task)]
+        self._say_plan(tasks, missing)
+        if missing:
+            self._work(missing)
+        if self.interruption.signal:
+            say([f"interrupted; go on with: {as_typed(sys.argv)}"])
+            return INTERRUPTED
+        if self.options.closed_form:
+            return self._write_closed_form()
+        self._write()
+        return FAILED if self.left_out else OK
+
+    def _tasks(self, analysis: str) -> list["Task"]:
+        from karat.analyses.kinds import ANALYSES
+        from karat.analyses.running.tasks import task_of
+
+        found = []
+        for arm in self.choice.arms:
+            for trial in arm.trials[: ANALYSES[analysis].seeds]:
+                try:
+                    found.append(task_of(self.folder, trial.number, analysis, self.images))
+                except AnalysisError as error:
+                    self._leave_out(f"{analysis} of trial {trial.number} ({arm.label}): {error}")
+        return found
+
+    def _say_plan(self, tasks: Sequence["Task"], missing: Sequence["Task"]) -> None:
+        for arm in self.choice.arms:
+            used = {task.trial for task in tasks}
+            trials = [trial for trial in arm.trials if trial.number in used]
+            kind = "" if arm.is_confirmed else ", of the search: no confirmation run is complete"
+            many = ", ".join(f"trial {trial.number}" for trial in trials)
+            self.console.print(f"{arm.label}: {many}{kind}", soft_wrap=True, markup=False)
+        for line in self.left_out:
+            self.console.print(f"left out: {line}", soft_wrap=True, markup=False)
+        there = len(tasks) - len(missing)
+        kept = f", {there} of them kept from before" if there else ""
+        count = f"{len(tasks)} result{'s' * (len(tasks) != 1)}"
+        self.console.print(f"{count} of {len(self.only)} analyses{kept}", markup=False)
+
+    def _work(self, missing: Sequence["Task"]) -> None:
+        from karat.analyses.running.tasks import work
+        from karat.execution.tasks.local import run_tasks
+
+        self.interruption.install()
+        cpus = min(len(missing), len(os.sched_getaffinity(0)))
+        self.console.print(f"starting {cpus} worker{'s' * (cpus != 1)}", markup=False)
+        self._count, self._all = 0, len(missing)
+        run_tasks(
+            work, missing, cpus, self._on_end, lambda: self.interruption.signal is not None, PRELOAD
+        )
+
+    def _on_end(self, ended: "Ended[Task, str]") -> None:
+        self._count += 1
+        task, reason = ended.argument, ended.error or ended.value
+        label = next(
+            arm.label for arm in self.choice.arms if task.trial in [t.number for t in arm.trials]
+        )
+        what = f"{task.analysis} of trial {task.trial} ({label})"
+        self.console.print(f"{self._count} of {self._all}: {what}", markup=False, soft_wrap=True)
+        if reason:
+            self._leave_out(f"{what}: {reason}")
+
+    def _leave_out(self, line: str) -> None:
+        self.left_out.append(line)
+        self.console.print(f"left out: {line}", soft_wrap=True, markup=False)
+
+    def _found(self) -> list["Found"]:
+        """Of every analysis that has results for these arms, also from before."""
+        from karat.analyses.kinds import ANALYSES
+        from karat.analyses.running.chapter import found_of
+
+        found = []
+        for name in sorted(ANALYSES, key=lambda each: (ANALYSES[each].place, each)):
+            tasks = [task for task in self._tasks_there(name) if _is_good(task)]
+            if (one := found_of(name, self.choice.arms, tasks)) is not None:
+                found.append(one)
+        return found
+
+    def _tasks_there(self, analysis: str) -> list["Task"]:
+        """As `_tasks`, without saying again what is left out."""
+        said = list(self.left_out)
+        with self.console.capture():
+            tasks = self._tasks(analysis)
+        self.left_out = said
+        return tasks
+
+    def _write(self) -> None:
+        from karat.analyses.running.chapter import write_chapter
+        from karat.report.writer import write_report
+
+        self.console.print("writing the report", markup=False)
+        chapter = write_chapter(
+            self.folder, self.choice.arms, self._found(), self.left_out, self.images
+        )
+        write_report(self.folder, self.state)
+        if self.options.json:
+            print_json("analyze", {"study": self.state.created["name"], **_brief(chapter)})
+            return
+        for part in chapter["parts"]:
+            say(["", part["title"]])
+            for text in part["paragraphs"]:
+                say(paragraph(text, indent="  "))
+        from karat.journal.layout import REPORT_HTML
+
+        say(["", f"report: {self.folder / REPORT_HTML}"])
+        say(next_lines(self.folder, *after("analyze", activity_of(self.folder, self.state.status))))
+
+    def _write_closed_form(self) -> int:
+        raise NotImplementedError
+
+
+def _brief(chapter: dict[str, Any]) -> dict[str, Any]:
+    """What programs use: arms, what was left out, and the numbers, by analysis."""
+    numbers = {part["analysis"]: part["numbers"] for part in chapter["parts"]}
+    return {key: chapter[key] for key in ("images", "arms", "left_out")} | {"analyses": numbers}
+
+
+def _is_good(task: "Task") -> bool:
+    """Whether its result is there and can be read; one that cannot is made again."""
+    if not task.is_done:
+        return False
+    try:
+        task.result()
+    except AnalysisError:
+        return False
+    return True
+
+
+def _words(text: str | None, state: "StudyState") -> list[str]:
+    """Words with commas between them; a label of an arm may have commas itself."""
+    if text is None:
+        return []
+    labels = sorted((str(arm["label"]) for arm in state.created.get("arms", ())), key=len)
+    found: list[str] = []
+    rest = text.strip()
+    while rest:
+        label = next((each for each in reversed(labels) if _begins(rest, each)), None)
+        word = label or rest.partition(",")[0]
+        found.append(word.strip())
+        rest = rest[len(word) :].lstrip(" ").removeprefix(",").strip()
+    return [word for word in found if word]
+
+
+def _begins(text: str, label: str) -> bool:
+    """Whether the text begins with the whole label."""
+    return text.startswith(label) and text[len(label) :].lstrip()[:1] in ("", ",")
+
+
+ANALYZE = Command(_add_arguments, _analyze)
