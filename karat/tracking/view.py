@@ -255,12 +255,15 @@ class View:
                     self.client.log_artifact(study.id, str(self.folder / name))
             if (self.folder / FIGURES).is_dir():  # the Markdown shows them
                 self.client.log_artifacts(study.id, str(self.folder / FIGURES), FIGURES)
-        if state.status == "completed":
             assert self._runs is not None
-            runs = {number: known.id for number, known in self._runs.items() if not known.deleted}
+            shown = {number: known.id for number, known in self._runs.items() if not known.deleted}
+            from karat.tracking.results.analyses import log_analyses
+
+            log_analyses(self.client, study.id, self.folder, shown)
+        if state.status == "completed":
             from karat.tracking.models.registry import register_best  # imports torch
 
-            register_best(self.client, self.uri, state, self.folder, runs)
+            register_best(self.client, self.uri, state, self.folder, shown)
         killed = state.status == "running"
         reason = DRIVER_GONE_TEXT if killed else study_text(state)
         status = "interrupted" if killed else state.status
@@ -276,7 +279,7 @@ class View:
         from mlflow.entities import Metric, RunTag
 
         from karat.report.facts.summary import summarise  # these load what makes the report
-        from karat.tracking.answer import study_metrics, study_tags
+        from karat.tracking.results.answer import study_metrics, study_tags
 
         summary = summarise(state)
         if not summary.is_final:

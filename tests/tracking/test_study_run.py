@@ -129,7 +129,7 @@ def test_data_set_and_user_are_named(folder: Path) -> None:
 def test_table_too_long_for_a_description_is_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("karat.tracking.answer.TAG_LENGTH", 1500)
+    monkeypatch.setattr("karat.tracking.results.answer.TAG_LENGTH", 1500)
     study, *_ = synced(folder, WORSE)
     note = study.data.tags["mlflow.note.content"]
     assert "| arm |" not in note

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 MOST_IMAGES = 16
-LOWEST = 1e-12  # of a singular value in a figure, relative to the largest: below lies rounding
+ROUNDING = 1e-6  # of a singular value, relative to the largest: below lies what float32 rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,8 @@ class Spectra(Analysis):
                 title="Singular values in the last block",
                 caption=(
                     "Mean singular value of the scores (above) and of the weights (below), the largest first, with "
-                    f"least and greatest over {count} validation images as a band; a colour for each head."
+                    f"least and greatest over {count} validation images as a band; a colour for each head. Values below "
+                    "a millionth of the largest are rounding, and not drawn."
                 ),
                 draw=partial(_draw, {label: results[0] for label, results in arms.items()}),
             ),
@@ -133,13 +134,19 @@ class Spectra(Analysis):
                 "number",
                 lambda item: _text(item[1], "effective_rank_before"),
             ),
-            ("of weights", "number", lambda item: _text(item[1], "effective_rank_after")),
-            ("stable rank of scores", "number", lambda item: _text(item[1], "stable_rank_before")),
-            ("of weights", "number", lambda item: _text(item[1], "stable_rank_after")),
+            (
+                "effective rank, weights",
+                "number",
+                lambda item: _text(item[1], "effective_rank_after"),
+            ),
+            ("stable rank, scores", "number", lambda item: _text(item[1], "stable_rank_before")),
+            ("stable rank, weights", "number", lambda item: _text(item[1], "stable_rank_after")),
         )
+        count = next(iter(first.values())).images
         note = (
-            f"Ranks are means over images, heads and blocks; the matrices are {tokens} x {tokens}, so a rank is at "
-            f"most {tokens}."
+            f"Of one run each, means over {count} validation images, heads and blocks. The matrices are {tokens} x "
+            f"{tokens}, so a rank is at most {tokens}; scores are products of queries and keys, so theirs is at most "
+            "the width of a head, and the weights of an operator have at most its rank."
         )
         return Chapter(paragraphs=(note,), tables=(table,))
 
@@ -216,6 +223,6 @@ def _lines(axes: Any, values_HS3: Array) -> None:
             axes.text(0.5, 0.5, "no scores", ha="center", va="center", transform=axes.transAxes)
             continue
         colour = COLOURS[head % len(COLOURS)]
-        shown = np.where(of_head > LOWEST * of_head.max(), of_head, np.nan)
+        shown = np.where(of_head > ROUNDING * of_head.max(), of_head, np.nan)
         axes.plot(places, shown[:, 1], color=colour, label=f"head {head + 1}")
         axes.fill_between(places, shown[:, 0], shown[:, 2], color=colour, alpha=0.2, linewidth=0)

@@ -188,6 +188,7 @@ class _Run:
             self.folder, self.choice.arms, self._found(), self.left_out, self.images
         )
         write_report(self.folder, self.state)
+        self._sync()
         if self.options.json:
             print_json("analyze", {"study": self.state.created["name"], **_brief(chapter)})
             return
@@ -199,6 +200,21 @@ class _Run:
 
         say(["", f"report: {self.folder / REPORT_HTML}"])
         say(next_lines(self.folder, *after("analyze", activity_of(self.folder, self.state.status))))
+
+    def _sync(self) -> None:
+        """Show it in MLflow too, where the study is there; the driver of a running study does it at its end."""
+        from karat.journal.lock import is_locked
+        from karat.tracking.client import has_no_database, tracking_uri
+        from karat.tracking.sync import TrackingError, sync
+
+        if is_locked(self.folder) or has_no_database(self.folder, tracking_uri(self.folder)):
+            return
+        self.console.print("bringing MLflow up to date", markup=False)
+        try:
+            sync(self.folder)
+        except TrackingError as error:
+            again = f"karat sync {self.folder} does it later"
+            self._leave_out(f"MLflow: {error}; {again}")
 
     def _write_closed_form(self) -> int:
         raise NotImplementedError

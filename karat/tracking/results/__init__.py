@@ -1,0 +1,1 @@
+"""What MLflow shows of a study's results: its answer, and what analyses found."""
