@@ -9,7 +9,7 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,36 +76,26 @@ def write_chapter(
     Raises:
         OSError: a file cannot be written.
     """
-    parts = [_part(folder / FOLDER, each) for each in found]
+    looked_at = {number for each in found for numbers in each.trials.values() for number in numbers}
     chapter = {
         "schema": SCHEMA,
         "images": images,
-        "arms": [
-            {
-                "label": arm.label,
-                "is_confirmed": arm.is_confirmed,
-                "trials": [
-                    {
-                        "number": trial.number,
-                        "seed": trial.seed_index,
-                        "fingerprint": trial.fingerprint,
-                    }
-                    for trial in arm.trials
-                    if any(
-                        trial.number in numbers
-                        for each in found
-                        for numbers in each.trials.values()
-                    )
-                ],
-            }
-            for arm in arms
-        ],
+        "arms": [each for arm in arms if (each := _arm(arm, looked_at))["trials"]],
         "left_out": list(left_out),
-        "parts": parts,
+        "parts": [_part(folder / FOLDER, each) for each in found],
     }
     text = json.dumps(chapter, indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(folder / FOLDER / CHAPTER, text.encode())
     return chapter
+
+
+def _arm(arm: ChosenArm, looked_at: Collection[int]) -> dict[str, Any]:
+    trials = [
+        {"number": trial.number, "seed": trial.seed_index, "fingerprint": trial.fingerprint}
+        for trial in arm.trials
+        if trial.number in looked_at
+    ]
+    return {"label": arm.label, "is_confirmed": arm.is_confirmed, "trials": trials}
 
 
 def _part(folder: Path, found: Found) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from karat.cli.studies.json_output import add_json, print_json
 from karat.cli.studies.named import activity_of, add_study, state_of, study_of
 from karat.cli.text.layout import paragraph, say
 from karat.cli.text.next_steps import after, next_lines
-from karat.errors import AnalysisError, InputError
+from karat.errors import AnalysisError, InputError, nearest
 from karat.system.process.signals import Interruption
 from karat.terminal import make_console
 
@@ -84,7 +84,8 @@ class _Run:
         self.folder, self.state, self.options, self.console = folder, state, options, console
         self.only = list(only) or list(ANALYSES)
         for name in self.only:
-            ANALYSES[name]  # refuses an unknown name
+            if name not in ANALYSES:
+                raise InputError(f"--only {name}: unknown. {nearest(name, ANALYSES)}")
         self.images = IMAGES if options.images is None else options.images
         at_least("--images", self.images, 1)
         self.choice: Choice = chosen_arms(folder, state, names)
@@ -130,7 +131,8 @@ class _Run:
         there = len(tasks) - len(missing)
         kept = f", {there} of them kept from before" if there else ""
         count = f"{len(tasks)} result{'s' * (len(tasks) != 1)}"
-        self.console.print(f"{count} of {len(self.only)} analyses{kept}", markup=False)
+        kinds = f"{len(self.only)} analys{'i' if len(self.only) == 1 else 'e'}s"
+        self.console.print(f"{count} of {kinds}{kept}", markup=False)
 
     def _work(self, missing: Sequence["Task"]) -> None:
         from karat.analyses.running.tasks import work

@@ -1,0 +1,182 @@
+"""`karat analyze`: what it prints, writes and leaves out; the work runs in this process instead of in Ray's."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karat.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_INPUT
+from karat.cli.main import main
+from karat.execution.tasks.local import Ended
+from karat.journal.layout import ANALYSES, CHAPTER, REPORT_HTML, REPORT_MARKDOWN, trial_folder
+from karat.system.process.signals import Interruption
+from tests.cli.models.test_predict_and_export import written
+from tests.studies import state_of
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("analyze") / "example")
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "example")
+    return tmp_path / "example"
+
+
+@pytest.fixture(autouse=True)
+def worked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The arguments of every call that Ray would make, in order."""
+    calls: list[Any] = []
+
+    def here(
+        function: Callable[[Any], Any],
+        arguments: Sequence[Any],
+        cpus: int,
+        on_end: Callable[[Ended[Any, Any]], None],
+        *_: object,
+    ) -> None:
+        for argument in arguments:
+            calls.append(argument)
+            on_end(Ended(argument=argument, value=function(argument), error=""))
+
+    monkeypatch.setattr("karat.execution.tasks.local.run_tasks", here)
+    monkeypatch.setattr(Interruption, "install", lambda self: None)
+    return calls
+
+
+def _analyze(folder: Path, *more: str) -> int:
+    return main(["analyze", str(folder), *more])
+
+
+def test_numbers_pictures_and_the_report_are_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _analyze(folder, "--only", "spectra") == OK
+    out = capsys.readouterr().out
+    assert "2 results of 1 analysis" in out
+    assert f"report: {folder / REPORT_HTML}" in out
+    below = folder / ANALYSES / "spectra"
+    assert {path.suffix for path in below.iterdir()} == {".npz", ".csv", ".svg", ".png"}
+    chapter = json.loads((folder / ANALYSES / CHAPTER).read_text("utf-8"))
+    (part,) = chapter["parts"]
+    assert [row["arm"] for row in part["numbers"]] == [arm["label"] for arm in chapter["arms"]]
+    page = (folder / REPORT_HTML).read_text("utf-8")
+    assert "Why: spectra of scores and weights" in page
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert "(analyses/spectra/spectra.svg)" in (folder / REPORT_MARKDOWN).read_text("utf-8")
+
+
+def test_what_is_there_already_is_not_made_again(folder: Path, worked: list[Any]) -> None:
+    assert _analyze(folder, "--only", "spectra") == OK
+    assert len(worked) == 2
+    assert _analyze(folder, "--only", "spectra") == OK
+    assert len(worked) == 2
+    assert _analyze(folder, "--only", "spectra", "--images", "9") == OK
+    assert len(worked) == 4
+
+
+def test_a_damaged_result_is_made_again(folder: Path, worked: list[Any]) -> None:
+    assert _analyze(folder, "--only", "spectra") == OK
+    worked[0].path.write_bytes(b"no result")
+    assert _analyze(folder, "--only", "spectra") == OK
+    assert [each.trial for each in worked[2:]] == [worked[0].trial]
+
+
+def test_results_of_other_analyses_stay_in_the_chapter(folder: Path) -> None:
+    assert _analyze(folder, "--only", "spectra") == OK
+    assert _analyze(folder, "--only", "similarity") == OK
+    chapter = json.loads((folder / ANALYSES / CHAPTER).read_text("utf-8"))
+    assert {part["analysis"] for part in chapter["parts"]} == {"spectra", "similarity"}
+
+
+def test_what_is_not_possible_is_left_out_and_the_rest_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = state_of(folder)
+    reference = state.reference_arms[0]
+    first = next(t for t in state.of_phase("confirm") if t.arm == reference)
+    (path,) = trial_folder(folder, first.number).glob("*.pt")
+    path.write_bytes(b"no weights")
+    assert _analyze(folder, "--only", "spectra") == FAILED
+    out = capsys.readouterr().out
+    assert f"left out: spectra of trial {first.number} ({reference}): " in out
+    assert "damaged" in out
+    page = (folder / REPORT_HTML).read_text("utf-8")
+    assert "Why: spectra" in page
+    assert "Left out: spectra of trial" in page
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def signalled(self: Interruption) -> None:
+        self.signal = "SIGTERM"
+
+    monkeypatch.setattr(Interruption, "install", signalled)
+    assert _analyze(folder, "--only", "spectra") == INTERRUPTED
+    assert "interrupted; go on with: " in capsys.readouterr().out
+    assert not (folder / ANALYSES / CHAPTER).exists()
+
+
+def test_programs_get_the_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _analyze(folder, "--only", "spectra", "--json") == OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["kind"] == "analyze"
+    assert {row["arm"] for row in told["analyses"]["spectra"]} == {
+        arm["label"] for arm in told["arms"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "spektra"], "--only spektra: unknown. did you mean 'spectra'?"),
+        (["--trials", "bset"], "--trials bset: unknown."),
+        (["--images", "0"], "--images"),
+        (["--closed-form", "softmax"], "--closed-form ARM and --out FILE.yaml belong together"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _analyze(folder, *arguments) == WRONG_INPUT
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err
+
+
+def test_a_chapter_about_other_runs_is_not_shown(folder: Path) -> None:
+    assert _analyze(folder, "--only", "spectra") == OK
+    path = folder / ANALYSES / CHAPTER
+    chapter = json.loads(path.read_text("utf-8"))
+    chapter["arms"][0]["trials"][0]["fingerprint"] = "other"
+    path.write_text(json.dumps(chapter), "utf-8")
+    assert main(["report", str(folder)]) == OK
+    page = (folder / REPORT_HTML).read_text("utf-8")
+    assert "It is about other runs than this study has" in page
+    assert "Why: spectra" not in page
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"parts": [{}], "arms": []}', "[" * 100_000])
+def test_a_report_with_a_damaged_chapter_says_so(folder: Path, text: str) -> None:
+    (folder / ANALYSES).mkdir()
+    (folder / ANALYSES / CHAPTER).write_text(text, "utf-8")
+    assert main(["report", str(folder)]) == OK
+    assert "cannot be read" in (folder / REPORT_HTML).read_text("utf-8")
+
+
+def test_a_picture_outside_of_the_folder_is_not_shown(folder: Path, tmp_path: Path) -> None:
+    assert _analyze(folder, "--only", "spectra") == OK
+    (tmp_path / "secret.svg").write_text("<svg/>")
+    path = folder / ANALYSES / CHAPTER
+    chapter = json.loads(path.read_text("utf-8"))
+    chapter["parts"][0]["figures"][0]["file"] = "../../secret.svg"
+    path.write_text(json.dumps(chapter), "utf-8")
+    assert main(["report", str(folder)]) == OK
+    assert "is no picture of the analyses" in (folder / REPORT_HTML).read_text("utf-8")
