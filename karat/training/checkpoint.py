@@ -265,8 +265,3 @@ def _first_good(
             if passed_over is not None:
                 passed_over.append(str(error))
     return None
-
-
-def snapshots(folder: Path) -> list[Path]:
-    """The snapshots of a trial, in order of epochs, not verified."""
-    return sorted(folder.glob("snapshot-*.pt"))
