@@ -37,6 +37,7 @@ from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.config import TrainingConfig
 from karat.training.recipes import DEFAULT, load_recipe, recipe_names
 from karat.training.steps.config import StepConfig
+from karat.training.watching.config import WatchConfig
 
 _HEAD = """\
 # Reference: every key of a search space
@@ -131,7 +132,7 @@ def _training() -> Iterator[str]:
     yield "## training"
     yield "Defaults are those of the recipe; the section, the factors and the tuned parameters replace them."
     recipes = {name: load_recipe(name) for name in recipe_names()}
-    apart = {*fields_of(AugmentationConfig), *fields_of(StepConfig)}
+    apart = {*fields_of(AugmentationConfig), *fields_of(StepConfig), *fields_of(WatchConfig)}
     own = [key for key in fields_of(TrainingConfig) if key not in apart]
     values = {
         key: _of_recipes(field, {r: v[key] for r, v in recipes.items() if key in v})
@@ -151,6 +152,12 @@ def _training() -> Iterator[str]:
     yield "### Augmentation"
     yield "Also in `training`; each with its formula and a picture: [augmentation.md](augmentation.md)."
     yield _rows(_of(TrainingConfig, fields_of(AugmentationConfig), defaults=values))
+    yield "### What is recorded"
+    yield (
+        "Also in `training`, for all arms alike; nothing of it changes a result, and a study goes on with other values: "
+        "[recipes.md](recipes.md#weights-of-epochs)."
+    )
+    yield _rows(_of(TrainingConfig, fields_of(WatchConfig), defaults=values))
 
 
 def _of_recipes(field: "dataclasses.Field[Any]", values: Mapping[str, Any]) -> str:

@@ -15,7 +15,14 @@ from karat.cli.text.stopping import stopping_notes
 from karat.cli.text.training import training_notes
 from karat.errors import JournalError
 from karat.execution.preload import PRELOAD
-from karat.forecast.plan import ArmPlan, arm_plans, disk_bytes, forecast, slots_by_place
+from karat.forecast.plan import (
+    ArmPlan,
+    arm_plans,
+    disk_bytes,
+    forecast,
+    slots_by_place,
+    snapshot_bytes,
+)
 from karat.forecast.schedule import arms_in_order
 from karat.forecast.sight import rule_text, sight_lines
 from karat.forecast.speed import decoding
@@ -236,6 +243,11 @@ def _price(
     yield f"CPU-hours     {_spread([each.cpu_hours for each in spent], '{:.3g}'.format)}"
     size = disk_bytes(plans, runs, slots, space.confirm.weights)
     yield f"disk          about {size / 1e6:,.0f} MB of checkpoints"
+    if kept := snapshot_bytes(space, plans, runs):
+        yield (
+            f"              and {kept / 1e6:,.0f} MB of weights that confirmation runs keep of epochs "
+            "(training.keep_checkpoints)"
+        )
     key = "usd_per_gpu_hour" if space.resources.gpus else "usd_per_cpu_hour"
     price = getattr(space.cluster, key)
     if price is None:

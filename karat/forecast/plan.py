@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -188,3 +188,18 @@ def disk_bytes(
     state = 3 + averaged  # of AdamW: the weights and two moments
     running = {"last": 3 * state + 3, "best": 3 * (state + 1) + 1}
     return weights * (completed + slots * running[tested])
+
+
+def snapshot_bytes(space: Space, plans: Mapping[str, ArmPlan], runs: list[Run]) -> float:
+    """Estimate the bytes of the weights of epochs that confirmation runs keep (`training.keep_checkpoints`)."""
+    parameters = float(np.mean([plan.parameters for plan in plans.values()]))
+    confirmed = float(np.median([run.confirmed for run in runs]))
+    return _BYTES * parameters * confirmed * float(np.mean(list(_kept(space))))
+
+
+def _kept(space: Space) -> Iterator[int]:
+    """How many epochs' weights a confirmation run keeps, by arm and length of training."""
+    for arm in space.arms.values():
+        training = trial_config(space, arm).training
+        for budget in space.confirm.budgets:
+            yield len(training.kept_of(budget * training.epochs))

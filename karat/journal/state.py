@@ -235,6 +235,7 @@ class StudyState:
         trial.unwritten_segments = 0
         trial.tested = data.get("tested")
         trial.scores, trial.shifted = data.get("scores"), data.get("shifted")
+        trial.snapshots = tuple(data.get("snapshots", ()))
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])
         trial.computed = trial.computed or data.get("computed")
@@ -270,6 +271,10 @@ class StudyState:
     def _on_weights_dropped(self, event: Event) -> None:
         for number in event.data["trials"]:
             self.trials[number].weights_dropped = True
+
+    def _on_snapshots_dropped(self, event: Event) -> None:
+        for number in event.data["trials"]:
+            self.trials[number].snapshots_dropped = True
 
     def _on_search_cut(self, event: Event) -> None:
         _, self.search_cut = _cause(event)

@@ -27,7 +27,8 @@ class Trial:
     how its last worker was lost. `unwritten_segments` ended since its last report, since a file could not
     be written. `set_aside`: an extension of the study made the trial invalid,
     since it is shorter than trials are now or of a cell that is no longer confirmed.
-    `weights_dropped`: its best weights were deleted to free disk space. `estimate`: predicted
+    `weights_dropped`: its best weights were deleted to free disk space. `snapshots`: epochs whose weights a
+    completed run keeps (`training.keep_checkpoints`); `snapshots_dropped`: they were deleted since. `estimate`: predicted
     resources (`karat.training.segment.Estimate`). `audited`: it goes on where early stopping stops it;
     if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
     first epoch of the first segment. `loading`: there, mean seconds of a step (`step_s`) and of waiting for its images
@@ -59,6 +60,8 @@ class Trial:
     ready_at: float = 0.0
     set_aside: bool = False
     weights_dropped: bool = False
+    snapshots: tuple[int, ...] = ()
+    snapshots_dropped: bool = False
     reports: Reports = field(default_factory=Reports)
     kernels: tuple[str, ...] | None = None
     computed: Mapping[str, Any] | None = None

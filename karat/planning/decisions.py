@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from karat.causes import Failure, StudyFailure
+from karat.causes import Audit, Failure, Stop, StudyFailure
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
 from karat.journal.trial import Phase
@@ -137,6 +137,19 @@ class Decisions:
     def spared(self, number: int) -> int | None:
         """The epoch at which a trial would have been stopped that is finished anyway; else None."""
         return self._stopping.spared(number)
+
+    def end_of(self, number: int, verdict: str) -> dict[str, Any]:
+        """How a trial with a verdict ends, as data of `trial_ended`."""
+        trial, cause, details = self.state.trials[number], "", {}
+        spared = self.spared(number)
+        if verdict == "completed" and spared is not None:
+            cause, details = Audit.FINISHED_ANYWAY.value, {"epoch": spared}
+        elif verdict == "stopped" and trial.set_aside:
+            cause = Stop.EXTENDED.value
+        elif verdict == "stopped":
+            cause, details = Stop.EARLY_STOPPING.value, {"epoch": trial.reports[-1].epoch}
+        more = {"cause": cause, "details": details}
+        return {"trial": number, "status": verdict} | {k: v for k, v in more.items() if v}
 
     def is_tried_again(self, number: int, cause: str) -> bool:
         """Whether a trial whose segment failed with this cause is retried."""

@@ -1,8 +1,8 @@
 """Extending a study: more trials, more seeds, longer trials or wider ranges.
 
 All other changes would change the meaning of the trials so far and are refused: factors, metric,
-data, model, training, and the rules of search and confirmation. Resources, budget, tracking and the
-text of the question may change at any time.
+data, model, training, and the rules of search and confirmation. Resources, budget, tracking, the
+text of the question and what is only recorded of a training may change at any time.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from karat.planning.data_place import PLACE, without_place
 from karat.space.reader import space_of
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
+from karat.training.watching.config import WATCHING
 
 SHORT = {"trials": "search.trials", "seeds": "confirm.seeds", "epochs": "training.epochs"}
 
@@ -32,7 +33,8 @@ class Change:
     @property
     def asks_more(self) -> bool:
         """Whether the change affects which trials run, not only how and where they run."""
-        return self.key.partition(".")[0] in ("search", "confirm", "training", "tuned")
+        section, _, key = self.key.partition(".")
+        return section in ("search", "confirm", "training", "tuned") and key not in WATCHING
 
     def __str__(self) -> str:
         return f"{self.key} from {_plain(self.before)} to {_plain(self.after)}"
@@ -199,7 +201,8 @@ def _of_arms(old: Space, new: Space) -> Iterator[Change]:
                     continue
                 if before != after and full not in seen | {"training.epochs"}:
                     seen.add(full)
-                    yield Change(full, before, after, False)
+                    is_watched = name == "training" and key in WATCHING
+                    yield Change(full, before, after, is_watched)
         before, after = full_length(old, old.arms[label]), full_length(new, new.arms[label])
         if before != after and "training.epochs" not in seen:
             seen.add("training.epochs")

@@ -28,6 +28,7 @@ from karat.space.space import SECTIONS, Space
 from karat.space.stopping import arm_sizes, chosen
 from karat.space.yaml_reader import Document, Path_, parse_scalar, read_yaml
 from karat.statistics.metric import Metric
+from karat.training.watching.config import WATCHING
 
 MAX_PARAMETERS = 50  # factors, and tuned parameters
 
@@ -199,6 +200,10 @@ class SpaceFile(SpaceData):
         if name in self.mapping((section,), {}):
             place = self.place((section, name))
             self.fail(path, f"is also set in section {section} ({place}); keep one of them")
+        if section == "training" and name in WATCHING:
+            self.fail(
+                path, f"changes no result, so it is not compared; set it in the section {section}"
+            )
         if group == "tuned" and key in self.mapping(("factors",)):
             self.fail(path, "is also a factor; keep one of them")
 

@@ -29,6 +29,7 @@ from karat.space.rates import Terms
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site
 from karat.training.recipes import DEFAULT, load_recipe
+from karat.training.watching.config import unwatched
 
 SECTIONS = ("data", "model", "attention", "training")
 NOT_HASHED = (
@@ -133,6 +134,10 @@ class Space:
                 of versions before journals had them.
         """
         hashed = {key: value for key, value in self.source.items() if key not in NOT_HASHED}
+        if watched := hashed.get("training"):
+            hashed["training"] = unwatched({"training": watched})["training"]
+            if not hashed["training"]:
+                del hashed["training"]
         known = self.recipes if recipes is None else recipes
         if known:
             hashed["recipes"] = {

@@ -200,6 +200,10 @@ def _checkpoints(folder: Path, trial: Trial) -> Iterator[str]:
         if not paths:
             which = "its best epoch" if trial.tested is None else "its tested weights"
             yield f"trial {trial.number}: there is no checkpoint of {which} in {own}"
+    kept = set() if trial.snapshots_dropped or trial.status == "stopped" else {*trial.snapshots}
+    if lacking := sorted(kept - set(map(epoch_of, known["snapshot"]))):
+        yield f"trial {trial.number}: there is no checkpoint of the kept weights of epochs {lacking} in {own}"
+    wanted += known["snapshot"]
     if not trial.ended:
         if trial.reports and not known["epoch"]:
             yield f"trial {trial.number}: there is no checkpoint to resume from in {own}"

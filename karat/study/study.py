@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from karat.causes import Audit, Details, Failure, Interrupt, SearchCut, SegmentEnd, Stop
+from karat.causes import Details, Failure, Interrupt, SearchCut, SegmentEnd
 from karat.journal.journal import Journal
 from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState
@@ -24,7 +24,7 @@ from karat.planning.extension import changes_between, longer
 from karat.space.space import Space
 from karat.study.listeners import Listeners
 from karat.study.measurements import MAY_REPORT, death_of, fault_of
-from karat.study.retention import tidy, to_be_dropped
+from karat.study.retention import making_room, tidy
 from karat.study.segments import segment_for, start_of
 from karat.system import fault_injection
 from karat.training.checkpoint import last_state
@@ -178,7 +178,7 @@ class Study:
             more: in a segment's first report `kernels`, `computed`, `peak_bytes`, `images` and `loading` (attention
                 kernels, how steps are computed, peak memory, images in each split, seconds of a step and of waiting
                 for its batch); in the last one of a trial that is tested `tested` (`karat.tested.Tested`), `scores`
-                and `shifted` (`karat.training.testing`).
+                and `shifted` (`karat.training.testing`), and `snapshots` (epochs whose weights it keeps).
         """
         trial = self.state.trials[number]
         if fault := fault_of(metrics, self.space.search.metric, epoch):
@@ -222,6 +222,7 @@ class Study:
             # The disk's trouble, not the trial's: it resumes when files can be written again.
             self._unwritten.append(dict(details))
             self._end_segment(trial, SegmentEnd.CHECKPOINT, details)
+            self._make_room(is_full=True)
         else:
             self._fail(trial, Failure(cause), details)
 
@@ -334,19 +335,14 @@ class Study:
         self._fail(trial, Failure.LOST, {"times": MAX_LOST_SEGMENTS + 1, "last": last})
 
     def _fail(self, trial: Trial, cause: Failure, details: Mapping[str, Any]) -> None:
-        self._end(trial, "failed", cause, details)
+        more = {"details": dict(details)} if details else {}
+        self.record("trial_ended", trial=trial.number, status="failed", cause=cause.value, **more)
         self._advance()
 
-    def _end(
-        self, trial: Trial, status: str, cause: Failure | Stop | Audit, details: Mapping[str, Any]
-    ) -> None:
-        more = {"details": dict(details)} if details else {}
-        self.record("trial_ended", trial=trial.number, status=status, cause=cause.value, **more)
-
-    def _make_room(self) -> None:
+    def _make_room(self, *, is_full: bool = False) -> None:
         """Delete weights that no confirmation needs when the disk budget runs low."""
-        if dropped := to_be_dropped(self.space, self.state, self.folder):
-            self.record("weights_dropped", trials=[trial.number for trial in dropped])
+        for kind, dropped in making_room(self.space, self.state, self.folder, is_full=is_full):
+            self.record(kind, trials=[trial.number for trial in dropped])
             for trial in dropped:
                 tidy(self.folder, trial)
 
@@ -361,22 +357,13 @@ class Study:
         verdict = self.decisions.verdict(trial.number)
         if verdict is None:
             return False
-        self._conclude(trial, verdict)
+        self._conclude(trial.number, verdict)
         self._make_room()
         self._advance()
         return True
 
-    def _conclude(self, trial: Trial, verdict: str) -> None:
-        spared = self.decisions.spared(trial.number)
-        if verdict == "completed" and spared is not None:
-            self._end(trial, verdict, Audit.FINISHED_ANYWAY, {"epoch": spared})
-        elif verdict == "completed":
-            self.record("trial_ended", trial=trial.number, status=verdict)
-        elif trial.set_aside:
-            self._end(trial, verdict, Stop.EXTENDED, {})
-        else:
-            epoch = trial.reports[-1].epoch
-            self._end(trial, verdict, Stop.EARLY_STOPPING, {"epoch": epoch})
+    def _conclude(self, number: int, verdict: str) -> None:
+        self.record("trial_ended", **self.decisions.end_of(number, verdict))
 
     def _ask(self) -> Trial | None:
         if not self.decisions.search_is_over:
@@ -393,8 +380,7 @@ class Study:
     def _advance(self) -> None:
         """End the trials that are due, then start the confirmation or end the study if nothing is left."""
         while (due := self.decisions.due) is not None:
-            number, verdict = due
-            self._conclude(self.state.trials[number], verdict)
+            self._conclude(*due)
         while (turn := self.decisions.turn()) is not None:
             kind, data = turn
             self.record(kind, **data)

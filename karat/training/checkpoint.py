@@ -10,6 +10,7 @@ trial (`Trial.fingerprint`), so that a checkpoint of another trial is noticed.
 | `epoch` | the whole training state after an epoch | the last three |
 | `best` | weights with the best validation metric, of a trial that is not tested | the last three, one when the trial is complete |
 | `tested` | the weights that the test split was evaluated with, and their epoch | always |
+| `snapshot` | the evaluated weights after an epoch, and the epoch (`training.keep_checkpoints`) | until the disk budget runs low |
 | `within` | the whole training state within an epoch, when the trial was paused | until the end of the epoch |
 
 A training state holds the best weights too if they are the ones to be tested.
@@ -20,6 +21,7 @@ Why three: if a process is killed before it reports its newest checkpoint, the t
 from that one, and two are left.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -35,7 +37,8 @@ from karat.system.files import open_regular, replace_file
 
 MAX_MANIFEST = 4096  # bytes; a manifest has about 200
 KEPT = 2  # checkpoints of a series beside the newest
-SERIES = ("epoch", "best", "tested", "within")
+SERIES = ("epoch", "best", "tested", "within", "snapshot")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -152,9 +155,49 @@ def save_series(
     owner: str = "",
     budget: DiskBudget | None = None,
 ) -> Path:
-    """Write the checkpoint `SERIES-EPOCH` and keep the two before it."""
+    """Write the checkpoint `SERIES-EPOCH` and keep the two before it; where it does not fit, without snapshots."""
     keep_newest(folder, **{series: KEPT})  # before the write, which may need the space
-    return save_checkpoint(folder, f"{series}-{epoch:05d}", content, owner, budget)
+    name = f"{series}-{epoch:05d}"
+    try:
+        return save_checkpoint(folder, name, content, owner, budget)
+    except OSError as error:
+        if error.errno not in DISK_FULL or not drop_snapshots(folder):
+            raise
+        log.warning("%s: its snapshots were deleted to make room for %s", folder, name)
+    return save_checkpoint(folder, name, content, owner, budget)
+
+
+def save_snapshot(
+    folder: Path,
+    epoch: int,
+    weights: Mapping[str, Any],
+    owner: str = "",
+    budget: DiskBudget | None = None,
+) -> None:
+    """Write the weights after an epoch beside those of others; where they do not fit, a warning is all.
+
+    Raises:
+        OSError: they could not be written for another reason than a full disk or budget.
+    """
+    content = {"model": weights, "epoch": epoch}
+    try:
+        save_checkpoint(folder, f"snapshot-{epoch:05d}", content, owner, budget)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        log.warning("%s: the weights of epoch %d are not kept (%s)", folder, epoch, error.strerror)
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """The weights of epochs that a confirmation run kept (`training.keep_checkpoints`), not verified, the first first."""
+    return newest_first(folder, "snapshot")[::-1]
+
+
+def drop_snapshots(folder: Path) -> bool:
+    """Delete the weights of epochs that a run kept; returns whether there were any."""
+    found = snapshots(folder)
+    keep_newest(folder, snapshot=0)
+    return bool(found)
 
 
 def keep_newest(folder: Path, **counts: int) -> None:

@@ -14,6 +14,7 @@ from karat.settings import above, at_least, at_most, build, fraction
 from karat.training.augmentation.settings import NONE, PIXEL_SETTINGS, AugmentationConfig
 from karat.training.recipes import of_recipe, with_recipe
 from karat.training.steps.config import StepConfig
+from karat.training.watching.config import WatchConfig
 
 EVAL_BATCH_SIZE = 256
 MAX_LEARNING_RATE = 1.0
@@ -21,7 +22,7 @@ MAX_REPLICATES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig(AugmentationConfig, StepConfig):
+class TrainingConfig(AugmentationConfig, StepConfig, WatchConfig):
     """How a trial is trained; if nothing else is set with AdamW, a linear warm-up, then a cosine, updated every step.
 
     Args:
@@ -62,6 +63,7 @@ class TrainingConfig(AugmentationConfig, StepConfig):
         StepConfig.__post_init__(self)
         at_least("epochs", self.epochs, 1)
         at_most("epochs", self.epochs, 100_000)
+        self.check_kept(self.epochs)
         at_least("batch_size", self.batch_size, 1)
         above("learning_rate", self.learning_rate, 0)
         at_most("learning_rate", self.learning_rate, MAX_LEARNING_RATE)

@@ -1,6 +1,6 @@
 """What training for an epoch, or for a part of one, ends with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ class EpochResult:
 
     `tested` holds the test evaluation, image by image, where there was one, `scores` what else it found
     (`karat.training.testing.scores`), and `shifted` the same of corrupted test images, where they are asked for.
+    `snapshots` holds the epochs whose weights are kept, in the last epoch of a run that keeps any.
     """
 
     epoch: int
@@ -23,6 +24,7 @@ class EpochResult:
     tested: Tested | None = None
     scores: Mapping[str, Any] | None = None
     shifted: Mapping[str, Any] | None = None
+    snapshots: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

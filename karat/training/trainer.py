@@ -22,9 +22,12 @@ from karat.training import evaluation
 from karat.training.checkpoint import (
     drop_after,
     drop_half_written,
+    epoch_of,
     keep_newest,
     load_last_good,
     save_series,
+    save_snapshot,
+    snapshots,
 )
 from karat.training.config import TrialConfig
 from karat.training.initial.start import starting_model
@@ -56,7 +59,7 @@ class Trainer:
         folder: folder for checkpoints; None writes none.
         initial: folder with the weights of `model.init_from`; None where they are drawn.
         test_at_end: whether the test split is evaluated, once, after the last epoch; then the tested
-            weights are kept, otherwise those of the best epoch.
+            weights are kept, and those of `training.keep_checkpoints`, otherwise those of the best epoch.
         weights: which are tested: of the `last` epoch, or of the `best` one by `metric`.
         metric: validation metric that selects the best epoch; the first of equal ones.
         mode: whether the best `metric` is the highest (`max`) or the lowest (`min`).
@@ -99,6 +102,8 @@ class Trainer:
         self.config, self.folder = config, folder
         self.seed = config.training.seed_of(seed)
         self.test_at_end, self.weights = test_at_end, weights
+        training = config.training
+        self._kept = training.kept_of(training.epochs) if test_at_end else ()
         self.metric, self.mode = metric, mode
         self._loaded = splits_of(config.data, fingerprint)
         self.splits = self._loaded.splits
@@ -181,6 +186,8 @@ class Trainer:
             tests, more = self._test()
             metrics = {**metrics, **more}
         self._save(is_best)
+        if self.finished and self.folder is not None and self._kept:
+            tests["snapshots"] = [epoch_of(path) for path in snapshots(self.folder)]
         seconds = time.monotonic() - started
         return EpochResult(epoch=self.epoch, metrics=metrics, seconds=seconds, **tests)
 
@@ -307,6 +314,9 @@ class Trainer:
             if is_best and not self.test_at_end:
                 weights = {"model": self._averaged() or self.model.state_dict()}
                 save_series(self.folder, "best", self.epoch, weights, self.owner, self.budget)
+            if self.epoch in self._kept:
+                kept = self._averaged() or self.model.state_dict()
+                save_snapshot(self.folder, self.epoch, kept, self.owner, self.budget)
             state = self._state()
             save_series(self.folder, "epoch", self.epoch, state, self.owner, self.budget)
             keep_newest(self.folder, within=0)

@@ -18,6 +18,7 @@ from karat.training.augmentation.settings import AugmentationConfig
 from karat.training.config import TrainingConfig, TrialConfig
 from karat.training.recipes import load_recipe
 from karat.training.steps.config import StepConfig
+from karat.training.watching.config import WatchConfig
 from tests.driven import go, without_ray
 from tests.planning.test_extension import state_of
 from tests.studies import rewrite
@@ -52,6 +53,7 @@ def test_journal_has_every_training_setting_of_its_recipe(
         "replicate",
         *fields_of(AugmentationConfig),
         *fields_of(StepConfig),
+        *fields_of(WatchConfig),
     }  # which the recipe leaves out
     assert written.keys() == set(TrainingConfig.__dataclass_fields__) - optional
     # With the settings of the trial these are all that it was trained by.

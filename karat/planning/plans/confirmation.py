@@ -11,6 +11,7 @@ from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, Level, contest_label, level_in, level_label
 from karat.planning.plans import Proposal, budgeted
 from karat.space.space import Arm, Space
+from karat.training.watching.config import unwatched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,10 @@ def plan_confirmation(
         trial.number
         for trial in state.of_phase("confirm")
         if (key := (trial.arm, trial.tuning)) in arms
-        and (key not in again or budgeted(again[key], trial.budget) != trial.config)
+        and (
+            key not in again
+            or unwatched(budgeted(again[key], trial.budget)) != unwatched(trial.config)
+        )
     ]
     return {
         "contests": [contest.label for contest in contests],
