@@ -184,7 +184,9 @@ class _Run:
     def _write(self) -> None:
         from karat.analyses.running.chapter import write_chapter
         from karat.report.writer import write_report
+        from karat.study.folder import refuse_symlinks
 
+        refuse_symlinks(self.folder)
         self.console.print("writing the report", markup=False)
         chapter = write_chapter(
             self.folder, self.choice.arms, self._found(), self.left_out, self.images
