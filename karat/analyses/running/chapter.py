@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.analyses.kinds import ANALYSES, Analysis
-from karat.analyses.pictures import Picture, file_of
+from karat.analyses.pictures import Picture, png_of, svg_of
 from karat.analyses.running.chosen import ChosenArm
 from karat.analyses.running.tasks import Task
 from karat.journal.layout import ANALYSES as FOLDER
@@ -124,9 +124,10 @@ def _part(folder: Path, found: Found) -> dict[str, Any]:
 
 def _drawn(folder: Path, analysis: str, picture: Picture) -> dict[str, Any]:
     figure = picture.draw()
-    for kind in ("svg", "png"):
-        replace_file(folder / analysis / f"{picture.name}.{kind}", file_of(figure, kind))
-    shown = "png" if picture.is_raster else "svg"
+    files = {"svg": svg_of(figure), "png": png_of(figure)}
+    for kind, content in files.items():
+        replace_file(folder / analysis / f"{picture.name}.{kind}", content)
+    shown = min(files, key=lambda kind: len(files[kind]))  # in the page, which has the content
     return {
         "file": f"{analysis}/{picture.name}.{shown}",
         "title": picture.title,
