@@ -1,10 +1,16 @@
 """Settings of the mechanisms that mix positions through learned tables of rank R."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from karat.attention.mechanisms import Place
 from karat.attention.operator_config import OperatorConfig
 from karat.errors import SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TABLE_SETTINGS = frozenset({"rank", "block_sharing", "head_sharing", "head_groups"})
 
@@ -35,3 +41,8 @@ def table_shapes(
         "back": (operators, place.num_tokens, rank),
     }
     return {name: shapes[name] for name in order}
+
+
+def for_heads(table: Tensor, heads: int) -> Tensor:
+    """The table of each head, from those of P operators."""
+    return table.repeat_interleave(heads // table.shape[0], 0)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from karat.attention.mechanisms import Given, Mechanism, Place
 from karat.attention.mechanisms._rows import softmax, without
-from karat.attention.mechanisms._tables import TABLE_SETTINGS, check_table, table_shapes
+from karat.attention.mechanisms._tables import (
+    TABLE_SETTINGS,
+    check_table,
+    for_heads,
+    table_shapes,
+)
 from karat.attention.precision import without_autocast
 
 if TYPE_CHECKING:
@@ -59,7 +64,7 @@ class SoftmaxMixed(Mechanism):
         self, scores_BHNM: Tensor, keep: Tensor | None, learned: Mapping[str, Tensor]
     ) -> Tensor:
         rows_BHNR = self._narrow(scores_BHNM, keep, learned["into"])
-        back = _for_heads(learned["back"], scores_BHNM.shape[1])
+        back = for_heads(learned["back"], scores_BHNM.shape[1])
         return without(rows_BHNR @ back.mT, keep)
 
     def attend(self, given: Given, learned: Mapping[str, Tensor]) -> Tensor:
@@ -67,14 +72,9 @@ class SoftmaxMixed(Mechanism):
             return super().attend(given, learned)
         with without_autocast(given.q.device):
             rows_BHNR = self._narrow(self.scores(given, learned), None, learned["into"])
-            back = _for_heads(learned["back"], given.v.shape[1]).to(given.v.dtype)
+            back = for_heads(learned["back"], given.v.shape[1]).to(given.v.dtype)
             return rows_BHNR.to(given.v.dtype) @ (back.mT @ given.v)
 
     def _narrow(self, scores_BHNM: Tensor, keep: Tensor | None, into_PRM: Tensor) -> Tensor:
-        into = _for_heads(into_PRM, scores_BHNM.shape[1])
+        into = for_heads(into_PRM, scores_BHNM.shape[1])
         return (softmax(scores_BHNM, keep) * scores_BHNM.shape[-1]) @ into.mT
-
-
-def _for_heads(table: Tensor, heads: int) -> Tensor:
-    """The table of each head, from those of P operators."""
-    return table.repeat_interleave(heads // table.shape[0], 0)

@@ -16,7 +16,7 @@ from karat.attention.mechanisms import MECHANISMS, Mechanism, Place
 from karat.attention.mechanisms.differential import Differential
 from karat.attention.names import has_basis
 from karat.attention.part import MechanismPart, Part
-from karat.errors import CombinationError
+from karat.errors import CombinationError, SettingError
 from tests.attention.mechanisms.naive import WEIGHTS
 
 EVERY = sorted(MECHANISMS)
@@ -29,6 +29,7 @@ MORE: dict[str, dict[str, Any]] = {
     "gated": {"gate": "per_head"},
     "differential": {"lambdas": "scalars"},
     "sinkhorn": {"iterations": 5},
+    "closed_form": {"function": "sigmoid", "slope": 2.0, "centre": 0.5},
 }
 WITHOUT_MASK = {"sinkhorn"}
 
@@ -363,7 +364,9 @@ def test_mechanisms_that_start_as_softmax_do(name: str) -> None:
     assert same == (name in starts)
 
 
-@pytest.mark.parametrize("name", ["static", "softmax_mixed", "pointwise", "linear", "karat"])
+@pytest.mark.parametrize(
+    "name", ["static", "softmax_mixed", "closed_form", "pointwise", "linear", "karat"]
+)
 def test_weights_start_with_variance_one_over_n(name: str) -> None:
     place = Place(num_heads=4, num_tokens=100, head_dim=4, width=16)
     rank = {} if name == "pointwise" else {"rank": 12}
@@ -376,3 +379,49 @@ def test_differential_needs_heads_of_even_width_and_no_bias() -> None:
     odd = Differential().refusal(replace(PLACE, head_dim=3))
     assert odd == "halves the heads, whose width 3 is odd"
     assert Differential().refusal(replace(PLACE, has_bias=True)) is not None
+
+
+@pytest.mark.parametrize(
+    ("function", "g"),
+    [
+        ("linear", lambda u: u),
+        ("quadratic", lambda u: u**2),
+        ("exponential", np.exp),
+        ("sigmoid", lambda u: 1 / (1 + np.exp(-u))),
+        ("cosine", np.cos),
+    ],
+)
+def test_closed_form_has_the_function_that_it_says(function: str, g: Any) -> None:
+    more = {"function": function, "slope": 0.7, "centre": -0.4}
+    module, qkv = randomised(part("closed_form", **more)), inputs()
+    scores = (SCALE * qkv[0] @ qkv[1].mT).numpy()
+    into, back = (module.learned[name].detach().numpy() for name in ("into", "back"))
+    weights = np.einsum("hmr,hrk,bhnk->bhnm", back, into, g(0.7 * (scores + 0.4)))
+    wanted = torch.from_numpy(weights) @ qkv[2]
+    torch.testing.assert_close(module.attend(qkv, SCALE), wanted)
+
+
+@pytest.mark.parametrize("function", ["quadratic", "exponential", "sigmoid", "cosine"])
+@pytest.mark.parametrize("slope", [0.3, -2.5])
+def test_closed_form_starts_with_variance_one_over_n_and_stays_finite(
+    function: str, slope: float
+) -> None:
+    place = Place(num_heads=4, num_tokens=100, head_dim=4, width=16)
+    module = part("closed_form", place, rank=12, function=function, slope=slope)
+    scores = torch.randn(2, 4, 100, 100, generator=torch.Generator().manual_seed(1))
+    if function != "exponential" or slope > -1:  # else single scores decide, as for any exponential
+        assert 0.6 < module.weights(scores).std().item() * 10 < 1.5
+    assert torch.isfinite(module.weights(1e4 * scores)).all()
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"slope": 0}, "attention.slope = 0.0: must be a number other than 0"),
+        ({"function": "tanh"}, "attention.function = 'tanh': must be one of these"),
+        ({"rank": "full"}, "attention.rank = 'full': must be a number for this mechanism"),
+    ],
+)
+def test_closed_form_refuses_what_is_no_function(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(message)):
+        AttentionConfig.from_settings({"mechanism": "closed_form", **own})
