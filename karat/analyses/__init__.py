@@ -10,6 +10,7 @@
 from karat.system.lazy_import import exports
 
 _FROM = {
+    "functions": "kinds.functions",
     "spectra": "kinds.spectra",
 }
 __all__ = list(_FROM)
