@@ -196,10 +196,13 @@ class _Run:
         if self.options.json:
             print_json("analyze", {"study": self.state.created["name"], **_brief(chapter)})
             return
+        labels = tuple(arm.label for arm in self.choice.arms)
         for part in chapter["parts"]:
-            say(["", part["title"]])
-            for text in part["paragraphs"]:
-                say(paragraph(text, indent="  "))
+            # What is said of the arms; how it was measured stands in the report.
+            found = [text for text in part["paragraphs"] if text.startswith(labels)]
+            say(["", part["title"] if found else f"{part['title']}: in the report"])
+            for text in found:
+                say(paragraph(text, indent="    ", first="  "))
         from karat.journal.layout import REPORT_HTML
 
         say(["", f"report: {self.folder / REPORT_HTML}"])
