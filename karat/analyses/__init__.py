@@ -10,6 +10,7 @@
 from karat.system.lazy_import import exports
 
 _FROM = {
+    "closed_form_space": "attention.closed_form",
     "functions": "kinds.functions",
     "spectra": "kinds.spectra",
 }
