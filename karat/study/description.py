@@ -17,6 +17,16 @@ from karat.space.space import Space
 from karat.training.costs import costs_of_trial
 
 
+def known_space(created: Mapping[str, Any], folder: Path) -> Space:
+    """The space that a journal holds.
+
+    Args:
+        created: data of `study_created`, as it was or as extensions have changed it (`StudyState.created`).
+        folder: of the study, for messages.
+    """
+    return space_of(created["space"], created["name"], str(folder), created["early_stopping"])
+
+
 def original_space(known: StudyState, folder: Path) -> Space:
     """The space with which a study was created, before any extension.
 
@@ -24,8 +34,7 @@ def original_space(known: StudyState, folder: Path) -> Space:
         known: the study's state.
         folder: of the study, for messages.
     """
-    created = known.original
-    return space_of(created["space"], created["name"], str(folder), created["early_stopping"])
+    return known_space(known.original, folder)
 
 
 def changed_recipes(known: StudyState, space: Space) -> list[str]:

@@ -138,7 +138,10 @@ def _confirmed(source: dict[str, Any]) -> tuple[dict[str, Any], str]:
         return source, (
             f" confirm.by is {by}, as before: the new arm is confirmed only where it is the best of its level."
         )
-    return tried, f" confirm.by was {by}, and is {EACH_ARM} so that the new arm is confirmed by itself."
+    return (
+        tried,
+        f" confirm.by was {by}, and is {EACH_ARM} so that the new arm is confirmed by itself.",
+    )
 
 
 def _add_level(source: dict[str, Any], space: Space, arm: Arm, level: str) -> None:

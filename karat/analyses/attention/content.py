@@ -89,9 +89,7 @@ class ContentShares:
         each = [layer.found() for layer in self._layers]
         columns = zip(*each, strict=True)
         moments, weights, output, kept, variance = (np.stack(column) for column in columns)
-        return Shares(
-            moments=moments, weights=weights, output=output, kept=kept, variance=variance
-        )
+        return Shares(moments=moments, weights=weights, output=output, kept=kept, variance=variance)
 
 
 def kinds_of_pairs(layer: AttentionLayer) -> Tensor:
@@ -138,9 +136,7 @@ class _OfLayer:
         mean = self.sums["weights"] / self.images
         kind = self._by_kind(mean)
         total = self.sums["weights²"]
-        of_kind, of_position = (
-            self.images * _by_head(each[None]) for each in (kind, mean - kind)
-        )
+        of_kind, of_position = (self.images * _by_head(each[None]) for each in (kind, mean - kind))
         of_content = self.sums["weights by content"]
         moments = torch.stack([of_kind, of_position, of_content], -1) / total[:, None]
         weights = _share(of_content, of_position, total)

@@ -83,7 +83,9 @@ def _of_changes(found: Functions) -> str:
         SHUFFLED: "with the scores of another image",
         BLIND: "with queries and keys at zero",
     }
-    parts = [f"{percent(accuracy[name])} % {text}" for name, text in said.items() if name in accuracy]
+    parts = [
+        f"{percent(accuracy[name])} % {text}" for name, text in said.items() if name in accuracy
+    ]
     return f" Accuracy: {percent(accuracy[TRAINED])} % as trained, {', '.join(parts)}."
 
 

@@ -157,7 +157,9 @@ def correct_under_changes(
     for part in batches(len(images), batch_size(model)):
         few, wanted = images[part], labels[part]
         for name in found:
-            right = [answers == wanted for answers in _answers(model, few, name, mean, lines, generator)]
+            right = [
+                answers == wanted for answers in _answers(model, few, name, mean, lines, generator)
+            ]
             found[name][part.numpy()] = torch.stack(right).double().mean(0).numpy()
     return {name: found[name] for name in (TRAINED, SHUFFLED, BLIND, MEAN, LINES) if name in found}
 

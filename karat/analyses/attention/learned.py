@@ -87,7 +87,9 @@ def learned(tables: Sequence[UnitTable], gathered: Gathered) -> tuple[Learned, L
     for number, table in enumerate(tables):
         points = gathered.points(number)
         values = table.values(points).numpy()
-        own = _Table(points.numpy(), values, weights_of_units(values, gathered.sizes(number).numpy()))
+        own = _Table(
+            points.numpy(), values, weights_of_units(values, gathered.sizes(number).numpy())
+        )
         slope, offset = _lines_of(own)
         lines.slopes.append(torch.from_numpy(slope))
         lines.offsets.append(torch.from_numpy(offset))

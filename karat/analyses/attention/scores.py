@@ -6,7 +6,6 @@ Shapes: P operators, R outputs, M inputs (keys), K points, H heads, N tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch

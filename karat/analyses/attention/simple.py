@@ -20,11 +20,16 @@ Array = NDArray[np.float64]
 # c + s exp(k x); c + s / (1 + exp(-k (x - m))); c + s cos kx + t sin kx.
 SIMPLE = ("constant", "linear", "quadratic", "exponential", "sigmoid", "cosine")
 PARAMETERS = np.array([1, 2, 3, 3, 4, 4])
-LEAST_ERROR = 1e-12  # as a share of the variance: below lies rounding, and all functions count as exact
+LEAST_ERROR = (
+    1e-12  # as a share of the variance: below lies rounding, and all functions count as exact
+)
 _RATES = np.array([0.1, 0.25, 0.5, 1.0, 2.0, 4.0])  # of the exponential, per standard deviation
 _SLOPES = np.array([0.75, 1.5, 3.0, 6.0, 12.0])  # of the sigmoid, per standard deviation
 _STEPS = 0.5 ** np.arange(1, 17)  # of the search around the best of a grid
-_WAVES = (*0.25 * 1.3 ** np.arange(8), *np.arange(4, 25) / 2)  # of the cosine: half-waves over the scores
+_WAVES = (
+    *0.25 * 1.3 ** np.arange(8),
+    *np.arange(4, 25) / 2,
+)  # of the cosine: half-waves over the scores
 
 
 @dataclass(frozen=True, kw_only=True)

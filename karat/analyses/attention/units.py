@@ -80,9 +80,7 @@ class UnitTable:
         assert isinstance(mechanism, Pointwise)
         learned = {name: value.double() for name, value in self.part.learned.items()}
         own = {name: learned[f"phi_{name}"] for name in mechanism.basis.coefficient_shapes()}
-        return _values(
-            mechanism.basis, mechanism.basis.scaled(own, learned["scale"]), points
-        )
+        return _values(mechanism.basis, mechanism.basis.scaled(own, learned["scale"]), points)
 
 
 def unit_tables(model: nn.Module) -> list[UnitTable]:
@@ -112,7 +110,9 @@ def unit_tables(model: nn.Module) -> list[UnitTable]:
 
 
 @contextmanager
-def with_lines(tables: Sequence[UnitTable], slopes: Sequence[Tensor], offsets: Sequence[Tensor]) -> Iterator[None]:
+def with_lines(
+    tables: Sequence[UnitTable], slopes: Sequence[Tensor], offsets: Sequence[Tensor]
+) -> Iterator[None]:
     """Within this context `slope x + offset` stands in place of each unit.
 
     Args:

@@ -34,9 +34,7 @@ def count_of_runs(arms: Arms) -> str:
     """On how many runs of an arm numbers stand, as a sentence."""
     counts = {len(results) for results in arms.values()}
     if counts == {1}:
-        return (
-            "Of one run each: what differs between arms here may as well differ between two runs of one arm."
-        )
+        return "Of one run each: what differs between arms here may as well differ between two runs of one arm."
     most = max(counts)
     return (
         f"Of at most {most} runs of an arm: these are descriptions of single runs, and no test of a difference "

@@ -44,7 +44,7 @@ class Analysis(abc.ABC):
     """Base class: what one analysis found of one model."""
 
     title: ClassVar[str]  # heading in the report
-    place: ClassVar[int] = 50  # in the report: lower numbers first
+    order: ClassVar[int] = 50  # in the report: lower numbers first
     version: ClassVar[int] = 1  # raised when the same model gives other numbers than before
     seeds: ClassVar[int] = 1  # runs of an arm that are looked at, if there are as many
 

@@ -33,7 +33,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     parser.add_argument(
         "--trials",
-        default="best,reference",
         metavar="WHICH",
         help="arms to look at, with commas between them: best, reference, all, labels of arms, numbers of trials "
         "(best,reference)",
@@ -56,12 +55,31 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyze(options: argparse.Namespace) -> int:
     folder = study_of(options)
     console = make_console(stderr=options.json)
-    if (options.closed_form is None) != (options.out is None):
-        raise InputError("--closed-form ARM and --out FILE.yaml belong together")
+    _check_closed_form(options)
+    from karat.analyses.running.chosen import DEFAULT
+
     state = state_of(folder)
-    names = [options.closed_form] if options.closed_form else _words(options.trials, state)
+    names = (
+        [options.closed_form]
+        if options.closed_form
+        else _words(options.trials or ",".join(DEFAULT), state)
+    )
     only = ["functions"] if options.closed_form else _words(options.only, state)
     return _Run(folder, state, names, only, options, console).go()
+
+
+def _check_closed_form(options: argparse.Namespace) -> None:
+    arm, out = options.closed_form, options.out
+    if (arm is None) != (out is None):
+        raise InputError("--closed-form ARM and --out FILE.yaml belong together")
+    if out is None:
+        return
+    if options.only is not None or options.trials is not None:
+        raise InputError("--closed-form takes an arm by itself, without --trials and --only")
+    if out.suffix not in (".yaml", ".yml") or not out.parent.is_dir():
+        raise InputError(f"--out {out}: name a file that ends in .yaml, in a folder that exists")
+    if out.exists():
+        raise InputError(f"--out {out}: the file exists; name another one")
 
 
 class _Run:
@@ -167,7 +185,7 @@ class _Run:
         from karat.analyses.running.chapter import found_of
 
         found = []
-        for name in sorted(ANALYSES, key=lambda each: (ANALYSES[each].place, each)):
+        for name in sorted(ANALYSES, key=lambda each: (ANALYSES[each].order, each)):
             tasks = [task for task in self._tasks_there(name) if _is_good(task)]
             if (one := found_of(name, self.choice.arms, tasks)) is not None:
                 found.append(one)
@@ -224,7 +242,24 @@ class _Run:
             self._leave_out(f"MLflow: {error}; {again}")
 
     def _write_closed_form(self) -> int:
-        raise NotImplementedError
+        """Write the space with the simple function found as an arm; `functions` has been made for the one arm."""
+        from karat.analyses.attention.closed_form import closed_form_space
+        from karat.study.description import known_space
+        from karat.system.files import replace_file
+
+        (arm,) = self.choice.arms
+        tasks = self._tasks_there("functions")
+        if not tasks or not _is_good(tasks[0]):
+            return FAILED  # the reason has been said
+        space = known_space(self.state.created, self.folder)
+        found: Any = tasks[0].result()
+        text = closed_form_space(space, arm.trials[0].arm, found)
+        replace_file(self.options.out, text.encode())
+        written = f"space: {self.options.out}; run it with karat launch --space {self.options.out}"
+        self.console.print(written, soft_wrap=True, markup=False)
+        if self.options.json:
+            print_json("analyze", {"study": self.state.created["name"], "space": text})
+        return OK
 
 
 def _brief(chapter: dict[str, Any]) -> dict[str, Any]:

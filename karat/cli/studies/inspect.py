@@ -201,17 +201,15 @@ def _replay(options: argparse.Namespace) -> int:
     from karat.journal.journal import read_events
     from karat.journal.layout import JOURNAL
     from karat.planning.replay import replay
-    from karat.space.reader import space_of
+    from karat.study.description import original_space
 
     folder = study_of(options)
     path = folder / JOURNAL
     state = state_of(folder)
-    created = state.original
-    if not created:
+    if not state.original:
         raise InputError(f"{path}: the study has not begun; there is nothing to replay")
     events = list(read_events(path))
-    stopping = created["early_stopping"]
-    space = space_of(created["space"], created["name"], str(path), stopping)
+    space = original_space(state, folder)
     found = [str(each) for each in replay(space, events)]
     if options.json:
         return _json_findings("replay", folder, found, {"events": len(events)})

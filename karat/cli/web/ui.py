@@ -99,10 +99,9 @@ def _optuna(options: argparse.Namespace, console: "Console") -> int:
     if not state.created or not state.of_phase("search"):
         raise InputError(f"{folder}: the search has no trial yet")
     from karat.planning.optuna_storage import write_optuna
-    from karat.space.reader import space_of
+    from karat.study.description import known_space
 
-    created = state.created
-    space = space_of(created["space"], created["name"], str(folder), created["early_stopping"])
+    space = known_space(state.created, folder)
     port = free_port(_OPTUNA_PORT, options.port)
     server = f"http://{HOST}:{port}"
     with tempfile.TemporaryDirectory(prefix="karat-") as scratch:

@@ -180,3 +180,28 @@ def test_a_picture_outside_of_the_folder_is_not_shown(folder: Path, tmp_path: Pa
     path.write_text(json.dumps(chapter), "utf-8")
     assert main(["report", str(folder)]) == OK
     assert "is no picture of the analyses" in (folder / REPORT_HTML).read_text("utf-8")
+
+
+def test_the_simple_function_found_becomes_an_arm_of_a_new_space(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """How the space is made: tests/analyses/attention/test_closed_form.py; this journal holds none."""
+    made: list[Any] = []
+    monkeypatch.setattr("karat.study.description.known_space", lambda *_: "the space")
+    monkeypatch.setattr(
+        "karat.analyses.attention.closed_form.closed_form_space",
+        lambda *given: made.append(given) or "study: closed\n",
+    )
+    arm = state_of(folder).of_phase("confirm")[-1].arm
+    out = tmp_path / "closed.yaml"
+    assert _analyze(folder, "--closed-form", arm, "--out", str(out)) == OK
+    assert out.read_text() == "study: closed\n"
+    ((space, label, found),) = made
+    assert (space, label) == ("the space", arm)
+    assert found.best is not None
+    assert "run it with karat launch --space" in capsys.readouterr().out
+    assert _analyze(folder, "--closed-form", arm, "--out", str(out)) == WRONG_INPUT
+    assert "the file exists" in capsys.readouterr().err
