@@ -155,7 +155,7 @@ def _training() -> Iterator[str]:
     yield "### What is recorded"
     yield (
         "Also in `training`, for all arms alike; nothing of it changes a result, and a study goes on with other values: "
-        "[recipes.md](recipes.md#weights-of-epochs)."
+        "[recipes.md](recipes.md#health-of-attention)."
     )
     yield _rows(_of(TrainingConfig, fields_of(WatchConfig), defaults=values))
 

@@ -235,6 +235,7 @@ class StudyState:
         trial.unwritten_segments = 0
         trial.tested = data.get("tested")
         trial.scores, trial.shifted = data.get("scores"), data.get("shifted")
+        trial.health = data.get("health")
         trial.snapshots = tuple(data.get("snapshots", ()))
         if trial.kernels is None and "kernels" in data:
             trial.kernels = tuple(data["kernels"])

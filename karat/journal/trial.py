@@ -28,7 +28,8 @@ class Trial:
     be written. `set_aside`: an extension of the study made the trial invalid,
     since it is shorter than trials are now or of a cell that is no longer confirmed.
     `weights_dropped`: its best weights were deleted to free disk space. `snapshots`: epochs whose weights a
-    completed run keeps (`training.keep_checkpoints`); `snapshots_dropped`: they were deleted since. `estimate`: predicted
+    completed run keeps (`training.keep_checkpoints`); `snapshots_dropped`: they were deleted since. `health`: of the attention of each block and
+    head in its last report (`karat.training.watching.health`), where it was looked at. `estimate`: predicted
     resources (`karat.training.segment.Estimate`). `audited`: it goes on where early stopping stops it;
     if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
     first epoch of the first segment. `loading`: there, mean seconds of a step (`step_s`) and of waiting for its images
@@ -74,6 +75,7 @@ class Trial:
     shifted: Mapping[str, Any] | None = None
     ended_at: float | None = None
     audited: bool = False
+    health: Mapping[str, Any] | None = None
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
 
     @property

@@ -7,7 +7,8 @@ from pathlib import Path
 from karat.causes import KILLED_BY_KERNEL, Details, Failure, Loss
 
 MAY_REPORT = (
-    "kernels", "computed", "peak_bytes", "images", "loading", "tested", "scores", "shifted", "snapshots"
+    "kernels", "computed", "peak_bytes", "images", "loading", "tested", "scores", "shifted", "snapshots",
+    "health",
 )  # fmt: skip
 """What a worker may report beside the metrics of an epoch; the journal takes nothing else."""
 

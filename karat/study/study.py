@@ -178,7 +178,8 @@ class Study:
             more: in a segment's first report `kernels`, `computed`, `peak_bytes`, `images` and `loading` (attention
                 kernels, how steps are computed, peak memory, images in each split, seconds of a step and of waiting
                 for its batch); in the last one of a trial that is tested `tested` (`karat.tested.Tested`), `scores`
-                and `shifted` (`karat.training.testing`), and `snapshots` (epochs whose weights it keeps).
+                and `shifted` (`karat.training.testing`), and `snapshots` (epochs whose weights it keeps); in all that are
+                watched `health` (`karat.training.watching.health`).
         """
         trial = self.state.trials[number]
         if fault := fault_of(metrics, self.space.search.metric, epoch):

@@ -15,7 +15,8 @@ class EpochResult:
 
     `tested` holds the test evaluation, image by image, where there was one, `scores` what else it found
     (`karat.training.testing.scores`), and `shifted` the same of corrupted test images, where they are asked for.
-    `snapshots` holds the epochs whose weights are kept, in the last epoch of a run that keeps any.
+    `health` holds what attention does, by name, block and head (`karat.training.watching.health`), where it is asked for,
+    `snapshots` the epochs whose weights are kept, in the last epoch of a run that keeps any.
     """
 
     epoch: int
@@ -24,6 +25,7 @@ class EpochResult:
     tested: Tested | None = None
     scores: Mapping[str, Any] | None = None
     shifted: Mapping[str, Any] | None = None
+    health: Mapping[str, Any] | None = None
     snapshots: Sequence[int] | None = None
 
 

@@ -42,6 +42,7 @@ from karat.training.steps.gradients import accumulate
 from karat.training.steps.optimizer import described, learning_rate_of, make_optimizer
 from karat.training.steps.random_states import random_states, set_random_states
 from karat.training.testing.final import evaluate_finally
+from karat.training.watching.health import Probe
 
 __all__ = ["EpochResult", "Pause", "Trainer"]
 
@@ -123,6 +124,9 @@ class Trainer:
             self.model, config.training, self.steps_per_epoch
         )
         self.average = average_of(self.model, config.training.ema_decay)
+        # Rank 0 alone, as with checkpoints: the others wait for it in the next step.
+        is_watching = training.health and self.group.is_rank_zero
+        self._probe = Probe(self.splits.val, self.device) if is_watching else None
         parallel = self.group.wrap(self.model)
         self._forward = StepForward(parallel, config.training, self.device)
         self.epoch = 0
@@ -174,6 +178,7 @@ class Trainer:
         self.epoch += 1
         with evaluation.holding(self.model, self._averaged()):
             found_val = self.evaluate(self.splits.val)
+            health = None if self._probe is None else self._probe.look(self.model)
         metrics = {"train_loss": train_loss, **found_val.metrics("val")}
         metrics["learning_rate"] = learning_rate_of(self.optimizer)
         metrics = fault_injection.corrupt_metric("metrics", metrics, self.metric)
@@ -182,9 +187,12 @@ class Trainer:
         evaluation.check_finite(metrics, self.epoch)
         is_best = self._note_best(metrics[self.metric])
         tests: dict[str, Any] = {}
+        if health is not None:
+            metrics |= health.metrics
+            tests["health"] = health.by_head
         if self.finished and self.test_at_end:
-            tests, more = self._test()
-            metrics = {**metrics, **more}
+            found, more = self._test()
+            tests, metrics = {**tests, **found}, {**metrics, **more}
         self._save(is_best)
         if self.finished and self.folder is not None and self._kept:
             tests["snapshots"] = [epoch_of(path) for path in snapshots(self.folder)]

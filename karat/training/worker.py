@@ -5,6 +5,7 @@ A report is plain data, one of three:
 * `epoch`, `metrics` and `seconds`; the first report of a segment adds `kernels`, `computed`, `peak_bytes`,
   `images` and `loading`, the last one of a trial that is tested `tested` (`karat.tested.Tested`), `scores` and, where
   corruptions are asked for, `shifted` (`karat.training.testing`), and where weights of epochs are kept `snapshots`;
+  all of a trial with `training.health` add `health` (`karat.training.watching.health`);
 * `paused`, with epochs and steps done;
 * `failed`, one of `karat.causes.Failure`, with its `details`. The study decides on a retry.
 """

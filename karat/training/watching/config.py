@@ -12,7 +12,7 @@ from typing import Any
 from karat.errors import SettingError
 from karat.settings import at_least
 
-WATCHING = ("keep_checkpoints",)
+WATCHING = ("keep_checkpoints", "health")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,12 @@ class WatchConfig:
             of epochs, evenly spread over the run with the last one among them, or a list of epochs, `[1, 5, 20]`. 0 is
             none. A run of a multiple of the epochs (`confirm.budgets`) has the number over its own length, and the list as it
             stands. When `resources.disk_gb` runs low, they are deleted before any weights that a run is tested with.
+        health: whether the attention of each block and head is looked at after every epoch, on a few validation images:
+            entropy, effective rank, row sums, norms. They are metrics of the epoch, named `health_...`.
     """
 
     keep_checkpoints: int | tuple[int, ...] = 0
+    health: bool = False
 
     def check_kept(self, epochs: int) -> None:
         """Refuse epochs that a training does not have.

@@ -206,9 +206,7 @@ def test_it_is_no_part_of_the_question(
 
 @pytest.mark.parametrize("group", ["factors", "tuned"])
 def test_it_is_neither_compared_nor_tuned(write_space: WriteSpace, group: str) -> None:
-    path = write_space(
-        (f"{group}:\n", f"{group}:\n  training.keep_checkpoints: {{values: [0, 1]}}\n")
-    )
+    path = write_space((f"{group}:\n", f"{group}:\n  training.health: {{values: [false, true]}}\n"))
     with pytest.raises(InputError, match="changes no result"):
         load_space(path)
 
