@@ -10,8 +10,10 @@
 from karat.system.lazy_import import exports
 
 _FROM = {
+    "attention_maps": "kinds.attention_maps",
     "closed_form_space": "attention.closed_form",
     "functions": "kinds.functions",
+    "similarity": "kinds.similarity",
     "spectra": "kinds.spectra",
 }
 __all__ = list(_FROM)

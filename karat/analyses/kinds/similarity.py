@@ -1,0 +1,146 @@
+"""How alike representations are: between blocks of a model, between runs of an arm, and between arms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from karat.analyses.attention import cka
+from karat.analyses.attention.interventions import batch_size
+from karat.analyses.kinds import Analysis, Arms, Chapter
+from karat.analyses.subject import Subject
+from karat.errors import AnalysisError, HostError
+from karat.models.hosts import attention_layers
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from karat.analyses.pictures import Picture
+    from karat.models.layers import AttentionLayer
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+MOST_IMAGES = 256
+CLASS_TOKEN, PATCHES = "class token", "mean of the patches"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity(Analysis):
+    """Linear CKA (Kornblith et al. 2019) of features after each block; its estimator: `karat.analyses.attention.cka`.
+
+    Args:
+        images: I, number of images.
+        kinds: what the features are of: the class token (if there is one) and the mean of the patch tokens.
+        features: (K, L, I, C), after each of L blocks; where blocks differ in width, filled up with zeros, which
+            change nothing. NaN where there is no class token yet (ConViT).
+    """
+
+    title: ClassVar[str] = "Similarity of representations"
+
+    images: int
+    kinds: tuple[str, ...]
+    features: Float32
+
+    @classmethod
+    @torch.no_grad()
+    def measure(cls, subject: Subject) -> Self:
+        images = subject.images[:MOST_IMAGES]
+        if len(images) < cka.LEAST_IMAGES:
+            raise AnalysisError(f"needs at least {cka.LEAST_IMAGES} images, got {len(images)}")
+        try:
+            layers = attention_layers(subject.model)
+        except HostError as error:
+            raise AnalysisError(str(error)) from error
+        has_class = bool(layers[-1].prefix_tokens) and getattr(
+            subject.model, "has_class_token", True
+        )
+        kinds = (CLASS_TOKEN, PATCHES) if has_class else (PATCHES,)
+        found: list[list[Tensor]] = [[] for _ in layers]
+        with ExitStack() as stack:
+            for layer, own in zip(layers, found, strict=True):
+                handle = layer.block.register_forward_hook(_keeping(layer, kinds, own))
+                stack.callback(handle.remove)
+            for part in torch.split(images, batch_size(subject.model)):
+                subject.model(part)
+        blocks = [torch.cat(own, 1) for own in found]
+        width = max(block.shape[2] for block in blocks)
+        filled = [torch.nn.functional.pad(each, (0, width - each.shape[2])) for each in blocks]
+        return cls(images=len(images), kinds=kinds, features=torch.stack(filled, 1).float().numpy())
+
+    def grams(self, kind: str) -> list[Array]:
+        """The products of features for `cka.of_grams`, by block."""
+        return [cka.gram(block) for block in self.features[self.kinds.index(kind)]]
+
+    def numbers(self) -> Mapping[str, float]:
+        found = {}
+        for kind in self.kinds:
+            name = "class_token" if kind == CLASS_TOKEN else "patches"
+            table = between(self.grams(kind), self.grams(kind))
+            found[f"cka_first_and_last_block_{name}"] = table[0, -1]
+            if len(table) > 1:
+                found[f"cka_neighbouring_blocks_{name}"] = np.mean(np.diagonal(table, 1))
+        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        for kind in self.kinds:
+            table = between(self.grams(kind), self.grams(kind))
+            for first, second in np.ndindex(*table.shape):
+                yield {
+                    "features": kind,
+                    "block": first + 1,
+                    "other_block": second + 1,
+                    "cka": table[first, second],
+                }
+
+    @classmethod
+    def figures(cls, arms: Arms) -> Sequence[Picture]:
+        from karat.analyses.attention.similarity_report import pictures
+
+        return pictures(arms)
+
+    @classmethod
+    def chapter(cls, arms: Arms) -> Chapter:
+        from karat.analyses.attention.similarity_report import chapter
+
+        return chapter(arms)
+
+
+def similarity(model: nn.Module, images: Tensor) -> Similarity:
+    """Features of a model after each block, and how alike blocks are.
+
+    Args:
+        model: a supported host, with any attention.
+        images: (I, C, H, W), as the model takes them, at least 4; the first 256 are used.
+
+    Raises:
+        AnalysisError: the model is not a supported host, or there are too few images.
+    """
+    return Similarity.measure(Subject(model=model, images=images))
+
+
+def between(first: Sequence[Array], second: Sequence[Array]) -> Array:
+    """CKA of each block of one model with each of another, from their `grams`."""
+    return np.array([[cka.of_grams(a, b) for b in second] for a in first])
+
+
+def _keeping(layer: AttentionLayer, kinds: tuple[str, ...], own: list[Tensor]) -> Any:
+    def hook(module: Any, inputs: Any, output: Tensor) -> None:
+        tokens = output.flatten(1, -2) if layer.kind == "window" else output  # Swin: (B, H, W, C)
+        prefix = layer.prefix_tokens
+        found = []
+        for kind in kinds:
+            if kind == PATCHES:
+                found.append(tokens[:, prefix:].mean(1))
+            elif prefix:
+                found.append(tokens[:, 0])
+            else:
+                found.append(torch.full_like(tokens[:, 0], torch.nan))
+        own.append(torch.stack(found))
+
+    return hook
