@@ -11,7 +11,7 @@ from karat.system.lazy_import import exports
 
 _FROM = {
     "attention_maps": "kinds.attention_maps",
-    "closed_form_space": "attention.closed_form",
+    "closed_form_space": "attention.learned.closed_form",
     "functions": "kinds.functions",
     "similarity": "kinds.similarity",
     "spectra": "kinds.spectra",

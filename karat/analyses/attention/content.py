@@ -101,6 +101,11 @@ def kinds_of_pairs(layer: AttentionLayer) -> Tensor:
     return torch.where(is_itself, (prefix + 1) ** 2, kinds)
 
 
+def by_window(values: Tensor, layer: AttentionLayer) -> Tensor:
+    """(B, W, ...) of (B W, ...): the windows of an image are consecutive."""
+    return values.reshape(-1, layer.windows, *values.shape[1:])
+
+
 class _OfLayer:
     def __init__(self, layer: AttentionLayer) -> None:
         self.layer, self.images = layer, 0
@@ -108,10 +113,8 @@ class _OfLayer:
 
     def by_window(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """Weights (B, W, H, N, M) and values (B, W, H, M, D), in float64."""
-        windows = self.layer.windows
-        return (
-            seen.weights.double().unflatten(0, (-1, windows)),
-            seen.values.double().unflatten(0, (-1, windows)),
+        return by_window(seen.weights.double(), self.layer), by_window(
+            seen.values.double(), self.layer
         )
 
     def first(self, weights: Tensor, values: Tensor) -> None:

@@ -100,7 +100,9 @@ def _blocks(found: Functions) -> list[int]:
 
 
 def _draw_block(axes: Any, found: Functions, block: int) -> None:
-    assert found.shown is not None and found.curves is not None and found.densities is not None
+    assert found.shown is not None
+    assert found.curves is not None
+    assert found.densities is not None
     own = np.flatnonzero(found.shown[:, 0] == block)
     heads = list(dict.fromkeys(found.shown[own, 1]))
     low, high = found.curves[own, 0, 0].min(), found.curves[own, -1, 0].max()

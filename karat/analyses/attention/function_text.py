@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from karat.analyses.attention.interventions import BLIND, LINES, MEAN, SHUFFLED, TRAINED
-from karat.analyses.attention.learned import COMMON
-from karat.analyses.attention.simple import SIMPLE
+from karat.analyses.attention.learned.fitted import COMMON
+from karat.analyses.attention.learned.simple import SIMPLE
 from karat.analyses.attention.words import count_of_runs, first_of, percent, runs_of
 from karat.analyses.kinds import Arms, Chapter
 from karat.report.tables import Table, table_of
@@ -59,7 +59,7 @@ def chapter(arms: Arms) -> Chapter:
 
 def _all(arms: Arms) -> Iterator[Functions]:
     for _, _, found in runs_of(arms):
-        yield found  # type: ignore[misc]
+        yield found
 
 
 def _sentences(arms: Arms) -> Iterator[str]:

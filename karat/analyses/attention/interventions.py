@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from karat.analyses.attention.content import by_window
 from karat.models.content import without_content
 from karat.models.hosts import attention_layers
 from karat.models.layers import AttentionLayer
@@ -70,7 +71,7 @@ class MeanWeights:
 
     def add(self, layer: AttentionLayer, weights: Tensor) -> Tensor:
         """A change of `observed` that changes nothing."""
-        total = weights.double().unflatten(0, (-1, layer.windows)).sum(0)
+        total = by_window(weights.double(), layer).sum(0)
         if self._at == len(self._sums):
             self._sums.append(total)
         else:
@@ -103,9 +104,10 @@ class Scores:
 
     def put(self, layer: AttentionLayer, scores: Tensor) -> Tensor:
         """A change of `observed` that gives an image the scores of another."""
-        kept = self._kept[self._at].unflatten(0, (-1, layer.windows))
+        kept = by_window(self._kept[self._at], layer)
         self._at += 1
-        return kept[self._order].flatten(0, 1)
+        mixed: Tensor = kept[self._order].flatten(0, 1)
+        return mixed
 
 
 def batch_size(model: nn.Module) -> int:

@@ -161,7 +161,7 @@ def _picture(axes: Any, image_CHW: np.ndarray[Any, Any]) -> None:
     _bare(axes)
 
 
-def _map(axes: Any, values: np.ndarray[Any, Any], grid: Sequence[int], norm: Any) -> Any:
+def _map(axes: Any, values: np.ndarray[Any, Any], grid: np.ndarray[Any, Any], norm: Any) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     _bare(axes)

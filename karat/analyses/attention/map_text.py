@@ -62,7 +62,7 @@ def _pairs(arms: Arms) -> Iterator[tuple[str, str, str, str]]:
             found = agreement(
                 (first.mean_maps, second.mean_maps), (first.rows_per_image, second.rows_per_image)
             )
-            yield label, f"{a} and {b}", *(_mean(each) for each in found)
+            yield label, f"{a} and {b}", _mean(found[0]), _mean(found[1])
 
 
 def _mean(by_block: np.ndarray[Any, Any]) -> str:

@@ -14,7 +14,7 @@ from karat.analyses.attention.words import count_of_runs, fitting
 from karat.analyses.kinds import Arms, Chapter
 from karat.analyses.kinds.similarity import CLASS_TOKEN, PATCHES, Similarity, between
 from karat.analyses.pictures import SEQUENTIAL, WIDTH, Picture, panels, styled
-from karat.report.tables import table_of
+from karat.report.tables import Table, table_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def chapter(arms: Arms) -> Chapter:
     """Sentences and a table about all arms."""
     some = next(iter(arms.values()))[0]
     rows = list(_pairs(arms))
-    tables = ()
+    tables: tuple[Table, ...] = ()
     if rows:
         tables = (
             table_of(

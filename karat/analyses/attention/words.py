@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from karat.analyses.kinds import Arms
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 MOST_ARMS = 4  # beside each other in a picture
 
 
-def runs_of(arms: Arms) -> Iterator[tuple[str, str, object]]:
+def runs_of(arms: Arms) -> Iterator[tuple[str, str, Any]]:
     """Label of the arm, number of the run and its result, run by run."""
     for label, results in arms.items():
         for number, found in enumerate(results, 1):
             yield label, str(number), found
 
 
-def first_of(arms: Arms) -> dict[str, object]:
+def first_of(arms: Arms) -> dict[str, Any]:
     """The representative's result of each arm."""
     return {label: results[0] for label, results in arms.items()}
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from karat.analyses.attention import measures
 from karat.analyses.attention.interventions import batch_size
-from karat.analyses.attention.learned import shown_blocks
+from karat.analyses.attention.learned.fitted import shown_blocks
 from karat.analyses.kinds import Analysis, Arms, Chapter
 from karat.analyses.seeing import seen_by_batch
 from karat.analyses.subject import Subject
@@ -258,8 +258,8 @@ def _pixels(images: Tensor) -> Float32:
     """The images from 0 to 1, made smaller where they are large."""
     longest = max(images.shape[2:])
     if longest > PIXELS:
-        size = [max(1, side * PIXELS // longest) for side in images.shape[2:]]
-        images = torch.nn.functional.adaptive_avg_pool2d(images, size)
+        height, width = (max(1, side * PIXELS // longest) for side in images.shape[2:])
+        images = torch.nn.functional.adaptive_avg_pool2d(images, (height, width))
     flat = images.flatten(1).float()
     low, high = flat.min(1).values, flat.max(1).values
     scaled: Float32 = (

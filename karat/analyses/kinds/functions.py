@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,10 +23,10 @@ from karat.analyses.attention.interventions import (
     has_scores,
     rates,
 )
-from karat.analyses.attention.learned import Learned, Lines, learned
-from karat.analyses.attention.scores import Gathered
-from karat.analyses.attention.simple import SIMPLE
-from karat.analyses.attention.units import UnitTable, unit_tables, with_lines
+from karat.analyses.attention.learned.fitted import Learned, Lines, learned
+from karat.analyses.attention.learned.scores import Gathered
+from karat.analyses.attention.learned.simple import SIMPLE
+from karat.analyses.attention.learned.table import UnitTable, unit_tables, with_lines
 from karat.analyses.kinds import Analysis, Arms, Chapter
 from karat.analyses.subject import Subject
 from karat.errors import AnalysisError, HostError
@@ -45,7 +46,7 @@ class Functions(Analysis):
     """The learned functions, content and positions, and accuracy with attention changed.
 
     L attention modules, H heads, U units (learned functions of a score), S of them shown, C changes. Content and its
-    formulas: `karat.analyses.attention.content`; units: `karat.analyses.attention.learned.Learned`, whose fields have the
+    formulas: `karat.analyses.attention.content`; units: `karat.analyses.attention.learned.fitted.Learned`, whose fields have the
     same names here; changes: `karat.analyses.attention.interventions.Rates`. No model is trained again.
 
     Args:
@@ -138,9 +139,9 @@ class Functions(Analysis):
             content_of_output=shares.output,
             kept=shares.kept,
             lines_explain=explained,
-            **_fields_of(Learned, units),
+            **_fields_of_units(units),
             changes=() if known is None else known.names,
-            **{name: np.zeros(0) if known is None else getattr(known, name) for name in _RATES},
+            **_fields_of_rates(known),
         )
 
     def numbers(self) -> Mapping[str, float]:
@@ -215,9 +216,6 @@ class Functions(Analysis):
         return chapter(arms)
 
 
-_RATES = ("accuracy", "low", "high", "difference", "difference_low", "difference_high")
-
-
 def functions(model: nn.Module, images: Tensor, labels: Tensor | None = None) -> Functions:
     """The learned functions of a model, and how much of its attention depends on content.
 
@@ -263,6 +261,11 @@ def _errors_of_lines(seen: Sequence[Seen], tables: Sequence[UnitTable], lines: L
     return found.double().numpy()
 
 
-def _fields_of(kind: type[Learned], units: Learned | None) -> dict[str, Any]:
-    names = kind.__dataclass_fields__
+def _fields_of_units(units: Learned | None) -> dict[str, Any]:
+    names = [each.name for each in dataclasses.fields(Learned)]
     return {name: None if units is None else getattr(units, name) for name in names}
+
+
+def _fields_of_rates(known: Rates | None) -> dict[str, Any]:
+    names = [each.name for each in dataclasses.fields(Rates) if each.name != "names"]
+    return {name: np.zeros(0) if known is None else getattr(known, name) for name in names}

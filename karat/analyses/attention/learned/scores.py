@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from karat.analyses.attention.units import UnitTable
+from karat.analyses.attention.learned.table import UnitTable
 from karat.attention.operator import Operator
 from karat.models.observing import Seen
 
@@ -70,11 +70,12 @@ class Gathered:
         """
         table = self._tables[number]
         gram_HMM = torch.stack(self._grams[number]).sum(0)
-        gram_PMM = gram_HMM.unflatten(0, (table.operators, -1)).sum(1)
+        gram_PMM = gram_HMM.reshape(table.operators, -1, *gram_HMM.shape[1:]).sum(1)
         if not isinstance(table.part, Operator):
-            return gram_PMM.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None]
+            each: Tensor = gram_PMM.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None]
+            return each
         if table.part.weight is None:
-            found = gram_PMM.diagonal(dim1=1, dim2=2)
+            found: Tensor = gram_PMM.diagonal(dim1=1, dim2=2)
         else:
             weight_PMR = table.part.weight.double()
             found = torch.einsum("pmr,pmn,pnr->pr", weight_PMR, gram_PMM, weight_PMR)
@@ -100,4 +101,5 @@ def weights_of_units(values_PRMK: Array, sizes_PRM: Array) -> Array:
     """
     products = values_PRMK.var(-1) * sizes_PRM
     total = products.sum((1, 2), keepdims=True)
-    return np.divide(products, total, out=np.zeros_like(products), where=total > 0)
+    found: Array = np.divide(products, total, out=np.zeros_like(products), where=total > 0)
+    return found

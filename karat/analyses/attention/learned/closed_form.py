@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from karat.analyses.attention.learned import COMMON
-from karat.analyses.attention.simple import SIMPLE
+from karat.analyses.attention.learned.fitted import COMMON
+from karat.analyses.attention.learned.simple import SIMPLE
 from karat.attention.mechanisms import MECHANISMS
 from karat.attention.names import BASIS, KARAT, MECHANISM, PLACES, SOFTMAX
 from karat.errors import AnalysisError, InputError, nearest

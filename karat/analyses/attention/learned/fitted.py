@@ -5,8 +5,9 @@ Shapes: P operators, R outputs, M inputs (keys), K points, U units of a model, L
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,9 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from karat.analyses.attention.scores import LEAST, MOST, Gathered, quantiles, weights_of_units
-from karat.analyses.attention.simple import SIMPLE, fit, linear_fit, r2_of_one
-from karat.analyses.attention.units import UnitTable
+from karat.analyses.attention.learned.scores import (
+    LEAST,
+    MOST,
+    Gathered,
+    quantiles,
+    weights_of_units,
+)
+from karat.analyses.attention.learned.simple import SIMPLE, fit, linear_fit, r2_of_one
+from karat.analyses.attention.learned.table import UnitTable
 from karat.attention.mechanisms.closed_form import FUNCTIONS
 
 Array = NDArray[np.float64]
@@ -25,7 +32,7 @@ MOST_FITTED = 20_000  # units of a table to which all simple functions are fitte
 CURVE, BINS = 101, 40  # points of a curve, and bins of its histogram
 SHOWN_HEADS, SHOWN_UNITS = 3, 2
 COMMON = tuple(FUNCTIONS)  # families of one function for all units
-_STEPS = 0.5 ** np.arange(1, 9)
+MOST_TRIES = 100  # of a search for one function for all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,7 @@ class _Table(NamedTuple):
     shares: Array
 
 
+@torch.no_grad()
 def learned(tables: Sequence[UnitTable], gathered: Gathered) -> tuple[Learned, Lines]:
     """Fit the units of a model.
 
@@ -142,23 +150,55 @@ def common_forms(groups: Sequence[tuple[Array, Array, Array]]) -> Array:
 
     rows = []
     for name, grid in _grids(spread, middle, width).items():
-        moves = (name not in ("linear", "quadratic"), name in ("quadratic", "sigmoid", "cosine"))
-        slope, centre, share = max(
-            ((slope, centre, explained(name, slope, centre)) for slope, centre in grid),
-            key=lambda row: row[2],
-        )
-        for step in _STEPS if any(moves) else ():
-            for sign in (1, -1):
-                tried = []
-                if moves[0]:
-                    tried.append((slope * 1.5 ** (sign * step), centre))
-                if moves[1]:
-                    tried.append((slope, centre + sign * step * spread))
-                for place in tried:
-                    if (found := explained(name, *place)) > share:
-                        slope, centre, share = *place, found
-        rows.append((slope, centre, share))
+        start = max(grid, key=functools.partial(_unpacked, explained, name))
+        slope, centre = _searched(functools.partial(explained, name), name, start, spread, middle)
+        rows.append((slope, centre, explained(name, slope, centre)))
     return np.array(rows)
+
+
+def _unpacked(
+    explained: Callable[[str, float, float], float], name: str, place: tuple[float, float]
+) -> float:
+    return explained(name, *place)
+
+
+def _searched(
+    explained: Callable[[float, float], float],
+    name: str,
+    start: tuple[float, float],
+    spread: float,
+    middle: float,
+) -> tuple[float, float]:
+    """Slope and centre with which a function explains most, near a start (Nelder and Mead).
+
+    The slope within a factor of 4, the centre within 4 standard deviations of the scores: far from them all functions
+    are lines.
+    """
+    from scipy.optimize import minimize
+
+    sign, log_slope = math.copysign(1.0, start[0]), math.log(abs(start[0]))
+    of_slope = (log_slope, (log_slope - math.log(4), log_slope + math.log(4)))
+    of_centre = (start[1], (middle - 4 * spread, middle + 4 * spread))
+    # Of a parabola the slope is a factor, and of an exponential the centre.
+    free = {"linear": [], "quadratic": [of_centre], "exponential": [of_slope]}
+    first = free.get(name, [of_slope, of_centre])
+
+    def place(vector: Array) -> tuple[float, float]:
+        if name == "quadratic":
+            return 1.0, float(vector[0])
+        return sign * math.exp(vector[0]), float(vector[1]) if len(vector) > 1 else 0.0
+
+    if not first:
+        return start
+    options = {"maxfev": MOST_TRIES, "xatol": 1e-4, "fatol": 1e-7}
+    found = minimize(
+        lambda vector: -explained(*place(vector)),
+        [value for value, _ in first],
+        method="Nelder-Mead",
+        bounds=[bounds for _, bounds in first],
+        options=options,
+    )
+    return place(found.x)
 
 
 def _grids(spread: float, middle: float, width: float) -> dict[str, list[tuple[float, float]]]:
@@ -179,7 +219,8 @@ def _grids(spread: float, middle: float, width: float) -> dict[str, list[tuple[f
 def _normed(y_GRK: Array) -> Array:
     centred = y_GRK - y_GRK.mean(-1, keepdims=True)
     norm = np.sqrt((centred**2).sum(-1, keepdims=True))
-    return np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 0)
+    found: Array = np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 0)
+    return found
 
 
 def _lines_of(own: _Table) -> tuple[Array, Array]:

@@ -100,7 +100,8 @@ def r2_of_one(h: Array, y_GRK: Array) -> Array:
         product = (y_GRK @ h.swapaxes(1, 2))[..., 0]
     else:
         product = np.einsum("grk,grk->gr", h, y_GRK)
-    return np.divide(product**2, norm, out=np.zeros_like(product), where=norm > 0)
+    found: Array = np.divide(product**2, norm, out=np.zeros_like(product), where=norm > 0)
+    return found
 
 
 def _of_two(h: Array, j: Array, y_GRK: Array) -> Array:
