@@ -48,7 +48,7 @@ NOTHING = 1e-10  # as a share of all: below it nothing varies but rounding
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """What depends on content, for each attention module and head.
+    """What depends on content, for each attention module and head; NaN for heads that only other modules have.
 
     Args:
         moments: (L, H, 3), shares of the second moment of the weights by kind of pair, by position, by content.
@@ -88,8 +88,17 @@ class ContentShares:
         """The shares."""
         each = [layer.found() for layer in self._layers]
         columns = zip(*each, strict=True)
-        moments, weights, output, kept, variance = (np.stack(column) for column in columns)
+        moments, weights, output, kept, variance = map(_stacked, columns)
         return Shares(moments=moments, weights=weights, output=output, kept=kept, variance=variance)
+
+
+def _stacked(of_layers: Sequence[Array]) -> Array:
+    """One array of all layers; NaN for heads that only other layers have (Swin)."""
+    heads = max(map(len, of_layers))
+    found = np.full((len(of_layers), heads, *of_layers[0].shape[1:]), np.nan)
+    for own, values in zip(found, of_layers, strict=True):
+        own[: len(values)] = values
+    return found
 
 
 def kinds_of_pairs(layer: AttentionLayer) -> Tensor:

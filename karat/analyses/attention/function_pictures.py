@@ -155,7 +155,7 @@ def _draw_content(arms: Mapping[str, Functions]) -> Figure:
                         alpha=0.8,
                         label=f"head {head + 1}",
                     )
-                axes.plot(blocks, shares.mean(1), color="#444444", linewidth=1)
+                axes.plot(blocks, np.nanmean(shares, 1), color="#444444", linewidth=1)
                 axes.set_ylim(-0.04, 1.04)
                 axes.set_xlim(0.5, len(shares) + 0.5)
                 axes.set_xticks(blocks if len(blocks) <= 6 else blocks[:: -(-len(blocks) // 6)])

@@ -45,7 +45,7 @@ MOST_IMAGES = 512
 class Functions(Analysis):
     """The learned functions, content and positions, and accuracy with attention changed.
 
-    L attention modules, H heads, U units (learned functions of a score), S of them shown, C changes. Content and its
+    L attention modules, H heads (NaN where a module has fewer than others), U units (learned functions of a score), S of them shown, C changes. Content and its
     formulas: `karat.analyses.attention.content`; units: `karat.analyses.attention.learned.fitted.Learned`, whose fields have the
     same names here; changes: `karat.analyses.attention.interventions.Rates`. No model is trained again.
 
@@ -128,8 +128,7 @@ class Functions(Analysis):
                     model, images, labels, mean, has_scores=any_scores, lines=context
                 )
             )
-        varies = shares.variance > 0
-        explained = 1 - errors / np.where(varies, shares.variance, np.nan)
+        explained = 1 - errors / np.where(shares.variance > 0, shares.variance, np.nan)
         return cls(
             images=len(images),
             labelled=labels is not None,
@@ -146,11 +145,11 @@ class Functions(Analysis):
 
     def numbers(self) -> Mapping[str, float]:
         found = {
-            "weights_by_kind_of_pair": self.moments[..., 0].mean(),
-            "weights_by_position": self.moments[..., 1].mean(),
-            "weights_by_content": self.moments[..., 2].mean(),
-            "content_share_of_weights": self.content_of_weights.mean(),
-            "content_share_of_output": self.content_of_output.mean(),
+            "weights_by_kind_of_pair": np.nanmean(self.moments[..., 0]),
+            "weights_by_position": np.nanmean(self.moments[..., 1]),
+            "weights_by_content": np.nanmean(self.moments[..., 2]),
+            "content_share_of_weights": np.nanmean(self.content_of_weights),
+            "content_share_of_output": np.nanmean(self.content_of_output),
         }
         if np.isfinite(self.kept).any():
             found["output_kept_by_mean_weights"] = np.nanmean(self.kept[..., 1])
@@ -170,6 +169,8 @@ class Functions(Analysis):
     def rows(self) -> Iterator[Mapping[str, Any]]:
         empty = dict.fromkeys(("block", "head", "output", "key", "nearest", "low", "high"), "")
         for block, head in np.ndindex(*self.content_of_weights.shape):
+            if np.isnan(self.content_of_weights[block, head]):
+                continue  # this block has fewer heads
             where = {"block": block + 1, "head": head + 1}
             for name, value in self._of_head(block, head).items():
                 yield {"what": name, **empty, **where, "value": value}

@@ -193,7 +193,7 @@ def _searched(
     options = {"maxfev": MOST_TRIES, "xatol": 1e-4, "fatol": 1e-7}
     found = minimize(
         lambda vector: -explained(*place(vector)),
-        [value for value, _ in first],
+        [min(max(value, low), high) for value, (low, high) in first],
         method="Nelder-Mead",
         bounds=[bounds for _, bounds in first],
         options=options,

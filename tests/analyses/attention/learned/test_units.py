@@ -58,9 +58,7 @@ def test_values_of_units_sum_to_what_the_operator_computes(
     (table, *_) = unit_tables(converted(attention))
     assert isinstance(table.part, Operator)
     tokens, generator = table.part.num_tokens, torch.Generator().manual_seed(0)
-    points = torch.randn(
-        table.operators, tokens, 5, generator=generator, dtype=torch.float64
-    )
+    points = torch.randn(table.operators, tokens, 5, generator=generator, dtype=torch.float64)
     values = table.values(points)
     wanted = table.part.phi.double()(points)
     torch.testing.assert_close(values.sum(2), wanted)
