@@ -37,8 +37,8 @@ def agreement(
 
     Args:
         mean_maps: of both models (L, H, N, M), means over images.
-        maps_per_image: of both models (I, L, H, M), the class token's row for the same images; the mean over images is
-            taken off, so that maps that are the same for all images do not count as agreement.
+        maps_per_image: of both models (I, L, H, M), the class token's row for the same images; the mean over images
+            is taken off, so that maps that are the same for all images do not count as agreement.
     """
     means = [maps.reshape(*maps.shape[:2], -1).astype(float) for maps in mean_maps]
     own = []

@@ -14,9 +14,9 @@ LEAST_IMAGES = 4  # for the unbiased estimator
 def cka(first_IC: Array, second_ID: Array) -> float:
     """Linear CKA of two matrices of features of the same images, with the unbiased estimator of HSIC.
 
-    `HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))`, about 0 for independent features, also for few images and many features (it
-    may be a little below), and 1 for equal ones up to rotation and a factor. Source: Kornblith et al. 2019, arXiv
-    1905.00414; the estimator: Song et al. 2012, Journal of Machine Learning Research 13:1393, equation 5.
+    `HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))`, about 0 for independent features, also for few images and many
+    features (it may be a little below), and 1 for equal ones up to rotation and a factor. Source: Kornblith et al.
+    2019, arXiv 1905.00414; the estimator: Song et al. 2012, Journal of Machine Learning Research 13:1393, equation 5.
 
     Returns:
         NaN where features do not vary, or there are fewer than 4 images.

@@ -1,9 +1,9 @@
 """How much of attention depends on what an image contains, and how much on positions alone.
 
 Let A_i be the weights of a head for image i (of I), N x M, and V_i its values. Ā is the mean of A_i over the images,
-which knows positions and no image. K has in place of each entry of Ā the mean of Ā over all pairs of its kind: a patch
-and itself, a patch and another patch, a patch and the class token, and so on. K is all that a mixer without positions
-can have in common to images whose patches may be exchanged.
+which knows positions and no image. K has in place of each entry of Ā the mean of Ā over all pairs of its kind: a
+patch and itself, a patch and another patch, a patch and the class token, and so on. K is all that a mixer without
+positions can have in common to images whose patches may be exchanged.
 
     A_i = K + (Ā - K) + (A_i - Ā)            by kind of pair, by position, by content
 
@@ -15,16 +15,16 @@ Content share of the weights:    Σ_i |A_i - Ā|² / (I |Ā - K|² + Σ_i |A_i -
 Content share of the output:     Σ_i |(A_i - Ā) V_i|² / (Σ_i |(Ā - K) V_i|² + Σ_i |(A_i - Ā) V_i|²)
 
 Both are 0 for a mixer that is the same for all images (also where nothing varies, as for uniform weights), and 1
-for a mixer that knows no positions, if the images are closed under exchanges of patches. On images that are not, contents
-differ by place (a dark border), and with them mean weights: position and what is typical there are not told apart. Since Ā is
-of the same images, shares of content are up to 1/I too low.
+for a mixer that knows no positions, if the images are closed under exchanges of patches. On images that are not,
+contents differ by place (a dark border), and with them mean weights: position and what is typical there are not
+told apart. Since Ā is of the same images, content shares are about 1/I too low.
 
 The output `O_i = A_i V_i` varies also because values do. What of its variance over images mean weights keep:
 
     1 - Σ_i |O_i - Ā V_i|² / Σ_i |O_i - Ō|²,    and with K in place of Ā    1 - Σ_i |O_i - K V_i|² / Σ_i |O_i - Ō|²
 
-1 for a mixer that is the same for all images; below 0 where mean weights are worse than the mean output Ō. For Swin, an image's
-windows are positions; for differential attention the output is that before its norm.
+1 for a mixer that is the same for all images; below 0 where mean weights are worse than the mean output Ō. For
+Swin, an image's windows are positions; for differential attention the output is that before its norm.
 
 Shapes: B images, W windows of an image, H heads, N tokens, M keys, D head width, L attention modules.
 """

@@ -14,8 +14,8 @@ from karat.analyses.pictures import COLOURS, WIDTH, Picture, panels, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from karat.analyses.attention.functions_found import FunctionsFound
     from karat.analyses.kinds import Arms
-    from karat.analyses.kinds.functions import Functions
 
 MARKS = ("o", "s", "D", "^", "v", "P")
 STRIP = 0.22  # of a panel's height: its histogram of scores
@@ -38,10 +38,10 @@ def _pictures(arms: Arms) -> Iterator[Picture]:
             name="learned_functions",
             title="Learned functions of scores",
             caption=(
-                "In the first, a middle and the last block, of each head (the first three, a colour for each) the two "
-                "functions that make most of its variation, the second one dashed: over the scores from their "
-                "0.1 to their 99.9 % quantile, each less its mean and divided by its standard deviation over these scores. "
-                f"Grey: histogram of the scores of all functions shown.{note}{left_out}"
+                "In the first, a middle and the last block, of each head (the first three, a colour for each) the "
+                "two functions that make most of its variation, the second one dashed: over the scores from their "
+                "0.1 to their 99.9 % quantile, each less its mean and divided by its standard deviation over "
+                f"these scores. Grey: histogram of the scores of all functions shown.{note}{left_out}"
             ),
             draw=partial(_draw_units, shown),
         )
@@ -50,8 +50,9 @@ def _pictures(arms: Arms) -> Iterator[Picture]:
         name="content_shares",
         title="How much depends on content",
         caption=(
-            "Content share of the weights (above) and of the output (below) by block: a dot for each head, a "
-            f"line for their mean. 0: the same for all {_images(first)} images; 1: nothing in common by position.{left_out}"
+            "Content share of the weights (above) and of the output (below) by block: a dot for each head, a line "
+            f"for their mean. 0: the same for all {_images(first)} images; 1: nothing in common by "
+            f"position.{left_out}"
         ),
         draw=partial(_draw_content, shown),
     )
@@ -67,11 +68,11 @@ def _pictures(arms: Arms) -> Iterator[Picture]:
         )
 
 
-def _images(first: Mapping[str, Functions]) -> str:
+def _images(first: Mapping[str, FunctionsFound]) -> str:
     return " or ".join(dict.fromkeys(str(found.images) for found in first.values()))
 
 
-def _draw_units(arms: Mapping[str, Functions]) -> Figure:
+def _draw_units(arms: Mapping[str, FunctionsFound]) -> Figure:
     rows = max(len(_blocks(found)) for found in arms.values())
     with styled() as module:
         figure: Figure = module.Figure(figsize=(WIDTH, 0.7 + 1.55 * rows))
@@ -94,12 +95,12 @@ def _draw_units(arms: Mapping[str, Functions]) -> Figure:
     return figure
 
 
-def _blocks(found: Functions) -> list[int]:
+def _blocks(found: FunctionsFound) -> list[int]:
     assert found.shown is not None
     return sorted({int(block) for block in found.shown[:, 0]})
 
 
-def _draw_block(axes: Any, found: Functions, block: int) -> None:
+def _draw_block(axes: Any, found: FunctionsFound, block: int) -> None:
     assert found.shown is not None
     assert found.curves is not None
     assert found.densities is not None
@@ -136,7 +137,7 @@ def _draw_block(axes: Any, found: Functions, block: int) -> None:
     axes.set_yticks([-2, 0, 2])
 
 
-def _draw_content(arms: Mapping[str, Functions]) -> Figure:
+def _draw_content(arms: Mapping[str, FunctionsFound]) -> Figure:
     with styled() as module:
         figure: Figure = module.Figure(figsize=(WIDTH, 3.6))
         grid = panels(figure, 2, len(arms), sharex="col", sharey=True)
@@ -170,7 +171,7 @@ def _draw_content(arms: Mapping[str, Functions]) -> Figure:
     return figure
 
 
-def _draw_accuracy(arms: Mapping[str, Sequence[Functions]]) -> Figure:
+def _draw_accuracy(arms: Mapping[str, Sequence[FunctionsFound]]) -> Figure:
     changes = list(dict.fromkeys(name for runs in arms.values() for name in runs[0].changes))
     with styled() as module:
         figure: Figure = module.Figure(

@@ -15,30 +15,33 @@ from karat.analyses.kinds import Arms, Chapter
 from karat.report.tables import Table, table_of
 
 if TYPE_CHECKING:
-    from karat.analyses.kinds.functions import Functions
+    from karat.analyses.attention.functions_found import FunctionsFound
 
 CONTENT = (
-    "The weights of a head are split into three parts: what all pairs of a kind have in common (a patch and another "
-    "patch, a patch and the class token, ...), what a pair of positions has in common over all images, and the rest, which "
-    "differs between images: content. Shares of their second moment sum to 100 %. The content share is content in percent of position and "
-    "content: 0 for weights that are the same for every image; 100 for attention that knows no positions, on images "
-    "whose patches may be exchanged. On images whose border is always dark, say, position and typical content are not "
-    "told apart. The last column is the share of the variance over images of the output of attention that is left if the "
-    "weights are replaced by their mean over the images; below 0 where this is worse than the mean output."
+    "The weights of a head are split into three parts: what all pairs of a kind have in common (a patch and "
+    "another patch, a patch and the class token, ...), what a pair of positions has in common over all images, "
+    "and the rest, which differs between images: content. Shares of their second moment sum to 100 %. The content "
+    "share is content in percent of position and content: 0 for weights that are the same for every image; 100 "
+    "for attention that knows no positions, on images whose patches may be exchanged. On images whose border is "
+    "always dark, say, position and typical content are not told apart. The last column is the share of the "
+    "variance over images of the output of attention that is left if the weights are replaced by their mean over "
+    "the images; below 0 where this is worse than the mean output."
 )
 CHANGED = (
-    "Accuracy on the same images of the trained models with attention changed in all blocks and heads, not trained again: "
-    "what the weights still do, and not what a model trained that way would reach. Scores of another image: each "
-    "image gets the scores that another image has in the trained model (mean of three shuffles). Mean weights: those over these images, "
-    "so that only positions decide how tokens are mixed. In brackets the difference to the model as trained in points, "
-    "with its 95 % interval over images where any answer changed."
+    "Accuracy on the same images of the trained models with attention changed in all blocks and heads, not "
+    "trained again: what the weights still do, and not what a model trained that way would reach. Scores of "
+    "another image: each image gets the scores that another image has in the trained model (mean of three "
+    "shuffles). Mean weights: those over these images, so that only positions decide how tokens are mixed. In "
+    "brackets the difference to the model as trained in points, with its 95 % interval over images where any "
+    "answer changed."
 )
 UNITS = (
-    "A learned function is compared with six simple ones by least squares over the scores that occur; the nearest is the one with the "
-    "lowest BIC, which counts parameters. R² of a line: the median over the functions, and quartiles. Output by lines: the share "
-    "of the variance over images of the output of attention that is left if each function is replaced by its line. One for all: the simple "
-    "function that explains most if all functions are multiples of it plus a constant, and the mean share that it explains, weighted by how "
-    "much each function contributes."
+    "A learned function is compared with six simple ones by least squares over the scores that occur; the nearest "
+    "is the one with the lowest BIC, which counts parameters. R² of a line: the median over the functions, and "
+    "quartiles. Output by lines: the share of the variance over images of the output of attention that is left if "
+    "each function is replaced by its line. One for all: the simple function that explains most if all functions "
+    "are multiples of it plus a constant, and the mean share that it explains, weighted by how much each function "
+    "contributes."
 )
 
 
@@ -57,7 +60,7 @@ def chapter(arms: Arms) -> Chapter:
     return Chapter(paragraphs=tuple(paragraphs), tables=tuple(tables))
 
 
-def _all(arms: Arms) -> Iterator[Functions]:
+def _all(arms: Arms) -> Iterator[FunctionsFound]:
     for _, _, found in runs_of(arms):
         yield found
 
@@ -74,7 +77,7 @@ def _sentences(arms: Arms) -> Iterator[str]:
         )
 
 
-def _of_changes(found: Functions) -> str:
+def _of_changes(found: FunctionsFound) -> str:
     accuracy = dict(zip(found.changes, found.accuracy, strict=True))
     if not accuracy:
         return ""
@@ -89,7 +92,7 @@ def _of_changes(found: Functions) -> str:
     return f" Accuracy: {percent(accuracy[TRAINED])} % as trained, {', '.join(parts)}."
 
 
-def _of_units(found: Functions) -> str:
+def _of_units(found: FunctionsFound) -> str:
     if found.best is None or found.r2 is None:
         return ""
     shares = np.bincount(found.best, minlength=len(SIMPLE)) / len(found.best)
@@ -97,7 +100,8 @@ def _of_units(found: Functions) -> str:
     linear = found.r2[:, SIMPLE.index("linear")]
     text = (
         f" Of {len(found.best):,} learned functions {percent(shares[nearest])} % are nearest to a "
-        f"{SIMPLE[nearest]} one; a line explains {percent(float(np.median(linear)))} % of a function's variance in the median"
+        f"{SIMPLE[nearest]} one; a line explains {percent(float(np.median(linear)))} % of a function's variance in "
+        "the median"
     )
     if LINES in found.changes:
         place = found.changes.index(LINES)
@@ -137,7 +141,7 @@ def _accuracy_table(arms: Arms) -> Table:
     )
 
 
-def _cell(found: Functions, name: str) -> str:
+def _cell(found: FunctionsFound, name: str) -> str:
     if name not in found.changes:
         return "-"
     place = found.changes.index(name)

@@ -31,7 +31,7 @@ TRAINED, SHUFFLED, BLIND, MEAN, LINES = (
     "lines for functions",
 )
 SHUFFLES = 3
-MOST_PAIRS = 2**19  # scores of one head in a batch, over all windows: bounds the memory
+MOST_PAIRS = 2**18  # scores of one head in a batch, over all windows: bounds the memory
 RESAMPLES = 2000
 _SEED = 17
 

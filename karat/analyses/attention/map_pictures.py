@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from karat.analyses.attention.maps_found import MEASURES
 from karat.analyses.attention.words import first_of, fitting
 from karat.analyses.pictures import COLOURS, NEGATIVE, WIDTH, Picture, panels, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from karat.analyses.attention.maps_found import MapsFound
     from karat.analyses.kinds import Arms
-    from karat.analyses.kinds.attention_maps import AttentionMaps
 
 HEADS = 3  # shown
 MARKS = ("o", "s", "D", "^", "v", "P")
@@ -39,12 +40,12 @@ def pictures(arms: Arms) -> Sequence[Picture]:
             name="attention_maps",
             title="What the class token attends to in the last block",
             caption=(
-                "The class token's row over the patches, for validation images (left): scores, before the activation; weights, "
-                "after it, divided by the sum of their absolute values in the row (with the class token itself, not shown); and "
-                "attention rollout over all blocks (Abnar and Zuidema 2020; mean over heads of absolute weights, rows "
-                "normalised to 1, its own scale from 0 to the greatest value shown). Negative values are orange; scales "
-                "are equal for all arms, and colours of weights go by the square root, so that small ones are seen."
-                f"{few}{left_out}"
+                "The class token's row over the patches, for validation images (left): scores, before the "
+                "activation; weights, after it, divided by the sum of their absolute values in the row (with the "
+                "class token itself, not shown); and attention rollout over all blocks (Abnar and Zuidema 2020; "
+                "mean over heads of absolute weights, rows normalised to 1, its own scale from 0 to the greatest "
+                "value shown). Negative values are orange; scales are equal for all arms, and colours of weights "
+                f"go by the square root, so that small ones are seen.{few}{left_out}"
             ),
             draw=partial(_draw_maps, shown),
             is_raster=True,
@@ -53,15 +54,15 @@ def pictures(arms: Arms) -> Sequence[Picture]:
             name="attention_by_block",
             title="Attention weights by block",
             caption=(
-                f"Means over {some.images} validation images: a dot for each head, a line for the mean of an arm. Grey: uniform "
-                f"weights.{left_out}"
+                f"Means over {some.images} validation images: a dot for each head, a line for the mean of an arm. "
+                f"Grey: uniform weights.{left_out}"
             ),
             draw=partial(_draw_by_block, shown),
         ),
     )
 
 
-def _draw_maps(arms: Mapping[str, AttentionMaps]) -> Figure:
+def _draw_maps(arms: Mapping[str, MapsFound]) -> Figure:
     each = 2 if len(arms) <= 2 else 1
     rows = [
         (label, found, number)
@@ -181,9 +182,7 @@ def _bare(axes: Any) -> None:
         axes.spines[side].set_color("#BBBBBB")
 
 
-def _draw_by_block(arms: Mapping[str, AttentionMaps]) -> Figure:
-    from karat.analyses.kinds.attention_maps import MEASURES
-
+def _draw_by_block(arms: Mapping[str, MapsFound]) -> Figure:
     with styled() as module:
         figure: Figure = module.Figure(figsize=(WIDTH, 4.2))
         grid = panels(figure, 2, 2, sharex=True)

@@ -14,18 +14,19 @@ from karat.analyses.kinds import Arms, Chapter
 from karat.report.tables import Table, table_of
 
 if TYPE_CHECKING:
-    from karat.analyses.kinds.attention_maps import AttentionMaps
+    from karat.analyses.attention.maps_found import MapsFound
 
 READING = (
-    "Weights may be negative and rows need not sum to 1, so that entropy, distance and shares are of absolute values, divided by their "
-    "sum. Entropy is divided by log N: 100 % for uniform weights, 0 for one key alone. Distance is the mean between a patch and the patches that it weighs. "
-    "The largest column is the key that gets most in an image; a value norm well below 1 there means that such a head adds "
-    "little to its queries, which arXiv 2606.08105 takes for one of two kinds of attention sinks."
+    "Weights may be negative and rows need not sum to 1, so that entropy, distance and shares are of absolute "
+    "values, divided by their sum. Entropy is divided by log N: 100 % for uniform weights, 0 for one key alone. "
+    "Distance is the mean between a patch and the patches that it weighs. The largest column is the key that gets "
+    "most in an image; a value norm well below 1 there means that such a head adds little to its queries, which "
+    "arXiv 2606.08105 takes for one of two kinds of attention sinks."
 )
 AGREEMENT = (
-    "Agreement of two runs of an arm: the correlation of their mean weights, and of how the class token's rows of single images differ from their "
-    "mean over the images; means over blocks, the heads of each block matched so that it is highest, which raises it for unrelated "
-    "heads too. A dash where nothing differs between images."
+    "Agreement of two runs of an arm: the correlation of their mean weights, and of how the class token's rows of "
+    "single images differ from their mean over the images; means over blocks, the heads of each block matched so "
+    "that it is highest, which raises it for unrelated heads too. A dash where nothing differs between images."
 )
 
 
@@ -34,8 +35,8 @@ def chapter(arms: Arms) -> Chapter:
     some = next(iter(arms.values()))[0]
     tokens = some.mean_maps.shape[-1]
     about = (
-        f"Means over {some.images} validation images, heads and blocks; matrices are {tokens} x {tokens}. Uniform weights have a distance of "
-        f"{some.uniform_distance:.2f} patches, and {100 / tokens:.1f} % on each token."
+        f"Means over {some.images} validation images, heads and blocks; matrices are {tokens} x {tokens}. Uniform "
+        f"weights have a distance of {some.uniform_distance:.2f} patches, and {100 / tokens:.1f} % on each token."
     )
     tables, paragraphs = [_table(arms)], [about, READING, count_of_runs(arms)]
     if pairs := list(_pairs(arms)):
@@ -89,13 +90,13 @@ def _table(arms: Arms) -> Table:
     )
 
 
-def _text(found: AttentionMaps, name: str, kind: str) -> str:
+def _text(found: MapsFound, name: str, kind: str) -> str:
     value = found.numbers().get(name)
     if value is None:
         return "-"
     return percent(value) if kind == "%" else format(value, kind)
 
 
-def _row_sums(found: AttentionMaps) -> str:
+def _row_sums(found: MapsFound) -> str:
     numbers = found.numbers()
     return f"{numbers['row_sum']:.2f} ± {numbers['row_sum_sd']:.2f}"

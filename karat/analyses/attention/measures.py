@@ -1,7 +1,7 @@
 """Numbers about attention weights, which may be negative and need not sum to 1.
 
-Where a distribution is needed it is |w| / Σ |w| over the keys of a row; a row of zeros has none and gives NaN. Shapes:
-any leading dimensions, N queries, M keys, D head width.
+Where a distribution is needed it is |w| / Σ |w| over the keys of a row; a row of zeros has none and gives NaN.
+Shapes: any leading dimensions, N queries, M keys, D head width.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def sink(weights_NM: Tensor, values_MD: Tensor) -> tuple[Tensor, Tensor]:
 def rollout(weights_of_blocks: Sequence[Tensor]) -> Tensor:
     """Attention rollout, (..., N, N): what each token takes from each token of the first block.
 
-    Source: Abnar and Zuidema 2020, arXiv 2005.00928: the product over blocks of (Ā + 1) / 2, with Ā the mean over heads
-    and 1 for the residual connection. Departure: weights may be negative and rows need not sum to 1, so that Ā is the mean of
-    |w| / Σ |w|, and a row of zeros is left to the residual connection.
+    Source: Abnar and Zuidema 2020, arXiv 2005.00928: the product over blocks of (Ā + 1) / 2, with Ā the mean over
+    heads and 1 for the residual connection. Departure: weights may be negative and rows need not sum to 1, so that
+    Ā is the mean of |w| / Σ |w|, and a row of zeros is left to the residual connection.
 
     Args:
         weights_of_blocks: (..., H, N, N) of each block in order.

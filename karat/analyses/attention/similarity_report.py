@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from karat.analyses.attention.similarity_found import CLASS_TOKEN, PATCHES, SimilarityFound, between
 from karat.analyses.attention.words import count_of_runs, fitting
 from karat.analyses.kinds import Arms, Chapter
-from karat.analyses.kinds.similarity import CLASS_TOKEN, PATCHES, Similarity, between
 from karat.analyses.pictures import SEQUENTIAL, WIDTH, Picture, panels, styled
 from karat.report.tables import Table, table_of
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 READING = (
-    "Linear CKA compares what two blocks say about the same images, up to rotation and scale: 1 for equal, about 0 for unrelated "
-    "features (Kornblith et al. 2019, with the unbiased estimator, which may be a little below 0). Similarity between arms is to be held against that "
-    "between two runs of one arm, which differ in nothing but the seed; runs of two arms with the same seed start from the same weights in "
-    "the modules that they share."
+    "Linear CKA compares what two blocks say about the same images, up to rotation and scale: 1 for equal, about "
+    "0 for unrelated features (Kornblith et al. 2019, with the unbiased estimator, which may be a little below "
+    "0). Similarity between arms is to be held against that between two runs of one arm, which differ in nothing "
+    "but the seed; runs of two arms with the same seed start from the same weights in the modules that they "
+    "share."
 )
 
 
@@ -49,7 +50,7 @@ def chapter(arms: Arms) -> Chapter:
     return Chapter(paragraphs=(about, READING, count_of_runs(arms)), tables=tables)
 
 
-def _within(label: str, found: Similarity) -> str:
+def _within(label: str, found: SimilarityFound) -> str:
     kind = found.kinds[0]
     name = "class_token" if kind == CLASS_TOKEN else "patches"
     value = found.numbers().get(f"cka_first_and_last_block_{name}")
@@ -68,7 +69,7 @@ def _pairs(arms: Arms) -> Iterator[tuple[str, str, str, str]]:
         yield f"{first} and {second}", str(len(pairs)), *_texts(pairs)
 
 
-def _texts(pairs: Sequence[tuple[Similarity, Similarity]]) -> tuple[str, str]:
+def _texts(pairs: Sequence[tuple[SimilarityFound, SimilarityFound]]) -> tuple[str, str]:
     texts = []
     for kind in (CLASS_TOKEN, PATCHES):
         tables = [_table(*pair, kind) for pair in pairs]
@@ -82,7 +83,7 @@ def _texts(pairs: Sequence[tuple[Similarity, Similarity]]) -> tuple[str, str]:
     return texts[0], texts[1]
 
 
-def _table(first: Similarity, second: Similarity, kind: str) -> Array | None:
+def _table(first: SimilarityFound, second: SimilarityFound, kind: str) -> Array | None:
     """CKA by block of two models; None where they have no such features of the same number of images."""
     if first.images != second.images or kind not in first.kinds or kind not in second.kinds:
         return None
@@ -99,8 +100,9 @@ def pictures(arms: Arms) -> Sequence[Picture]:
             name=f"similarity_{'class_token' if kind == CLASS_TOKEN else 'patches'}",
             title=f"Similarity of blocks ({kind})",
             caption=(
-                f"Linear CKA of the {kind} after each block, over {some.images} validation images: within the first "
-                f"run of each arm, between its first two runs, and between first runs of {next(iter(shown))} and each other arm. Values below 0 count as 0.{left_out}"
+                f"Linear CKA of the {kind} after each block, over {some.images} validation images: within the "
+                f"first run of each arm, between its first two runs, and between first runs of {next(iter(shown))} "
+                f"and each other arm. Values below 0 count as 0.{left_out}"
             ),
             draw=partial(_draw, shown, kind),
         )
@@ -109,7 +111,7 @@ def pictures(arms: Arms) -> Sequence[Picture]:
 
 
 def _panels(
-    arms: Mapping[str, Sequence[Similarity]], kind: str
+    arms: Mapping[str, Sequence[SimilarityFound]], kind: str
 ) -> list[list[tuple[str, str, str, Array | None]]]:
     """Title, names of the axes and CKA of each panel: a row within runs, between runs, and with the first arm."""
     own = {label: runs for label, runs in arms.items() if kind in runs[0].kinds}
@@ -128,7 +130,7 @@ def _panels(
     ]
 
 
-def _draw(arms: Mapping[str, Sequence[Similarity]], kind: str) -> Figure:
+def _draw(arms: Mapping[str, Sequence[SimilarityFound]], kind: str) -> Figure:
     found = _panels(arms, kind)
     if len(found[0]) <= 2:  # few enough for one row
         found = [[panel for row in found for panel in row if panel[3] is not None]]

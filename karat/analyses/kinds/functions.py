@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from karat.analyses.attention.content import ContentShares
+from karat.analyses.attention.functions_found import FunctionsFound
 from karat.analyses.attention.interventions import (
     MeanWeights,
     Rates,
@@ -25,11 +26,11 @@ from karat.analyses.attention.interventions import (
 )
 from karat.analyses.attention.learned.fitted import Learned, Lines, learned
 from karat.analyses.attention.learned.scores import Gathered
-from karat.analyses.attention.learned.simple import SIMPLE
 from karat.analyses.attention.learned.table import UnitTable, unit_tables, with_lines
-from karat.analyses.kinds import Analysis, Arms, Chapter
+from karat.analyses.kinds import Arms, Chapter
 from karat.analyses.subject import Subject
 from karat.errors import AnalysisError, HostError
+from karat.models.hosts import attention_layers
 from karat.models.observing import Seen, observed
 
 if TYPE_CHECKING:
@@ -38,65 +39,21 @@ if TYPE_CHECKING:
     from karat.analyses.pictures import Picture
 
 Array = NDArray[np.float64]
-MOST_IMAGES = 512
+MOST_IMAGES, MOST_PAIRS = 512, 2**23  # images, and scores of a head in all of them
 
 
 @dataclass(frozen=True, kw_only=True)
-class Functions(Analysis):
-    """The learned functions, content and positions, and accuracy with attention changed.
-
-    L attention modules, H heads (NaN where a module has fewer than others), U units (learned functions of a score), S of them shown, C changes. Content and its
-    formulas: `karat.analyses.attention.content`; units: `karat.analyses.attention.learned.fitted.Learned`, whose fields have the
-    same names here; changes: `karat.analyses.attention.interventions.Rates`. No model is trained again.
-
-    Args:
-        images: number of images.
-        labelled: whether their classes were known; else there are no changes.
-        reason: why there are no units; empty where there are.
-        moments: (L, H, 3), shares of the second moment of the weights by kind of pair, position and content.
-        content_of_weights, content_of_output: (L, H), content shares.
-        kept: (L, H, 2), share of the output's variance over images that is kept with weights replaced by their mean
-            over pairs of a kind, and by their mean over images.
-        lines_explain: (L, H), share of the output's variance over images that stays if each unit is replaced by its
-            linear fit, the scores and values of the block being those of the trained model; NaN without units.
-        place, share, r2, best, common, shown, curves, densities, lines: of the units; None without.
-        changes: names of the changes.
-        accuracy, low, high, difference, difference_low, difference_high: (C,).
-    """
+class Functions(FunctionsFound):
+    """The learned functions, content and positions, and accuracy with attention changed: see `FunctionsFound`."""
 
     title: ClassVar[str] = "Learned functions, content and positions"
 
-    images: int
-    labelled: bool
-    reason: str
-    moments: Array
-    content_of_weights: Array
-    content_of_output: Array
-    kept: Array
-    lines_explain: Array
-    place: NDArray[np.int64] | None
-    share: Array | None
-    r2: Array | None
-    best: NDArray[np.int64] | None
-    common: Array | None
-    shown: NDArray[np.int64] | None
-    curves: Array | None
-    densities: Array | None
-    lines: Array | None
-    changes: tuple[str, ...]
-    accuracy: Array
-    low: Array
-    high: Array
-    difference: Array
-    difference_low: Array
-    difference_high: Array
-
     @classmethod
     def measure(cls, subject: Subject) -> Self:
-        images = subject.images[:MOST_IMAGES]
-        labels = None if subject.labels is None else subject.labels[:MOST_IMAGES]
         try:
-            return cls._measured(subject.model, images, labels)
+            most = most_images(subject.model)
+            labels = None if subject.labels is None else subject.labels[:most]
+            return cls._measured(subject.model, subject.images[:most], labels)
         except HostError as error:
             raise AnalysisError(str(error)) from error
 
@@ -143,67 +100,6 @@ class Functions(Analysis):
             **_fields_of_rates(known),
         )
 
-    def numbers(self) -> Mapping[str, float]:
-        found = {
-            "weights_by_kind_of_pair": np.nanmean(self.moments[..., 0]),
-            "weights_by_position": np.nanmean(self.moments[..., 1]),
-            "weights_by_content": np.nanmean(self.moments[..., 2]),
-            "content_share_of_weights": np.nanmean(self.content_of_weights),
-            "content_share_of_output": np.nanmean(self.content_of_output),
-        }
-        if np.isfinite(self.kept).any():
-            found["output_kept_by_mean_weights"] = np.nanmean(self.kept[..., 1])
-        if self.r2 is not None and self.best is not None:
-            linear = self.r2[:, SIMPLE.index("linear")]
-            found["units"] = float(len(linear))
-            for name, quantile in (("lower_quartile", 25), ("median", 50), ("upper_quartile", 75)):
-                found[f"linear_r2_{name}"] = np.percentile(linear, quantile)
-            for number, name in enumerate(SIMPLE):
-                found[f"units_nearest_{name}"] = (self.best == number).mean()
-        if np.isfinite(self.lines_explain).any():
-            found["output_explained_by_lines"] = np.nanmean(self.lines_explain)
-        for name, accuracy in zip(self.changes, self.accuracy, strict=True):
-            found[f"accuracy_{name.replace(' ', '_')}"] = accuracy
-        return {name: float(value) for name, value in found.items()}
-
-    def rows(self) -> Iterator[Mapping[str, Any]]:
-        empty = dict.fromkeys(("block", "head", "output", "key", "nearest", "low", "high"), "")
-        for block, head in np.ndindex(*self.content_of_weights.shape):
-            if np.isnan(self.content_of_weights[block, head]):
-                continue  # this block has fewer heads
-            where = {"block": block + 1, "head": head + 1}
-            for name, value in self._of_head(block, head).items():
-                yield {"what": name, **empty, **where, "value": value}
-        for place, name in enumerate(self.changes):
-            for what in ("accuracy", "difference"):
-                low = self.low if what == "accuracy" else self.difference_low
-                high = self.high if what == "accuracy" else self.difference_high
-                ends = {"low": low[place], "high": high[place]}
-                value = getattr(self, what)[place]
-                yield {"what": f"{what}, {name}", **empty, **ends, "value": value}
-        if self.place is None or self.r2 is None or self.best is None:
-            return
-        for (block, head, output, key), r2, best in zip(
-            self.place, self.r2, self.best, strict=True
-        ):
-            where = {"block": block + 1, "head": head + 1, "output": output + 1}
-            where |= {"key": "" if key < 0 else key + 1, "nearest": SIMPLE[best]}
-            for name, value in zip(SIMPLE[1:], r2[1:], strict=True):
-                yield {"what": f"R² of {name}", **empty, **where, "value": value}
-
-    def _of_head(self, block: int, head: int) -> dict[str, float]:
-        kind, position, content = self.moments[block, head]
-        return {
-            "weights by kind of pair": kind,
-            "weights by position": position,
-            "weights by content": content,
-            "content share of weights": self.content_of_weights[block, head],
-            "content share of output": self.content_of_output[block, head],
-            "output kept by mean weights of a kind": self.kept[block, head, 0],
-            "output kept by mean weights": self.kept[block, head, 1],
-            "output explained by lines": self.lines_explain[block, head],
-        }
-
     @classmethod
     def figures(cls, arms: Arms) -> Sequence[Picture]:
         from karat.analyses.attention.function_pictures import pictures
@@ -217,12 +113,18 @@ class Functions(Analysis):
         return chapter(arms)
 
 
+def most_images(model: nn.Module) -> int:
+    """How many images are looked at: 512, to bound the time fewer for many tokens (216 for ViT-Tiny at 224)."""
+    pairs = max(layer.windows * layer.num_tokens**2 for layer in attention_layers(model))
+    return min(MOST_IMAGES, max(64, MOST_PAIRS // pairs))
+
+
 def functions(model: nn.Module, images: Tensor, labels: Tensor | None = None) -> Functions:
     """The learned functions of a model, and how much of its attention depends on content.
 
     Args:
         model: a supported host, with any attention.
-        images: (I, C, H, W), as the model takes them; the first 512 are used.
+        images: (I, C, H, W), as the model takes them; the first 512 are used, 216 for ViT-Tiny at 224.
         labels: (I,), their classes; without them accuracies are left out.
 
     Raises:

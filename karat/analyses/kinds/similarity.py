@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from karat.analyses.attention import cka
 from karat.analyses.attention.interventions import batch_size
-from karat.analyses.kinds import Analysis, Arms, Chapter
+from karat.analyses.attention.similarity_found import CLASS_TOKEN, PATCHES, SimilarityFound
+from karat.analyses.kinds import Arms, Chapter
 from karat.analyses.subject import Subject
 from karat.errors import AnalysisError, HostError
 from karat.models.hosts import attention_layers
@@ -27,25 +28,13 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 MOST_IMAGES = 256
-CLASS_TOKEN, PATCHES = "class token", "mean of the patches"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Similarity(Analysis):
-    """Linear CKA (Kornblith et al. 2019) of features after each block; its estimator: `karat.analyses.attention.cka`.
-
-    Args:
-        images: I, number of images.
-        kinds: what the features are of: the class token (if there is one) and the mean of the patch tokens.
-        features: (K, L, I, C), after each of L blocks; where blocks differ in width, filled up with zeros, which
-            change nothing. NaN where there is no class token yet (ConViT).
-    """
+class Similarity(SimilarityFound):
+    """Linear CKA of features after each block; fields as of `SimilarityFound`."""
 
     title: ClassVar[str] = "Similarity of representations"
-
-    images: int
-    kinds: tuple[str, ...]
-    features: Float32
 
     @classmethod
     @torch.no_grad()
@@ -73,31 +62,6 @@ class Similarity(Analysis):
         filled = [torch.nn.functional.pad(each, (0, width - each.shape[2])) for each in blocks]
         return cls(images=len(images), kinds=kinds, features=torch.stack(filled, 1).float().numpy())
 
-    def grams(self, kind: str) -> list[Array]:
-        """The products of features for `cka.of_grams`, by block."""
-        return [cka.gram(block) for block in self.features[self.kinds.index(kind)]]
-
-    def numbers(self) -> Mapping[str, float]:
-        found = {}
-        for kind in self.kinds:
-            name = "class_token" if kind == CLASS_TOKEN else "patches"
-            table = between(self.grams(kind), self.grams(kind))
-            found[f"cka_first_and_last_block_{name}"] = table[0, -1]
-            if len(table) > 1:
-                found[f"cka_neighbouring_blocks_{name}"] = np.mean(np.diagonal(table, 1))
-        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
-
-    def rows(self) -> Iterator[Mapping[str, Any]]:
-        for kind in self.kinds:
-            table = between(self.grams(kind), self.grams(kind))
-            for first, second in np.ndindex(*table.shape):
-                yield {
-                    "features": kind,
-                    "block": first + 1,
-                    "other_block": second + 1,
-                    "cka": table[first, second],
-                }
-
     @classmethod
     def figures(cls, arms: Arms) -> Sequence[Picture]:
         from karat.analyses.attention.similarity_report import pictures
@@ -122,11 +86,6 @@ def similarity(model: nn.Module, images: Tensor) -> Similarity:
         AnalysisError: the model is not a supported host, or there are too few images.
     """
     return Similarity.measure(Subject(model=model, images=images))
-
-
-def between(first: Sequence[Array], second: Sequence[Array]) -> Array:
-    """CKA of each block of one model with each of another, from their `grams`."""
-    return np.array([[cka.of_grams(a, b) for b in second] for a in first])
 
 
 def _keeping(layer: AttentionLayer, kinds: tuple[str, ...], own: list[Tensor]) -> Any:

@@ -9,7 +9,8 @@ from torch import nn
 
 import karat
 from karat.analyses import attention_maps
-from karat.analyses.kinds.attention_maps import MEASURES, AttentionMaps
+from karat.analyses.attention.maps_found import MEASURES
+from karat.analyses.kinds.attention_maps import AttentionMaps
 from karat.analyses.pictures import file_of
 from karat.errors import AnalysisError
 from karat.models.observing import observed

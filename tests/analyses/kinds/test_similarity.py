@@ -9,7 +9,8 @@ from torch import nn
 
 import karat
 from karat.analyses import similarity
-from karat.analyses.kinds.similarity import CLASS_TOKEN, PATCHES, Similarity, between
+from karat.analyses.attention.similarity_found import CLASS_TOKEN, PATCHES, between
+from karat.analyses.kinds.similarity import Similarity
 from karat.analyses.pictures import file_of
 from karat.errors import AnalysisError
 from tests.analyses.unchanged import leaves_all_unchanged

@@ -20,7 +20,7 @@ from karat.parameters import EACH_ARM, plain
 from karat.space.reader import space_of
 
 if TYPE_CHECKING:
-    from karat.analyses.kinds.functions import Functions
+    from karat.analyses.attention.functions_found import FunctionsFound
     from karat.space.space import Arm, Space
 
 WIDTH = 116  # of a line of the file
@@ -65,7 +65,7 @@ class Form:
         return found if self.family == "exponential" else {**found, "centre": _short(self.centre)}
 
 
-def form_of(found: Functions) -> Form:
+def form_of(found: FunctionsFound) -> Form:
     """What was found of the learned functions of a model, as one simple function.
 
     Raises:
@@ -91,12 +91,12 @@ def form_of(found: Functions) -> Form:
     )
 
 
-def closed_form_space(space: Space, arm: str, found: Functions) -> str:
+def closed_form_space(space: Space, arm: str, found: FunctionsFound) -> str:
     """The YAML text of a space that has, beside the arms of this one, `arm` without learnable units.
 
-    The new arm has the operator's tables, with one simple function of scores that is not learned between them: a level
-    of `attention.mechanism`, which becomes a factor, and a part of all labels, where it was none. The search grows by as
-    many trials as an arm has.
+    The new arm has the operator's tables, with one simple function of scores that is not learned between them: a
+    level of `attention.mechanism`, which becomes a factor, and a part of all labels, where it was none. The search
+    grows by as many trials as an arm has.
 
     Args:
         space: of the study.
@@ -247,15 +247,17 @@ def _comment(space: Space, arm: str, form: Form, note: str) -> str:
     own = ""
     if form.family in COMMON and form.family != "linear":
         own = (
-            f" One function for all, {_formula(form)} with a factor c and an offset for each, explains {100 * form.common:.0f} % in "
-            "the mean, weighted by what each contributes; the new arm has the factors, and no offsets."
+            f" One function for all, {_formula(form)} with a factor c and an offset for each, explains "
+            f"{100 * form.common:.0f} % in the mean, weighted by what each contributes; the new arm has the "
+            "factors, and no offsets."
         )
     text = (
-        f"{space.name} with one more arm, {form.level}: {arm} with one simple function in place of its learned ones. "
-        f"Found in one trained model of {arm}: of {form.units:,} learned functions of scores {100 * form.share:.0f} % are nearest to a "
-        f"{form.family} one, by BIC over the scores that occur. Fitted to each by itself, such a function explains a median of "
-        f"{100 * form.r2:.0f} % of the variance, and a line {100 * form.linear:.0f} %.{own} Whether the arm is as good as {arm}, only its "
-        f"training can say.{note}"
+        f"{space.name} with one more arm, {form.level}: {arm} with one simple function in place of its learned "
+        f"ones. Found in one trained model of {arm}: of {form.units:,} learned functions of scores "
+        f"{100 * form.share:.0f} % are nearest to a {form.family} one, by BIC over the scores that occur. Fitted "
+        f"to each by itself, such a function explains a median of {100 * form.r2:.0f} % of the variance, and a "
+        f"line {100 * form.linear:.0f} %.{own} Whether the arm is as good as {arm}, only its training can "
+        f"say.{note}"
     )
     return "".join(f"# {line}\n" for line in textwrap.wrap(text, WIDTH - 2))
 
