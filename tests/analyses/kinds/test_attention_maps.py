@@ -53,11 +53,16 @@ def test_every_kind_of_attention_is_shown(attention: dict[str, Any]) -> None:
     assert found.rolled.shape == (3, 16)
     rows = list(found.rows())
     assert [(row["block"], row["head"]) for row in rows[:4]] == [(1, 1), (1, 2), (1, 3), (2, 1)]
-    for picture in AttentionMaps.figures({"one": [found], "other": [found]}):
-        assert file_of(picture.draw(), "svg")
     chapter = AttentionMaps.chapter({"one": [found, found]})
     assert len(chapter.tables) == 2
     assert "1.00" in chapter.tables[1].rows[0]
+
+
+def test_pictures_show_arms_with_and_without_scores() -> None:
+    static = attention_maps(converted({"mechanism": "static", "rank": 4}), images(4))
+    softmax = attention_maps(vit().eval(), images(4))
+    for picture in AttentionMaps.figures({"softmax": [softmax], "static": [static]}):
+        assert file_of(picture.draw(), "svg")
 
 
 def test_numbers_are_means_over_images() -> None:
@@ -118,8 +123,6 @@ def test_hosts_with_a_class_token_are_shown(host: str) -> None:
     if host == "convit":  # which has the class token in its last blocks alone
         assert np.isnan(value_of(found, "first_token_share")[0]).all()
         assert len(found.mean_maps) == 2
-    for picture in AttentionMaps.figures({"one": [found]}):
-        assert file_of(picture.draw(), "svg")
 
 
 @pytest.mark.parametrize(

@@ -72,11 +72,24 @@ def test_every_kind_of_attention_is_described(attention: dict[str, Any], units: 
     assert (LINES in found.changes) == (units > 0)
     rows = list(found.rows())
     assert len({tuple(row) for row in rows}) == 1
-    for picture in Functions.figures({"one": [found]}):
-        assert file_of(picture.draw(), "svg")
     chapter = Functions.chapter({"one": [found, found], "other": [found]})
     assert chapter.paragraphs
     assert all(len(table.rows) in (0, 3) for table in chapter.tables)
+
+
+def test_pictures_show_arms_with_and_without_functions_and_several_runs() -> None:
+    waves, static = found_of(FOURIER), found_of({"mechanism": "static", "rank": 4})
+    drawn = Functions.figures({"waves": [waves, waves], "static": [static]})
+    assert [picture.name for picture in drawn] == [
+        "learned_functions",
+        "content_shares",
+        "accuracy_with_changed_attention",
+    ]
+    assert "Without learned functions: static." in drawn[0].caption
+    for picture in drawn:
+        assert file_of(picture.draw(), "svg")
+    without = found_of({"mechanism": "static", "rank": 4}, labels=False)
+    assert [picture.name for picture in Functions.figures({"": [without]})] == ["content_shares"]
 
 
 @pytest.mark.parametrize("host", ["convit", "swin", "deit"])
