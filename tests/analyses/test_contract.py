@@ -48,7 +48,7 @@ def _subject(mechanism: str, seed: int = 0) -> Subject:
     model = vit()
     if mechanism == "karat":
         karat.convert(model, {"basis": "fourier", "grid_size": 2, "rank": 3})
-    pixels = images()
+    pixels = images(6)
     labels = torch.arange(len(pixels)) % CLASSES
     return Subject(model=model, images=pixels, labels=labels, path=_path(model))
 

@@ -48,7 +48,6 @@ def pictures(arms: Arms) -> Sequence[Picture]:
                 f"go by the square root, so that small ones are seen.{few}{left_out}"
             ),
             draw=partial(_draw_maps, shown),
-            is_raster=True,
         ),
         Picture(
             name="attention_by_block",

@@ -40,6 +40,8 @@ class AttentionMaps(MapsFound):
     """Class-token rows, attention rollout, and numbers by block and head; fields as of `MapsFound`."""
 
     title: ClassVar[str] = "Attention maps"
+    order: ClassVar[int] = 20
+    seeds: ClassVar[int] = 2
 
     @classmethod
     def measure(cls, subject: Subject) -> Self:

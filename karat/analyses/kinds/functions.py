@@ -47,6 +47,8 @@ class Functions(FunctionsFound):
     """The learned functions, content and positions, and accuracy with attention changed: see `FunctionsFound`."""
 
     title: ClassVar[str] = "Learned functions, content and positions"
+    order: ClassVar[int] = 10
+    seeds: ClassVar[int] = 2
 
     @classmethod
     def measure(cls, subject: Subject) -> Self:

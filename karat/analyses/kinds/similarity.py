@@ -35,6 +35,8 @@ class Similarity(SimilarityFound):
     """Linear CKA of features after each block; fields as of `SimilarityFound`."""
 
     title: ClassVar[str] = "Similarity of representations"
+    order: ClassVar[int] = 60
+    seeds: ClassVar[int] = 2
 
     @classmethod
     @torch.no_grad()

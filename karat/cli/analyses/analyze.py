@@ -243,7 +243,7 @@ class _Run:
 
     def _write_closed_form(self) -> int:
         """Write the space with the simple function found as an arm; `functions` has been made for the one arm."""
-        from karat.analyses.attention.closed_form import closed_form_space
+        from karat.analyses.attention.learned.closed_form import closed_form_space
         from karat.study.description import known_space
         from karat.system.files import replace_file
 

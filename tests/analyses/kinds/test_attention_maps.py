@@ -11,7 +11,7 @@ import karat
 from karat.analyses import attention_maps
 from karat.analyses.attention.maps_found import MEASURES
 from karat.analyses.kinds.attention_maps import AttentionMaps
-from karat.analyses.pictures import file_of
+from karat.analyses.pictures import svg_of
 from karat.errors import AnalysisError
 from karat.models.observing import observed
 from tests.analyses.unchanged import leaves_all_unchanged
@@ -62,7 +62,7 @@ def test_pictures_show_arms_with_and_without_scores() -> None:
     static = attention_maps(converted({"mechanism": "static", "rank": 4}), images(4))
     softmax = attention_maps(vit().eval(), images(4))
     for picture in AttentionMaps.figures({"softmax": [softmax], "static": [static]}):
-        assert file_of(picture.draw(), "svg")
+        assert svg_of(picture.draw())
 
 
 def test_numbers_are_means_over_images() -> None:

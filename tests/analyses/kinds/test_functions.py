@@ -11,7 +11,7 @@ import karat
 from karat.analyses import functions
 from karat.analyses.attention.interventions import LINES, MEAN, TRAINED
 from karat.analyses.kinds.functions import Functions
-from karat.analyses.pictures import file_of
+from karat.analyses.pictures import svg_of
 from karat.errors import AnalysisError
 from karat.models.hosts import attention_layers
 from tests.analyses.unchanged import leaves_all_unchanged
@@ -87,7 +87,7 @@ def test_pictures_show_arms_with_and_without_functions_and_several_runs() -> Non
     ]
     assert "Without learned functions: static." in drawn[0].caption
     for picture in drawn:
-        assert file_of(picture.draw(), "svg")
+        assert svg_of(picture.draw())
     without = found_of({"mechanism": "static", "rank": 4}, labels=False)
     assert [picture.name for picture in Functions.figures({"": [without]})] == ["content_shares"]
 

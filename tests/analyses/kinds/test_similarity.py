@@ -11,7 +11,7 @@ import karat
 from karat.analyses import similarity
 from karat.analyses.attention.similarity_found import CLASS_TOKEN, PATCHES, between
 from karat.analyses.kinds.similarity import Similarity
-from karat.analyses.pictures import file_of
+from karat.analyses.pictures import svg_of
 from karat.errors import AnalysisError
 from tests.analyses.unchanged import leaves_all_unchanged
 from tests.models.test_mechanisms import HOSTS
@@ -64,7 +64,7 @@ def test_models_of_different_depth_are_compared_in_pictures_alone() -> None:
     (table,) = Similarity.chapter({"a": [a], "b": [b]}).tables
     assert table.rows[0][0] == "a and b"
     for picture in Similarity.figures({"a": [a, a], "b": [b]}):
-        assert file_of(picture.draw(), "svg")
+        assert svg_of(picture.draw())
 
 
 def test_too_few_images_are_refused_in_one_line() -> None:

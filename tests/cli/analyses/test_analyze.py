@@ -188,7 +188,7 @@ def test_the_simple_function_found_becomes_an_arm_of_a_new_space(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """How the space is made: tests/analyses/attention/test_closed_form.py; this journal holds none."""
+    """How the space is made: tests/analyses/attention/learned/test_closed_form.py; this journal holds none."""
     made: list[Any] = []
 
     def make(*given: Any) -> str:
@@ -196,7 +196,7 @@ def test_the_simple_function_found_becomes_an_arm_of_a_new_space(
         return "study: closed\n"
 
     monkeypatch.setattr("karat.study.description.known_space", lambda *_: "the space")
-    monkeypatch.setattr("karat.analyses.attention.closed_form.closed_form_space", make)
+    monkeypatch.setattr("karat.analyses.attention.learned.closed_form.closed_form_space", make)
     arm = state_of(folder).of_phase("confirm")[-1].arm
     out = tmp_path / "closed.yaml"
     assert _analyze(folder, "--closed-form", arm, "--out", str(out)) == OK
