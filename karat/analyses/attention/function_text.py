@@ -41,7 +41,8 @@ UNITS = (
     "quartiles. Output by lines: the share of the variance over images of the output of attention that is left if "
     "each function is replaced by its line. One for all: the simple function that explains most if all functions "
     "are multiples of it plus a constant, and the mean share that it explains, weighted by how much each function "
-    "contributes."
+    "contributes. A basis may have a form by construction: Fourier functions of one frequency are cosines, those "
+    "of the basis linear lines."
 )
 
 
