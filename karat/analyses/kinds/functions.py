@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from karat.analyses.pictures import Picture
 
 Array = NDArray[np.float64]
-MOST_IMAGES, MOST_PAIRS = 512, 2**23  # images, and scores of a head in all of them
+MOST_IMAGES, MOST_PAIRS = 512, 2**22  # images, and scores of a head in all of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class Functions(FunctionsFound):
 
 
 def most_images(model: nn.Module) -> int:
-    """How many images are looked at: 512, to bound the time fewer for many tokens (216 for ViT-Tiny at 224)."""
+    """How many images are looked at: 512, to bound the time fewer for many tokens (108 for ViT-Tiny at 224)."""
     pairs = max(layer.windows * layer.num_tokens**2 for layer in attention_layers(model))
     return min(MOST_IMAGES, max(64, MOST_PAIRS // pairs))
 
@@ -126,7 +126,7 @@ def functions(model: nn.Module, images: Tensor, labels: Tensor | None = None) ->
 
     Args:
         model: a supported host, with any attention.
-        images: (I, C, H, W), as the model takes them; the first 512 are used, 216 for ViT-Tiny at 224.
+        images: (I, C, H, W), as the model takes them; the first 512 are used, 108 for ViT-Tiny at 224.
         labels: (I,), their classes; without them accuracies are left out.
 
     Raises:
