@@ -13,8 +13,11 @@ _FROM = {
     "attention_maps": "kinds.attention_maps",
     "closed_form_space": "attention.learned.closed_form",
     "functions": "kinds.functions",
+    "loss_landscape": "kinds.loss_landscape",
+    "optimizer_path": "kinds.optimizer_path",
     "similarity": "kinds.similarity",
     "spectra": "kinds.spectra",
+    "weights": "kinds.weights",
 }
 __all__ = list(_FROM)
 __getattr__ = exports(__name__, _FROM)

@@ -1,0 +1,1 @@
+"""The loss as a function of a model's weights: directions, planes, curvature, the path of training."""
