@@ -17,16 +17,16 @@ from karat.errors import AnalysisError, HostError
 from karat.models.observing import observed
 
 MOST_IMAGES = 256
-MOST_PIXELS = 2**20  # of all images together
+MOST_PIXELS = 2**19  # of all images together
 AT_ONCE = 128  # images in a forward pass
-GRAPH_BYTES = 400 * 2**20  # of what is kept for second derivatives
+GRAPH_BYTES = 200 * 2**20  # of what is kept for second derivatives
 
 
 class Loss:
     """Mean cross-entropy on images, in nats, without weight decay, label smoothing or augmentation.
 
-    Up to 256 of the images are used, fewer where they are large: as many as have 2^20 pixels together (256 of up to 64 x
-    64, 20 of 224 x 224). They are spread evenly over those given.
+    Up to 256 of the images are used, fewer where they are large: as many as have 2^19 pixels together (256 of up to 45 x
+    45, 10 of 224 x 224). They are spread evenly over those given.
 
     Args:
         subject: the model, images and their classes.
@@ -110,8 +110,7 @@ class Curvature:
         self._loss = loss
         parts = loss.trained.split(vector.detach().clone())
         self._leaves = [part.requires_grad_() for part in parts.values()]
-        per_image = self._bytes_of(2) - self._bytes_of(1) if loss.count > 1 else 0
-        self._size = min(loss.count, max(1, GRAPH_BYTES // max(1, per_image)))
+        self._size = min(loss.count, max(1, GRAPH_BYTES // self._bytes_of_one()))
         self._kept = None
         if self._size == loss.count:  # one graph for all products
             self._kept = list(loss.gradients(self._leaves, self._size))
@@ -142,16 +141,18 @@ class Curvature:
     def _gradients(self) -> Iterator[tuple[Tensor, ...]]:
         return iter(self._kept or self._loss.gradients(self._leaves, self._size))
 
-    def _bytes_of(self, count: int) -> int:
-        """Memory of what is kept for the second derivative with so many images."""
+    def _bytes_of_one(self) -> int:
+        """Memory of what is kept of one image for the second derivative, without the parameters."""
+        own = self._leaves[0].untyped_storage().data_ptr()  # all are views of one vector
         sizes: dict[int, int] = {}
 
         def pack(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            sizes[storage.data_ptr()] = storage.nbytes()
+            if storage.data_ptr() != own:
+                sizes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            for gradients in self._loss.first(count).gradients(self._leaves, count):
-                del gradients
-        return sum(sizes.values())
+            kept = list(self._loss.first(1).gradients(self._leaves, 1))
+        del kept  # until here, so that no address is used twice
+        return max(1, sum(sizes.values()))

@@ -70,6 +70,11 @@ class Functions:
     scale: Table | None
     suffix: str = ""
 
+    @property
+    def basis_name(self) -> str:
+        """The name of the basis, which is that of its file."""
+        return type(self.basis).__module__.rpartition(".")[2]
+
     def energies(self, state: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
         """Squared coefficients, summed over all functions: a name of the term, and its share, 0 to 1.
 

@@ -29,6 +29,8 @@ class Distributions(Protocol):
     """What is drawn of one model; see `karat.analyses.kinds.weights`."""
 
     @property
+    def basis(self) -> str: ...
+    @property
     def moments(self) -> tuple[str, ...]: ...
     @property
     def tables(self) -> tuple[str, ...]: ...
@@ -77,12 +79,12 @@ class Group:
 
 
 def groups_of(arms: Mapping[str, Distributions]) -> list[Group]:
-    """Arms with tables, those with the same ones together."""
-    by_names: dict[tuple[str, ...], dict[str, Distributions]] = {}
+    """Arms with tables, those with the same ones and the same basis together."""
+    by_names: dict[tuple[tuple[str, ...], str], dict[str, Distributions]] = {}
     for label, found in arms.items():
         if names := tuple(list(found.pooled)[1:]):
-            by_names.setdefault(names, {})[label] = found
-    return [_group(names, own) for names, own in by_names.items()]
+            by_names.setdefault((names, found.basis), {})[label] = found
+    return [_group(names, own) for (names, _), own in by_names.items()]
 
 
 def _group(names: tuple[str, ...], arms: Mapping[str, Distributions]) -> Group:

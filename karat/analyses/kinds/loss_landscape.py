@@ -184,10 +184,13 @@ class LossLandscape(Analysis):
 def loss_landscape(model: nn.Module, images: Tensor, labels: Tensor) -> LossLandscape:
     """Loss along random directions around the weights of a model, and its curvature there.
 
+    These are 255 forward passes and about 45 products with the Hessian: some 15 s on a core for a small model, 5 minutes to
+    half an hour for ViT-Tiny at 224 x 224, and there up to 3 GB for bases whose functions are evaluated one by one.
+
     Args:
         model: a supported host, with any attention.
         images: (I, C, H, W), as the model takes them. Up to 256 are used, fewer where they are large: as many as have
-            2^20 pixels together, 20 of 224 x 224; they are spread evenly over those given.
+            2^19 pixels together, 10 of 224 x 224; they are spread evenly over those given.
         labels: (I,), their classes.
 
     Raises:

@@ -169,7 +169,7 @@ def optimizer_path(
     Args:
         model: any, with the last weights.
         images: (I, C, H, W), as the model takes them. Up to 256 are used, fewer where they are large: as many as have
-            2^20 pixels together, 20 of 224 x 224; they are spread evenly over those given.
+            2^19 pixels together, 10 of 224 x 224; they are spread evenly over those given.
         labels: (I,), their classes.
         path: weights of at least three moments, in the order of the training, the last at the end.
 

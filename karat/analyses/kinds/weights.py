@@ -41,6 +41,7 @@ class Weights(Analysis):
     Shapes: M moments, three or only the last; R rows, of which rows with `all` come first; E terms.
 
     Args:
+        basis: of the learned functions; several with commas, empty where there are none.
         moments: (M,), which: `start`, `middle`, `end`.
         epochs: (M,), epochs done; -1 where it is not known.
         tables, blocks, heads: (R,), the rows; blocks and heads as numbers from 1 or `all`.
@@ -57,6 +58,7 @@ class Weights(Analysis):
 
     title: ClassVar[str] = "Distribution of the weights"
 
+    basis: str
     moments: tuple[str, ...]
     epochs: NDArray[np.int64]
     tables: tuple[str, ...]
@@ -83,6 +85,7 @@ class Weights(Analysis):
         terms = [_energies(learned, moment) for moment in moments]
         named = list(terms[0])
         return cls(
+            basis=", ".join(dict.fromkeys(each.basis_name for each in learned.functions)),
             moments=tuple(moment.name for moment in moments),
             epochs=np.array([moment.epoch for moment in moments]),
             tables=tuple(row.table for row in rows),

@@ -25,7 +25,9 @@ def test_each_filter_of_a_direction_is_as_long_as_that_of_the_weights() -> None:
         f"{attention}.weight": (2,),
     }
     for name, dims in inner.items():
-        torch.testing.assert_close(*(each.square().sum(dims) for each in (found[name], weights[name])))
+        torch.testing.assert_close(
+            *(each.square().sum(dims) for each in (found[name], weights[name]))
+        )
         assert found[name].unique().numel() > 1
     still = [
         *("head.bias", "norm.weight", "norm.bias", "blocks.0.ls1.gamma"),

@@ -131,7 +131,9 @@ def test_products_are_differences_of_gradients_for_every_attention(kind: str) ->
         return torch.cat([each.flatten() for each in found])
 
     step = 1e-5
-    expected = (gradient(centre + step * direction) - gradient(centre - step * direction)) / step / 2
+    expected = (
+        (gradient(centre + step * direction) - gradient(centre - step * direction)) / step / 2
+    )
     with loss.curvature(centre) as hessian:
         found = hessian.times(direction)
     assert (found - expected).norm() < 1e-5 * expected.norm()
