@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from karat.journal.layout import (
@@ -23,12 +24,13 @@ from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
 from karat.report.figures.best_so_far import best_so_far
 from karat.report.figures.by_arm import by_arm
-from karat.report.figures.by_epoch import by_epoch
 from karat.report.figures.costs import costs
 from karat.report.figures.differences import differences
+from karat.report.figures.epochs.attention import attention_by_epoch
+from karat.report.figures.epochs.by_epoch import by_epoch
+from karat.report.figures.epochs.learning_curves import learning_curves
 from karat.report.figures.failures import failures
 from karat.report.figures.importances import importances_figure
-from karat.report.figures.learning_curves import learning_curves
 from karat.report.figures.slices import slices
 from karat.report.figures.timeline import timeline
 from karat.report.formatting import (
@@ -96,7 +98,7 @@ def sections(summary: Summary, why: Sequence[Section] = ()) -> tuple[Section, ..
         _search_section(summary),
         _trouble_section(summary),
         _decision_section(summary),
-        training_section(summary),
+        _training_section(summary),
         _environment_section(summary),
     ]
     return tuple(part for part in parts if part is not None)
@@ -313,6 +315,10 @@ def _settings(summary: Summary) -> dict[str, str]:
         "hash of the question": design.space_hash,
         "fingerprint of the data": design.data_fingerprint,
     }
+
+
+def _training_section(summary: Summary) -> Section:
+    return replace(training_section(summary), figures=tuple(attention_by_epoch(summary)))
 
 
 def _environment_text(value: object) -> str:

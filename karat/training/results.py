@@ -15,7 +15,7 @@ class EpochResult:
 
     `tested` holds the test evaluation, image by image, where there was one, `scores` what else it found
     (`karat.training.testing.scores`), and `shifted` the same of corrupted test images, where they are asked for.
-    `health` holds what attention does, by name, block and head (`karat.training.watching.health`), where it is asked for,
+    `health` holds what attention does, by block and head (`karat.training.watching.health`), where it is asked for,
     `snapshots` the epochs whose weights are kept, in the last epoch of a run that keeps any.
     """
 

@@ -189,7 +189,7 @@ class Trainer:
         tests: dict[str, Any] = {}
         if health is not None:
             metrics |= health.metrics
-            tests["health"] = health.by_head
+            tests["health"] = health.plain()
         if self.finished and self.test_at_end:
             found, more = self._test()
             tests, metrics = {**tests, **found}, {**metrics, **more}

@@ -30,6 +30,7 @@ from karat.report.facts.setup import Setup, setup_of
 from karat.report.facts.shortlists import ShortlistFacts, shortlist_facts
 from karat.report.facts.testing.scores import ArmScores, scores_of_arms
 from karat.report.facts.testing.shifted import ShiftedFacts, shifted_facts
+from karat.report.facts.training.attention import ArmHealth, attention_of
 from karat.space.published import Published, published_in
 from karat.space.rates import Spent, limits_of
 from karat.statistics.comparison import Comparison, Rule, pairwise, pooled_variance_cut
@@ -107,6 +108,7 @@ class Summary:
         variance_cut: see `karat.statistics.comparison.pooled_variance_cut`.
         also_different: full names of other factors in which the confirmed arms differ.
         curves: validation metric by epoch.
+        attention: what it does by epoch, of the arms that were looked at.
         design: what was fixed before the launch.
         setup: how trials were trained.
         environment: of the last launch.
@@ -147,6 +149,7 @@ class Summary:
     variance_cut: float | None
     also_different: tuple[str, ...]
     curves: tuple[Curve, ...]
+    attention: tuple[ArmHealth, ...]
     search: SearchFacts
     history: History
     failed: tuple[Trial, ...]
@@ -257,6 +260,7 @@ def summarise(state: StudyState) -> Summary:
         ),
         also_different=_also_different(state, arms),
         curves=tuple(_curves(confirmed, arms, metric)),
+        attention=attention_of({arm.label: _drawn(confirmed, arm) for arm in arms}),
         search=search_facts(state, metric),
         history=history_of(state, [arm.label for arm in arms], metric),
         failed=tuple(trial for trial in state.trials.values() if trial.status == "failed"),
@@ -334,13 +338,9 @@ def _curves(
 ) -> Iterable[Curve]:
     """By arm, up to the last epoch that all its runs have reached; unless one is complete, of those under way."""
     for arm in arms:
-        all_of_it = confirmed.get(arm.label, ())
-        runs = completed(all_of_it) or [
-            trial for trial in all_of_it if trial.status != "failed" and trial.reports
-        ]
         series = [
             [r.metrics[metric.name] for r in run.reports if metric.name in r.metrics]
-            for run in runs
+            for run in _drawn(confirmed, arm)
         ]
         reached = min(map(len, series), default=0)
         if reached:
@@ -353,6 +353,12 @@ def _curves(
                 is_reference=arm.is_reference,
                 group=arm.against or arm.label,
             )
+
+
+def _drawn(confirmed: Mapping[str, Sequence[Trial]], arm: ConfirmedArm) -> Sequence[Trial]:
+    """The completed runs of an arm; unless one is, those under way."""
+    runs = confirmed.get(arm.label, ())
+    return completed(runs) or [t for t in runs if t.status != "failed" and t.reports]
 
 
 def _design(created: Mapping[str, Any]) -> Design:

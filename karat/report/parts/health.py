@@ -14,6 +14,7 @@ from karat.report.facts.progress import Progress, Sign
 from karat.report.facts.search_summary import EDGE, Edge
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, listed, loss_text, short, text_of
+from karat.report.parts.attention import collapsed_card
 from karat.report.parts.weaknesses import (
     image_is_coarse,
     images_tested,
@@ -301,6 +302,10 @@ def _failed(summary: Summary) -> Found:
     )
 
 
+def _collapsed(summary: Summary) -> Found:
+    return (collapsed_card(summary) or "nothing") if summary.attention else None
+
+
 CHECKS = (
     Check("inconclusive arms", _sight),
     Check("signs of unfinished training", _unfinished),
@@ -310,5 +315,6 @@ CHECKS = (
     Check("false stops", _false_stops),
     Check("too few test images", _images),
     Check("too few seeds for the test by flipped signs", _seeds),
+    Check("attention that has collapsed in all heads", _collapsed),
     Check("failed runs", _failed),
 )

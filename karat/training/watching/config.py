@@ -13,6 +13,14 @@ from karat.errors import SettingError
 from karat.settings import at_least
 
 WATCHING = ("keep_checkpoints", "health")
+HEALTH_METRICS = tuple(
+    f"health_{name}"
+    for name in (
+        *("entropy", "effective_rank", "row_sum", "row_sum_std", "negative"),
+        *("output_norm", "gradient_norm"),
+    )
+)
+"""Metrics of an epoch that `health` adds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ as they were, so that a trial has the same numbers with and without it.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -36,10 +36,16 @@ class Health:
         metrics: mean over heads and blocks, each head counting the same; of norms the root mean square. What no head has
             is left out.
         by_head: the same, without the prefix of the names, by block and head; None for what a head lacks.
+        tokens: N of each block.
     """
 
     metrics: Mapping[str, float]
     by_head: Mapping[str, ByHead]
+    tokens: Sequence[int]
+
+    def plain(self) -> dict[str, Any]:
+        """`tokens` and `by_head`, as a report has them."""
+        return {"tokens": list(self.tokens), **self.by_head}
 
 
 class Probe:
@@ -64,22 +70,23 @@ class Probe:
             model.eval()
         device = self._images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
-            by_block = self._look(model)
+            tokens, by_block = self._look(model)
         metrics = {f"{PREFIX}{name}": _mean(name, found) for name, found in by_block.items()}
         by_head = {name: [_plain(each) for each in found] for name, found in by_block.items()}
         return Health(
             metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
             by_head={name: each for name, each in by_head.items() if _has_any(each)},
+            tokens=tokens,
         )
 
-    def _look(self, model: nn.Module) -> dict[str, list[Tensor]]:
-        """Each quantity, (H,) for every attention module."""
+    def _look(self, model: nn.Module) -> tuple[list[int], dict[str, list[Tensor]]]:
+        """N of every attention module, and each quantity, (H,) for every module."""
         giver = getattr(model, "attention_giver", None)
         if giver is not None:
             # Attention of another model, which is frozen: its weights are those that are applied, to other values.
             with observed(giver.model) as seen, torch.no_grad():
                 model(self._images)
-            return _of_weights(seen)
+            return [each.layer.num_tokens for each in seen], _of_weights(seen)
         layers = attention_layers(model)
         pieces = pieces_of(layers)
         with observed(model) as seen:
@@ -91,7 +98,7 @@ class Probe:
             found = _of_weights(seen)
             found["output_norm"] = [numbers.output_norm(each.out.detach()) for each in seen]
             found["gradient_norm"] = norms(pieces, gradients, layers)
-        return found
+        return [layer.num_tokens for layer in layers], found
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""What was recorded of trainings beside their metrics."""

@@ -1,0 +1,1 @@
+"""Figures of values by epoch; one file each, as the others."""
