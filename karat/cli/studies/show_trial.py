@@ -20,6 +20,7 @@ from karat.journal.trial import Trial
 from karat.journal.wording import computed_text
 from karat.parameters import plain
 from karat.settings import flat
+from karat.training.watching.config import HEALTH_METRICS
 
 _FULL = 24  # epochs that are all shown; of more, the first, the last and some between
 _PHASES = {"search": "search", "shortlist": "shortlist", "confirm": "confirmation"}
@@ -44,7 +45,13 @@ def show_trial(folder: Path, number: int, *, mlflow: bool, is_json: bool) -> int
     if len(segments) > 1 or any(each["cause"] for each in segments):
         say(["", "segments", *table(_segment_rows(segments))])
     if trial.reports:
-        say(["", *table(_epoch_rows(trial), right=range(len(trial.reports[0].metrics) + 2))])
+        names = list(dict.fromkeys(name for each in trial.reports for name in each.metrics))
+        of_attention = [name for name in names if name in HEALTH_METRICS]
+        others = [name for name in names if name not in of_attention]
+        say(["", *table(_epoch_rows(trial, others, "seconds"), right=range(len(others) + 2))])
+        if of_attention:
+            rows = _epoch_rows(trial, of_attention)
+            say(["", "attention", *table(rows, right=range(len(of_attention) + 1))])
     say(next_lines(folder, *after("show-trial", activity_of(folder, state.status))))
     return OK
 
@@ -208,20 +215,27 @@ def _segment_text(segment: Mapping[str, Any]) -> str:
     return "the launch ended" if cause == SegmentEnd.INTERRUPTED else "the driver was killed"
 
 
-def _epoch_rows(trial: Trial) -> list[tuple[str, ...]]:
-    """A row for each epoch; of a long trial the first, the last, and evenly spaced ones between."""
+def _epoch_rows(trial: Trial, names: Sequence[str], *more: str) -> list[tuple[str, ...]]:
+    """A row for each epoch; of a long trial the first, the last, and evenly spaced ones between.
+
+    Args:
+        trial: with reports.
+        names: metrics that it shows.
+        more: "seconds" for those of the epoch.
+    """
     from karat.report.formatting import text_of
 
-    names = list(dict.fromkeys(name for each in trial.reports for name in each.metrics))
     last = len(trial.reports) - 1
     places: Sequence[int] = range(last + 1)
     if last >= _FULL:
         places = sorted({round(last * place / (_FULL - 1)) for place in range(_FULL)})
-    rows: list[tuple[str, ...]] = [("epoch", *names, "seconds")]
+    heads = (name.removeprefix("health_") for name in names)
+    rows: list[tuple[str, ...]] = [("epoch", *heads, *more)]
     for place in places:
         report = trial.reports[place]
         cells = [text_of(report.metrics[n]) if n in report.metrics else "" for n in names]
-        rows.append((str(report.epoch), *cells, f"{report.seconds:.2f}"))
+        seconds = (f"{report.seconds:.2f}",) if more else ()
+        rows.append((str(report.epoch), *cells, *seconds))
     return rows
 
 

@@ -12,6 +12,7 @@ from karat.journal.layout import trial_folder
 from tests import journals
 from tests.cli.conftest import Run
 from tests.journals import Plan
+from tests.report.test_attention import LABEL, SOUND, watched
 
 
 def test_a_study_is_shown_with_question_answer_and_costs(said: Run) -> None:
@@ -125,3 +126,16 @@ def test_trials_of_all_arms_are_compared_where_the_rule_does() -> None:
     assert found is not None
     assert len(found.others) > 10
     assert f"place {found.place} of {1 + len(found.others)} " in why_ended(trial, state)
+
+
+def test_the_health_of_attention_has_a_table_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = watched({LABEL: SOUND})
+    folder = journals.write(tmp_path / "watched", script)
+    run = next(t for t in script.state.of_phase("confirm") if t.arm == LABEL)
+    assert main(["show", str(folder), str(run.number)]) == 0
+    text = capsys.readouterr().out
+    epochs, _, attention = text.partition("\nattention\n")
+    assert "entropy" not in epochs
+    assert attention.split()[:3] == ["epoch", "entropy", "effective_rank"]

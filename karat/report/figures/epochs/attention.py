@@ -10,7 +10,7 @@ from karat.report.facts.training.attention import ArmHealth
 from karat.report.figures import Figure, svg
 from karat.report.figures.axes import Line, Panel, frame, lines
 from karat.report.figures.scales import Scale, most_of, range_of
-from karat.report.figures.style import WIDTH, Look, legend, looks_of
+from karat.report.figures.style import WIDTH, Look, legend, looks_of, mark
 from karat.report.figures.svg import Svg
 from karat.report.wording import name_of
 
@@ -99,4 +99,14 @@ def _panel(
         x=Scale(low=1, high=max(2, last), start=left, stop=left + WIDE),
         y=Scale(low=low, high=high if high > low else low + 1, start=top + HIGH, stop=top),
     )
-    return svg.group(frame(panel, y_name=quantity.name, x_name="epoch"), lines(panel, drawn))
+    axes = frame(panel, y_name=quantity.name, x_name="epoch")
+    return svg.group(axes, lines(panel, drawn), *(_end(panel, line) for line in drawn))
+
+
+def _end(panel: Panel, line: Line) -> Svg:
+    """The marker of an arm at the end of its line, which the legend has too."""
+    x, y = line.points[-1]
+    if not panel.has(x, y):
+        return Svg("")
+    shown = mark(line.look.marker, panel.x(x), panel.y(y), 4, fill=line.look.colour)
+    return svg.group(shown, data_arm=line.arm)
