@@ -63,15 +63,17 @@ class Loss(StrEnum):
 
 
 class Stop(StrEnum):
-    """Why a trial was stopped before its last epoch: `cause` of `trial_ended` with status `stopped`.
+    """Why a trial was stopped: `cause` of `trial_ended` with status `stopped`.
 
     | code | is written when | details |
     |---|---|---|
     | `early_stopping` | the early-stopping rule stopped it | `epoch`, its last epoch |
+    | `constraint` | its last report broke one of `search.constraints` | `epoch`; `metric` and its `value`; `relation`, `<=` or `>=`, and `limit` |
     | `extended` | the study was extended to longer trials than this one | |
     """
 
     EARLY_STOPPING = "early_stopping"
+    CONSTRAINT = "constraint"
     EXTENDED = "extended"
 
 
@@ -157,7 +159,7 @@ class StudyFailure(StrEnum):
 
     | code | is written when | details |
     |---|---|---|
-    | `nothing_completed` | no run of the confirmation was completed | |
+    | `nothing_completed` | no run of the confirmation was completed | `stopped`, the trials of the search that broke a constraint, and `of`, all of them; none if no trial did |
     | `same_error` | several consecutive trials raised the same exception at the same place | `trials`, their number; `error`, the details of the last |
     """
 
@@ -168,11 +170,13 @@ class StudyFailure(StrEnum):
 class Skip(StrEnum):
     """Why a level is not confirmed: `cause` of each entry of `skipped` in `confirmation_planned`.
 
-    | code | is written when |
-    |---|---|
-    | `none_completed` | no search trial of the level was completed |
-    | `none_repeated` | no run of its shortlist was completed |
+    | code | is written when | details |
+    |---|---|---|
+    | `none_completed` | no search trial of the level was completed | |
+    | `none_allowed` | none was completed, and at least one broke a constraint | `stopped`, the number of those that did; `of`, of all search trials of the level |
+    | `none_repeated` | no run of its shortlist was completed | |
     """
 
     NONE_COMPLETED = "none_completed"
+    NONE_ALLOWED = "none_allowed"
     NONE_REPEATED = "none_repeated"

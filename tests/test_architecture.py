@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 LAYERS = (
     (
         *(
+            "constraints",
             "errors",
             "causes",
             "seeds",

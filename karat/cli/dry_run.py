@@ -119,6 +119,11 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     words = () if space.early_stopping["scheduler"] == NONE else (rule.in_words(),)
     for place, line in enumerate((*words, *stopping_notes(space))):
         yield f"{'' if place else 'stopping':14}{line}"
+    if space.search.constraints:
+        yield (
+            f"constraints   {' and '.join(map(str, space.search.conditions))}: a trial of the search that breaks one is "
+            "stopped, and not confirmed; not counted in the forecast"
+        )
     cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if len(cell.arms) > 1 else ''}{cell.label}" for cell in cells]
     lengths = ""

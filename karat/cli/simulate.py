@@ -17,7 +17,7 @@ from karat.errors import InputError
 from karat.execution.preload import PRELOAD
 from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
 from karat.forecast.plan import arm_plans
-from karat.forecast.simulator import Simulated, simulate
+from karat.forecast.simulator import Simulated, not_simulated, simulate
 from karat.forecast.speed.times import Times
 from karat.journal.state import StudyState
 from karat.journal.trial import PHASES
@@ -55,7 +55,8 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
         found = simulate(
             space, Path(folder) / space.name, options.workers, curves, options.driver_ms / 1e3
         )
-    data = data_of(space, found) | {"assumed": assumed}
+    left_out = [str(each) for each in not_simulated(space, curves)]
+    data = data_of(space, found) | {"assumed": assumed, "not_simulated": left_out}
     print(json.dumps(data, indent=1) if options.json else text_of(data))
 
 
@@ -126,11 +127,14 @@ def text_of(data: dict[str, Any]) -> str:
         for phase, counts in data["trials"].items()
     )
     reason = f" ({data['reason']})" if data["reason"] else ""
+    left_out = "; ".join(data.get("not_simulated", ()))
+    lacking = [f"constraints   not simulated, since no curve has their metric: {left_out}"]
     return "\n".join(
         [
             f"{data['study']} on {data['workers']} workers, simulated with {data['assumed']}: "
             f"{data['status']}{reason}",
             f"trials        {'; '.join(trials)}",
+            *(lacking if left_out else ()),
             f"epochs        {data['epochs']}",
             f"wall time     {data['wall_hours']:.2f} h; workers trained {100 * data['utilisation']:.1f} % of it",
             f"resources     {data['gpu_hours']:.2f} GPU-hours, {data['cpu_hours']:.2f} CPU-hours",

@@ -101,6 +101,9 @@ class RecordedCurves:
     Args:
         state: state of the finished study.
 
+    Attributes:
+        others: metrics beside the search's that every report has.
+
     Raises:
         InputError: the study has no completed trial.
     """
@@ -114,11 +117,24 @@ class RecordedCurves:
         self._all = [trial for trials in self._of_arm.values() for trial in trials]
         if not self._all:
             raise InputError("--curves: no trial of this study was completed; take another study")
+        self._of_number = {trial.number: trial for trial in self._all}
         self._values: dict[int, list[float]] = {}
         self._seconds: dict[int, list[float]] = {}
         for trial in self._all:
             self._values[trial.number] = [each.metrics[self._metric] for each in trial.reports]
             self._seconds[trial.number] = [each.seconds for each in trial.reports]
+        names = [set(each.metrics) for trial in self._all for each in trial.reports]
+        self.others = frozenset(
+            name
+            for name in set.intersection(*names)
+            if name != self._metric and not name.startswith("test_")
+        )
+
+    def metrics(self, trial: TrialInfo, epoch: int) -> Mapping[str, float]:
+        """Return the metrics `others` after `epoch` epochs."""
+        reports = self._of_number[self._of(trial)].reports
+        found = reports[min(epoch, len(reports)) - 1].metrics
+        return {name: found[name] for name in self.others}
 
     def value(self, trial: TrialInfo, epoch: int) -> float:
         values = self._values[self._of(trial)]

@@ -7,10 +7,11 @@ load of the driver for any number of workers. The driver processes one report at
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from karat.forecast.curves import Curves, TrialInfo
+from karat.constraints import Constraint
+from karat.forecast.curves import Curves, RecordedCurves, TrialInfo
 from karat.forecast.event_loop import EventLoop
 from karat.journal.journal import Journal
 from karat.journal.state import StudyState
@@ -63,9 +64,12 @@ def simulate(
         folder: folder for the study; must be empty. None keeps the journal in memory only, which takes a
             fraction of the time: nothing waits for the disk or for the study's lock.
         workers: the number of trials at a time.
-        curves: learning curves of the trials.
+        curves: learning curves of the trials. Constraints on metrics that they do not have are left out.
         driver_s: seconds on the virtual clock that the driver needs for a report.
     """
+    lacking = {str(each) for each in not_simulated(space, curves)}
+    meant = tuple(str(each) for each in space.search.conditions if str(each) not in lacking)
+    space = replace(space, search=replace(space.search, constraints=meant))
     loop = EventLoop(workers, driver_s, BEGAN)
     if folder is not None:
         with Journal.open(folder, loop.time) as journal:
@@ -73,6 +77,13 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="karat-") as empty:
         kept = UnwrittenJournal(loop.time)
         return _simulated(Study(space, kept, Path(empty), loop.time), loop, curves)
+
+
+def not_simulated(space: Space, curves: Curves) -> list[Constraint]:
+    """The constraints of the search on metrics that learning curves do not have."""
+    others = curves.others if isinstance(curves, RecordedCurves) else ()
+    known = {space.search.metric, *others}
+    return [each for each in space.search.conditions if each.metric not in known]
 
 
 def _simulated(study: Study, loop: EventLoop, curves: Curves) -> Simulated:
@@ -128,6 +139,8 @@ class _SimulatedStudy:
         value = self.curves.value(info, epoch)
         loss = value if self.study.space.search.metric == "val_loss" else 1 - value
         metrics = {"val_accuracy": 1 - loss, "val_loss": loss}
+        if isinstance(self.curves, RecordedCurves):
+            metrics |= self.curves.metrics(info, epoch)
         if reporting.phase == "confirm" and epoch == reporting.epochs:
             metrics |= {key.replace("val_", "test_"): each for key, each in metrics.items()}
         seconds = self.curves.seconds(info, epoch)

@@ -92,12 +92,20 @@ def _lost_too_often(details: Details) -> str:
 
 
 def stop_text(cause: str, details: Details) -> str:
-    """Why a trial was stopped before its last epoch; `cause` is one of `Stop`."""
+    """Why a trial was stopped; `cause` is one of `Stop`."""
     if "text" in details:
         return str(details["text"])
     if cause == Stop.EXTENDED:
         return "the study was extended to longer trials"
+    if cause == Stop.CONSTRAINT:
+        metric, value, epoch = (details[key] for key in ("metric", "value", "epoch"))
+        return f"{metric} is {value:.4g} at epoch {epoch}; search.constraints: {constraint_text(details)}"
     return f"early stopping at epoch {details['epoch']}"
+
+
+def constraint_text(details: Details) -> str:
+    """The constraint of `search.constraints` that a trial broke: `health_entropy >= 0.05`."""
+    return f"{details['metric']} {details['relation']} {details['limit']:g}"
 
 
 def interrupt_text(cause: str, details: Details) -> str:
@@ -143,11 +151,19 @@ def study_failure_text(cause: str, details: Details) -> str:
     if cause == StudyFailure.SAME_ERROR:
         error = failure_text(Failure.ERROR, details["error"])
         return f"{details['trials']} trials in a row failed with the same error: {error}"
+    if "stopped" in details:
+        broke = f"{details['stopped']} of {details['of']} trials of the search broke a constraint"
+        return f"no trial was completed; {broke} (search.constraints)"
     return "no trial was completed"
 
 
-def skip_text(cause: str) -> str:
+def skip_text(cause: str, details: Details) -> str:
     """Why a level is not confirmed; `cause` is one of `Skip`."""
+    if cause == Skip.NONE_ALLOWED:
+        return (
+            f"no trial of it finished the search: {details['stopped']} of {details['of']} broke a constraint "
+            "(search.constraints)"
+        )
     if cause == Skip.NONE_REPEATED:
         return "every run of its shortlist failed"
     assert cause == Skip.NONE_COMPLETED

@@ -7,6 +7,7 @@ from karat.causes import Audit, Failure, Stop, StudyFailure
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
 from karat.journal.trial import Phase
+from karat.planning.constraints import violation
 from karat.planning.extension import longer
 from karat.planning.plans import Proposal
 from karat.planning.plans.adaptive import Search
@@ -40,6 +41,7 @@ class Decisions:
         self.contests = contests_of(space)
         self._stopping = Stopping(space)
         self._verdicts: dict[int, str] = {}
+        self._broken: dict[int, dict[str, Any]] = {}  # trial to details of `Stop.CONSTRAINT`
 
     def observe(self, event: Event) -> None:
         """Apply an event, live or when the journal is folded."""
@@ -63,6 +65,10 @@ class Decisions:
         elif event.kind == "reported":
             epoch = event.data["epoch"]
             stop = False
+            if searching and (details := violation(self.space, epoch, event.data["metrics"])):
+                # Neither the sampler nor early stopping compares others with what is not allowed.
+                self._broken[trial.number], self._verdicts[trial.number] = details, "stopped"
+                return
             if searching:
                 value = event.data["metrics"][self.space.search.metric]
                 self.search.reported(trial.number, epoch, value)
@@ -73,6 +79,7 @@ class Decisions:
                 self._verdicts[trial.number] = "stopped"
         elif event.kind == "trial_ended":
             self._verdicts.pop(trial.number, None)
+            self._broken.pop(trial.number, None)
             if searching:
                 self.search.ended(trial)
                 self._stopping.ended(trial)
@@ -146,6 +153,8 @@ class Decisions:
             cause, details = Audit.FINISHED_ANYWAY.value, {"epoch": spared}
         elif verdict == "stopped" and trial.set_aside:
             cause = Stop.EXTENDED.value
+        elif verdict == "stopped" and number in self._broken:
+            cause, details = Stop.CONSTRAINT.value, self._broken[number]
         elif verdict == "stopped":
             cause, details = Stop.EARLY_STOPPING.value, {"epoch": trial.reports[-1].epoch}
         more = {"cause": cause, "details": details}
@@ -216,8 +225,14 @@ class Decisions:
             return "seeds_added", added
         confirmed = [t for t in self.state.of_phase("confirm") if t.status == "completed"]
         if not confirmed:
-            return "study_ended", _failed(StudyFailure.NOTHING_COMPLETED)
+            return "study_ended", _failed(StudyFailure.NOTHING_COMPLETED, **self._none_allowed())
         return "study_ended", {"status": "completed"}
+
+    def _none_allowed(self) -> dict[str, Any]:
+        """Details of `StudyFailure.NOTHING_COMPLETED`, if trials of the search broke a constraint."""
+        searched = self.state.of_phase("search")
+        stopped = sum(trial.cause == Stop.CONSTRAINT for trial in searched)
+        return {"details": {"stopped": stopped, "of": len(searched)}} if stopped else {}
 
     def _is_left(self) -> bool:
         """Whether a run of a shortlist or of the confirmation is to be asked for."""

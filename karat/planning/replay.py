@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karat.causes import Failure
+from karat.causes import Failure, Stop
 from karat.journal.journal import Event
 from karat.planning.budget import too_little_left
 from karat.planning.decisions import Decisions
@@ -64,6 +64,8 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
         ):
             what = f"trial {data['trial']} {data['status']}"
             yield Difference(event.seq, what, verdict or "to continue")
+        elif verdict is not None and (difference := _other_stop(decisions, event)) is not None:
+            yield difference
         elif data["status"] == "failed" and decisions.is_tried_again(
             data["trial"], data.get("cause", "")
         ):
@@ -90,6 +92,17 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
     elif event.kind == "reported" and decisions.verdict(data["trial"]) is not None:
         what = f"trial {data['trial']} went on to epoch {data['epoch']}"
         yield Difference(event.seq, what, f"{decisions.verdict(data['trial'])}")
+
+
+def _other_stop(decisions: Decisions, event: Event) -> Difference | None:
+    """If a constraint stopped the trial, or should have, and the other says otherwise."""
+    data, verdict = event.data, event.data["status"]
+    decided = decisions.end_of(data["trial"], verdict)
+    if Stop.CONSTRAINT not in (data.get("cause"), decided.get("cause")):
+        return None
+    theirs, ours = (_plain({k: e.get(k) for k in ("cause", "details")}) for e in (data, decided))
+    what = f"trial {data['trial']} {verdict}: "
+    return None if theirs == ours else Difference(event.seq, f"{what}{theirs}", ours)
 
 
 def _plain(value: Any) -> str:

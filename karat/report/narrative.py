@@ -198,9 +198,15 @@ def search_notes(summary: Summary) -> Iterable[str]:
     facts = summary.search
     counts = f"{facts.completed} completed, {facts.stopped} stopped early, {facts.failed} failed"
     yield f"Of {facts.planned} trials, {facts.asked} were asked for: {counts}."
+    if facts.constrained:
+        by = [f"{number} by {constraint}" for constraint, number in facts.constrained.items()]
+        yield (
+            f"Of those that were stopped, {sum(facts.constrained.values())} broke one of search.constraints, and could not "
+            f"be confirmed: {listed(by)}."
+        )
     if facts.saved is not None and facts.stopped:
         yield (
-            f"{facts.epochs_run} epochs were run; without early stopping it would have been "
+            f"{facts.epochs_run} epochs were run; without {'' if facts.constrained else 'early '}stopping it would have been "
             f"{facts.epochs_full} ({100 * facts.saved:.0f} % saved)."
         )
     if facts.engine_seconds is not None:

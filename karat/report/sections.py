@@ -256,7 +256,7 @@ def _trouble_section(summary: Summary) -> Section | None:
     skipped = table_of(
         summary.skipped,
         ("level", "text", lambda each: each["label"]),
-        ("reason", "text", lambda each: skip_text(each["cause"])),
+        ("reason", "text", lambda each: skip_text(each["cause"], each.get("details", {}))),
         title="Not confirmed",
     )
     excluded = table_of(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from karat.catalog import Catalog
+from karat.constraints import Constraint, contradiction
 from karat.errors import SettingError
 from karat.parameters import Tuned
 from karat.settings import at_least, at_most
@@ -31,6 +32,9 @@ class SearchConfig:
         allocation: `equal`, every arm gets the same number of trials and is tuned separately;
             `by_level`, each level that is confirmed and each reference gets the same number, which
             the arms of a level share; `free`, the sampler also chooses the arms.
+        constraints: conditions on the metrics of an epoch, `METRIC >= NUMBER` or `METRIC <= NUMBER`, such as
+            `health_entropy >= 0.05` or `val_loss <= 5`. A trial of the search that breaks one is stopped after that epoch,
+            also after its last one, and is not confirmed. Those on `health_...` need `training.health: true`.
     """
 
     sampler: str = "tpe"
@@ -38,6 +42,7 @@ class SearchConfig:
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     mode: Literal["max", "min"] = "max"
     allocation: Literal["equal", "by_level", "free"] = "equal"
+    constraints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         at_least("trials", self.trials, 1)
@@ -46,6 +51,24 @@ class SearchConfig:
             right, good = ("min", "low") if self.metric == "val_loss" else ("max", "high")
             rule = f"must be {right} for {self.metric}, of which {good} values are good"
             raise SettingError("mode", rule, self.mode)
+        for place, text in enumerate(self.constraints):
+            try:
+                Constraint.of(text)
+            except ValueError as error:
+                raise SettingError(f"constraints[{place}]", str(error), text) from None
+        if (pair := contradiction(self.conditions)) is not None:
+            both = pair[0].relation != pair[1].relation
+            why = (
+                "no value meets both"
+                if both
+                else "what meets one meets the other; keep one of them"
+            )
+            raise SettingError("constraints", f"{pair[0]} and {pair[1]}: {why}")
+
+    @property
+    def conditions(self) -> tuple[Constraint, ...]:
+        """The constraints."""
+        return tuple(map(Constraint.of, self.constraints))
 
 
 class Sampler(abc.ABC):

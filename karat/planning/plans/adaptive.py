@@ -16,9 +16,10 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from karat.causes import Failure
+from karat.causes import Failure, Stop
 from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, Tuned, level_of
+from karat.planning.constraints import violation
 from karat.planning.plans import Proposal
 from karat.planning.plans.confirmation import contests_of
 from karat.samplers import SAMPLERS
@@ -107,6 +108,8 @@ class Search:
         for trial in known:
             search.asked(trial)
             for report in trial.reports:
+                if violation(space, report.epoch, report.metrics) is not None:
+                    continue
                 value = report.metrics[space.search.metric]
                 search.reported(trial.number, report.epoch, value)
             if trial.ended:
@@ -167,14 +170,17 @@ class Search:
     def ended(self, trial: Trial) -> None:
         """A trial ended: completed, stopped early (pruned for Optuna) or failed.
 
-        Out of memory is a violated constraint for Optuna: samplers ignore failed trials, and would
-        propose the same region again and again.
+        Out of memory is a violated constraint for Optuna, as those of `search.constraints` are: samplers ignore
+        failed trials, and would propose the same region again and again.
         """
         running = self._running.pop(trial.number, None)
         if running is None:
             return
         if trial.status == "completed" and not trial.set_aside:
             running.study.tell(running, trial.last(self.space.search.metric))
+        elif trial.cause == Stop.CONSTRAINT:
+            running.set_constraint("constraints", 1.0)
+            running.study.tell(running, state=TrialState.PRUNED)
         elif trial.status in ("completed", "stopped"):
             running.study.tell(running, state=TrialState.PRUNED)
         elif trial.cause == Failure.MEMORY:

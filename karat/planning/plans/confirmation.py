@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from karat.causes import Skip
+from karat.causes import Skip, Stop
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, Level, contest_label, level_in, level_label
@@ -92,11 +92,16 @@ def settled_contests(contests: Iterable[Contest], state: StudyState) -> list[Con
 
 def finished_of(contest: Contest, state: StudyState) -> list[Trial]:
     """The completed search trials of a contest."""
+    return [trial for trial in searched_of(contest, state) if trial.status == "completed"]
+
+
+def searched_of(contest: Contest, state: StudyState) -> list[Trial]:
+    """The search trials of a contest."""
     labels = {arm.label for arm in contest.arms}
     return [
         trial
         for trial in state.of_phase("search")
-        if trial.arm in labels and trial.tuning == contest.tuning and trial.status == "completed"
+        if trial.arm in labels and trial.tuning == contest.tuning
     ]
 
 
@@ -122,7 +127,7 @@ def plan_confirmation(
     for contest in contests:
         finished = finished_of(contest, state)
         if not finished:
-            skipped.append({"label": contest.label, "cause": Skip.NONE_COMPLETED.value})
+            skipped.append({"label": contest.label, **_why_none(contest, state)})
             continue
         if choose is None:
             best = best_of(finished, space)
@@ -163,6 +168,16 @@ def plan_confirmation(
         "skipped": skipped,
         **({"set_aside": aside} if aside else {}),
     }
+
+
+def _why_none(contest: Contest, state: StudyState) -> dict[str, Any]:
+    """Cause and details of a contest without a completed search trial."""
+    searched = searched_of(contest, state)
+    stopped = sum(trial.cause == Stop.CONSTRAINT for trial in searched)
+    if not stopped:
+        return {"cause": Skip.NONE_COMPLETED.value}
+    details = {"stopped": stopped, "of": len(searched)}
+    return {"cause": Skip.NONE_ALLOWED.value, "details": details}
 
 
 def confirmation_proposal(space: Space, state: StudyState) -> Proposal | None:

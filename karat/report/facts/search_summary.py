@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from karat.causes import Audit
+from karat.causes import Audit, Stop
+from karat.constraints import Constraint
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, level_text
@@ -99,6 +100,7 @@ class SearchFacts:
         tuned: number of trials for each side of a comparison: a reference, or a level with all its arms.
         arms: each arm's part.
         needed: memory and time in each arm, where they were predicted; of all phases.
+        constrained: each broken constraint to the number of trials that it stopped; part of `stopped`.
         false_stops: the audit of early stopping; None where none was asked for.
         importances: of the parameters; None where there are none, or they were not computed.
     """
@@ -114,6 +116,7 @@ class SearchFacts:
     tuned: Mapping[str, int]
     arms: tuple[SearchedArm, ...]
     needed: tuple[Needed, ...]
+    constrained: Mapping[Constraint, int]
     false_stops: FalseStops | None = None
     importances: Importances | None = None
 
@@ -145,8 +148,17 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
             for arm in state.created["arms"]
         ),
         needed=tuple(_needed(state)),
+        constrained=Counter(
+            _constraint_of(trial) for trial in trials if trial.cause == Stop.CONSTRAINT
+        ),
         false_stops=false_stops(state, metric),
     )
+
+
+def _constraint_of(trial: Trial) -> Constraint:
+    """The one that stopped it."""
+    details = trial.details
+    return Constraint(details["metric"], details["relation"], details["limit"])
 
 
 def _tuned(state: StudyState, of_arm: Mapping[str, Sequence[Trial]]) -> dict[str, int]:

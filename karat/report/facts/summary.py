@@ -154,7 +154,7 @@ class Summary:
     history: History
     failed: tuple[Trial, ...]
     excluded: tuple[Mapping[str, str], ...]
-    skipped: tuple[Mapping[str, str], ...]
+    skipped: tuple[Mapping[str, Any], ...]
     design: Design
     setup: Setup
     environment: Mapping[str, Any]
