@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from karat.journal.wording import search_cut_text
+from karat.causes import Skip
+from karat.journal.wording import search_cut_text, skip_text
 from karat.report.facts.progress import BEGIN, END, LOSS_MARGIN, LOSS_RATIO
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, moment_text, raw_p_text, short
@@ -204,6 +205,9 @@ def search_notes(summary: Summary) -> Iterable[str]:
             f"Of those that were stopped, {sum(facts.constrained.values())} broke one of search.constraints, and could not "
             f"be confirmed: {listed(by)}."
         )
+    for each in summary.skipped:
+        if each["cause"] == Skip.NONE_ALLOWED:
+            yield f"{each['label']} is not confirmed: {skip_text(each['cause'], each['details'])}."
     if facts.saved is not None and facts.stopped:
         yield (
             f"{facts.epochs_run} epochs were run; without {'' if facts.constrained else 'early '}stopping it would have been "

@@ -110,6 +110,7 @@ def test_an_arm_without_an_allowed_trial_is_not_confirmed_and_says_so(
     assert (
         text == "no trial of it finished the search: 2 of 2 broke a constraint (search.constraints)"
     )
+    assert f"{skipped['label']} is not confirmed: {text}." in list(search_notes(summarise(state)))
     rows = [
         row for each in sections(summarise(state)) for table in each.tables for row in table.rows
     ]

@@ -21,6 +21,7 @@ from karat.training import distributed_worker, pause
 from karat.training.distributed_worker import DistributedWorker, RankHandle, RankLostError
 from karat.training.process_group import LOOPBACK
 from karat.training.segment import Segment
+from karat.training.watching.config import HEALTH_METRICS
 from karat.training.worker import SegmentWorker
 from tests.segments import segment
 from tests.spawned_rank import SpawnedRank
@@ -74,6 +75,19 @@ def test_two_ranks_give_the_numbers_of_one_process(
     reports = [worker.step() for _ in range(2)]
     assert all(same(*each) for each in zip(reports, alone, strict=True))
     assert reports[0]["kernels"] == ("recompute",)
+
+
+def test_rank_zero_looks_at_attention_and_the_numbers_stay(
+    workers: Workers, alone: list[dict[str, float]], tmp_path: Path
+) -> None:
+    watched = {"epochs": 2, "batch_size": 127, "health": True, "keep_checkpoints": 2}
+    worker = workers(segment(tmp_path, config={**SECTIONS, "training": watched}))
+    reports = [worker.step() for _ in range(2)]
+    for report, metrics in zip(reports, alone, strict=True):
+        seen = {name: report["metrics"].pop(name) for name in HEALTH_METRICS}
+        assert 0 < seen["health_entropy"] < 1
+        assert same(report, metrics)
+    assert reports[1]["snapshots"] == [1, 2]
 
 
 def test_nothing_listens_to_other_machines(workers: Workers, tmp_path: Path) -> None:
