@@ -239,3 +239,16 @@ def test_a_study_whose_weights_are_awaited_can_be_planned(
     assert launch(["--space", str(space), "--storage", str(tmp_path)]) == WRONG_INPUT
     assert "there is no study before" in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
+
+
+def test_the_plan_names_constraints_and_prices_the_weights_of_epochs(
+    write_space: WriteSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = ("recipe: quick", "recipe: quick, health: true, keep_checkpoints: 4")
+    search = ("trials: 6", "trials: 6, constraints: [health_entropy >= 0.05, val_loss <= 5]")
+    said = plan(capsys, write_space(watched, search))
+    assert "constraints health_entropy >= 0.05 and val_loss <= 5: a trial of the search" in said
+    assert "MB of weights that confirmation runs keep of epochs" in said
+    plain = plan(capsys, write_space())
+    assert "constraints" not in plain
+    assert "keep_checkpoints" not in plain
