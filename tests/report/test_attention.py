@@ -91,13 +91,13 @@ def test_texts_of_the_figure_do_not_meet() -> None:
     [
         (
             {"entropy": [[0.0, 0.01], [0.02, 0.0]]},
-            "to one token alone, or nearly so, entropy 0.000 to 0.020",
+            "to one token nearly alone, mean entropy by head 0.000 to 0.020",
         ),
         (
             {"entropy": [[1.0, 0.99], [0.985, 1.0]]},
-            "to all tokens alike, or nearly so, entropy 0.985 to 1.000",
+            "to all tokens nearly alike, mean entropy by head 0.985 to 1.000",
         ),
-        ({"effective_rank": [[1 / 17, 1.05 / 17]] * 2}, "effective rank 1.00 to 1.05 of 17"),
+        ({"effective_rank": [[1 / 17, 1.05 / 17]] * 2}, "mean effective rank 1.00 to 1.05 of 17"),
     ],
     ids=["one", "all", "rank"],
 )

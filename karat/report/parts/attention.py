@@ -22,7 +22,7 @@ def collapsed_card(summary: Summary) -> Card | None:
     return Card(
         title="Attention has collapsed in all heads",
         found=" ".join(told),
-        helps="The figure of attention by epoch shows since when; it says nothing about why.",
+        helps="The figure of attention by epoch shows the course; it does not say why.",
     )
 
 
@@ -34,11 +34,11 @@ def _told(arm: ArmHealth) -> Iterator[str]:
 def _text(collapse: Collapse) -> str:
     if collapse.kind == "same weights":
         return (
-            "all queries of an image have nearly the same weights but for their size, effective rank "
+            "the queries of an image have nearly the same weights but for their size, mean effective rank "
             f"{_span(collapse, 2)} of {collapse.tokens}"
         )
-    how = "one token alone" if collapse.kind == "one token" else "all tokens alike"
-    return f"every query attends to {how}, or nearly so, entropy {_span(collapse, 3)}"
+    how = "one token nearly alone" if collapse.kind == "one token" else "all tokens nearly alike"
+    return f"queries attend to {how}, mean entropy by head {_span(collapse, 3)}"
 
 
 def _span(collapse: Collapse, digits: int) -> str:
