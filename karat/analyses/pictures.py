@@ -107,6 +107,8 @@ def _saved(figure: Figure, kind: str, **more: Any) -> bytes:
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
+    # Otherwise matplotlib gives a figure without a layout engine one of its own after its first file.
+    style = _STYLE | {"figure.constrained_layout.use": False}
+    with matplotlib.rc_context(style):
         figure.savefig(buffer, format=kind, **more)
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from karat.analyses.subject import Snapshot, Subject
 from karat.errors import AnalysisError
 from tests.models.test_models import images, vit
 
-CLASSES = 10
+CLASSES = 5  # of `vit`
 
 
 def _path(model: nn.Module) -> tuple[Snapshot, ...]:
@@ -131,7 +131,7 @@ def test_the_function_of_its_name_is_exported_and_says_shapes_and_errors(
     name = kind.__module__.rpartition(".")[2]
     function = getattr(karat.analyses, name)
     assert function is getattr(importlib.import_module(kind.__module__), name)
-    assert list(inspect.signature(function).parameters)[:2] == ["model", "images"]
+    assert next(iter(inspect.signature(function).parameters)) == "model"
     for words in ("Args:", "Raises:"):
         assert words in (inspect.getdoc(function) or "")
 

@@ -61,6 +61,7 @@ class LossLandscape(Analysis):
     """
 
     title: ClassVar[str] = "Loss around the trained weights"
+    order: ClassVar[int] = 60
 
     images: int
     parameters: int

@@ -56,6 +56,7 @@ class OptimizerPath(Analysis):
     """
 
     title: ClassVar[str] = "Path of the weights"
+    order: ClassVar[int] = 70
 
     images: int
     parameters: int

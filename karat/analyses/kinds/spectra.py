@@ -46,6 +46,7 @@ class Spectra(Analysis):
     """
 
     title: ClassVar[str] = "Spectra of scores and weights"
+    order: ClassVar[int] = 30
 
     images: int
     before: Array

@@ -57,6 +57,7 @@ class Weights(Analysis):
     """
 
     title: ClassVar[str] = "Distribution of the weights"
+    order: ClassVar[int] = 50
 
     basis: str
     moments: tuple[str, ...]
