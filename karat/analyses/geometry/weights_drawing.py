@@ -177,16 +177,22 @@ def _energy(axes: Any, found: Distributions) -> None:
                 for term in terms
             ]
         )
-        axes.plot(
-            terms, 100 * shares[:, -1], "o-", color=colour, markersize=4, label=f"block {block}"
-        )
-        if found.moments[0] == "start":
-            axes.plot(
-                terms, 100 * shares[:, 0], "o--", color=colour, markersize=3, alpha=0.6, linewidth=1
-            )
+        for own in _of_one_name(terms):
+            name = f"block {block}" if own[0] == 0 else None
+            axes.plot(own, 100 * shares[own, -1], "o-", color=colour, markersize=4, label=name)
+            if found.moments[0] == "start":
+                faint: dict[str, Any] = {"color": colour, "alpha": 0.6, "linewidth": 1}
+                axes.plot(own, 100 * shares[own, 0], "o--", markersize=3, **faint)
+    axes.set_xticks(range(len(terms)), labels=terms)
     axes.legend()
     if len(terms) > 4:
         axes.tick_params(axis="x", rotation=60)
+
+
+def _of_one_name(terms: Sequence[str]) -> list[list[int]]:
+    """Numbers of the terms, those of one name together."""
+    names = [term.split()[0] for term in terms]
+    return [[n for n, own in enumerate(names) if own == name] for name in dict.fromkeys(names)]
 
 
 def _of_block(found: Distributions, name: str, block: str) -> tuple[NDArray[np.int64], float]:

@@ -179,8 +179,9 @@ class Weights(Analysis):
                     title="Energy of the coefficients",
                     caption=(
                         "Share of the squared coefficients (times the factor of their function) that each term has: of each "
-                        "frequency, a² + b², for the Fourier basis, else of each coefficient of one name. A colour for each "
-                        "block, the mean over its heads; dashed at the start, where it is known, solid at the end."
+                        "frequency, a² + b², for the Fourier basis, else of each coefficient of one name. Mean over the heads "
+                        "of the first, the middle and the last block; dashed at the start, where it is known, solid at "
+                        "the end. Arms with one term are left out."
                     ),
                     draw=partial(energies, with_terms),
                 )
