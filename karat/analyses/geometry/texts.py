@@ -45,7 +45,12 @@ def runs_text(arms: Mapping[str, Sequence[Any]]) -> str:
     if len(counts) == 1:
         return f"The numbers are means over {counts.pop()} runs of each arm, with the least and the greatest."
     many = ", ".join(f"{len(results)} of {label}" for label, results in arms.items())
-    return f"The numbers are means over runs with the least and the greatest; there are {many}."
+    alone = (
+        " One run does not say how much of a difference is due to the seed." if 1 in counts else ""
+    )
+    return (
+        f"The numbers are means over runs with the least and the greatest; there are {many}.{alone}"
+    )
 
 
 def span_text(values: Iterable[int]) -> str:

@@ -61,7 +61,7 @@ class LossLandscape(Analysis):
     """
 
     title: ClassVar[str] = "Loss around the trained weights"
-    order: ClassVar[int] = 60
+    order: ClassVar[int] = 70
 
     images: int
     parameters: int

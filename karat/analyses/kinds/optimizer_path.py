@@ -56,7 +56,7 @@ class OptimizerPath(Analysis):
     """
 
     title: ClassVar[str] = "Path of the weights"
-    order: ClassVar[int] = 70
+    order: ClassVar[int] = 80
 
     images: int
     parameters: int

@@ -35,7 +35,7 @@ class Similarity(SimilarityFound):
     """Linear CKA of features after each block; fields as of `SimilarityFound`."""
 
     title: ClassVar[str] = "Similarity of representations"
-    order: ClassVar[int] = 40
+    order: ClassVar[int] = 50
     seeds: ClassVar[int] = 2
 
     @classmethod

@@ -24,7 +24,7 @@ from karat.report.tables import Table as Shown
 from karat.report.tables import table_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Array = NDArray[np.float64]
 EVERY = "all trained weights"
@@ -57,7 +57,8 @@ class Weights(Analysis):
     """
 
     title: ClassVar[str] = "Distribution of the weights"
-    order: ClassVar[int] = 50
+    order: ClassVar[int] = 60
+    seeds: ClassVar[int] = 2
 
     basis: str
     moments: tuple[str, ...]
@@ -203,21 +204,19 @@ class Weights(Analysis):
         return Chapter(paragraphs=(f"{what} {runs_text(arms)}",), tables=(_table(arms),))
 
 
-def weights(model: nn.Module, path: Sequence[Snapshot] = ()) -> Weights:
+def weights(model: nn.Module, images: Tensor, path: Sequence[Snapshot] = ()) -> Weights:
     """Distribution of a model's weights, and of the tables of its attention by block and head.
 
     Args:
         model: a supported host, with any attention, with the last weights.
+        images: (I, C, H, W), which all analyses take; weights do not depend on them.
         path: weights over its training in order, from epoch 0 on, the last at the end; start and middle are taken from it.
 
     Raises:
         AnalysisError: the model is not a supported host, nothing in it is trained, weights of the path cannot be read or are of
             another model, or weights are not finite.
     """
-    import torch
-
-    nothing = torch.zeros(1, 1, 1, 1)  # images are not looked at
-    return Weights.measure(Subject(model=model, images=nothing, path=path))
+    return Weights.measure(Subject(model=model, images=images, path=path))
 
 
 @dataclass(frozen=True, kw_only=True)

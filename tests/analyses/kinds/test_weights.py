@@ -1,6 +1,6 @@
 """How weights are distributed over a model's blocks and heads, and how far they moved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from karat.analyses import weights
 from karat.analyses.kinds.weights import EVERY, Weights
 from karat.analyses.subject import Snapshot
 from karat.errors import AnalysisError, CheckpointError
-from tests.analyses.geometry.small import left_alone, small_vit
+from tests.analyses.geometry.small import left_alone, small_images, small_vit
 
 FOURIER = {"basis": "fourier", "rank": 2, "grid_size": 3}
 
@@ -22,6 +22,10 @@ FOURIER = {"basis": "fourier", "rank": 2, "grid_size": 3}
 def model_of(attention: dict[str, Any] | None = None, **more: Any) -> nn.Module:
     model = small_vit(depth=2, **more)
     return model if attention is None else karat.convert(model, attention).eval()
+
+
+def of(model: nn.Module, path: Sequence[Snapshot] = ()) -> Weights:
+    return weights(model, small_images(), path)
 
 
 def snapshot(epoch: int, model: nn.Module, factor: float) -> Snapshot:
@@ -47,7 +51,7 @@ def row_of(found: Weights, table: str, block: str, head: str) -> int:
 def test_numbers_of_a_table_are_those_of_numpy_and_scipy() -> None:
     model = model_of(FOURIER)
     with left_alone(model):
-        found = weights(model, path_of(model))
+        found = of(model, path_of(model))
     assert found.moments == ("start", "middle", "end")
     assert found.epochs.tolist() == [0, 9, 20]
     cos = model.get_parameter("blocks.1.attn.operator.phi.coefficients.cos").detach()
@@ -65,7 +69,7 @@ def test_numbers_of_a_table_are_those_of_numpy_and_scipy() -> None:
 
 def test_rows_of_all_blocks_hold_every_number() -> None:
     model = model_of(FOURIER)
-    found = weights(model)
+    found = of(model)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert found.count[found.pooled[EVERY]] == trained
     for name in ("a", "b", "W", "unit scale"):
@@ -85,18 +89,18 @@ def test_excess_kurtosis_of_known_distributions() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-1, 1, generator=generator)
-    assert weights(model).kurtosis[0, 0] == pytest.approx(-1.2, abs=0.05)
+    assert of(model).kurtosis[0, 0] == pytest.approx(-1.2, abs=0.05)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(2.0)
-    assert np.isnan(weights(model).kurtosis[0, 0])
+    assert np.isnan(of(model).kurtosis[0, 0])
 
 
 @pytest.mark.parametrize(("length", "moments"), [(0, ["end"]), (1, ["end"]), (2, ["start", "end"])])
 def test_short_paths_show_what_there_is(length: int, moments: list[str]) -> None:
     model = model_of(FOURIER)
     path = path_of(model)
-    found = weights(model, [path[0], path[-1]][-length:] if length else [])
+    found = of(model, [path[0], path[-1]][-length:] if length else [])
     assert list(found.moments) == moments
     if length < 2:
         assert np.isnan(found.distance).all()
@@ -107,7 +111,7 @@ def test_short_paths_show_what_there_is(length: int, moments: list[str]) -> None
 
 def test_a_softmax_host_has_only_all_its_weights() -> None:
     model = model_of()
-    found = weights(model, path_of(model))
+    found = of(model, path_of(model))
     assert found.tables == (EVERY,)
     assert not found.energy_terms
     assert [picture.name for picture in Weights.figures({"softmax": [found]})] == ["weights"]
@@ -115,7 +119,7 @@ def test_a_softmax_host_has_only_all_its_weights() -> None:
 
 def test_energy_is_by_block_head_and_frequency() -> None:
     model = model_of(FOURIER)
-    found = weights(model, path_of(model))
+    found = of(model, path_of(model))
     assert found.energy.shape == (2 * 3 * 3, 3)
     assert found.energy_terms[:3] == ("k = 1", "k = 2", "k = 3")
     np.testing.assert_allclose(found.energy.reshape(6, 3, 3).sum(1), 1)
@@ -128,14 +132,14 @@ def test_weights_that_cannot_be_used_are_refused() -> None:
     model = model_of(FOURIER)
     path = path_of(model)
     with pytest.raises(AnalysisError, match="weights of epoch 0: the file is cut off"):
-        weights(model, [Snapshot(epoch=0, read=broken), path[-1]])
+        of(model, [Snapshot(epoch=0, read=broken), path[-1]])
     other = snapshot(0, model_of(), 1.0)
     with pytest.raises(AnalysisError, match="weights of epoch 0 are of another model"):
-        weights(model, [other, path[-1]])
+        of(model, [other, path[-1]])
     with torch.no_grad():
         model.get_parameter("head.bias")[0] = torch.nan
     with pytest.raises(AnalysisError, match="not finite: all trained weights"):
-        weights(model)
+        of(model)
 
 
 def test_pictures_are_drawn_for_arms_with_other_tables() -> None:
@@ -148,7 +152,7 @@ def test_pictures_are_drawn_for_arms_with_other_tables() -> None:
         "rational": {"basis": "rational", "rank": 2},
     }.items():
         model = model_of(attention)
-        arms[name] = [weights(model, path_of(model))]
+        arms[name] = [of(model, path_of(model))]
     pictures = Weights.figures(arms)
     assert [picture.name for picture in pictures] == [
         *("weights", "weights_tables", "weights_tables_2", "weights_tables_3", "weights_energy")
