@@ -19,7 +19,7 @@ from karat.models.observing import observed
 MOST_IMAGES = 256
 MOST_PIXELS = 2**19  # of all images together
 AT_ONCE = 64  # images in a forward pass
-GRAPH_BYTES = 32 * 2**20  # of what is kept for second derivatives
+GRAPH_BYTES = 16 * 2**20  # of what is kept for second derivatives
 
 
 class Loss:

@@ -146,7 +146,8 @@ def test_rates_are_shares_of_images_with_intervals_of_statsmodels() -> None:
     base = np.array([1.0] * 15 + [0.0] * 5)
     found = rates({TRAINED: base, MEAN: base[::-1].copy()})
     assert found.accuracy.tolist() == [0.75, 0.75]
-    assert (found.low[0], found.high[0]) == proportion_confint(15, 20, method="wilson")
+    expected = proportion_confint(15, 20, method="wilson")
+    assert (found.low[0], found.high[0]) == pytest.approx(expected, rel=1e-12)
     assert found.difference[1] == 0
     assert found.difference_low[1] < -0.1 < 0.1 < found.difference_high[1]
     assert rates({TRAINED: base, MEAN: base[::-1].copy()}).low.tolist() == found.low.tolist()
