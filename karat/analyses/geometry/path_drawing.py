@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
+LEAST_APART = 0.08  # of the path's extent, so that two epochs are not over each other
 MOST_NAMED = 4  # moments with their epoch
 
 
@@ -65,8 +66,7 @@ def _path(axes: Any, found: Path) -> None:
     axes.plot(*found.places.T, color="white", linewidth=2.6)
     axes.plot(*found.places.T, color="#D55E00", linewidth=1.4, marker="o", markersize=3.5)
     axes.plot(0, 0, marker="*", color="#D55E00", markeredgecolor="white", markersize=10)
-    named = np.unique(np.linspace(0, len(found.epochs) - 1, MOST_NAMED).round().astype(int))
-    for number in named:
+    for number in _named(found):
         axes.annotate(
             str(found.epochs[number]),
             found.places[number],
@@ -76,3 +76,16 @@ def _path(axes: Any, found: Path) -> None:
             fontsize=8,
             bbox={"boxstyle": "round,pad=0.1", "facecolor": "black", "alpha": 0.55, "linewidth": 0},
         )
+
+
+def _named(found: Path) -> list[int]:
+    """The moments whose epoch is written beside them: the end, the start, and others that are not too near to these."""
+    last = len(found.epochs) - 1
+    spread = np.linspace(0, last, MOST_NAMED).round().astype(int)
+    span = np.ptp(found.places, axis=0).max()
+    named: list[int] = []
+    for number in dict.fromkeys([last, 0, *spread.tolist()]):
+        distances = [np.abs(found.places[number] - found.places[each]).max() for each in named]
+        if not distances or min(distances) >= LEAST_APART * span:
+            named.append(number)
+    return named
