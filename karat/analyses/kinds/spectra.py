@@ -131,7 +131,7 @@ class Spectra(Analysis):
             first.items(),
             ("arm", "text", lambda item: item[0]),
             (
-                "effective rank of scores",
+                "effective rank, scores",
                 "number",
                 lambda item: _text(item[1], "effective_rank_before"),
             ),
