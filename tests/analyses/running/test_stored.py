@@ -69,7 +69,9 @@ def test_a_kept_result_is_read_as_it_was(tmp_path: Path) -> None:
     assert found.by_name["b/c"].shape == (0, 2)
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, np.array([object()])], ids=str)
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, np.array([object()])], ids=["object", "set", "objects"]
+)
 def test_what_cannot_be_read_again_is_not_kept(tmp_path: Path, value: Any) -> None:
     with pytest.raises(TypeError, match="values: "):
         save(_example(values=value), tmp_path / "a.npz")
