@@ -130,14 +130,14 @@ def _serve(name: str, folder: Path, command: Sequence[str], head: str | None) ->
             preexec_fn=_become_dependent,
         )
         deadline = time.monotonic() + _START_S
-        while not known.exists() and ray.poll() is None and time.monotonic() < deadline:
+        while not _written(known) and ray.poll() is None and time.monotonic() < deadline:
             if _told_to_end(0.1):
                 return 0
-    if not known.exists():
+    if not _written(known):
         said = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
         print(f"failed {name} Ray did not start: {said}", flush=True)
         return 1
-    print(f"ready {name} {known.read_text().strip()}", flush=True)
+    print(f"ready {name} {_written(known)}", flush=True)
     seen = time.monotonic()
     while ray.poll() is None:
         if _told_to_end(_LOOK_S):
@@ -149,6 +149,14 @@ def _serve(name: str, folder: Path, command: Sequence[str], head: str | None) ->
             return 1
     print(f"failed {name} Ray exited unexpectedly, with status {ray.returncode}", flush=True)
     return 1
+
+
+def _written(known: Path) -> str:
+    """The address of the head, from Ray's file; empty where there is none yet, and where Ray has just made the file."""
+    try:
+        return known.read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def answers(address: str) -> bool:

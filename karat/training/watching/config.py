@@ -29,9 +29,9 @@ class WatchConfig:
 
     Args:
         keep_checkpoints: epochs whose weights a confirmation run keeps, for analyses of the path of its training: a number
-            of epochs, evenly spread over the run with the last one among them, or a list of epochs, `[1, 5, 20]`. 0 is
-            none. A run of a multiple of the epochs (`confirm.budgets`) has the number over its own length, and the list as it
-            stands. When `resources.disk_gb` runs low, they are deleted before any weights that a run is tested with.
+            of epochs, evenly spread over the run with the last one among them (all where it has fewer), or a list of
+            epochs, `[1, 5, 20]`. 0 is none. A run of a multiple of the epochs (`confirm.budgets`) has the number over its
+            own length, and the list as it stands. When `resources.disk_gb` runs low, they are deleted before any weights that a run is tested with.
         health: whether the attention of each block and head is looked at after every epoch, on a few validation images:
             entropy, effective rank, row sums, norms. They are metrics of the epoch, named `health_...`.
     """
@@ -46,13 +46,11 @@ class WatchConfig:
             epochs: of the training.
 
         Raises:
-            SettingError: `keep_checkpoints` is no number of them, and no increasing list of them.
+            SettingError: `keep_checkpoints` is below 0, or a list that does not increase or goes beyond them.
         """
         kept = self.keep_checkpoints
         if isinstance(kept, int):
             at_least("keep_checkpoints", kept, 0)
-            if kept > epochs:
-                raise SettingError("keep_checkpoints", f"must be at most epochs, {epochs}", kept)
             return
         is_increasing = all(one < other for one, other in itertools.pairwise(kept))
         if not kept or not is_increasing or kept[0] < 1 or kept[-1] > epochs:
@@ -67,6 +65,7 @@ class WatchConfig:
         """
         kept = self.keep_checkpoints
         if isinstance(kept, int):
+            kept = min(kept, epochs)
             return tuple((2 * place * epochs + kept) // (2 * kept) for place in range(1, kept + 1))
         return kept
 

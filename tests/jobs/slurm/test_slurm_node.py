@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from jobs.slurm.node import answers, end_earlier_starts
+from karat.execution.ray_internals import CURRENT_CLUSTER
 
 CLUSTER = f"test{secrets.token_hex(4)}"  # a real job on this machine is none of ours
 JOB = {"SLURM_CLUSTER_NAME": CLUSTER, "SLURM_JOB_ID": "12", "SLURMD_NODENAME": "n2"}
@@ -62,3 +64,24 @@ def test_node_loads_neither_torch_nor_the_study() -> None:
     code = "import sys, jobs.slurm.node; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"torch", "optuna", "mlflow", "karat.study.study"} & set(done.stdout.split())
+
+
+def test_node_waits_for_the_address_where_the_file_is_made_before_it_is_written(
+    tmp_path: Path,
+) -> None:
+    """As Ray does, between whose two steps a busy machine may leave a second."""
+    (tmp_path / "r").mkdir()
+    file = tmp_path / "r" / CURRENT_CLUSTER
+    ray = f"sleep 0.3; : > {file}; sleep 0.5; echo 10.1.1.1:6379 > {file}; sleep 0.5"
+    code = (
+        "import pathlib, jobs.slurm.node as node; "
+        f"node._serve('n1', pathlib.Path({str(tmp_path)!r}), ['sh', '-c', {ray!r}], None)"
+    )
+    # An open stdin, whose end would tell the node to end.
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = process.stdout.read().splitlines()
+    assert told[0] == "ready n1 10.1.1.1:6379"
+    assert told[1].startswith("failed n1 Ray exited unexpectedly")
