@@ -62,7 +62,7 @@ SPACE = (
     ("{sampler: tpe, trials: 6}", "{sampler: tpe, trials: 1e2}", ":13: search.trials = 100.0: must be a whole number; write 100"),
     ("{sampler: tpe, trials: 6}", "{sampler: tpe, trials: \"54\"}", ":13: search.trials = '54': must be a whole number; write 54 without quotes"),
     ("{sampler: tpe, trials: 6}", "{sampler: tpe, trials: true}", ":13: search.trials = true: must be a whole number"),
-    ("{sampler: tpe, trials: 6}", "{sampler: tpe, n_trials: 6}", ":13: search.n_trials: unknown key. did you mean 'trials'? Known: allocation, metric, mode, sampler, trials"),
+    ("{sampler: tpe, trials: 6}", "{sampler: tpe, n_trials: 6}", ":13: search.n_trials: unknown key. did you mean 'trials'? Known: allocation, constraints, metric, mode, sampler, trials"),
     # sections that are missing or only a word
     ("search: {sampler: tpe, trials: 6}\n", "", ":1: search: is missing"),
     ("search: {sampler: tpe, trials: 6}", "search:", ":13: search: must not be empty"),
