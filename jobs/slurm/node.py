@@ -154,7 +154,7 @@ def _serve(name: str, folder: Path, command: Sequence[str], head: str | None) ->
 def _written(known: Path) -> str:
     """The address of the head, from Ray's file; empty where there is none yet, and where Ray has just made the file."""
     try:
-        return known.read_text().strip()
+        return known.read_text("utf-8").strip()
     except FileNotFoundError:
         return ""
 
