@@ -7,30 +7,33 @@ import torch
 from torch import Tensor
 
 import karat
-from karat.errors import CombinationError
 from karat.models.hosts import attention_layers
 from karat.models.layers import AttentionLayer
 from karat.models.observing import observed
 from tests.attention.mechanisms.test_contract import settings
-from tests.models.test_mechanisms import CASES, HOSTS
+from tests.models.test_mechanisms import CASES, HOSTS, REFUSED
 from tests.models.test_models import images, vit
 
+ATTENTION: list[tuple[str, dict[str, Any]]] = [
+    ("softmax", {}),
+    *((str(name), dict(more)) for name, more in (case.values for case in CASES)),  # type: ignore[call-overload]
+]
+POSSIBLE = [
+    (host, name, more)
+    for host in sorted(HOSTS)
+    for name, more in ATTENTION
+    if (host, name) not in REFUSED
+]
 HYBRID = {"mechanism": "static", "heads": [0]}
 
 
 def _made(host: str, attention: dict[str, Any]) -> torch.nn.Module:
     model: torch.nn.Module = HOSTS[host]()
-    try:
-        karat.convert(model, attention, generator=torch.Generator().manual_seed(1))
-    except CombinationError as error:
-        pytest.skip(str(error))
+    karat.convert(model, attention, generator=torch.Generator().manual_seed(1))
     return model.eval()
 
 
-@pytest.mark.parametrize("host", sorted(HOSTS))
-@pytest.mark.parametrize(
-    ("name", "more"), [("softmax", {}), *[each.values for each in CASES]], ids=str
-)
+@pytest.mark.parametrize(("host", "name", "more"), POSSIBLE, ids=str)
 @torch.no_grad()
 def test_answers_are_those_of_the_model_that_nobody_looks_into(
     host: str, name: str, more: dict[str, Any]

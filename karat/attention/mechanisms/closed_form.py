@@ -5,18 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from karat.attention.initialization import fan_in
-from karat.attention.mechanisms import Given, Mechanism, Place
+from karat.attention.mechanisms import Place
+from karat.attention.mechanisms._mixed import Mixed
 from karat.attention.mechanisms._rows import without
-from karat.attention.mechanisms._tables import (
-    TABLE_SETTINGS,
-    check_table,
-    for_heads,
-    table_shapes,
-)
-from karat.attention.precision import without_autocast
 from karat.errors import SettingError
 
 if TYPE_CHECKING:
@@ -34,7 +28,7 @@ FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClosedForm(Mechanism):
+class ClosedForm(Mixed):
     """`W C f(x)`: C of shape R x N and W of N x R for each head, after one fixed function f.
 
     A control: the operator's mixing of positions with one simple function of scores in place of R N
@@ -53,15 +47,12 @@ class ClosedForm(Mechanism):
         centre: the score for which u is 0.
     """
 
-    operator_settings: ClassVar[frozenset[str]] = TABLE_SETTINGS
-    any_tokens: ClassVar[bool] = False
-
     function: Literal["linear", "quadratic", "exponential", "sigmoid", "cosine"] = "cosine"
     slope: float = 1.0
     centre: float = 0.0
 
     def __post_init__(self) -> None:
-        check_table(self.config)
+        super().__post_init__()
         if self.slope == 0 or not math.isfinite(self.slope):
             raise SettingError("slope", "must be a number other than 0", self.slope)
         if not math.isfinite(self.centre):
@@ -70,9 +61,6 @@ class ClosedForm(Mechanism):
     def f(self, scores: Tensor) -> Tensor:
         """The function of each score, same shape."""
         return FUNCTIONS[self.function](self.slope * (scores - self.centre))
-
-    def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:
-        return table_shapes(self.config, place, ("into", "back"))
 
     def initialise(
         self, name: str, out: Tensor, place: Place, generator: torch.Generator | None
@@ -83,31 +71,5 @@ class ClosedForm(Mechanism):
             std = fan_in(place.num_tokens, self.f)
         out.normal_(0.0, std, generator=generator)
 
-    def operations_per_row(self, place: Place) -> int:
-        rank, tokens, width = (
-            self.config.outputs(place.num_tokens),
-            place.num_tokens,
-            place.head_dim,
-        )
-        if place.is_masked:
-            return tokens * width + 2 * rank * tokens + tokens * width
-        return tokens * width + rank * tokens + 2 * rank * width
-
-    def weights(
-        self, scores_BHNM: Tensor, keep: Tensor | None, learned: Mapping[str, Tensor]
-    ) -> Tensor:
-        rows_BHNR = self._narrow(scores_BHNM, keep, learned["into"])
-        back = for_heads(learned["back"], scores_BHNM.shape[1])
-        return without(rows_BHNR @ back.mT, keep)
-
-    def attend(self, given: Given, learned: Mapping[str, Tensor]) -> Tensor:
-        if given.keep is not None or given.dropout:
-            return super().attend(given, learned)
-        with without_autocast(given.q.device):
-            rows_BHNR = self._narrow(self.scores(given, learned), None, learned["into"])
-            back = for_heads(learned["back"], given.v.shape[1]).to(given.v.dtype)
-            return rows_BHNR.to(given.v.dtype) @ (back.mT @ given.v)
-
-    def _narrow(self, scores_BHNM: Tensor, keep: Tensor | None, into_PRM: Tensor) -> Tensor:
-        into = for_heads(into_PRM, scores_BHNM.shape[1])
-        return without(self.f(scores_BHNM), keep) @ into.mT
+    def mixed(self, scores_BHNM: Tensor, keep: Tensor | None) -> Tensor:
+        return without(self.f(scores_BHNM), keep)
