@@ -20,7 +20,7 @@ _IF_LOCKED = {"leave": OK, "try-again": os.EX_UNAVAILABLE}
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; turn `KaratError` and `OSError` into one line on stderr and an exit status."""
+    """Run a command; turn `KaratError`, `OSError` and Ctrl-C into one line on stderr and an exit status."""
     os.umask(0o077)
     protect_output()
     go_offline()
@@ -42,6 +42,9 @@ def guarded(command: Callable[[], int]) -> int:
     except OSError as error:  # the disk is full or unmounted, or a server does not answer
         print(f"error: {printable(_said(error))}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:  # where a command has no other answer to it
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _said(error: OSError) -> str:

@@ -107,7 +107,7 @@ def _part(folder: Path, found: Found) -> dict[str, Any]:
     kept = {Path(each["file"]).stem for each in pictures}
     for older in (*own.glob("*.svg"), *own.glob("*.png")):
         if older.stem not in kept:
-            older.unlink()
+            older.unlink(missing_ok=True)
     return {
         "analysis": found.analysis,
         "title": kind.title,

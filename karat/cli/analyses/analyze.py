@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,10 @@ def _check_closed_form(options: argparse.Namespace) -> None:
         raise InputError(f"--out {out}: the file exists; name another one")
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 class _Run:
     """One run of the command."""
 
@@ -109,6 +113,7 @@ class _Run:
         self.choice: Choice = chosen_arms(folder, state, names)
         self.left_out = list(self.choice.left_out)
         self.interruption = Interruption()
+        self._failed: set[Task] = set()
 
     def go(self) -> int:
         tasks = [task for name in self.only for task in self._tasks(name)]
@@ -119,6 +124,11 @@ class _Run:
         if self.interruption.signal:
             say([f"interrupted; go on with: {as_typed(sys.argv)}"])
             return INTERRUPTED
+        for task in tasks:
+            if task not in self._failed and not _is_good(task):
+                self._leave_out(f"{self._named(task)}: another command has replaced its result")
+        # What follows takes half a minute at most, and can be ended at any moment.
+        self.interruption.stop = _interrupt
         if self.options.closed_form:
             return self._write_closed_form()
         self._write()
@@ -167,13 +177,17 @@ class _Run:
     def _on_end(self, ended: "Ended[Task, str]") -> None:
         self._count += 1
         task, reason = ended.argument, ended.error or ended.value
-        label = next(
-            arm.label for arm in self.choice.arms if task.trial in [t.number for t in arm.trials]
-        )
-        what = f"{task.analysis} of trial {task.trial} ({label})"
+        what = self._named(task)
         self.console.print(f"{self._count} of {self._all}: {what}", markup=False, soft_wrap=True)
         if reason:
             self._leave_out(f"{what}: {reason}")
+            self._failed.add(task)
+
+    def _named(self, task: "Task") -> str:
+        label = next(
+            arm.label for arm in self.choice.arms if task.trial in [t.number for t in arm.trials]
+        )
+        return f"{task.analysis} of trial {task.trial} ({label})"
 
     def _leave_out(self, line: str) -> None:
         self.left_out.append(line)
@@ -200,16 +214,20 @@ class _Run:
         return tasks
 
     def _write(self) -> None:
+        from karat.analyses.running.alone import alone_writing
         from karat.analyses.running.chapter import write_chapter
         from karat.report.writer import write_report
         from karat.study.folder import refuse_symlinks
 
         refuse_symlinks(self.folder)
-        self.console.print("writing the report", markup=False)
-        chapter = write_chapter(
-            self.folder, self.choice.arms, self._found(), self.left_out, self.images
-        )
-        write_report(self.folder, self.state)
+        with alone_writing(self.folder, self._say_wait):
+            results = self._found()
+            self._say_what_goes({each.analysis for each in results})
+            self.console.print("writing the report", markup=False)
+            chapter = write_chapter(
+                self.folder, self.choice.arms, results, self.left_out, self.images
+            )
+            write_report(self.folder, self.state)
         self._sync()
         if self.options.json:
             print_json("analyze", {"study": self.state.created["name"], **_brief(chapter)})
@@ -225,6 +243,23 @@ class _Run:
 
         say(["", f"report: {self.folder / REPORT_HTML}"])
         say(next_lines(self.folder, *after("analyze", activity_of(self.folder, self.state.status))))
+
+    def _say_wait(self) -> None:
+        line = "another command is writing this study's analyses: waiting for it"
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def _say_what_goes(self, present: Collection[str]) -> None:
+        """Name the analyses that the chapter had and will lack: made with other images, or of other trials."""
+        from karat.report.parts.why import read_chapter
+
+        try:
+            parts = (read_chapter(self.folder) or {"parts": []})["parts"]
+            gone = [name for part in parts if (name := part["analysis"]) not in present]
+        except (ValueError, KeyError, TypeError):
+            return  # the damaged chapter is replaced
+        if gone:
+            line = f"no longer in the report, not made of these trials with these images: {', '.join(gone)}"
+            self.console.print(line, markup=False, soft_wrap=True)
 
     def _sync(self) -> None:
         """Show it in MLflow too, where the study is there; the driver of a running study does it at its end."""

@@ -70,6 +70,8 @@ def _introduction(chapter: Mapping[str, Any]) -> Section:
         "named, and no test of significance stands behind them."
     )
     left_out = [f"Left out: {line}." for line in chapter["left_out"]]
+    if not arms:
+        return Section(title=TITLE, paragraphs=("No analysis was possible.", *left_out))
     return Section(
         title=TITLE, paragraphs=(f"Looked at: {listed(arms)}. {images}", about, *left_out)
     )

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from karat.analyses.running.alone import alone_writing
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from karat.cli.main import main
 from karat.execution.tasks.local import Ended
@@ -121,6 +125,62 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert _analyze(folder, "--only", "spectra") == INTERRUPTED
     assert "interrupted; go on with: " in capsys.readouterr().out
     assert not (folder / ANALYSES / CHAPTER).exists()
+
+
+def test_a_signal_while_the_report_is_written_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first one ends the command there, also where it was caught as one that stops the work."""
+    given: list[Interruption] = []
+    monkeypatch.setattr(Interruption, "install", lambda self: given.append(self))
+
+    def signalled(*_: object) -> None:
+        given[0]._on_signal(signal.SIGTERM, None)
+
+    monkeypatch.setattr("karat.report.writer.write_report", signalled)
+    assert _analyze(folder, "--only", "spectra") == INTERRUPTED
+    captured = capsys.readouterr()
+    assert captured.err == "interrupted\n"
+    assert "Traceback" not in captured.out
+
+
+def test_a_result_that_another_command_has_replaced_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("karat.analyses.running.tasks.work", lambda task: "")
+    assert _analyze(folder, "--only", "spectra") == FAILED
+    out = capsys.readouterr().out
+    assert out.count("another command has replaced its result") == 2
+    assert "No analysis was possible." in (folder / REPORT_HTML).read_text("utf-8")
+
+
+def test_analyses_that_leave_the_chapter_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _analyze(folder, "--only", "spectra,similarity") == OK
+    assert "no longer in the report" not in capsys.readouterr().out
+    assert _analyze(folder, "--only", "spectra", "--images", "9") == OK
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("no longer in the report"))
+    assert line.endswith(": similarity")
+
+
+def test_two_commands_write_after_each_other(folder: Path) -> None:
+    waited: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with alone_writing(folder, lambda: waited.append("second")):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with alone_writing(folder, lambda: waited.append("first")):
+        thread.start()
+        while not waited:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+    assert (waited, order) == (["second"], ["first", "second"])
 
 
 def test_programs_get_the_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
