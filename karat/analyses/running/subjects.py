@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from karat.analyses.running.images import some_images
 from karat.analyses.subject import Snapshot, Subject
-from karat.datasets import Images, load_splits
+from karat.datasets import load_splits
 from karat.errors import AnalysisError
 from karat.journal.layout import WEIGHTS, trial_folder
 from karat.journal.state import StudyState
@@ -22,7 +21,9 @@ from karat.training.config import TrialConfig
 from karat.training.initial.start import starting_model
 
 
-def subject_of(folder: Path, state: StudyState, trial: Trial, images: int) -> Subject:
+def subject_of(
+    folder: Path, state: StudyState, trial: Trial, images: int, without: tuple[int, ...] = ()
+) -> Subject:
     """The trial's model on this process' CPU, validation images, and the weights of its training.
 
     Args:
@@ -31,6 +32,7 @@ def subject_of(folder: Path, state: StudyState, trial: Trial, images: int) -> Su
         trial: completed, with its weights.
         images: at most this many, spread evenly over the validation split: the same for all trials that
             have the same data.
+        without: places in the split of images that cannot be read.
 
     Raises:
         AnalysisError: its weights are missing.
@@ -46,7 +48,7 @@ def subject_of(folder: Path, state: StudyState, trial: Trial, images: int) -> Su
     last = load_checkpoint(path, trial.fingerprint)
     model.load_state_dict(last["model"])
     split = load_splits(config.data).val
-    tensor, labels = some_images(split, images)
+    tensor, labels = some_images(split, images, without)
     return Subject(
         model=model.eval(),
         images=tensor,
@@ -76,21 +78,17 @@ def fingerprint_of(own: Path) -> str:
     Raises:
         AnalysisError: there are no weights, or a manifest is missing.
     """
-    paths = [last_weights(own), *snapshots(own)]
+    paths = [path.with_suffix(".json") for path in (last_weights(own), *snapshots(own))]
+    return " ".join(_sum_in(path) for path in paths)
+
+
+def _sum_in(manifest: Path) -> str:
     try:
-        manifests = [json.loads(path.with_suffix(".json").read_text("utf-8")) for path in paths]
-        return " ".join(str(manifest["sha256"]) for manifest in manifests)
-    except (OSError, ValueError, KeyError) as error:
-        raise AnalysisError(f"a checkpoint is not complete ({error})") from error
-
-
-def some_images(split: Images, count: int) -> tuple[Tensor, Tensor]:
-    """At most so many images of a split, spread evenly over it: (I, C, H, W), and their classes: (I,)."""
-    size = len(split)  # type: ignore[arg-type]
-    places = np.unique(np.linspace(0, size - 1, min(count, size)).round().astype(int))
-    found = [split[int(place)] for place in places]
-    images = torch.stack([torch.as_tensor(image) for image, _ in found]).float()
-    return images, torch.tensor([int(label) for _, label in found])
+        return str(json.loads(manifest.read_text("utf-8"))["sha256"])
+    except OSError as error:
+        raise AnalysisError(f"{manifest}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise AnalysisError(f"{manifest}: is no manifest of a checkpoint") from error
 
 
 def _path(

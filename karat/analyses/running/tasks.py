@@ -28,6 +28,7 @@ class Task:
         trial: its number.
         analysis: a name in `ANALYSES`.
         images: at most this many validation images.
+        without: places in the validation split of images that cannot be read.
         key: what the result depends on, hashed: the weights of the trial, version of the analysis, images.
     """
 
@@ -35,6 +36,7 @@ class Task:
     trial: int
     analysis: str
     images: int
+    without: tuple[int, ...] = ()
     key: str
 
     @property
@@ -56,7 +58,9 @@ class Task:
         return load(ANALYSES[self.analysis], self.path)
 
 
-def task_of(folder: Path, trial: int, analysis: str, images: int = IMAGES) -> Task:
+def task_of(
+    folder: Path, trial: int, analysis: str, images: int = IMAGES, without: tuple[int, ...] = ()
+) -> Task:
     """The analysis of a trial.
 
     Raises:
@@ -64,9 +68,11 @@ def task_of(folder: Path, trial: int, analysis: str, images: int = IMAGES) -> Ta
         SettingError: there is no such analysis.
     """
     weights = fingerprint_of(trial_folder(folder, trial))
-    parts = [analysis, ANALYSES[analysis].version, images, weights]
+    parts = [analysis, ANALYSES[analysis].version, images, weights, *([without] if without else [])]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-    return Task(folder=folder, trial=trial, analysis=analysis, images=images, key=key)
+    return Task(
+        folder=folder, trial=trial, analysis=analysis, images=images, without=without, key=key
+    )
 
 
 def work(task: Task) -> str:
@@ -79,7 +85,7 @@ def work(task: Task) -> str:
 
     torch.set_num_threads(1)
     try:
-        subject = _subject(task.folder, task.trial, task.images)
+        subject = _subject(task.folder, task.trial, task.images, task.without)
         result = ANALYSES[task.analysis].measure(subject)
     except (CheckpointError, InputError) as error:
         return " ".join(str(error).split())
@@ -90,6 +96,6 @@ def work(task: Task) -> str:
 
 
 @functools.lru_cache(maxsize=1)  # a process makes several analyses of one trial after each other
-def _subject(folder: Path, number: int, images: int) -> Subject:
+def _subject(folder: Path, number: int, images: int, without: tuple[int, ...]) -> Subject:
     state = StudyState.of(read_events(folder / JOURNAL))
-    return subject_of(folder, state, state.trials[number], images)
+    return subject_of(folder, state, state.trials[number], images, without)

@@ -1,12 +1,14 @@
 """`karat analyze`: looks inside the models of a study, and puts what it finds into the report."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from karat.cli.analyses.left_out import LeftOut
 from karat.cli.command import Command, as_typed
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK
 from karat.cli.studies.json_output import add_json, print_json
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 
     from karat.analyses.running.chapter import Found
     from karat.analyses.running.chosen import Choice
+    from karat.analyses.running.images import Looked
     from karat.analyses.running.tasks import Task
     from karat.execution.tasks.local import Ended
     from karat.journal.state import StudyState
 
+_MOST_FILES = 5  # that are named where images cannot be read
 PRELOAD = ("karat.analyses.running.tasks", "timm")
 
 
@@ -111,12 +115,17 @@ class _Run:
         self.images = IMAGES if options.images is None else options.images
         at_least("--images", self.images, 1)
         self.choice: Choice = chosen_arms(folder, state, names)
-        self.left_out = list(self.choice.left_out)
+        self.left_out = LeftOut(self.choice.left_out)
         self.interruption = Interruption()
         self._failed: set[Task] = set()
+        self._said: set[str] = set()
+        self._without: dict[int, tuple[int, ...]] = {}  # trial to places of unreadable images
 
     def go(self) -> int:
-        tasks = [task for name in self.only for task in self._tasks(name)]
+        tasks = self._all_tasks()
+        if not all(map(_is_good, tasks)):
+            self._look_at_images([task for task in tasks if not _is_good(task)])
+            tasks = [task for task in self._all_tasks() if task not in self._failed]
         missing = [task for task in tasks if not _is_good(task)]
         self._say_plan(tasks, missing)
         if missing:
@@ -126,13 +135,17 @@ class _Run:
             return INTERRUPTED
         for task in tasks:
             if task not in self._failed and not _is_good(task):
-                self._leave_out(f"{self._named(task)}: another command has replaced its result")
+                self._leave_out(task, "another command has replaced its result")
+        self._say_left_out()
         # What follows takes half a minute at most, and can be ended at any moment.
         self.interruption.stop = _interrupt
         if self.options.closed_form:
             return self._write_closed_form()
         self._write()
         return FAILED if self.left_out else OK
+
+    def _all_tasks(self) -> list["Task"]:
+        return [task for name in self.only for task in self._tasks(name)]
 
     def _tasks(self, analysis: str) -> list["Task"]:
         from karat.analyses.kinds import ANALYSES
@@ -141,21 +154,49 @@ class _Run:
         found = []
         for arm in self.choice.arms:
             for trial in arm.trials[: ANALYSES[analysis].seeds]:
+                without = self._without.get(trial.number, ())
                 try:
-                    found.append(task_of(self.folder, trial.number, analysis, self.images))
+                    found.append(task_of(self.folder, trial.number, analysis, self.images, without))
                 except AnalysisError as error:
-                    self._leave_out(f"{analysis} of trial {trial.number} ({arm.label}): {error}")
+                    self.left_out.add(analysis, self._trial_text(trial.number), str(error))
         return found
+
+    def _look_at_images(self, missing: Sequence["Task"]) -> None:
+        """Leave out images that cannot be read, for all models alike, and tasks whose data has changed."""
+        from karat.analyses.running.images import look_at_images
+
+        seen: dict[str, Looked] = {}
+        for arm in self.choice.arms:
+            for trial in arm.trials:
+                own = [task for task in missing if task.trial == trial.number]
+                data = json.dumps(trial.config["data"], sort_keys=True)
+                if data not in seen and own:
+                    seen[data] = look_at_images(self.state, trial, self.images)
+                    self._leave_out_images(seen[data])
+                found = seen.get(data)
+                if found and found.problem:
+                    for task in own:
+                        self._leave_out(task, found.problem)
+                elif found and found.unreadable:
+                    self._without[trial.number] = tuple(found.unreadable)
+
+    def _leave_out_images(self, found: "Looked") -> None:
+        many = len(found.unreadable)
+        if many:
+            shown = list(found.unreadable.values())[:_MOST_FILES]
+            more = f"; and {many - _MOST_FILES} more" if many > _MOST_FILES else ""
+            self.left_out.say(f"{many} image{'s' * (many != 1)}: {'; '.join(shown)}{more}")
 
     def _say_plan(self, tasks: Sequence["Task"], missing: Sequence["Task"]) -> None:
         for arm in self.choice.arms:
             used = {task.trial for task in tasks}
             trials = [trial for trial in arm.trials if trial.number in used]
+            if not trials:
+                continue
             kind = "" if arm.is_confirmed else ", of the search: no confirmation run is complete"
             many = ", ".join(f"trial {trial.number}" for trial in trials)
             self.console.print(f"{arm.label}: {many}{kind}", soft_wrap=True, markup=False)
-        for line in self.left_out:
-            self.console.print(f"left out: {line}", soft_wrap=True, markup=False)
+        self._say_left_out()
         there = len(tasks) - len(missing)
         kept = f", {there} of them kept from before" if there else ""
         count = f"{len(tasks)} result{'s' * (len(tasks) != 1)}"
@@ -177,21 +218,25 @@ class _Run:
     def _on_end(self, ended: "Ended[Task, str]") -> None:
         self._count += 1
         task, reason = ended.argument, ended.error or ended.value
-        what = self._named(task)
+        what = f"{task.analysis} of {self._trial_text(task.trial)}{': not possible' * bool(reason)}"
         self.console.print(f"{self._count} of {self._all}: {what}", markup=False, soft_wrap=True)
         if reason:
-            self._leave_out(f"{what}: {reason}")
-            self._failed.add(task)
+            self._leave_out(task, reason)
 
-    def _named(self, task: "Task") -> str:
-        label = next(
-            arm.label for arm in self.choice.arms if task.trial in [t.number for t in arm.trials]
-        )
-        return f"{task.analysis} of trial {task.trial} ({label})"
+    def _trial_text(self, number: int) -> str:
+        labels = (arm.label for arm in self.choice.arms for t in arm.trials if t.number == number)
+        return f"trial {number} ({next(labels)})"
 
-    def _leave_out(self, line: str) -> None:
-        self.left_out.append(line)
-        self.console.print(f"left out: {line}", soft_wrap=True, markup=False)
+    def _leave_out(self, task: "Task", reason: str) -> None:
+        self._failed.add(task)
+        self.left_out.add(task.analysis, self._trial_text(task.trial), reason)
+
+    def _say_left_out(self) -> None:
+        """Each reason once; what was said before is not said again."""
+        for line in self.left_out.lines():
+            if line not in self._said:
+                self._said.add(line)
+                self.console.print(f"left out: {line}", soft_wrap=True, markup=False)
 
     def _found(self) -> list["Found"]:
         """Of every analysis that has results for these arms, also from before."""
@@ -200,18 +245,10 @@ class _Run:
 
         found = []
         for name in sorted(ANALYSES, key=lambda each: (ANALYSES[each].order, each)):
-            tasks = [task for task in self._tasks_there(name) if _is_good(task)]
+            tasks = [task for task in self._tasks(name) if _is_good(task)]
             if (one := found_of(name, self.choice.arms, tasks)) is not None:
                 found.append(one)
         return found
-
-    def _tasks_there(self, analysis: str) -> list["Task"]:
-        """As `_tasks`, without saying again what is left out."""
-        said = list(self.left_out)
-        with self.console.capture():
-            tasks = self._tasks(analysis)
-        self.left_out = said
-        return tasks
 
     def _write(self) -> None:
         from karat.analyses.running.alone import alone_writing
@@ -225,7 +262,7 @@ class _Run:
             self._say_what_goes({each.analysis for each in results})
             self.console.print("writing the report", markup=False)
             chapter = write_chapter(
-                self.folder, self.choice.arms, results, self.left_out, self.images
+                self.folder, self.choice.arms, results, self.left_out.lines(), self.images
             )
             write_report(self.folder, self.state)
         self._sync()
@@ -274,7 +311,8 @@ class _Run:
             sync(self.folder)
         except TrackingError as error:
             again = f"karat sync {self.folder} does it later"
-            self._leave_out(f"MLflow: {error}; {again}")
+            self.left_out.say(f"MLflow: {error}; {again}")
+            self._say_left_out()
 
     def _write_closed_form(self) -> int:
         """Write the space with the simple function found as an arm; `functions` has been made for the one arm."""
@@ -283,7 +321,7 @@ class _Run:
         from karat.system.files import replace_file
 
         (arm,) = self.choice.arms
-        tasks = self._tasks_there("functions")
+        tasks = self._tasks("functions")
         if not tasks or not _is_good(tasks[0]):
             return FAILED  # the reason has been said
         space = known_space(self.state.created, self.folder)

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from karat.errors import DataError
 
+ADVICE = "replace or remove it"  # for who begins a study
 MOST_PIXELS = 2 * 89_478_485  # above that Pillow refuses, since a small file may take all memory
 _ORIENTATION = 0x0112  # of EXIF
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -60,7 +61,7 @@ def decode(path: str | Path) -> Decoded:
     except _UNREADABLE as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: not a readable image ({error}); replace or remove it") from error
+        raise DataError(f"{path}: not a readable image ({error}); {ADVICE}") from error
 
 
 def _decode(file: Image.Image, path: str | Path) -> Decoded:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from karat.analyses.running.alone import alone_writing
+from karat.analyses.running.images import Looked
 from karat.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from karat.cli.main import main
 from karat.execution.tasks.local import Ended
@@ -127,6 +128,36 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert not (folder / ANALYSES / CHAPTER).exists()
 
 
+def test_an_image_that_cannot_be_read_is_left_out_for_all_models(
+    folder: Path,
+    worked: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bad = Looked(unreadable={3: "cat/0005.jpg: not a readable image"})
+    monkeypatch.setattr("karat.analyses.running.images.look_at_images", lambda *_: bad)
+    assert _analyze(folder, "--only", "spectra") == FAILED
+    assert "left out: 1 image: cat/0005.jpg: not a readable image\n" in capsys.readouterr().out
+    assert [each.without for each in worked] == [(3,), (3,)]
+    assert all(each.is_done for each in worked)
+    assert _analyze(folder, "--only", "spectra") == FAILED  # the same, from what was kept
+    assert len(worked) == 2
+    monkeypatch.undo()
+
+
+def test_no_model_is_looked_at_with_data_that_has_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = Looked(problem="the data has changed")
+    monkeypatch.setattr("karat.analyses.running.images.look_at_images", lambda *_: changed)
+    assert _analyze(folder, "--only", "spectra,loss_landscape") == FAILED
+    out = capsys.readouterr().out
+    (line,) = [each for each in out.splitlines() if each.startswith("left out: ")]
+    assert line.startswith("left out: loss_landscape and spectra of trial ")
+    assert line.endswith(": the data has changed")
+    assert "0 results of 2 analyses" in out
+
+
 def test_a_signal_while_the_report_is_written_is_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,7 +181,8 @@ def test_a_result_that_another_command_has_replaced_is_left_out(
     monkeypatch.setattr("karat.analyses.running.tasks.work", lambda task: "")
     assert _analyze(folder, "--only", "spectra") == FAILED
     out = capsys.readouterr().out
-    assert out.count("another command has replaced its result") == 2
+    assert out.count("another command has replaced its result") == 1
+    assert "left out: spectra of trial 36 (softmax) and trial 38" in out
     assert "No analysis was possible." in (folder / REPORT_HTML).read_text("utf-8")
 
 
