@@ -67,7 +67,7 @@ def _pairs(arms: Arms) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _mean(by_block: np.ndarray[Any, Any]) -> str:
-    return "-" if np.isnan(by_block).all() else f"{np.nanmean(by_block):.2f}"
+    return "-" if np.isnan(by_block).all() else f"{np.nanmean(by_block):z.2f}"
 
 
 def _table(arms: Arms) -> Table:

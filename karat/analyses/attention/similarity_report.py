@@ -56,7 +56,7 @@ def _within(label: str, found: SimilarityFound) -> str:
     value = found.numbers().get(f"cka_first_and_last_block_{name}")
     if value is None or found.features.shape[1] < 2:
         return ""
-    return f"{label}: the first and the last block have a CKA of {value:.2f} ({kind})."
+    return f"{label} (first run): the first and the last block have a CKA of {value:.2f} ({kind})."
 
 
 def _pairs(arms: Arms) -> Iterator[tuple[str, str, str, str]]:

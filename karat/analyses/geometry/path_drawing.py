@@ -79,12 +79,17 @@ def _path(axes: Any, found: Path) -> None:
 
 
 def _named(found: Path) -> list[int]:
-    """The moments whose epoch is written beside them: the end, the start, and others that are not too near to these."""
+    """The moments whose epoch is written beside them: the end, the start, and others that are not too near to these.
+
+    First those that are spread evenly over the moments, then any others, up to `MOST_NAMED`.
+    """
     last = len(found.epochs) - 1
     spread = np.linspace(0, last, MOST_NAMED).round().astype(int)
     span = np.ptp(found.places, axis=0).max()
     named: list[int] = []
-    for number in dict.fromkeys([last, 0, *spread.tolist()]):
+    for number in dict.fromkeys([last, 0, *spread.tolist(), *range(last)]):
+        if len(named) == MOST_NAMED:
+            break
         distances = [np.abs(found.places[number] - found.places[each]).max() for each in named]
         if not distances or min(distances) >= LEAST_APART * span:
             named.append(number)

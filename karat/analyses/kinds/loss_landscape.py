@@ -220,7 +220,7 @@ def _table(arms: Arms) -> Table:
         arms.items(),
         ("arm", "text", lambda item: item[0]),
         ("runs", "number", lambda item: str(len(item[1]))),
-        ("parameters", "number", lambda item: f"{item[1][0].parameters:,}"),
+        ("trained parameters", "number", lambda item: f"{item[1][0].parameters:,}"),
         ("loss (nats)", "range", lambda item: over_runs(item[1], lambda each: each.loss)),
         (
             "area",

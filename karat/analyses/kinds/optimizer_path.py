@@ -157,7 +157,7 @@ class OptimizerPath(Analysis):
         )
         straight = (
             "Distance is that of the last weights from the start, and length the sum of the distances from each kept moment to the "
-            "next, both over all trained parameters; the weights moved further than that between the moments."
+            "next, both over all trained parameters; between the moments the weights may have moved further."
         )
         return Chapter(paragraphs=(f"{what} {runs_text(arms)}", straight), tables=(_table(arms),))
 

@@ -211,8 +211,7 @@ def _draw(arms: Mapping[str, Spectra]) -> Figure:
                     axes.set_title(label)
                 if column == 0:
                     axes.set_ylabel(f"singular value of {name}")
-                if row == 1:
-                    axes.set_xlabel("number of the singular value")
+        figure.supxlabel("number of the singular value", fontsize="medium")
         grid[0][0].legend()
     return figure
 

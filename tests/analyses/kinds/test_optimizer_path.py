@@ -110,3 +110,9 @@ def test_the_words_compare_with_a_random_walk() -> None:
     assert picture.draw().axes
     assert len({tuple(row) for row in found.rows()}) == 1
     assert found.plot().axes
+
+
+def test_a_moment_far_from_the_others_is_named_though_it_is_not_an_even_one() -> None:
+    places = np.array([(9.0, 0.0), (2.0, 3.0), (0.3, 0.7), (0.1, 0.2), (0.05, 0.1), (0.0, 0.0)])
+    found: Any = SimpleNamespace(epochs=(0, 6, 12, 18, 24, 30), places=places)
+    assert _named(found) == [5, 0, 1]

@@ -101,6 +101,23 @@ def test_nothing_is_cut_on_paper(page: "Page", paper: str) -> None:
             assert page.evaluate(CLIPPED, [f"{part} td, {part} th", width]) == []
 
 
+def test_a_tall_picture_is_not_squeezed_on_paper(page: "Page") -> None:
+    show(page, PAPER["A4"][0], "print")
+    ratio = """async () => {
+        const canvas = document.createElement("canvas");
+        canvas.width = 1000; canvas.height = 900;
+        const figure = document.createElement("div"), image = new Image();
+        figure.className = "figure"; figure.append(image);
+        document.querySelector("section").append(figure);
+        image.src = canvas.toDataURL();
+        await image.decode();
+        const box = image.getBoundingClientRect();
+        figure.remove();
+        return box.width / box.height;
+    }"""
+    assert page.evaluate(ratio) == pytest.approx(1000 / 900, rel=0.01)
+
+
 def test_difference_p_and_verdict_are_on_every_paper(page: "Page", tmp_path: Path) -> None:
     show(page, PAPER["A4"][0], "print")
     for arm in ("fourier grid_size=1 universal", "fourier grid_size=7 universal"):
