@@ -31,9 +31,10 @@ CHANGED = (
     "Accuracy on the same images of the trained models with attention changed in all blocks and heads, not "
     "trained again: what the weights still do, and not what a model trained that way would reach. Scores of "
     "another image: each image gets the scores that another image has in the trained model (mean of three "
-    "shuffles). Mean weights: those over these images, so that only positions decide how tokens are mixed. In "
-    "brackets the difference to the model as trained in points, with its 95 % interval over images where any "
-    "answer changed."
+    "shuffles). Queries and keys at zero: softmax then weighs all tokens alike by construction, and where weights "
+    "are functions of the scores, the value of each at zero is left, which may differ between pairs of positions. "
+    "Mean weights: those over these images, so that only positions decide how tokens are mixed. In brackets the "
+    "difference to the model as trained in points, with its 95 % interval over images (none where no answer changed)."
 )
 UNITS = (
     "A learned function is compared with six simple ones by least squares over the scores that occur; the nearest "

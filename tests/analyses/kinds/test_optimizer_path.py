@@ -1,6 +1,8 @@
 """The path of a model's weights over its training, on its loss."""
 
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 import karat
 from karat.analyses import optimizer_path
+from karat.analyses.geometry.path_drawing import _named
 from karat.analyses.geometry.trained import Trained
 from karat.analyses.kinds.optimizer_path import OptimizerPath
 from karat.analyses.subject import Snapshot
