@@ -28,7 +28,7 @@ from karat.attention.config import AttentionConfig
 from karat.attention.mechanisms import MECHANISMS
 from karat.attention.names import KARAT, SOFTMAX
 from karat.forecast.probing.probe import probe
-from karat.forecast.speed.step_costs import MOST_FUSED, Extra, Host, StepCosts, kinds_of
+from karat.forecast.speed.step_costs import Extra, Host, StepCosts, kinds_of
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.models.build import build_model
 from karat.models.config import ModelConfig
@@ -39,7 +39,6 @@ from karat.training.config import TrialConfig
 
 FOURIER = {"basis": "fourier", "grid_size": 3}
 VARIANTS: tuple[Mapping[str, Any], ...] = (
-    {**FOURIER, "grid_size": MOST_FUSED + 1},
     {**FOURIER, "operator_order": "phi_w"},
     {**FOURIER, "operator_order": "phi_phi"},
     {**FOURIER, "projection": "simplex"},

@@ -94,7 +94,8 @@ def test_wheel_contains_the_two_packages_with_their_data_and_nothing_else(
         for path in (checkout / top).rglob("*")
         if path.is_file() and path.parent.name != "__pycache__"
     }
-    assert "karat/attention/kernels/fourier.cpp" in ours
+    assert "karat/attention/kernels/native/attention.cpp" in ours
+    assert "karat/attention/kernels/native/basis.h" in ours
     assert files_of(wheel) == ours
 
 

@@ -86,7 +86,9 @@ class Units(nn.Module):
         base = BASE_ACTIVATIONS[self.base_activation]
         if base is None:
             return total
-        base_PML = base(scores_PML) if keep_PML is None else base(scores_PML) * keep_PML
+        base_PML: Tensor = base(scores_PML)
+        if keep_PML is not None:
+            base_PML = base_PML * keep_PML
         if self.base_scale is None:
             return total + base_PML.sum(1, keepdim=True)
         return total + self.base_scale.to(dtype) @ base_PML

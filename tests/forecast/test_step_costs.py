@@ -8,10 +8,9 @@ import pytest
 
 from karat.attention.bases import BASES
 from karat.attention.config import AttentionConfig
-from karat.attention.kernels._compiled import LARGEST_GRID
 from karat.attention.mechanisms import MECHANISMS
 from karat.attention.names import KARAT
-from karat.forecast.speed.step_costs import MOST_FUSED, StepCosts, kinds_of
+from karat.forecast.speed.step_costs import StepCosts, kinds_of
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.training.config import TrialConfig
 
@@ -64,11 +63,11 @@ def test_variants_of_the_operator_are_in_the_table_and_cost_more(settings: dict[
     assert epoch_s(attention) > epoch_s(OPERATOR)
 
 
-def test_a_costly_basis_counts_as_what_was_measured_not_as_its_operations() -> None:
+def test_a_costly_basis_counts_as_what_was_measured() -> None:
     softmax, rational, meyer = (
         epoch_s({"basis": basis}) for basis in ("softmax", "rational", "meyer")
     )
-    assert 2 < rational / softmax < 20
+    assert 1 < rational / softmax < 3
     assert meyer > rational
 
 
@@ -111,10 +110,6 @@ def test_the_costliest_of_several_entries_counts() -> None:
     both = {"basis": "meyer", "operator_order": "phi_w"}
     assert kinds_of(AttentionConfig.from_settings(both)) == ["meyer", "operator_order phi_w"]
     assert epoch_s(both) >= epoch_s({"basis": "meyer"})
-
-
-def test_the_fourier_basis_is_wide_where_the_compiled_kernel_ends() -> None:
-    assert MOST_FUSED == LARGEST_GRID
 
 
 def test_a_mechanism_without_scores_takes_some_time_however_many_tokens() -> None:

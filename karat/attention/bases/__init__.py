@@ -8,8 +8,8 @@ long contiguous memory.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -58,6 +58,17 @@ class Basis(abc.ABC):
     def scaled(self, coefficients: Mapping[str, Tensor], scale_PRM: Tensor) -> dict[str, Tensor]:
         """The coefficients of `scale * φ`, for a scale per unit."""
 
+    @property
+    def has_formula(self) -> bool:
+        """Whether the functions are stated for one score, from which fast kernels are made."""
+        return False
+
+    def prepared(self, coefficients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The coefficients as the functions take them, of the same shapes; the parameters
+        themselves unless a family overrides this.
+        """
+        return coefficients
+
     @abc.abstractmethod
     def row_sum(
         self,
@@ -94,25 +105,37 @@ class Basis(abc.ABC):
 class LinearBasis(Basis):
     """A basis whose units are weighted sums of F features: `φ_rm(x) = sum_f c_rmf feature_f(x)`.
 
-    The coefficients, concatenated in the order of `coefficient_shapes`, are the F weights.
+    The coefficients, concatenated in the order of `coefficient_shapes`, are the F weights. A family
+    implements `terms`, from which everything else follows; or `features` alone, in any operations of
+    torch, and then no fast kernel is made.
     """
 
-    @abc.abstractmethod
-    def features(self, scores_PML: Tensor) -> Tensor:
-        """Every feature of every score, shape (P, F, M, L)."""
+    def terms(self, x: Any) -> Sequence[Any]:
+        """The F features of one score, as tensors like it or numbers.
 
-    def write_features(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
-        """`features` into existing memory; a family may implement it with fewer passes."""
-        out_PFML.copy_(self.features(scores_PML))
+        Args:
+            x: scores, a tensor of any shape; or an expression of `karat.attention.formulas`, which
+                has the arithmetic of a tensor and the methods that the other families use.
+        """
+        raise NotImplementedError
 
-    def slope_weights(self, weights_PRFM: Tensor) -> Tensor | None:
-        """Weights with which the same features sum to φ'; None if φ' is not such a sum."""
+    def term_slopes(self, x: Any, terms: Sequence[Any]) -> Sequence[Any] | None:
+        """The derivative of each of the `terms` of x, where these give it for less than a
+        differentiation would; None leaves it to that.
+        """
         return None
 
     @property
-    def has_closed_slopes(self) -> bool:
-        """Whether φ' is a sum of the same features, that is, `slope_weights` is implemented."""
-        return type(self).slope_weights is not LinearBasis.slope_weights
+    def has_formula(self) -> bool:
+        return type(self).terms is not LinearBasis.terms
+
+    def features(self, scores_PML: Tensor) -> Tensor:
+        """Every feature of every score, shape (P, F, M, L)."""
+        terms = [
+            torch.full_like(scores_PML, each) if isinstance(each, int | float) else each
+            for each in self.terms(scores_PML)
+        ]
+        return torch.stack(terms, dim=1)
 
     def scaled(self, coefficients: Mapping[str, Tensor], scale_PRM: Tensor) -> dict[str, Tensor]:
         return {name: value * scale_PRM.unsqueeze(-1) for name, value in coefficients.items()}
@@ -131,11 +154,35 @@ class LinearBasis(Basis):
 
 
 class UnitBasis(Basis):
-    """A basis whose coefficients are inside the function, so that every unit must be evaluated."""
+    """A basis whose coefficients are inside the function, so that every unit must be evaluated.
 
-    @abc.abstractmethod
+    A family implements `unit`, from which everything else follows; or `units` alone, in any
+    operations of torch, and then no fast kernel is made.
+    """
+
+    def unit(self, x: Any, c: Mapping[str, Any]) -> Any:
+        """φ of one score.
+
+        Args:
+            x: scores or an expression, as for `LinearBasis.terms`.
+            c: the coefficients, `prepared`, as tensors that broadcast to the scores, or
+                expressions; a list of these where a unit has several.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_formula(self) -> bool:
+        return type(self).unit is not UnitBasis.unit
+
     def units(self, scores_P1ML: Tensor, coefficients: Mapping[str, Tensor]) -> Tensor:
-        """φ_rm of every score, shape (P, R, M, L); coefficients are (P, R, M, ...)."""
+        """φ_rm of every score, shape (P, R, M, L); coefficients are (P, R, M, ...), `prepared`."""
+        shapes = self.coefficient_shapes()
+        columns = {
+            name: value[..., None, :].unbind(-1) if shapes[name] else value.unsqueeze(-1)
+            for name, value in coefficients.items()
+        }
+        units_PRML: Tensor = self.unit(scores_P1ML, columns)
+        return units_PRML
 
     def row_sum(
         self,
@@ -143,7 +190,7 @@ class UnitBasis(Basis):
         coefficients: Mapping[str, Tensor],
         keep_PML: Tensor | None = None,
     ) -> Tensor:
-        units_PRML = self.units(scores_PML.unsqueeze(1), coefficients)
+        units_PRML = self.units(scores_PML.unsqueeze(1), self.prepared(coefficients))
         if keep_PML is not None:
             units_PRML = units_PRML * keep_PML.unsqueeze(1)
         return units_PRML.sum(2)

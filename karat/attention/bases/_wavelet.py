@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,21 +26,27 @@ class Wavelet(UnitBasis):
 
     Coefficients of a unit, each of shape (): height `w`, position `tau` and width `s`. Initially
     (`init: paper`) w ~ N(0, 1), tau = 0, s = 1; tau and s are learned (arXiv 2503.10632, Table 6).
-    Departures: s below 0.01 counts as 0.01, since the paper divides by s without a bound;
-    `init: fan_in` divides w by the root of M E[φ(x)²], x ~ N(0, 1).
+    Departures: s below 0.01 counts as 0.01, since the paper divides by s without a bound, and can
+    only grow there; `init: fan_in` divides w by the root of M E[φ(x)²], x ~ N(0, 1).
     """
 
     @abc.abstractmethod
-    def psi(self, t: Tensor) -> Tensor:
-        """The mother function, up to a constant factor that is in `weights`."""
+    def psi(self, t: Any) -> Any:
+        """The mother function of a tensor or an expression, up to a constant that is in `height`."""
 
     @abc.abstractmethod
-    def slope(self, t: Tensor) -> Tensor:
+    def slope(self, t: Any) -> Any:
         """The derivative of `psi`, in operations that can be differentiated again."""
 
-    def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:
-        """The factor of ψ in each unit, shape (P, R, M)."""
-        return coefficients["w"]
+    def height(self, w: Any, s: Any) -> Any:
+        """The factor of ψ in a unit."""
+        return w
+
+    def prepared(self, coefficients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The coefficients with s at least 0.01."""
+        from karat.attention.bases._psi import AtLeast  # loads torch, as below
+
+        return {**coefficients, "s": AtLeast.apply(coefficients["s"], SMALLEST_SCALE)}
 
     def coefficient_shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {"w": (), "tau": (), "s": ()}
@@ -54,29 +60,30 @@ class Wavelet(UnitBasis):
         std = 1.0
         if start != "paper":
             ones = torch.ones(1, 1, out.shape[2], dtype=torch.float64, device="cpu")
-            gains = self.weights({"w": ones, "tau": 0 * ones, "s": ones})
+            ready = self.prepared({"w": ones, "tau": 0 * ones, "s": ones})
+            gains = self.height(ready["w"], ready["s"])
             std = fan_in(1, self.psi) / gains.norm().item()
         out.normal_(0.0, std, generator=generator)
 
     def scaled(self, coefficients: Mapping[str, Tensor], scale_PRM: Tensor) -> dict[str, Tensor]:
         return {**coefficients, "w": coefficients["w"] * scale_PRM}
 
-    def units(self, scores_P1ML: Tensor, coefficients: Mapping[str, Tensor]) -> Tensor:
+    def unit(self, x: Any, c: Mapping[str, Any]) -> Any:
         # Subtract before scaling: near tau, where a narrow unit varies most, x - tau is exact.
-        shifted_PRML = scores_P1ML - coefficients["tau"].unsqueeze(-1)
-        t_PRML = shifted_PRML * (1.0 / clamped(coefficients["s"])).unsqueeze(-1)
+        t = (x - c["tau"]) * (1.0 / c["s"])
+        return self.height(c["w"], c["s"]) * self._wave(t)
+
+    def _wave(self, t: Any) -> Any:
+        """ψ(t), whose derivative is the stated one."""
+        if not isinstance(t, torch.Tensor):
+            return self.psi(t).given(t, self.slope(t))
         from karat.attention.bases._psi import (
             Psi,  # its base class loads torch, which a check of settings must not do
         )
 
-        psi_PRML: Tensor = Psi.apply(t_PRML, self)
-        return self.weights(coefficients).unsqueeze(-1) * psi_PRML
+        return Psi.apply(t, self)
 
 
-def clamped(s: Tensor) -> Tensor:
-    return s.clamp(min=SMALLEST_SCALE)
-
-
-def gaussian(t: Tensor) -> Tensor:
+def gaussian(t: Any) -> Any:
     """`exp(-t²/2)`."""
-    return t.square().mul_(-0.5).exp_()
+    return (-0.5 * t.square()).exp()

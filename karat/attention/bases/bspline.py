@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -57,22 +57,23 @@ class BSpline(LinearBasis):
         std = 0.1 if start == "paper" else fan_in(out.shape[2], self.features)
         out.normal_(0.0, std, generator=generator)
 
-    def features(self, scores_PML: Tensor) -> Tensor:
+    def terms(self, x: Any) -> list[Any]:
         size, degree = self.grid_size, self.degree
         # Positions in intervals from the middle: cell numbers and positions in a cell are exact.
-        place_PML = scores_PML / (2 * self.extent) * size
-        cell_PML = (place_PML.detach() + size / 2).floor()
-        pieces_PKML = self._pieces(place_PML - (cell_PML - size / 2))
-        # The k + 1 pieces in cell c belong to the features c ... c + k. Features outside the grid
-        # go into one extra feature on either side, which is cut off at the end.
-        steps_K11 = torch.arange(degree + 1, device=scores_PML.device).reshape(-1, 1, 1)
-        numbers_PKML = (cell_PML.long().unsqueeze(1) + steps_K11).clamp_(-1, size + degree)
-        operators, inputs, rows = scores_PML.shape
-        wide_PFML = pieces_PKML.new_zeros(operators, size + degree + 2, inputs, rows)
-        wide_PFML.scatter_(1, numbers_PKML + 1, pieces_PKML)
-        return wide_PFML[:, 1:-1]
+        place = x / (2 * self.extent) * size
+        cell = (place + size / 2).floor()
+        pieces = self._pieces(place - (cell - size / 2))
+        # The k + 1 pieces in cell c belong to the features c ... c + k. A NaN is far from no cell.
+        terms = []
+        for feature in range(size + degree):
+            term: Any = 0.0
+            for number, piece in enumerate(pieces):
+                far = (cell - (feature - number)).abs() >= 0.5
+                term = piece.where(~far, 0.0) + term
+            terms.append(term)
+        return terms
 
-    def _pieces(self, t: Tensor) -> Tensor:
+    def _pieces(self, t: Any) -> list[Any]:
         """The degree + 1 B-splines that are not 0 at position t (0 to 1) in a cell.
 
         De Boor's recursion (de Boor 1972) sums terms of one sign, so there is no cancellation.
@@ -84,7 +85,7 @@ class BSpline(LinearBasis):
             up = [(t + (d - 1 - r)) * piece for r, piece in enumerate(lower)]
             inner = [down[r] + up[r - 1] for r in range(1, d)]
             pieces = [down[0], *inner, up[-1]]
-        return torch.stack(pieces, dim=1)
+        return pieces
 
     def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
         if not isinstance(finer, BSpline) or replace(finer, grid_size=self.grid_size) != self:

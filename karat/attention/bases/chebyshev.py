@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -46,12 +46,21 @@ class Chebyshev(LinearBasis):
         std = 1.0 if start == "paper" else fan_in(out.shape[2], self.features)
         out.normal_(0.0, std, generator=generator)
 
-    def features(self, scores_PML: Tensor) -> Tensor:
-        z = scores_PML.tanh()
-        polynomials = [torch.ones_like(z), z]
+    def terms(self, x: Any) -> list[Any]:
+        z = x.tanh()
+        polynomials: list[Any] = [1.0, z]
         for _ in range(self.degree - 1):
             polynomials.append(2 * z * polynomials[-1] - polynomials[-2])
-        return torch.stack(polynomials, dim=1)
+        return polynomials
+
+    def term_slopes(self, x: Any, terms: Sequence[Any]) -> list[Any]:
+        """`k U_{k-1}(z) (1 - z²)`, with the Chebyshev polynomials U of the second kind."""
+        z = terms[1]
+        inner = 1 - z * z
+        second: list[Any] = [1.0, 2 * z]
+        while len(second) < self.degree:
+            second.append(2 * z * second[-1] - second[-2])
+        return [0.0, *(k * second[k - 1] * inner for k in range(1, self.degree + 1))]
 
     def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
         if isinstance(finer, Chebyshev) and finer.degree >= self.degree:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-from karat.attention.bases._wavelet import Wavelet, clamped, gaussian
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from karat.attention.bases._wavelet import Wavelet, gaussian
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +21,11 @@ class DerivativeOfGaussian(Wavelet):
         """7 multiply-adds and function calls: x~ 2, Gaussian 3, product, sum."""
         return 7
 
-    def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:
-        return coefficients["w"] / clamped(coefficients["s"])
+    def height(self, w: Any, s: Any) -> Any:
+        return w / s
 
-    def psi(self, t: Tensor) -> Tensor:
+    def psi(self, t: Any) -> Any:
         return t * gaussian(t)
 
-    def slope(self, t: Tensor) -> Tensor:
-        square = t.square()
-        return (1.0 - square).mul_((-0.5 * square).exp_())
+    def slope(self, t: Any) -> Any:
+        return (1.0 - t.square()) * gaussian(t)

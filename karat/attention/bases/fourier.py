@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -47,36 +47,22 @@ class Fourier(LinearBasis):
         std = 1.0 if start == "paper" else 1.0 / math.sqrt(inputs * self.grid_size)
         out.normal_(0.0, std, generator=generator)
 
-    def features(self, scores_PML: Tensor) -> Tensor:
-        cosines, sines = [scores_PML.cos()], [scores_PML.sin()]
-        # Angle addition: one sine and cosine per score, whatever the number of frequencies.
-        for _ in range(self.grid_size - 1):
-            c, s = cosines[-1], sines[-1]
-            cosines.append(c * cosines[0] - s * sines[0])
-            sines.append(s * cosines[0] + c * sines[0])
-        return torch.stack(cosines + sines, dim=1)
-
-    def write_features(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
-        cosines, sines = (half.unbind(1) for half in out_PFML.chunk(2, 1))
-        torch.cos(scores_PML, out=cosines[0])
-        torch.sin(scores_PML, out=sines[0])
-        minus_one = scores_PML.new_tensor(-1.0)
-        # From two frequencies of about k/2, so that rounding errors grow with log k and not with k.
+    def terms(self, x: Any) -> list[Any]:
+        cosines, sines = [x.cos()], [x.sin()]
+        # Angle addition: one sine and cosine per score, whatever the number of frequencies. From two
+        # frequencies of about k/2, so that rounding errors grow with log k and not with k.
         for k in range(2, self.grid_size + 1):
             low, high = k // 2 - 1, k - k // 2 - 1
-            if low == high:
-                torch.addcmul(0 * minus_one, sines[low], cosines[low], value=2, out=sines[k - 1])
-                torch.addcmul(minus_one, cosines[low], cosines[low], value=2, out=cosines[k - 1])
-            else:
-                torch.mul(sines[low], cosines[high], out=sines[k - 1])
-                sines[k - 1].addcmul_(cosines[low], sines[high])
-                torch.mul(cosines[low], cosines[high], out=cosines[k - 1])
-                cosines[k - 1].addcmul_(sines[low], sines[high], value=-1)
+            cosines.append(cosines[low] * cosines[high] - sines[low] * sines[high])
+            sines.append(sines[low] * cosines[high] + cosines[low] * sines[high])
+        return cosines + sines
 
-    def slope_weights(self, weights_PRFM: Tensor) -> Tensor:
-        a, b = weights_PRFM.chunk(2, 2)
-        k = torch.arange(1, self.grid_size + 1, device=a.device, dtype=a.dtype).view(-1, 1)
-        return torch.cat([k * b, -k * a], 2)
+    def term_slopes(self, x: Any, terms: Sequence[Any]) -> list[Any]:
+        cosines, sines = terms[: self.grid_size], terms[self.grid_size :]
+        return [
+            *(-k * sine for k, sine in enumerate(sines, start=1)),
+            *(k * cosine for k, cosine in enumerate(cosines, start=1)),
+        ]
 
     def refined(self, coefficients: Mapping[str, Tensor], finer: Basis) -> dict[str, Tensor]:
         if isinstance(finer, Fourier) and finer.grid_size >= self.grid_size:

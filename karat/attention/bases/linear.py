@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -38,5 +38,5 @@ class Linear(LinearBasis):
         std = 1.0 if start == "paper" else fan_in(out.shape[2], self.features)
         out.normal_(0.0, std, generator=generator)
 
-    def features(self, scores_PML: Tensor) -> Tensor:
-        return scores_PML.unsqueeze(1)
+    def terms(self, x: Any) -> list[Any]:
+        return [x]

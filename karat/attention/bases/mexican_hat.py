@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-from karat.attention.bases._wavelet import Wavelet
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from karat.attention.bases._wavelet import Wavelet, gaussian
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +21,11 @@ class MexicanHat(Wavelet):
         """8 multiply-adds and function calls: x~ 2, square, Gaussian 2, - 1, product, sum."""
         return 8
 
-    def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:
-        return coefficients["w"] * (2 / math.sqrt(3 * math.sqrt(math.pi)))
+    def height(self, w: Any, s: Any) -> Any:
+        return w * (2 / math.sqrt(3 * math.sqrt(math.pi)))
 
-    def psi(self, t: Tensor) -> Tensor:
-        square = t.square()
-        return (square - 1.0).mul_((-0.5 * square).exp_())
+    def psi(self, t: Any) -> Any:
+        return (t.square() - 1.0) * gaussian(t)
 
-    def slope(self, t: Tensor) -> Tensor:
-        square = t.square()
-        return (3.0 - square).mul_(t).mul_((-0.5 * square).exp_())
+    def slope(self, t: Any) -> Any:
+        return (3.0 - t.square()) * t * gaussian(t)

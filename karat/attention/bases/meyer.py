@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from karat.attention.bases._wavelet import Wavelet
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,34 +27,32 @@ class Meyer(Wavelet):
     # By 1 - ν(x) = ν(1 - x), everything is expressed in the distance to the edge |x~| = 1: the
     # cosine becomes a sine, and the value is exactly 0 at the edge and outside.
 
-    def psi(self, t: Tensor) -> Tensor:
+    def psi(self, t: Any) -> Any:
         inwards = _inwards(t)
-        angle = _nu(_held(inwards)).mul_(math.pi / 2)
-        return (inwards * math.pi).sin_().mul_(angle.sin_())
+        return (inwards * math.pi).sin() * (_nu(_held(inwards)) * (math.pi / 2)).sin()
 
-    def slope(self, t: Tensor) -> Tensor:
+    def slope(self, t: Any) -> Any:
         inwards = _inwards(t)
         wave, held = inwards * math.pi, _held(inwards)
-        angle = _nu(held).mul_(math.pi / 2)
-        by_angle = wave.sin().mul_(angle.cos()).mul_(_nu_slope(held)).mul_(_nu_slope(inwards))
-        by_wave = wave.cos().mul_(angle.sin())
-        return by_angle.add_(by_wave).mul_(t.sgn()).mul_(-math.pi)
+        angle = _nu(held) * (math.pi / 2)
+        by_angle = wave.sin() * angle.cos() * _nu_slope(held) * _nu_slope(inwards)
+        return (by_angle + wave.cos() * angle.sin()) * t.sign() * -math.pi
 
 
-def _inwards(t: Tensor) -> Tensor:
-    return t.abs().neg_().add_(1.0).relu_()
+def _inwards(t: Any) -> Any:
+    return (1.0 - t.abs()).clamp(min=0.0)
 
 
-def _held(inwards: Tensor) -> Tensor:
+def _held(inwards: Any) -> Any:
     """`2ν(inwards)`, 1 at most."""
-    return _nu(inwards).mul_(-2.0).add_(1.0).relu_().neg().add_(1.0)
+    return 1.0 - (1.0 - 2.0 * _nu(inwards)).clamp(min=0.0)
 
 
-def _nu(x: Tensor) -> Tensor:
-    inner = x.mul(-20.0).add_(70.0).mul_(x).sub_(84.0).mul_(x).add_(35.0)
-    return inner.mul_(x.square().square_())
+def _nu(x: Any) -> Any:
+    inner = ((-20.0 * x + 70.0) * x - 84.0) * x + 35.0
+    return inner * x.square().square()
 
 
-def _nu_slope(x: Tensor) -> Tensor:
+def _nu_slope(x: Any) -> Any:
     middle = (1.0 - x) * x
-    return middle.square().mul_(middle).mul_(140.0)
+    return 140.0 * middle * middle.square()

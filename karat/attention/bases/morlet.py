@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from karat.attention.bases._wavelet import Wavelet, gaussian
 from karat.settings import above
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +28,9 @@ class Morlet(Wavelet):
         """9 multiply-adds and function calls: x~ 2, Gaussian 3, wave 2, product, sum."""
         return 9
 
-    def psi(self, t: Tensor) -> Tensor:
-        return (t * self.omega0).cos_().mul_(gaussian(t))
+    def psi(self, t: Any) -> Any:
+        return (t * self.omega0).cos() * gaussian(t)
 
-    def slope(self, t: Tensor) -> Tensor:
+    def slope(self, t: Any) -> Any:
         angle = t * self.omega0
-        waves = angle.sin().mul_(-self.omega0).sub_(angle.cos().mul_(t))
-        return waves.mul_(gaussian(t))
+        return (-self.omega0 * angle.sin() - t * angle.cos()) * gaussian(t)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -84,13 +84,22 @@ class Rational(UnitBasis):
     def scaled(self, coefficients: Mapping[str, Tensor], scale_PRM: Tensor) -> dict[str, Tensor]:
         return {"a": coefficients["a"] * scale_PRM.unsqueeze(-1), "b": coefficients["b"]}
 
+    def unit(self, x: Any, c: Mapping[str, Any]) -> Any:
+        numerator, *lower = reversed(c["a"])
+        for each in lower:
+            numerator = numerator * x + each
+        denominator, *lower = reversed(c["b"])
+        for each in lower:
+            denominator = denominator * x + each
+        return numerator / (1.0 + (denominator * x).abs())
+
     def units(self, scores_P1ML: Tensor, coefficients: Mapping[str, Tensor]) -> Tensor:
         x_PML = scores_P1ML.squeeze(1)
         powers = [torch.ones_like(x_PML), x_PML]
         while len(powers) <= max(self.numerator_degree, self.denominator_degree):
             powers.append(powers[-1] * x_PML)
-        # Matrix products over the powers of x. Horner's rule would need m + n passes over all
-        # units, and as many in the backward pass, with the same rounding error.
+        # Matrix products over the powers of x. Horner's rule, as in `unit`, would need m + n passes
+        # over all units, and as many in the backward pass, with the same rounding error.
         powers_PMKL = torch.stack(powers, dim=2)
         a_PMRK, b_PMRK = (coefficients[name].transpose(1, 2) for name in ("a", "b"))
         numerator_PMRL = a_PMRK @ powers_PMKL[:, :, : self.numerator_degree + 1]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -51,10 +51,21 @@ class RadialBasis(LinearBasis):
         std = 1.0 if start == "paper" else fan_in(out.shape[2], self.features)
         out.normal_(0.0, std, generator=generator)
 
-    def features(self, scores_PML: Tensor) -> Tensor:
-        # In units of h from the middle, in which the centres are exact (halves or integers).
-        per_extent = (self.grid_size - 1) / 2 or 1.0
-        places_PML = scores_PML / self.extent * per_extent
-        numbers = torch.arange(self.grid_size, dtype=places_PML.dtype, device=places_PML.device)
-        centres_F11 = (numbers - (self.grid_size - 1) / 2).reshape(-1, 1, 1)
-        return (places_PML.unsqueeze(1) - centres_F11).square().neg_().exp_()
+    def terms(self, x: Any) -> list[Any]:
+        return [(-distance.square()).exp() for distance in self._distances(x)]
+
+    def term_slopes(self, x: Any, terms: Sequence[Any]) -> list[Any]:
+        per_score = -2 * self._per_extent / self.extent
+        return [
+            per_score * distance * term
+            for distance, term in zip(self._distances(x), terms, strict=True)
+        ]
+
+    @property
+    def _per_extent(self) -> float:
+        return (self.grid_size - 1) / 2 or 1.0
+
+    def _distances(self, x: Any) -> list[Any]:
+        """From each centre, in units of h, in which the centres are exact (halves or integers)."""
+        place = x / self.extent * self._per_extent
+        return [place - (number - (self.grid_size - 1) / 2) for number in range(self.grid_size)]

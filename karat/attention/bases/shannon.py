@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -38,43 +38,48 @@ class Shannon(Wavelet):
         """5 multiply-adds and function calls: x~ 2, sine, quotient, sum; 5 more for `score`."""
         return 5 if self.window == "inputs" else 10
 
-    def weights(self, coefficients: Mapping[str, Tensor]) -> Tensor:
-        w = coefficients["w"]
+    def prepared(self, coefficients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """As for every wavelet; with `window: inputs`, w is times the window."""
+        ready = super().prepared(coefficients)
         if self.window == "score":
-            return w
+            return ready
+        w = ready["w"]
         window_M = torch.hamming_window(w.shape[2], periodic=False, dtype=w.dtype, device=w.device)
-        return w * window_M
+        return {**ready, "w": w * window_M}
 
-    def psi(self, t: Tensor) -> Tensor:
+    def psi(self, t: Any) -> Any:
         if self.window == "inputs":
             return _sinc(t)
-        window = (t / 3).cos_().mul_(0.46).add_(0.54)
-        return torch.where(t.abs() < EDGE, _sinc(t).mul_(window), 0.0)
+        window = 0.46 * (t / 3).cos() + 0.54
+        return (_sinc(t) * window).where(~(t.abs() >= EDGE), 0.0)
 
-    def slope(self, t: Tensor) -> Tensor:
+    def slope(self, t: Any) -> Any:
         sinc = _sinc(t)
         slope = _sinc_slope(t, sinc)
         if self.window == "inputs":
             return slope
         third = t / 3
-        window, window_slope = third.cos().mul_(0.46).add_(0.54), third.sin().mul_(-0.46 / 3)
-        product = slope.mul_(window).add_(window_slope.mul_(sinc))
-        return torch.where(t.abs() < EDGE, product, 0.0)
+        window, window_slope = 0.46 * third.cos() + 0.54, (-0.46 / 3) * third.sin()
+        return (slope * window + window_slope * sinc).where(~(t.abs() >= EDGE), 0.0)
 
 
-def _sinc(t: Tensor) -> Tensor:
-    """`sin(t)/t`."""
-    size = t.abs().clamp_(min=torch.finfo(t.dtype).tiny)
-    return size.sin().div_(size)
+def _sinc(t: Any) -> Any:
+    """`sin(t)/t`; at 0 the quotient of two numbers that are equal."""
+    size = _size(t)
+    return size.sin() / size
 
 
-def _sinc_slope(t: Tensor, sinc: Tensor) -> Tensor:
+def _size(t: Any) -> Any:
+    return t.abs().clamp(min=1e-30)
+
+
+def _sinc_slope(t: Any, sinc: Any) -> Any:
     """The derivative of `sin(t)/t`; near 0, where the quotient cancels, by its Taylor series.
 
     The gradient of `torch.sinc` uses no series and is 0 for float32 numbers up to about 3e-4.
     """
     near = t.abs() < 0.05
-    quotient = t.cos().sub_(sinc).div_(torch.where(near, 1.0, t))
+    quotient = (_size(t).cos() - sinc) / t.where(~near, 1.0)
     square = t.square()
-    series = square.mul(-1 / 280).add_(1 / 10).mul_(square).sub_(1.0).mul_(t).mul_(1 / 3)
-    return torch.where(near, series, quotient)
+    series = ((square * (-1 / 280) + 1 / 10) * square - 1.0) * t * (1 / 3)
+    return series.where(near, quotient)

@@ -69,6 +69,7 @@ class Units(Protocol):
     """
 
     basis: Basis
+    basis_name: str
     base_activation: str
     spec: str
     num_operators: int

@@ -22,13 +22,13 @@ def rows_in_blocks(q: Tensor, k: Tensor, weights: Tensor, scale: float, spec: st
     rows = weights.new_empty(*q.shape[:2], weights.shape[1], q.shape[2])
     weights_PRX = weights.flatten(2)
     buffers = _Buffers(weights)
-    for images, queries in _parts(q, k, weights):
+    for images, queries in blocks(q, k, weights.shape[2]):
         some_q = q[images, :, queries]
         scores_PML = _scores(some_q, k[images], scale, operators, buffers)
         features_PFML = buffers.features(scores_PML)
         features.write(scores_PML, features_PFML)
         rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
-        rows[images, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
+        rows[images, :, :, queries] = from_columns(rows_PRL, some_q.shape)
     return rows
 
 
@@ -43,29 +43,29 @@ def rows_backward_in_blocks(
     grad_weights_PRX = torch.zeros_like(weights_PRX)
     slopes_PXR = features.slope_weights(weights).flatten(2).transpose(1, 2)
     buffers = _Buffers(weights)
-    for images, queries in _parts(q, k, weights):
+    for images, queries in blocks(q, k, weights.shape[2]):
         some_q, some_k = q[images, :, queries], k[images]
         scores_PML = _scores(some_q, some_k, scale, operators, buffers)
         features_PFML = buffers.features(scores_PML)
         features.write(scores_PML, features_PFML)
         rows_PRL = torch.bmm(weights_PRX, features_PFML.flatten(1, 2))
-        rows[images, :, :, queries] = _from_columns(rows_PRL, some_q.shape)
-        grad_PRL = _to_columns(grad[images, :, :, queries], operators)
+        rows[images, :, :, queries] = from_columns(rows_PRL, some_q.shape)
+        grad_PRL = to_columns(grad[images, :, :, queries], operators)
         grad_weights_PRX.baddbmm_(grad_PRL, features_PFML.flatten(1, 2).transpose(1, 2))
         pulled_PFML = buffers.pulled(features_PFML)
         torch.bmm(slopes_PXR, grad_PRL, out=pulled_PFML.flatten(1, 2))
         features.pull_back(scores_PML, features_PFML, pulled_PFML)
-        grad_scores_IMN = _from_columns(scores_PML, some_q.shape).flatten(0, 1)
+        grad_scores_IMN = from_columns(scores_PML, some_q.shape).flatten(0, 1)
         wide_q, wide_k = (x.flatten(0, 1).to(weights.dtype) for x in (some_q, some_k))
         grad_q[images, :, queries] = _product(grad_scores_IMN.mT, wide_k, scale).view(some_q.shape)
         grad_k[images] += _product(grad_scores_IMN, wide_q, scale).view(some_k.shape)
     return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_weights_PRX.view_as(weights), rows
 
 
-def _parts(q: Tensor, k: Tensor, weights: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Ranges of images, or of queries of one image, whose features fit into the buffer."""
+def blocks(q: Tensor, k: Tensor, numbers_of_score: int) -> Iterator[tuple[slice, slice]]:
+    """Ranges of images, or of queries of one image, whose features or units fit into the buffer."""
     batch, heads, tokens, _ = q.shape
-    of_query = max(1, heads * k.shape[2] * weights.shape[2])
+    of_query = max(1, heads * k.shape[2] * numbers_of_score)
     numbers = CACHE_NUMBERS if q.device.type == "cpu" else DEVICE_NUMBERS
     queries = max(1, min(tokens, max(LEAST_QUERIES, numbers // of_query)))
     images = max(1, numbers // (of_query * max(1, tokens))) if queries == tokens else 1
@@ -101,7 +101,7 @@ def _scores(q: Tensor, k: Tensor, scale: float, operators: int, buffers: _Buffer
     wide_q, wide_k = (x.flatten(0, 1).to(dtype) for x in (q, k))
     scores_IMN = buffers.get("scores", torch.Size((*wide_k.shape[:2], wide_q.shape[1])))
     _product(wide_k, wide_q.mT, scale, out=scores_IMN)
-    return _to_columns(scores_IMN.view(*q.shape[:2], *scores_IMN.shape[1:]), operators)
+    return to_columns(scores_IMN.view(*q.shape[:2], *scores_IMN.shape[1:]), operators)
 
 
 def _product(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> Tensor:
@@ -109,14 +109,14 @@ def _product(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> T
     return torch.baddbmm(a.new_empty(1), a, b, beta=0, alpha=scale, out=out)
 
 
-def _to_columns(x_BHXN: Tensor, operators: int) -> Tensor:
+def to_columns(x_BHXN: Tensor, operators: int) -> Tensor:
     """(B, H, X, N) to (P, X, L): for one image and one head per operator a view, else a copy."""
     batch, heads, size, tokens = x_BHXN.shape
     x_BPKXN = x_BHXN.reshape(batch, operators, heads // operators, size, tokens)
     return x_BPKXN.permute(1, 3, 0, 2, 4).reshape(operators, size, -1)
 
 
-def _from_columns(x_PXL: Tensor, shape: torch.Size) -> Tensor:
+def from_columns(x_PXL: Tensor, shape: torch.Size) -> Tensor:
     """(P, X, L) back to (B, H, X, N), for queries of `shape`."""
     batch, heads, tokens, _ = shape
     operators, size, _ = x_PXL.shape

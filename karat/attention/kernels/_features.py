@@ -13,6 +13,8 @@ from torch import Tensor
 
 from karat.attention.base_activations import BASE_ACTIVATIONS
 from karat.attention.bases import BASES, LinearBasis
+from karat.attention.formulas import program_of
+from karat.attention.formulas.in_torch import evaluate
 from karat.settings import build
 
 
@@ -68,21 +70,29 @@ def has_no_base(spec: str) -> bool:
 class Features:
     """The features of a basis, followed by the base activation if there is one."""
 
-    def __init__(self, basis: LinearBasis, base: str) -> None:
+    def __init__(self, spec: str) -> None:
+        name, settings, base = json.loads(spec)
+        basis = build(BASES[name], settings, "attention")
+        assert isinstance(basis, LinearBasis)
         self.basis, self.base = basis, BASE_ACTIVATIONS[base]
+        program = program_of(spec, False)
+        self.shared = program.shared if program else None
 
     def write(self, scores_PML: Tensor, out_PFML: Tensor) -> None:
         """Write every feature of the scores into `out_PFML`."""
-        if self.base is None:
-            self.basis.write_features(scores_PML, out_PFML)
+        if self.shared is None:
+            out_PFML.copy_(self._of_any(scores_PML))
             return
-        self.basis.write_features(scores_PML, out_PFML[:, :-1])
-        out_PFML[:, -1] = self.base(scores_PML)
+        found = evaluate(self.shared.terms, {self.shared.x: scores_PML})
+        for out_PML, each in zip(out_PFML.unbind(1), found, strict=True):
+            _put(out_PML, each)
 
     def slope_weights(self, weights_PRFM: Tensor) -> Tensor:
         """The weights for `pull_back`: of the features in φ' if possible, else in φ."""
-        closed = self.basis.slope_weights(weights_PRFM) if self.base is None else None
-        return weights_PRFM if closed is None else closed
+        if self.shared is None or self.shared.closed is None:
+            return weights_PRFM
+        closed = weights_PRFM.new_tensor(self.shared.closed)
+        return torch.einsum("prfm,fg->prgm", weights_PRFM, closed)
 
     def pull_back(self, scores_PML: Tensor, features_PFML: Tensor, pulled_PFML: Tensor) -> None:
         """Replace the scores by their gradient.
@@ -90,35 +100,46 @@ class Features:
         Args:
             scores_PML: the scores, overwritten.
             features_PFML: the features, from `write`.
-            pulled_PFML: the slope weights, transposed, times the gradient of the rows.
+            pulled_PFML: the slope weights, transposed, times the gradient of the rows; overwritten.
         """
-        factors_PFML = features_PFML
-        if self.base is not None or not self.basis.has_closed_slopes:
-            factors_PFML = self._slopes(scores_PML)
-        torch.mul(factors_PFML[:, 0], pulled_PFML[:, 0], out=scores_PML)
-        for factor, pulled in zip(
-            factors_PFML.unbind(1)[1:], pulled_PFML.unbind(1)[1:], strict=True
-        ):
-            scores_PML.addcmul_(factor, pulled)
+        total_PML, *others = pulled_PFML.unbind(1)
+        first, *factors = self._factors(scores_PML, features_PFML)
+        total_PML.mul_(first)
+        for factor, pulled_PML in zip(factors, others, strict=True):
+            if isinstance(factor, Tensor):
+                total_PML.addcmul_(factor, pulled_PML)
+            else:
+                total_PML.add_(pulled_PML, alpha=factor)
+        scores_PML.copy_(total_PML)
 
-    def _slopes(self, scores_PML: Tensor) -> Tensor:
-        """The derivative of every feature by its score."""
+    def _factors(self, scores_PML: Tensor, features_PFML: Tensor) -> Sequence[Tensor | float]:
+        """The derivative of each feature, or the feature itself where `slope_weights` has it."""
+        if self.shared is None:
+            slopes_PFML: Tensor = torch.func.jvp(
+                self._of_any, (scores_PML,), (torch.ones_like(scores_PML),)
+            )[1]
+            return slopes_PFML.unbind(1)
+        if self.shared.closed is not None:
+            return features_PFML.unbind(1)
+        known = dict(zip(self.shared.known, features_PFML.unbind(1), strict=False))
+        return evaluate(self.shared.slopes, {self.shared.x: scores_PML, **known})
 
-        # One forward-mode pass gives them all, since each feature depends on one score alone.
-        def all_features(x: Tensor) -> Tensor:
-            found = self.basis.features(x)
-            return found if self.base is None else torch.cat([found, self.base(x).unsqueeze(1)], 1)
+    def _of_any(self, scores_PML: Tensor) -> Tensor:
+        """All features, in the torch operations of a basis that states no formula."""
+        features_PFML = self.basis.features(scores_PML)
+        if self.base is None:
+            return features_PFML
+        return torch.cat([features_PFML, self.base(scores_PML).unsqueeze(1)], 1)
 
-        slopes: Tensor = torch.func.jvp(
-            all_features, (scores_PML,), (torch.ones_like(scores_PML),)
-        )[1]
-        return slopes
+
+def _put(out: Tensor, value: Tensor | float) -> None:
+    if isinstance(value, Tensor):
+        out.copy_(value)
+    else:
+        out.fill_(value)
 
 
 @functools.lru_cache(maxsize=64)
 def features_of(spec: str) -> Features:
     """The features for a `Units.spec`."""
-    name, settings, base = json.loads(spec)
-    basis = build(BASES[name], settings, "attention")
-    assert isinstance(basis, LinearBasis)
-    return Features(basis, base)
+    return Features(spec)

@@ -1,6 +1,6 @@
 """The custom operations of the kernel `recompute`, which torch.compile does not trace into.
 
-They call `fourier.cpp` if possible, otherwise torch operations in blocks. Shapes as in
+They call compiled functions if possible, otherwise torch operations in blocks. Shapes as in
 `karat.attention.kernels`. Arguments: q (B, H, N, D) and k (B, H, M, D) of any strides; the
 coefficients of the units (P, R, M, own), scales of the units and of the base activation (P, R, M)
 or None, all in float32 or float64; the scale of the scores; and `Units.spec`. Gradients are
@@ -8,21 +8,23 @@ returned for all tensors that are not None, those of parameters last: scales of 
 base activation, then each coefficient.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from karat.attention.kernels import _compiled
-from karat.attention.kernels._blocks import rows_backward_in_blocks, rows_in_blocks
-from karat.attention.kernels._features import feature_weights, feature_weights_backward
+from karat.attention.kernels._by_torch import rows_backward_by_torch, rows_by_torch
+from karat.attention.kernels._compiled import compiled_basis
 from karat.attention.kernels._vmap import one_by_one
 from karat.attention.precision import without_autocast
 
+Parameters: TypeAlias = "tuple[Sequence[Tensor], Tensor | None, Tensor | None]"
+"""Coefficients, and the scales of units and base activation."""
 
-@torch.library.custom_op("karat::linear_rows", mutates_args=())
-def linear_rows(
+
+@torch.library.custom_op("karat::rows", mutates_args=())
+def rows(
     q: Tensor,
     k: Tensor,
     coefficients: Sequence[Tensor],
@@ -32,18 +34,15 @@ def linear_rows(
     spec: str,
 ) -> Tensor:
     """`sum_m unit_rm(scale q kᵀ)`, shape (B, H, R, N)."""
-    if _is_compiled(q, k, coefficients, spec):
-        compiled: Tensor = torch.ops.karat_native.fourier_rows(
-            *_plain(q, k), *coefficients, unit_scale, scale
-        )
+    parameters = (coefficients, unit_scale, base_scale)
+    if basis := _compiled_basis(q, k, parameters, spec):
+        compiled: Tensor = torch.ops.karat_native.rows(*_plain(q, k), *parameters, scale, basis)
         return compiled
-    with without_autocast(q.device):
-        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-        return rows_in_blocks(q, k, weights, scale, spec)
+    return rows_by_torch(q, k, parameters, scale, spec)
 
 
-@torch.library.custom_op("karat::linear_rows_backward", mutates_args=())
-def linear_rows_backward(
+@torch.library.custom_op("karat::rows_backward", mutates_args=())
+def rows_backward(
     grad: Tensor,
     q: Tensor,
     k: Tensor,
@@ -54,21 +53,18 @@ def linear_rows_backward(
     spec: str,
 ) -> list[Tensor]:
     """Gradients of q, k and the parameters, given that of the rows (B, H, R, N)."""
-    if _is_compiled(q, k, coefficients, spec):
-        grad_q, grad_k, grad_a, grad_b, grad_scale = torch.ops.karat_native.fourier_rows_backward(
-            *_plain(grad, q, k), *coefficients, unit_scale, scale
+    parameters = (coefficients, unit_scale, base_scale)
+    if basis := _compiled_basis(q, k, parameters, spec):
+        grad_q, grad_k, *found = torch.ops.karat_native.rows_backward(
+            *_plain(grad, q, k), *parameters, scale, basis
         )
-        grad_scales = [] if unit_scale is None else [grad_scale]
-        return [grad_q.to(q.dtype), grad_k.to(k.dtype), *grad_scales, grad_a, grad_b]
-    with without_autocast(q.device):
-        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-        grad_q, grad_k, grad_weights, _ = rows_backward_in_blocks(grad, q, k, weights, scale, spec)
-        found = feature_weights_backward(grad_weights, coefficients, unit_scale, base_scale)
-        return [grad_q, grad_k, *_copies(found)]
+    else:
+        grad_q, grad_k, found, _ = rows_backward_by_torch(grad, q, k, parameters, scale, spec)
+    return [grad_q.to(q.dtype), grad_k.to(k.dtype), *found]
 
 
-@torch.library.custom_op("karat::linear_attend", mutates_args=())
-def linear_attend(
+@torch.library.custom_op("karat::attend", mutates_args=())
+def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -85,19 +81,19 @@ def linear_attend(
         v: values (B, H, M, D), any strides.
         matrix: W, (P, M, R).
     """
-    if _is_compiled(q, k, coefficients, spec):
-        compiled: Tensor = torch.ops.karat_native.fourier_attend(
-            *_plain(q, k, v), matrix.contiguous(), *coefficients, unit_scale, scale
+    parameters = (coefficients, unit_scale, base_scale)
+    if basis := _compiled_basis(q, k, parameters, spec):
+        compiled: Tensor = torch.ops.karat_native.attend(
+            *_plain(q, k, v), matrix.contiguous(), *parameters, scale, basis
         )
         return compiled
     with without_autocast(q.device):
-        weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-        rows_BHRN = rows_in_blocks(q, k, weights, scale, spec)
+        rows_BHRN = rows_by_torch(q, k, parameters, scale, spec)
         return _out_like(q, matrix).copy_(rows_BHRN.mT @ _narrow(matrix, v))
 
 
-@torch.library.custom_op("karat::linear_attend_backward", mutates_args=())
-def linear_attend_backward(
+@torch.library.custom_op("karat::attend_backward", mutates_args=())
+def attend_backward(
     grad: Tensor,
     qkv: Sequence[Tensor],
     matrix: Tensor,
@@ -116,43 +112,42 @@ def linear_attend_backward(
             projection needs no copy.
     """
     q, k, v = three(qkv)
-    if _is_compiled(q, k, coefficients, spec):
-        grads = _grads_like(qkv, matrix.dtype)
-        grad_matrix, grad_a, grad_b, grad_scale = torch.ops.karat_native.fourier_attend_backward(
-            *_plain(grad, q, k, v), matrix.contiguous(), *coefficients, unit_scale, scale,
-            *three(grads),
-        )  # fmt: skip
-        grad_parameters = [*([] if unit_scale is None else [grad_scale]), grad_a, grad_b]
+    parameters = (coefficients, unit_scale, base_scale)
+    grads = _grads_like(qkv, matrix.dtype)
+    if basis := _compiled_basis(q, k, parameters, spec):
+        found = torch.ops.karat_native.attend_backward(
+            *_plain(grad, q, k, v), matrix.contiguous(), *parameters, scale, basis, *three(grads)
+        )
     else:
         with without_autocast(q.device):
-            weights = feature_weights(coefficients, unit_scale, base_scale, spec)
-            grads, grad_weights, grad_matrix = _attend_backward_in_blocks(
-                grad, qkv, weights, matrix, scale, spec
+            found = _attend_backward_by_torch(
+                grad, (q, k, v), matrix, parameters, scale, spec, three(grads)
             )
-            found = feature_weights_backward(grad_weights, coefficients, unit_scale, base_scale)
-            grad_parameters = _copies(found)
-    own = [each.to(like.dtype) for each, like in zip(grads, qkv, strict=True)]
-    return [*own, grad_matrix, *grad_parameters]
+    return [*(each.to(like.dtype) for each, like in zip(grads, qkv, strict=True)), *found]
 
 
-def _attend_backward_in_blocks(
-    grad: Tensor, qkv: Sequence[Tensor], weights: Tensor, matrix: Tensor, scale: float, spec: str
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients of the tensors in `qkv`, of the weights of features and of W."""
-    q, k, v = three(qkv)
-    grads = _grads_like(qkv, matrix.dtype)
+def _attend_backward_by_torch(
+    grad: Tensor,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    matrix: Tensor,
+    parameters: Parameters,
+    scale: float,
+    spec: str,
+    into: Sequence[Tensor],
+) -> list[Tensor]:
+    """Gradients of W and of the parameters; those of q, k and v are written `into` tensors."""
+    q, k, v = qkv
     grad_out = grad.to(matrix.dtype)
-    grad_q, grad_k, grad_weights, rows_BHRN = rows_backward_in_blocks(
-        _narrow(matrix, v) @ grad_out.mT, q, k, weights, scale, spec
+    grad_q, grad_k, found, rows_BHRN = rows_backward_by_torch(
+        _narrow(matrix, v) @ grad_out.mT, q, k, parameters, scale, spec
     )
     grad_narrow = rows_BHRN @ grad_out
     operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
     grad_v = matrix.repeat_interleave(sharing, 0) @ grad_narrow
     grad_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), grad_narrow)
-    grad_matrix = grad_heads.view(operators, sharing, *matrix.shape[1:]).sum(1)
-    for into, found in zip(three(grads), (grad_q, grad_k, grad_v), strict=True):
-        into.copy_(found)
-    return grads, grad_weights, grad_matrix
+    for place, each in zip(into, (grad_q, grad_k, grad_v), strict=True):
+        place.copy_(each)
+    return [grad_heads.view(operators, sharing, *matrix.shape[1:]).sum(1), *found]
 
 
 def three(qkv: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -164,11 +159,6 @@ def _narrow(matrix_PMR: Tensor, v_BHMD: Tensor) -> Tensor:
     """Wᵀ V, shape (B, H, R, D)."""
     sharing = v_BHMD.shape[1] // matrix_PMR.shape[0]
     return matrix_PMR.mT.repeat_interleave(sharing, 0) @ v_BHMD.to(matrix_PMR.dtype)
-
-
-def _copies(grads: Iterable[Tensor | None]) -> list[Tensor]:
-    """Copies of the gradients that are not None: results of a custom op must not share memory."""
-    return [each.clone(memory_format=torch.contiguous_format) for each in _given(*grads)]
 
 
 def _out_like(q: Tensor, matrix: Tensor) -> Tensor:
@@ -184,18 +174,17 @@ def _grads_like(qkv: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     return [qkv[0].new_empty(shape, dtype=dtype).permute(2, 0, 3, 1, 4)]
 
 
-# -- compiled, for Fourier on the CPU ---------------------------------------------------------
+# -- compiled, on the CPU ---------------------------------------------------------------------
 
 
-def _is_compiled(q: Tensor, k: Tensor, coefficients: Sequence[Tensor], spec: str) -> bool:
-    name, _, base = json.loads(spec)
-    return (
-        (q.device.type, name, base) == ("cpu", "fourier", "zero")
-        and coefficients[0].dtype == torch.float32
-        and coefficients[0].shape[3] <= _compiled.LARGEST_GRID
-        and min(q.numel(), k.numel()) > 0
-        and _compiled.is_available()
-    )
+def _compiled_basis(q: Tensor, k: Tensor, parameters: Parameters, spec: str) -> int | None:
+    """The compiled basis, as `torch.ops.karat_native` takes it, if it can compute this."""
+    coefficients, unit_scale, _ = parameters
+    if q.device.type != "cpu" or coefficients[0].dtype != torch.float32:
+        return None
+    if min(q.numel(), k.numel()) == 0:
+        return None
+    return compiled_basis(spec, unit_scale is not None)
 
 
 def _plain(*tensors: Tensor) -> Iterator[Tensor]:
@@ -211,7 +200,7 @@ def _plain(*tensors: Tensor) -> Iterator[Tensor]:
 # -- shapes of what is returned ---------------------------------------------------------------
 
 
-@linear_rows.register_fake
+@rows.register_fake
 def _(
     q: Tensor,
     k: Tensor,
@@ -225,7 +214,7 @@ def _(
     return some.new_empty(*q.shape[:2], some.shape[1], q.shape[2])
 
 
-@linear_rows_backward.register_fake
+@rows_backward.register_fake
 def _(
     grad: Tensor,
     q: Tensor,
@@ -241,7 +230,7 @@ def _(
     ]
 
 
-@linear_attend.register_fake
+@attend.register_fake
 def _(
     q: Tensor,
     k: Tensor,
@@ -256,7 +245,7 @@ def _(
     return _out_like(q, matrix)
 
 
-@linear_attend_backward.register_fake
+@attend_backward.register_fake
 def _(
     grad: Tensor,
     qkv: Sequence[Tensor],
@@ -278,5 +267,5 @@ def _given(*tensors: Tensor | None) -> list[Tensor]:
     return [each for each in tensors if each is not None]
 
 
-for _each in (linear_rows, linear_rows_backward, linear_attend, linear_attend_backward):
+for _each in (rows, rows_backward, attend, attend_backward):
     _each.register_vmap(one_by_one(_each))

@@ -1,8 +1,8 @@
 """Attention without stored scores and features: the backward pass recomputes them.
 
 Only queries, keys and values in the layout of the host's qkv projection, and the parameters, are
-kept for the backward pass. The Fourier basis on the CPU uses a compiled function (`fourier.cpp`) if
-there is a compiler; everything else uses torch operations. Shapes as in `karat.attention.kernels`.
+kept for the backward pass. On the CPU a basis that states a formula is compiled if there is a
+compiler; everything else uses torch operations. Shapes as in `karat.attention.kernels`.
 """
 
 from typing import Any
@@ -13,27 +13,30 @@ from torch.utils.checkpoint import checkpoint
 
 from karat.attention.bases import LinearBasis
 from karat.attention.kernels import QKV, Kernel, Task, Units
+from karat.attention.kernels._compiled import warn_without_formula
 from karat.attention.kernels._operations import (
-    linear_attend,
-    linear_attend_backward,
-    linear_rows,
-    linear_rows_backward,
+    attend,
+    attend_backward,
+    rows,
+    rows_backward,
     three,
 )
 from karat.attention.kernels.reference import Reference
 
 
 class Recompute(Kernel):
-    """Supports any basis: a `LinearBasis` in blocks, any other with torch's checkpointing."""
+    """Supports any basis; one that has neither features nor a formula, with torch's checkpointing."""
 
     def refusal(self, task: Task) -> str | None:
         return None
 
     def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
-        if isinstance(units.basis, LinearBasis):
+        if _is_supported(units):
             parameters = _parameters(units, q_BHND.dtype)
             rows_BHRN: Tensor = _Rows.apply(scale, units.spec, q_BHND, k_BHMD, *parameters)
             return rows_BHRN.transpose(-2, -1)
+        if not torch.compiler.is_compiling():
+            warn_without_formula(units.basis_name)
         # Checkpointing needs saved-tensor hooks, which torch.func does not support.
         if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return Reference().rows(q_BHND, k_BHMD, scale, units)
@@ -43,7 +46,7 @@ class Recompute(Kernel):
         return rows
 
     def attend(self, qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor) -> Tensor:
-        if not isinstance(units.basis, LinearBasis):
+        if not _is_supported(units):
             return super().attend(qkv, scale, units, matrix_PMR)
         tensors = (qkv,) if isinstance(qkv, Tensor) else tuple(qkv)
         scales_and_coefficients = _parameters(units, tensors[0].dtype)
@@ -54,26 +57,31 @@ class Recompute(Kernel):
         return out
 
 
+def _is_supported(units: Units) -> bool:
+    return isinstance(units.basis, LinearBasis) or units.basis.has_formula
+
+
 def _parameters(units: Units, dtype: torch.dtype) -> list[Any]:
     """Scales of the units and of the base activation (None without), then the coefficients."""
     wide = torch.promote_types(dtype, torch.float32)
     base_scale = None if units.base_activation == "zero" else units.base_scale
-    coefficients = [units.coefficients[name] for name in units.basis.coefficient_shapes()]
+    ready = units.basis.prepared(units.coefficients)
+    coefficients = [ready[name] for name in units.basis.coefficient_shapes()]
     return [
         None if each is None else each.to(wide) for each in (units.scale, base_scale, *coefficients)
     ]
 
 
 class _Rows(torch.autograd.Function):
-    """`linear_rows` with its gradient. Inputs: scale, spec, q, k and `_parameters`."""
+    """`rows` with its gradient. Inputs: scale, spec, q, k and `_parameters`."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(scale: float, spec: str, q: Tensor, k: Tensor, *parameters: Any) -> Tensor:
         unit_scale, base_scale, *coefficients = parameters
-        rows: Tensor = linear_rows(q, k, coefficients, unit_scale, base_scale, scale, spec)
-        return rows
+        found: Tensor = rows(q, k, coefficients, unit_scale, base_scale, scale, spec)
+        return found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -87,7 +95,7 @@ class _Rows(torch.autograd.Function):
 
 
 class _RowsBackward(torch.autograd.Function):
-    """`linear_rows_backward`; a second derivative is refused."""
+    """`rows_backward`; a second derivative is refused."""
 
     generate_vmap_rule = True
 
@@ -96,9 +104,7 @@ class _RowsBackward(torch.autograd.Function):
         scale: float, spec: str, grad: Tensor, q: Tensor, k: Tensor, *parameters: Any
     ) -> tuple[Tensor, ...]:
         unit_scale, base_scale, *coefficients = parameters
-        return tuple(
-            linear_rows_backward(grad, q, k, coefficients, unit_scale, base_scale, scale, spec)
-        )
+        return tuple(rows_backward(grad, q, k, coefficients, unit_scale, base_scale, scale, spec))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -121,7 +127,7 @@ class _Attend(torch.autograd.Function):
     def forward(scale: float, spec: str, count: int, *tensors: Any) -> Tensor:
         matrix, unit_scale, base_scale, *coefficients = tensors[count:]
         qkv = three(tensors[:count])
-        out: Tensor = linear_attend(*qkv, matrix, coefficients, unit_scale, base_scale, scale, spec)
+        out: Tensor = attend(*qkv, matrix, coefficients, unit_scale, base_scale, scale, spec)
         return out
 
     @staticmethod
@@ -137,7 +143,7 @@ class _Attend(torch.autograd.Function):
 
 
 class _AttendBackward(torch.autograd.Function):
-    """`linear_attend_backward`; a second derivative is refused."""
+    """`attend_backward`; a second derivative is refused."""
 
     generate_vmap_rule = True
 
@@ -148,9 +154,7 @@ class _AttendBackward(torch.autograd.Function):
         matrix, unit_scale, base_scale, *coefficients = tensors[count:]
         qkv = tensors[:count]
         return tuple(
-            linear_attend_backward(
-                grad, qkv, matrix, coefficients, unit_scale, base_scale, scale, spec
-            )
+            attend_backward(grad, qkv, matrix, coefficients, unit_scale, base_scale, scale, spec)
         )
 
     @staticmethod

@@ -28,8 +28,6 @@ from karat.models.shape import layer_shapes
 from karat.training.config import TrialConfig
 
 TABLE = Path(__file__).parent / "step_costs.json"
-MOST_FUSED = 16  # `kernels._compiled.LARGEST_GRID`, which loads torch
-WIDE = f"fourier, grid_size above {MOST_FUSED}"
 _BACKWARD = 2.0  # times the forward pass
 
 
@@ -162,11 +160,7 @@ def kinds_of(attention: AttentionConfig) -> list[str]:
     if not isinstance(attention.make_mechanism(), OperatorMechanism):
         return kinds
     if has_basis(attention.mechanism):
-        wide = (
-            attention.basis == "fourier"
-            and attention.basis_settings.get("grid_size", 0) > MOST_FUSED
-        )
-        kinds.append(WIDE if wide else str(attention.basis))
+        kinds.append(str(attention.basis))
     if attention.operator_order != "w_phi":
         kinds.append(f"operator_order {attention.operator_order}")
     if attention.projection != "none":

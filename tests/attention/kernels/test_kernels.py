@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from benchmarks.measuring import saved_bytes
 from karat.attention.bases import BASES
 from karat.attention.config import AttentionConfig
 from karat.attention.heads import make_operator
-from karat.attention.kernels import KERNELS, Task, _compiled, kernel_for
+from karat.attention.kernels import KERNELS, Task, _compiled, _operations, kernel_for
 from karat.attention.kernels.recompute import Recompute
 from karat.attention.kernels.reference import Reference
 from karat.attention.operator import Operator
@@ -24,10 +25,10 @@ HEADS, RANK, WIDTH = 4, 3, 5
 
 @pytest.fixture(params=["compiled", "torch"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Fourier units compiled, or in torch operations as without a compiler."""
+    """Units compiled, or in torch operations as without a compiler."""
     name: str = request.param
     if name == "torch":
-        monkeypatch.setattr(_compiled, "is_available", lambda: False)
+        monkeypatch.setattr(_operations, "compiled_basis", lambda spec, has_scale: None)
     elif not _compiled.is_available():
         pytest.skip("there is no C++ compiler")
     return name
@@ -42,6 +43,13 @@ def units_of(
     if units.scale is not None:
         torch.nn.init.normal_(units.scale, 1.0, 0.2, generator=torch.Generator().manual_seed(1))
     return units.to(dtype)
+
+
+def compiled(basis: str, **settings: Any) -> int:
+    """The address of a compiled basis whose units have no scale and no base activation."""
+    address = _compiled.compiled_basis(json.dumps([basis, settings, "zero"]), False)
+    assert address is not None
+    return address
 
 
 def inputs_of(batch: int, tokens: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -144,7 +152,8 @@ def test_compiled_sines_are_exact_for_large_scores_and_propagate_nan() -> None:
     sizes = torch.tensor([0.0, 1e-6, 3.0, 1e3, 1e5, 1e7, -2.5e6, torch.nan, torch.inf])
     q, k = sizes.view(1, 1, -1, 1), torch.ones(1, 1, 1, 1)
     cosine, sine = torch.eye(2).view(2, 1, 2, 1, 1)  # one output each
-    rows = torch.ops.karat_native.fourier_rows(q, k, cosine, sine, None, 1.0)[0, 0]
+    basis = compiled("fourier", grid_size=1)
+    rows = torch.ops.karat_native.rows(q, k, [cosine, sine], None, None, 1.0, basis)[0, 0]
     wanted = torch.stack([sizes.double().cos(), sizes.double().sin()])
     torch.testing.assert_close(rows.double(), wanted, rtol=0, atol=2e-7, equal_nan=True)
 
@@ -305,11 +314,10 @@ def test_compiled_model_is_the_same_in_training_and_inference(basis: str) -> Non
         torch.testing.assert_close(compiled(qkv), attend(qkv))
 
 
+@pytest.mark.parametrize("basis", ["fourier", "morlet"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_custom_operations_pass_opcheck(dtype: torch.dtype) -> None:
-    from karat.attention.kernels import _operations
-
-    units = units_of("fourier", 5, 2, dtype)
+def test_custom_operations_pass_opcheck(dtype: torch.dtype, basis: str) -> None:
+    units = units_of(basis, 5, 2, dtype)
     q, k = (x.detach() for x in inputs_of(2, 5, dtype))
     qkv = torch.randn(3, *q.shape, dtype=dtype)
     matrix = torch.randn(2, 5, RANK, dtype=dtype)
@@ -318,11 +326,11 @@ def test_custom_operations_pass_opcheck(dtype: torch.dtype) -> None:
     more = (coefficients, units.scale.detach(), None, 0.7, units.spec)
     rows = torch.randn(2, HEADS, RANK, 5, dtype=dtype)
     for operation, arguments in (
-        (_operations.linear_rows, (q, k, *more)),
-        (_operations.linear_rows_backward, (rows, q, k, *more)),
-        (_operations.linear_attend, (*qkv.unbind(0), matrix, *more)),
-        (_operations.linear_attend_backward, (q, [qkv], matrix, *more)),
-        (_operations.linear_attend_backward, (q, list(qkv.unbind(0)), matrix, *more)),
+        (_operations.rows, (q, k, *more)),
+        (_operations.rows_backward, (rows, q, k, *more)),
+        (_operations.attend, (*qkv.unbind(0), matrix, *more)),
+        (_operations.attend_backward, (q, [qkv], matrix, *more)),
+        (_operations.attend_backward, (q, list(qkv.unbind(0)), matrix, *more)),
     ):
         torch.library.opcheck(operation, arguments)  # type: ignore[arg-type]
 
@@ -414,9 +422,20 @@ def test_compiled_function_refuses_shapes_that_do_not_fit(
 ) -> None:
     if not _compiled.is_available():
         pytest.skip("there is no C++ compiler")
-    a, b = torch.randn(units), torch.randn(units)
+    coefficients, basis = [torch.randn(units), torch.randn(units)], compiled("fourier", grid_size=2)
     with pytest.raises(RuntimeError, match=r"has shape|heads|number of keys"):
-        torch.ops.karat_native.fourier_rows(torch.randn(q), torch.randn(k), a, b, None, 1.0)
+        torch.ops.karat_native.rows(
+            torch.randn(q), torch.randn(k), coefficients, None, None, 1.0, basis
+        )
+
+
+def test_compiled_function_refuses_coefficients_of_other_settings() -> None:
+    if not _compiled.is_available():
+        pytest.skip("there is no C++ compiler")
+    q = k = torch.randn(1, 2, 5, 4)
+    coefficients, basis = [torch.randn(2, 3, 5, 2)] * 2, compiled("fourier", grid_size=3)
+    with pytest.raises(RuntimeError, match="other settings"):
+        torch.ops.karat_native.rows(q, k, coefficients, None, None, 1.0, basis)
 
 
 # -- choosing ---------------------------------------------------------------------------------

@@ -75,7 +75,8 @@ class UnitTable:
             if base is None:
                 return found
             factor = 1.0 if units.base_scale is None else units.base_scale.double()[..., None]
-            return found + factor * base(points).unsqueeze(1)
+            base_PMK: Tensor = base(points)
+            return found + factor * base_PMK.unsqueeze(1)
         mechanism = self.part.mechanism
         assert isinstance(mechanism, Pointwise)
         learned = {name: value.double() for name, value in self.part.learned.items()}
@@ -149,7 +150,7 @@ def _values(basis: Any, coefficients: Mapping[str, Tensor], points_PMK: Tensor) 
         own = [coefficients[name] for name in basis.coefficient_shapes()]
         return torch.einsum("prmf,pfmk->prmk", torch.cat(own, -1), basis.features(points_PMK))
     assert isinstance(basis, UnitBasis)
-    return basis.units(points_PMK.unsqueeze(1), coefficients)
+    return basis.units(points_PMK.unsqueeze(1), basis.prepared(coefficients))
 
 
 @contextmanager
