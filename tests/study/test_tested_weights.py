@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from karat.cli.main import main
 from karat.datasets import load_splits
@@ -23,6 +24,8 @@ from karat.forecast.plan import ArmPlan, disk_bytes
 from karat.forecast.schedule import Run
 from karat.journal.evaluations import evaluation_of
 from karat.journal.layout import trial_folder
+from karat.journal.trial import Trial
+from karat.models.build import build_model
 from karat.planning.extension import larger_space
 from karat.report.writer import summarise
 from karat.space.reader import load_space
@@ -31,6 +34,7 @@ from karat.tracking.client import open_client
 from karat.tracking.models.tested_model import best_confirmed, which_weights
 from karat.tracking.sync import sync, tracking_uri
 from karat.training.checkpoint import load_checkpoint, save_checkpoint
+from karat.training.config import TrialConfig
 from karat.training.evaluation import sha256_of_weights
 from tests.conftest import ROOT
 from tests.marks import further
@@ -102,6 +106,30 @@ def write_test_images(folder: Path) -> Any:
     return labels.numpy().astype(str)
 
 
+def answers(study: Path, trial: Trial, images: Tensor) -> Any:
+    """The classes that the kept weights of a trial give to images, by karat itself."""
+    config = TrialConfig.from_sections(trial.config)
+    model = build_model(config.model, config.attention, seed=0, **config.data_shape())
+    model.load_state_dict(load_checkpoint(weights_of(study, trial), trial.fingerprint)["model"])
+    with torch.no_grad():
+        return model.eval()(images).argmax(1).numpy().astype(str)
+
+
+def check_answers(names: list[str], labels: Any, study: Path, trial: Trial) -> None:
+    """What a stranger's process answered to the PNG files is what karat answers, but for rounding.
+
+    A PNG has 256 levels, the data set 17. Classes of a barely trained model can be so close that this
+    shows, so the answers to the files are compared with karat's to the same rounded images, and
+    karat's to the images themselves with what was tested.
+    """
+    tested = evaluation_of(trial)
+    assert tested is not None
+    images, _ = load_splits(Digits()).test[:]
+    assert ((answers(study, trial, images) == labels) == tested.bits()).mean() > 0.99
+    rounded = ((images + 1) / 2 * 255).round() / 255 * 2 - 1
+    assert np.count_nonzero(np.array(names) != answers(study, trial, rounded)) <= 1
+
+
 STRANGER = """\
 import sys, json
 from pathlib import Path
@@ -146,9 +174,7 @@ def test_registered_model_gives_a_strangers_script_the_tested_answers(
     )
     names, loaded = json.loads(done.stdout.splitlines()[-1])
     assert loaded == []
-    right = np.array(names) == labels
-    # A PNG has 256 levels, the data set 17: after one epoch classes are so close that this shows.
-    assert np.count_nonzero(right != tested.bits()) <= (1 if tested.epoch == 3 else 12)
+    check_answers(names, labels, study, trial)
 
 
 @pytest.mark.slow
@@ -197,8 +223,6 @@ def test_exported_script_gives_the_tested_answers_in_a_process_of_its_own(
     state = state_of(whole)
     best = best_confirmed(state)
     assert best is not None
-    tested = evaluation_of(best[0])
-    assert tested is not None
     assert main(["export", str(whole), "--out", str(tmp_path / "model")]) == 0
     labels = write_test_images(tmp_path)
     done = subprocess.run(
@@ -210,9 +234,7 @@ def test_exported_script_gives_the_tested_answers_in_a_process_of_its_own(
         check=True,
     )
     names = [line.rpartition(": ")[2].split()[0] for line in done.stdout.splitlines()]
-    right = np.array(names) == labels
-    # As above: a PNG has 256 levels.
-    assert np.count_nonzero(right != tested.bits()) <= (1 if tested.epoch == 3 else 12)
+    check_answers(names, labels, whole, best[0])
 
 
 def test_test_value_changed_in_the_journal_is_named(study: Path) -> None:
