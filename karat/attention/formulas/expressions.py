@@ -196,22 +196,22 @@ def _simplified(trace: Trace, op: str, args: tuple[Value, ...]) -> Value | None:
     if op in _OF_NUMBERS and None not in numbers:
         return trace.number(_OF_NUMBERS[op](*numbers))
     rule = _RULES.get(op)
-    return rule(trace, args, numbers) if rule else None
+    return rule(args, numbers) if rule else None
 
 
-def _add(trace: Trace, args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
+def _add(args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
     if numbers[0] == 0.0:
         return args[1]
     return args[0] if numbers[1] == 0.0 else None
 
 
-def _sub(trace: Trace, args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
+def _sub(args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
     if numbers[1] == 0.0:
         return args[0]
     return -args[1] if numbers[0] == 0.0 else None
 
 
-def _mul(trace: Trace, args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
+def _mul(args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
     for own, other in ((0, 1), (1, 0)):
         if numbers[own] == 0.0:
             return args[own]
@@ -222,17 +222,17 @@ def _mul(trace: Trace, args: tuple[Value, ...], numbers: list[float | None]) -> 
     return None
 
 
-def _div(trace: Trace, args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
+def _div(args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
     if numbers[0] == 0.0 or numbers[1] == 1.0:
         return args[0]
     return None
 
 
-def _neg(trace: Trace, args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
+def _neg(args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
     return args[0].args[0] if args[0].op == "neg" else None
 
 
-def _where(trace: Trace, args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
+def _where(args: tuple[Value, ...], numbers: list[float | None]) -> Value | None:
     return args[1] if args[1] is args[2] else None
 
 

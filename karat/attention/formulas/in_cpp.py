@@ -95,10 +95,10 @@ def _feature(number: int, count: int) -> str:
 
 
 def _loop(loads: Mapping[Value, str], stores: Mapping[str, Value]) -> list[str]:
-    needed = {each.index for each in in_order(stores.values())}
+    used = {each.index for each in in_order(stores.values())}
     code = _Code()
     for value, load in loads.items():
-        if value.index in needed:
+        if value.index in used:
             code.define(value, load)
     code.evaluate(stores.values())
     return [
@@ -167,10 +167,10 @@ def _body(unit: Unit, kept: Mapping[int, str], uses: Mapping[str, Value], above:
 
 def _after(unit: Unit) -> list[str]:
     code = _Code(scalar=True)
-    needed = {each.index for each in in_order(unit.by_coefficients)}
+    used = {each.index for each in in_order(unit.by_coefficients)}
     for name, inputs in (("c", unit.coefficients), ("sums", unit.sums)):
         for i, each in enumerate(inputs):
-            if each.index in needed:
+            if each.index in used:
                 code.define(each, f"{name}[{i}]")
     code.evaluate(unit.by_coefficients)
     return [

@@ -1,14 +1,17 @@
 """Rows and their gradients in torch operations, for any device and dtype; shapes as in `_operations`."""
 
 import json
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from karat.attention.bases import BASES, LinearBasis
 from karat.attention.kernels._blocks import rows_backward_in_blocks, rows_in_blocks
-from karat.attention.kernels._features import feature_weights, feature_weights_backward
+from karat.attention.kernels._features import (
+    Parameters,
+    feature_weights,
+    feature_weights_backward,
+)
 from karat.attention.kernels._unit_blocks import (
     unit_rows_backward_in_blocks,
     unit_rows_in_blocks,
@@ -19,7 +22,7 @@ from karat.attention.precision import without_autocast
 def rows_by_torch(
     q: Tensor,
     k: Tensor,
-    parameters: tuple[Sequence[Tensor], Tensor | None, Tensor | None],
+    parameters: Parameters,
     scale: float,
     spec: str,
 ) -> Tensor:
@@ -27,21 +30,21 @@ def rows_by_torch(
     with without_autocast(q.device):
         if _is_linear(spec):
             return rows_in_blocks(q, k, feature_weights(*parameters, spec), scale, spec)
-        return unit_rows_in_blocks(q, k, *parameters, scale, spec)
+        return unit_rows_in_blocks(q, k, parameters, scale, spec)
 
 
 def rows_backward_by_torch(
     grad: Tensor,
     q: Tensor,
     k: Tensor,
-    parameters: tuple[Sequence[Tensor], Tensor | None, Tensor | None],
+    parameters: Parameters,
     scale: float,
     spec: str,
 ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
     """Gradients of q, k and the parameters, given that of the rows; and the rows."""
     with without_autocast(q.device):
         if not _is_linear(spec):
-            return unit_rows_backward_in_blocks(grad, q, k, *parameters, scale, spec)
+            return unit_rows_backward_in_blocks(grad, q, k, parameters, scale, spec)
         weights = feature_weights(*parameters, spec)
         grad_q, grad_k, grad_weights, rows = rows_backward_in_blocks(
             grad, q, k, weights, scale, spec

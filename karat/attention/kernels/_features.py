@@ -7,6 +7,7 @@ scores of an operator is contiguous in memory.
 import functools
 import json
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from karat.attention.bases import BASES, LinearBasis
 from karat.attention.formulas import program_of
 from karat.attention.formulas.in_torch import evaluate
 from karat.settings import build
+
+Parameters: TypeAlias = "tuple[Sequence[Tensor], Tensor | None, Tensor | None]"
+"""Coefficients, and the scales of units and of the base activation; arguments of what follows."""
 
 
 def feature_weights(

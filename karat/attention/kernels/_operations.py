@@ -9,18 +9,15 @@ base activation, then each coefficient.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from karat.attention.kernels._by_torch import rows_backward_by_torch, rows_by_torch
 from karat.attention.kernels._compiled import compiled_basis
+from karat.attention.kernels._features import Parameters
 from karat.attention.kernels._vmap import one_by_one
 from karat.attention.precision import without_autocast
-
-Parameters: TypeAlias = "tuple[Sequence[Tensor], Tensor | None, Tensor | None]"
-"""Coefficients, and the scales of units and base activation."""
 
 
 @torch.library.custom_op("karat::rows", mutates_args=())

@@ -4,8 +4,6 @@ In torch operations: every unit of every score of a block is in memory. Shapes a
 `karat.attention.kernels`.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -13,21 +11,20 @@ from karat.attention.formulas import Program, program_of
 from karat.attention.formulas.expressions import Value
 from karat.attention.formulas.in_torch import evaluate
 from karat.attention.kernels._blocks import blocks, from_columns, to_columns
+from karat.attention.kernels._features import Parameters
 
 
 def unit_rows_in_blocks(
     q: Tensor,
     k: Tensor,
-    coefficients: Sequence[Tensor],
-    unit_scale: Tensor | None,
-    base_scale: Tensor | None,
+    parameters: Parameters,
     scale: float,
     spec: str,
 ) -> Tensor:
     """`sum_m unit_rm(scale q kᵀ)`, shape (B, H, R, N)."""
-    own = _Units(coefficients, unit_scale, base_scale, spec)
-    operators, outputs = coefficients[0].shape[:2]
-    rows = coefficients[0].new_empty(*q.shape[:2], outputs, q.shape[2])
+    own, some = _Units(parameters, spec), parameters[0][0]
+    operators, outputs = some.shape[:2]
+    rows = some.new_empty(*q.shape[:2], outputs, q.shape[2])
     for images, queries in blocks(q, k, outputs):
         some_q = q[images, :, queries]
         scores_PML = _scores(some_q, k[images], scale, rows.dtype, operators)
@@ -39,16 +36,14 @@ def unit_rows_backward_in_blocks(
     grad: Tensor,
     q: Tensor,
     k: Tensor,
-    coefficients: Sequence[Tensor],
-    unit_scale: Tensor | None,
-    base_scale: Tensor | None,
+    parameters: Parameters,
     scale: float,
     spec: str,
 ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
     """Gradients of q, k, and of the parameters as in `_operations`; and the rows."""
-    own = _Units(coefficients, unit_scale, base_scale, spec)
-    operators, outputs = coefficients[0].shape[:2]
-    grad_q, grad_k = (coefficients[0].new_zeros(x.shape) for x in (q, k))
+    own, some = _Units(parameters, spec), parameters[0][0]
+    operators, outputs = some.shape[:2]
+    grad_q, grad_k = (some.new_zeros(x.shape) for x in (q, k))
     rows = torch.empty_like(grad, memory_format=torch.contiguous_format)
     for images, queries in blocks(q, k, outputs):
         some_q, some_k = (x.to(grad_q.dtype) for x in (q[images, :, queries], k[images]))
@@ -66,13 +61,8 @@ def unit_rows_backward_in_blocks(
 class _Units:
     """The units of one call, and the sums of the gradients of what they consist of."""
 
-    def __init__(
-        self,
-        coefficients: Sequence[Tensor],
-        unit_scale: Tensor | None,
-        base_scale: Tensor | None,
-        spec: str,
-    ) -> None:
+    def __init__(self, parameters: Parameters, spec: str) -> None:
+        coefficients, unit_scale, base_scale = parameters
         program = program_of(spec, unit_scale is not None)
         assert program is not None
         assert program.unit is not None
