@@ -1,6 +1,7 @@
-"""The cost of attention: kernels compared with softmax, in a whole vision transformer or alone.
+"""The cost of attention: kernels, or operators, compared with softmax, in a whole vision transformer or alone.
 
     python -m benchmarks.attention --model vit_tiny --image-size 224 --batch-size 8 --grid-size 3
+    python -m benchmarks.attention --compare operators
     python -m benchmarks.attention --sweep short --out benchmarks/results
 
 Each round measures every implementation once. Times are medians over the rounds. Ratios are
@@ -125,6 +126,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=choices,
         help="the whole model, or attention alone (model)",
     )
+    parser.add_argument(
+        "--compare",
+        default=plain.compare,
+        choices=("kernels", "operators", "mechanisms"),
+        help="kernels of one operator; every basis, base activation and order; or every other mechanism (kernels)",
+    )
     parser.add_argument("--model", default=plain.model, help="size or timm name (vit_tiny)")
     parser.add_argument("--image-size", type=int, default=plain.image_size, help="pixels (224)")
     parser.add_argument("--patch-size", type=int, help="pixels (that of the model)")
@@ -151,11 +158,11 @@ def setting_of(options: argparse.Namespace) -> Setting:
 
 
 def short_sweep() -> list[Setting]:
-    """Three whole models, then attention alone over N and G: under 5 minutes on two cores."""
+    """Whole models: kernels twice, then every operator; attention alone over N and G: 5 minutes on two cores."""
     models = [
         Setting(grid_size=3),
-        Setting(grid_size=1),
         Setting(image_size=32, patch_size=4, batch_size=32),
+        Setting(compare="operators", batch_size=4),
     ]
     return models + _operators(["vit_tiny"])
 

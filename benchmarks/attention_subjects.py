@@ -1,4 +1,4 @@
-"""The subjects of the attention benchmark: an implementation in a whole model, or alone.
+"""The subjects of the attention benchmark: an implementation, or an operator, in a whole model or alone.
 
 Shapes: B images, N tokens, H heads, D head width, G frequencies, R outputs, P = H operators.
 """
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from benchmarks.attention_operators import DROPOUT, DROPPED, mechanisms, operators
 from benchmarks.measuring import DEVICE, Call
 from karat.attention.config import AttentionConfig
 from karat.attention.kernels import KERNELS, kernel_for
@@ -19,7 +20,9 @@ from karat.models.build import build_model
 from karat.models.config import ModelConfig
 
 SOFTMAX, EAGER, FORMULA = "softmax-sdpa", "softmax-eager", "formula"
+SOFTMAX_DROPPED = SOFTMAX + DROPPED
 Part = Literal["model", "operator"]
+Compared = Literal["kernels", "operators", "mechanisms"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class Setting:
     Args:
         part: the whole model, or attention alone, from the output of the qkv projection to the
             input of the output projection.
+        compare: the kernels of the Fourier operator; or the operator with every basis, base activation and
+            order, or every other mechanism, each with the kernel that `auto` chooses.
         model: a size, or the timm name of a ViT.
         image_size, patch_size: pixels along an edge; None for the patch size of the model.
         batch_size: images per step.
@@ -37,6 +42,7 @@ class Setting:
     """
 
     part: Part = "model"
+    compare: Compared = "kernels"
     model: str = "vit_tiny"
     image_size: int = 224
     patch_size: int | None = None
@@ -58,9 +64,10 @@ class Setting:
 
     def describe(self) -> str:
         """One line of text for the report."""
+        grid = f"Fourier G = {self.grid_size}, " if self.compare == "kernels" else ""
         return (
             f"{self.model} ({self.part}), {self.image_size} pixels, N = {self.tokens}, "
-            f"batch {self.batch_size}, {self.dtype}, Fourier G = {self.grid_size}, R = {self.rank}"
+            f"batch {self.batch_size}, {self.dtype}, {grid}R = {self.rank}"
         )
 
 
@@ -145,10 +152,8 @@ def prepare_step(setting: Setting, implementation: str) -> Call:
 def make_model(setting: Setting, implementation: str) -> nn.Module:
     """The model with this implementation, in training mode."""
     attention = AttentionConfig()
-    if implementation not in (SOFTMAX, EAGER):
-        kernel = "reference" if implementation == FORMULA else implementation
-        settings = {"grid_size": setting.grid_size, "rank": setting.rank, "kernel": kernel}
-        attention = AttentionConfig.from_settings({"basis": "fourier", **settings})
+    if (settings := _settings(setting, implementation)) is not None:
+        attention = AttentionConfig.from_settings(settings)
     shape = {"image_size": setting.image_size, "channels": 3, "classes": 10, "seed": 0}
     model = build_model(setting.config, attention, **shape)
     for block in model.blocks:  # type: ignore[union-attr]
@@ -156,7 +161,21 @@ def make_model(setting: Setting, implementation: str) -> nn.Module:
             block.attn.fused_attn = False
         elif implementation == FORMULA:
             block.attn.operator = Formula(block.attn.operator)
+        if implementation.endswith(DROPPED):
+            block.attn.attn_drop.p = DROPOUT
     return model.to(DEVICE).train()
+
+
+def _settings(setting: Setting, implementation: str) -> dict[str, Any] | None:
+    """`attention:` as a space has it; None for softmax."""
+    if implementation in (SOFTMAX, EAGER, SOFTMAX_DROPPED):
+        return None
+    if setting.compare != "kernels":
+        known = operators if setting.compare == "operators" else mechanisms
+        return known(setting.rank)[implementation]
+    kernel = "reference" if implementation == FORMULA else implementation
+    shape = {"grid_size": setting.grid_size, "rank": setting.rank}
+    return {"basis": "fourier", **shape, "kernel": kernel}
 
 
 def attention_of(model: nn.Module) -> nn.Module:
@@ -168,6 +187,10 @@ def attention_of(model: nn.Module) -> nn.Module:
 
 def implementations(setting: Setting) -> tuple[list[str], list[str]]:
     """Names of the implementations that run here, softmax first, and why others do not."""
+    if setting.compare == "operators":
+        return [SOFTMAX, SOFTMAX_DROPPED, *operators(setting.rank)], []
+    if setting.compare == "mechanisms":
+        return [SOFTMAX, *mechanisms(setting.rank)], []
     operator = make_model(setting, "reference").blocks[0].attn.operator  # type: ignore[index,union-attr]
     shape = setting.config.shape()
     narrow = torch.empty(

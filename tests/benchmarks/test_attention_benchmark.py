@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.attention import SWEEPS, main
-from benchmarks.attention_subjects import Setting, implementations
+from benchmarks.attention_operators import mechanisms, operators
+from benchmarks.attention_subjects import Compared, Setting, implementations, make_model
+from karat.attention.base_activations import BASE_ACTIVATIONS
+from karat.attention.bases import BASES
+from karat.attention.mechanisms import MECHANISMS
 
 SMALL = ["--model", "vit_micro", "--image-size", "8", "--patch-size", "4", "--rank", "2"]
 QUICK = [*SMALL, "--batch-size", "2", "--rounds", "1"]
@@ -39,6 +44,37 @@ def test_every_implementation_is_compared_with_softmax(
         assert result["peak_bytes"] > 0
 
 
+def test_operators_are_every_basis_base_activation_order_and_projection() -> None:
+    settings = list(operators(2).values())
+    for key, names in {
+        "basis": set(BASES),
+        "base_activation": set(BASE_ACTIVATIONS) - {"zero"},
+        "operator_order": {"phi_w", "phi_phi"},
+        "projection": {"simplex", "softmax"},
+    }.items():
+        assert {each[key] for each in settings if key in each} == names
+    with_base = {each["basis"] for each in settings if "base_activation" in each}
+    assert with_base == set(BASES)
+    assert set(mechanisms(2)) == set(MECHANISMS) - {"softmax", "karat"}
+
+
+@pytest.mark.parametrize("compare", ["operators", "mechanisms"])
+def test_every_operator_and_mechanism_runs_in_a_model(compare: Compared) -> None:
+    setting = Setting(compare=compare, model="vit_micro", image_size=8, patch_size=4, rank=2)
+    for name in implementations(setting)[0]:
+        make_model(setting, name)(torch.zeros(1, 3, 8, 8))
+
+
+def test_operators_are_compared_with_softmax_without_and_with_dropout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {name: operators(2)[name] for name in ("rational", "fourier 3, dropout")}
+    monkeypatch.setattr("benchmarks.attention_subjects.operators", lambda rank: known)
+    data = measured(capsys, "--compare", "operators")
+    names = [result["implementation"] for result in data["results"]]
+    assert names == ["softmax-sdpa", "softmax-sdpa, dropout", *known]
+
+
 def test_formula_keeps_what_the_kernels_do_not(capsys: pytest.CaptureFixture[str]) -> None:
     data = measured(capsys, "--part", "operator", "--image-size", "32")  # 65 tokens
     kept = {result["implementation"]: result["saved_bytes"] for result in data["results"]}
@@ -62,6 +98,10 @@ def test_table_data_and_figure_are_written(
     }  # fmt: skip
     assert len(json.loads((tmp_path / "attention.json").read_text())["sweep"]) == 2
     assert "formula / step" in capsys.readouterr().out
+
+
+def test_the_short_sweep_compares_every_operator() -> None:
+    assert any(each.compare == "operators" for each in SWEEPS["short"]())
 
 
 def test_sweeps_hold_the_settings_that_are_claimed() -> None:
