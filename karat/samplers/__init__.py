@@ -1,9 +1,9 @@
 """Optuna samplers: one file each, registered in `SAMPLERS` by file name."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from karat.catalog import Catalog
 from karat.constraints import Constraint, contradiction
@@ -12,9 +12,18 @@ from karat.parameters import Tuned
 from karat.settings import at_least, at_most
 
 if TYPE_CHECKING:  # a space can be read without Optuna
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "SearchConfig"]
+__all__ = [
+    "MAX_TRIALS",
+    "SAMPLERS",
+    "Sampler",
+    "SearchConfig",
+    "Turn",
+    "ranges_alone",
+    "startup_trials",
+]
 
 MAX_TRIALS = 100_000
 
@@ -71,13 +80,37 @@ class SearchConfig:
         return tuple(map(Constraint.of, self.constraints))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One proposal, as a sampler is made for it.
+
+    Args:
+        seed: of this proposal.
+        series: seed that all proposals of a tuning share, in every arm; for samplers that follow a sequence.
+        index: number of the proposal in its Optuna study, from 0.
+        trials: total number of trials of the Optuna study.
+        parameters: full name to distribution, in the order of the space.
+    """
+
+    seed: int
+    series: int
+    index: int
+    trials: int
+    parameters: Mapping[str, "BaseDistribution"]
+
+
 class Sampler(abc.ABC):
     """Proposes the next values of the tuned parameters.
 
-    Every proposal uses a new Optuna sampler, with a seed derived from the number of the proposal. So
-    a proposal depends only on the trials told so far, and a resumed study proposes the same values
-    as an uninterrupted one.
+    Every proposal uses a new Optuna sampler, which may depend on its `Turn`, and on parameters, values, states and order
+    of the trials in the Optuna study; never on attributes that a sampler has written there, nor on the clock. A resumed
+    study makes its trials again from the journal, without a sampler, and proposes the same values as an
+    uninterrupted one.
+
+    `learns` says whether results of other trials change its proposals.
     """
+
+    learns: ClassVar[bool] = True
 
     @classmethod
     def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
@@ -91,13 +124,24 @@ class Sampler(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def make(cls, seed: int, trials: int) -> "BaseSampler":
-        """The sampler for one proposal.
+    def make(cls, turn: Turn) -> "BaseSampler":
+        """The sampler for one proposal."""
 
-        Args:
-            seed: seed of this proposal.
-            trials: total number of trials of the Optuna study.
-        """
+
+def startup_trials(trials: int) -> int:
+    """Random trials before a model is made of them: with few trials a third of them, and not ten."""
+    return min(10, max(2, trials // 3))
+
+
+def ranges_alone(search: SearchConfig) -> None:
+    """Refuse that the sampler chooses the arms too, for one that knows the parameters of each arm alone.
+
+    Raises:
+        SettingError: names the setting.
+    """
+    if search.allocation == "free":
+        rule = f"must be equal or by_level for sampler {search.sampler}, which chooses no arms"
+        raise SettingError("search.allocation", rule, search.allocation)
 
 
 SAMPLERS = Catalog(Sampler, "search.sampler")  # type: ignore[type-abstract]

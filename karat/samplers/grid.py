@@ -6,11 +6,13 @@ import optuna
 
 from karat.errors import SettingError
 from karat.parameters import Tuned
-from karat.samplers import Sampler, SearchConfig
+from karat.samplers import Sampler, SearchConfig, Turn
 
 
 class Grid(Sampler):
     """The whole grid, in the order of the file; the tuned parameters must be lists of values."""
+
+    learns = False
 
     @classmethod
     def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
@@ -25,5 +27,5 @@ class Grid(Sampler):
             raise SettingError("search.allocation", "must be equal for sampler grid")
 
     @classmethod
-    def make(cls, seed: int, trials: int) -> optuna.samplers.BaseSampler:
+    def make(cls, turn: Turn) -> optuna.samplers.BaseSampler:
         raise AssertionError("the plan goes through the grid without an Optuna sampler")

@@ -2,12 +2,14 @@
 
 import optuna
 
-from karat.samplers import Sampler
+from karat.samplers import Sampler, Turn
 
 
 class Random(Sampler):
     """Optuna's RandomSampler."""
 
+    learns = False
+
     @classmethod
-    def make(cls, seed: int, trials: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.RandomSampler(seed=seed)
+    def make(cls, turn: Turn) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.RandomSampler(seed=turn.seed)

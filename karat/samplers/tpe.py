@@ -4,7 +4,7 @@ import warnings
 
 import optuna
 
-from karat.samplers import Sampler
+from karat.samplers import Sampler, Turn, startup_trials
 
 
 class TPE(Sampler):
@@ -16,13 +16,13 @@ class TPE(Sampler):
     """
 
     @classmethod
-    def make(cls, seed: int, trials: int) -> optuna.samplers.BaseSampler:
+    def make(cls, turn: Turn) -> optuna.samplers.BaseSampler:
         with warnings.catch_warnings():  # `group` is experimental in Optuna 5.0
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
                 multivariate=True,
                 group=True,
                 constant_liar=True,
-                n_startup_trials=min(10, max(2, trials // 3)),
-                seed=seed,
+                n_startup_trials=startup_trials(turn.trials),
+                seed=turn.seed,
             )

@@ -22,7 +22,7 @@ from karat.parameters import EACH_ARM, Tuned, level_of
 from karat.planning.constraints import violation
 from karat.planning.plans import Proposal
 from karat.planning.plans.confirmation import contests_of
-from karat.samplers import SAMPLERS
+from karat.samplers import SAMPLERS, Turn
 from karat.seeds import derive
 from karat.space.space import Arm, Space
 from karat.space.stopping import group_of
@@ -70,7 +70,17 @@ class Search:
         self._sizes = {group: 0 for group, _ in self.schedule}
         for group, _ in self.schedule:
             self._sizes[group] += 1
-        self._studies = {group: optuna.create_study(direction=direction) for group in self._sizes}
+        # The sampler is for trials of the journal, which need none; the default one would model them.
+        idle = optuna.samplers.RandomSampler(seed=0)
+        self._studies = {
+            group: optuna.create_study(direction=direction, sampler=idle) for group in self._sizes
+        }
+        self._parameters = {
+            group: self._distributions(
+                space.tuned if group == JOINT else self._arms[group][0].tuned
+            )
+            for group in self._sizes
+        }
         self._proposed: optuna.Trial | None = None
         self._running: dict[int, optuna.Trial] = {}
         self._void = void
@@ -129,7 +139,7 @@ class Search:
                 ]  # again from the start, if an extension made trials longer
             else:
                 study.sampler = self._sampler(group, index, tuning=tuning)
-                trial = study.ask({key: distribution(self.space.tuned[key]) for key in arm.tuned})
+                trial = study.ask(self._parameters[group])
                 tuned = trial.params
                 self._proposed = trial
             seed_index = index * self.space.confirm.tunings + tuning
@@ -145,10 +155,8 @@ class Search:
         if self._proposed is not None:
             self._running[trial.number], self._proposed = self._proposed, None
             return
-        study, tuned = self._studies[group], self.space.tuned
-        distributions: dict[str, BaseDistribution] = {
-            key: distribution(tuned[key]) for key in trial.tuned
-        }
+        study = self._studies[group]
+        distributions = self._distributions(trial.tuned)
         params = dict(trial.tuned)
         if group == JOINT:
             for key, level in trial.factors.items():
@@ -205,13 +213,23 @@ class Search:
             study.tell(trial, state=TrialState.FAIL)  # an excluded combination
         raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
 
+    def _distributions(self, keys: Iterable[str]) -> dict[str, BaseDistribution]:
+        return {key: distribution(self.space.tuned[key]) for key in keys}
+
     def _sampler(
         self, group: str, index: int, attempt: int = 0, tuning: int = 0
     ) -> optuna.samplers.BaseSampler:
         # The seed does not depend on the arm: all arms are tuned with the same random draws.
+        name, seed = self.space.name, self.space.seed
         number = index * self.space.confirm.tunings + tuning
-        seed = derive(self.space.name, self.space.seed, "sampler", number, attempt)
-        return SAMPLERS[self.space.search.sampler].make(seed, self._sizes[group])
+        turn = Turn(
+            seed=derive(name, seed, "sampler", number, attempt),
+            series=derive(name, seed, "series", tuning),
+            index=index,
+            trials=self._sizes[group],
+            parameters=self._parameters[group],
+        )
+        return SAMPLERS[self.space.search.sampler].make(turn)
 
 
 def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
