@@ -30,6 +30,7 @@ LAYERS = (
             "system",
         ),
         "tested",
+        "prior",
     ),
     ("attention", "datasets", "samplers", "schedulers", "statistics"),
     ("models",),

@@ -29,6 +29,7 @@ from karat.forecast.time_left import Expected
 from karat.journal.journal import Event, Journal
 from karat.journal.layout import REPORT_HTML
 from karat.journal.state import StudyState
+from karat.journal.wording import warm_start_text
 from karat.planning.data_place import data_place, space_at
 from karat.planning.extension import extended_source, larger_space, merged
 from karat.report.formatting import interrupted_text, way_on
@@ -42,6 +43,7 @@ from karat.study.folder import put_aside, refuse_symlinks
 from karat.study.initial.weights import starts_of
 from karat.study.listeners import Listener
 from karat.study.study import Study
+from karat.study.warm_start import warm_start_of
 from karat.system.environment import describe_environment
 from karat.system.lazy_import import load
 from karat.system.process.signals import Interruption
@@ -88,6 +90,9 @@ def drive(
     space = starts.space
     for line in starts.lines():
         console.print(line, soft_wrap=True)
+    warm_start = warm_start_of(space, folder, storage, fingerprint, fresh=fresh)
+    if warm_start is not None:
+        console.print(warm_start_text(warm_start, list(space.arms)), soft_wrap=True)
     if fresh:
         put_aside(folder, console)
     with Journal.open(folder) as journal:
@@ -100,7 +105,13 @@ def drive(
             study.data_place = data_place(space)
             study.record(
                 "study_created",
-                **description(space, fingerprint, starts.plain(), contents=contents.plain()),
+                **description(
+                    space,
+                    fingerprint,
+                    starts.plain(),
+                    contents=contents.plain(),
+                    warm_start=warm_start,
+                ),
             )
         else:
             if known.created["data"]["fingerprint"] != fingerprint:

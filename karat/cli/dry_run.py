@@ -30,6 +30,7 @@ from karat.forecast.speed.times import EFFICIENCY, GPU_MULTIPLY_ADDS_PER_S, MEAS
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
+from karat.journal.wording import warm_start_text
 from karat.parameters import label_of
 from karat.planning.plans.confirmation import levels_of
 from karat.report.formatting import duration, percent
@@ -41,6 +42,7 @@ from karat.space.space import Space
 from karat.space.stopping import why_chosen
 from karat.study.initial.same_arm import AwaitedStudyError
 from karat.study.initial.weights import starts_of
+from karat.study.warm_start import warm_start_of
 
 _SHOWN_ARMS = 60
 
@@ -88,6 +90,7 @@ def print_plan(
         *_data(space),
         *_facts(space, counts),
         *_weights(space, storage),
+        *_warm_start(space, storage),
         *_power(space, storage),
         *_price(space, plans, schedule, slots, times),
     ):
@@ -189,6 +192,13 @@ def _weights(space: Space, storage: Path) -> Iterator[str]:
             yield f"weights       {line}"
     except AwaitedStudyError as error:
         yield f"weights       not here yet, and a launch needs them: {error}"
+
+
+def _warm_start(space: Space, storage: Path) -> Iterator[str]:
+    """What the search begins with; whether the data is the same is seen by the launch."""
+    found = warm_start_of(space, storage / space.name, storage)
+    if found is not None:
+        yield f"warm start    {warm_start_text(found, list(space.arms))}"
 
 
 def _power(space: Space, storage: Path) -> Iterator[str]:

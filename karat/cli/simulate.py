@@ -57,6 +57,7 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
         )
     left_out = [str(each) for each in not_simulated(space, curves)]
     data = data_of(space, found) | {"assumed": assumed, "not_simulated": left_out}
+    data["warm_start_not_simulated"] = space.search.warm_start
     print(json.dumps(data, indent=1) if options.json else text_of(data))
 
 
@@ -135,6 +136,11 @@ def text_of(data: dict[str, Any]) -> str:
             f"{data['status']}{reason}",
             f"trials        {'; '.join(trials)}",
             *(lacking if left_out else ()),
+            *(
+                [f"warm start    not simulated: {older} has real values, and no modelled ones"]
+                if (older := data.get("warm_start_not_simulated"))
+                else ()
+            ),
             f"epochs        {data['epochs']}",
             f"wall time     {data['wall_hours']:.2f} h; workers trained {100 * data['utilisation']:.1f} % of it",
             f"resources     {data['gpu_hours']:.2f} GPU-hours, {data['cpu_hours']:.2f} CPU-hours",

@@ -64,12 +64,15 @@ def simulate(
         folder: folder for the study; must be empty. None keeps the journal in memory only, which takes a
             fraction of the time: nothing waits for the disk or for the study's lock.
         workers: the number of trials at a time.
-        curves: learning curves of the trials. Constraints on metrics that they do not have are left out.
+        curves: learning curves of the trials. Constraints on metrics that they do not have are left out, and so is
+            `search.warm_start`.
         driver_s: seconds on the virtual clock that the driver needs for a report.
     """
     lacking = {str(each) for each in not_simulated(space, curves)}
     meant = tuple(str(each) for each in space.search.conditions if str(each) not in lacking)
-    space = replace(space, search=replace(space.search, constraints=meant))
+    # Values of an older study do not compare with those of curves, so that the search begins with nothing.
+    search = replace(space.search, constraints=meant, warm_start=None)
+    space = replace(space, search=search)
     loop = EventLoop(workers, driver_s, BEGAN)
     if folder is not None:
         with Journal.open(folder, loop.time) as journal:

@@ -4,7 +4,7 @@ Journals of before these codes have sentences. Where fields could not be told fr
 details hold it whole, as `text` (`karat.journal.old_events`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karat.causes import (
@@ -20,6 +20,7 @@ from karat.causes import (
 from karat.errors import NonFiniteError
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
+from karat.prior import WarmStart
 
 DRIVER_GONE_TEXT = "the driver exited unexpectedly"
 Details = Mapping[str, Any]
@@ -168,6 +169,26 @@ def skip_text(cause: str, details: Details) -> str:
         return "every run of its shortlist failed"
     assert cause == Skip.NONE_COMPLETED
     return "no trial of it finished the search"
+
+
+def warm_start_text(found: WarmStart, arms: Sequence[str]) -> str:
+    """What a search began with, and where it is uneven, as a sentence.
+
+    Args:
+        found: results of an older study.
+        arms: labels of all arms.
+    """
+    counts = [found.by_arm[label] for label in arms]
+    each = f"{counts[0]} in each arm"
+    if len(set(counts)) > 1:
+        each = ", ".join(f"{label} {count}" for label, count in zip(arms, counts, strict=True))
+        each = f"{each}: the arms were not tuned equally"
+    more = f"; {found.left_out} others say nothing here and were left out" if found.left_out else ""
+    number = len(found.trials)
+    return (
+        f"The search began with {number} result{'s' * (number != 1)} of the study {found.study} ({each}){more}. They are told to the "
+        "sampler, and are neither trials nor part of any number or verdict here."
+    )
 
 
 def computed_text(computed: Mapping[str, Any]) -> str:

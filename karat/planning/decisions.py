@@ -19,6 +19,7 @@ from karat.planning.plans.confirmation import (
 from karat.planning.plans.shortlist import due_plan, shortlist_proposal
 from karat.planning.stopping import Stopping, is_audited
 from karat.planning.top_up import seeds_to_add
+from karat.prior import WarmStart
 from karat.space.reader import space_of
 from karat.space.space import Space
 
@@ -46,7 +47,10 @@ class Decisions:
     def observe(self, event: Event) -> None:
         """Apply an event, live or when the journal is folded."""
         self.state.apply(event)
-        if event.kind == "study_extended":
+        if event.kind == "study_created":
+            if (begun_with := WarmStart.of(event.data)) is not None:
+                self.search = Search(self.space, warm_start=begun_with)
+        elif event.kind == "study_extended":
             self._grow(event.data["description"])
         elif event.kind == "search_cut":
             self._stopping.close()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from karat.causes import Skip
-from karat.journal.wording import search_cut_text, skip_text
+from karat.journal.wording import search_cut_text, skip_text, warm_start_text
 from karat.report.facts.progress import BEGIN, END, LOSS_MARGIN, LOSS_RATIO
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, moment_text, raw_p_text, short
@@ -199,6 +199,8 @@ def search_notes(summary: Summary) -> Iterable[str]:
     facts = summary.search
     counts = f"{facts.completed} completed, {facts.stopped} stopped early, {facts.failed} failed"
     yield f"Of {facts.planned} trials, {facts.asked} were asked for: {counts}."
+    if facts.warm_start is not None:
+        yield warm_start_text(facts.warm_start, [arm.label for arm in facts.arms])
     if facts.constrained:
         by = [f"{number} by {constraint}" for constraint, number in facts.constrained.items()]
         yield (

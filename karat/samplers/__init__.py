@@ -41,6 +41,9 @@ class SearchConfig:
         allocation: `equal`, every arm gets the same number of trials and is tuned separately;
             `by_level`, each level that is confirmed and each reference gets the same number, which
             the arms of a level share; `free`, the sampler also chooses the arms.
+        warm_start: an older study (its name, or its folder) whose completed search trials are told to the sampler before the
+            first trial. It must have the same data, metric, tuned parameters and settings of the arms. Its results are no
+            trials of this study and are not confirmed. Only for samplers that learn from results, and one tuning.
         constraints: conditions on the metrics of an epoch, `METRIC >= NUMBER` or `METRIC <= NUMBER`, such as
             `health_entropy >= 0.05` or `val_loss <= 5`. A trial of the search that breaks one is stopped after that epoch,
             also after its last one, and is not confirmed. Those on `health_...` need `training.health: true`.
@@ -51,6 +54,7 @@ class SearchConfig:
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     mode: Literal["max", "min"] = "max"
     allocation: Literal["equal", "by_level", "free"] = "equal"
+    warm_start: str | None = None
     constraints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -60,6 +64,8 @@ class SearchConfig:
             right, good = ("min", "low") if self.metric == "val_loss" else ("max", "high")
             rule = f"must be {right} for {self.metric}, of which {good} values are good"
             raise SettingError("mode", rule, self.mode)
+        if self.warm_start == "":
+            raise SettingError("warm_start", "must be the name of a study, or its folder", "")
         for place, text in enumerate(self.constraints):
             try:
                 Constraint.of(text)
@@ -121,6 +127,18 @@ class Sampler(abc.ABC):
         """
         if search.trials is None:
             raise SettingError("search.trials", f"is missing; sampler {search.sampler} requires it")
+        cls.check_warm_start(search)
+
+    @classmethod
+    def check_warm_start(cls, search: SearchConfig) -> None:
+        """Refuse results of an older study for a sampler that does not learn from any.
+
+        Raises:
+            SettingError: names the setting.
+        """
+        if search.warm_start is not None and not cls.learns:
+            rule = f"must not be set for sampler {search.sampler}, which learns from no results"
+            raise SettingError("search.warm_start", rule, search.warm_start)
 
     @classmethod
     @abc.abstractmethod

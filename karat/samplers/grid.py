@@ -16,6 +16,7 @@ class Grid(Sampler):
 
     @classmethod
     def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
+        cls.check_warm_start(search)
         for parameter in tuned:
             if parameter.values is None:
                 raise SettingError(parameter.name, "must be a list of values for sampler grid")

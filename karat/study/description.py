@@ -10,6 +10,7 @@ from karat.datasets import DataInfo
 from karat.journal.state import StudyState
 from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import totals_after_search
+from karat.prior import WarmStart
 from karat.settings import fields_of
 from karat.space.arms import trial_config
 from karat.space.reader import space_of
@@ -66,6 +67,7 @@ def description(
     *,
     contents: Mapping[str, Any] | None = None,
     info: DataInfo | None = None,
+    warm_start: WarmStart | None = None,
 ) -> dict[str, object]:
     """The data of `study_created`, with parameters and forward FLOPs of every arm.
 
@@ -75,6 +77,7 @@ def description(
         weights: that arms start from, as `karat.study.initial.weights.Starts.plain` has them.
         contents: of its data set, of `karat.datasets.Contents.plain`; None if they are not known.
         info: of its data set, where that need not be here; None looks at it.
+        warm_start: results of an older study with which its search begins.
     """
     arms: list[dict[str, object]] = []
     classes: tuple[str, ...] = ()
@@ -113,6 +116,7 @@ def description(
         "early_stopping": dict(space.early_stopping),
         "confirm": confirm,
         **({"weights": list(weights)} if weights else {}),
+        **({"warm_start": warm_start.plain()} if warm_start else {}),
         "data": {
             "fingerprint": fingerprint,
             "classes": list(classes),

@@ -17,6 +17,7 @@ from karat.errors import DataError, InputError
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
 from karat.planning.extension import changes_between, longer
+from karat.prior import WarmStart
 from karat.space.arms import trial_config
 from karat.space.reader import space_of
 from karat.space.space import Space
@@ -114,6 +115,20 @@ def _of_event(
             f"here or they were counted with other versions of torch or timm: {', '.join(uncounted)}"
         )
     yield from differences(stated, expected, uncounted)
+    yield from _of_warm_start(space, stated)
+
+
+def _of_warm_start(space: Space, stated: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the results that the search began with."""
+    found = WarmStart.of(stated)
+    if (found is None) != (space.search.warm_start is None):
+        has = "no results" if found is None else "results"
+        named = space.search.warm_start or "none"
+        yield f"has {has} of an older study, but its space names {named} (search.warm_start)"
+    for each in found.trials if found else ():
+        arm = space.arms.get(each.arm)
+        if arm is None or set(arm.tuned) != each.tuned.keys():
+            yield f"trial {each.trial} of the older study is of no arm of its space: {each.arm}"
 
 
 def _of_extension(

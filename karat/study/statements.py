@@ -16,7 +16,7 @@ from karat.space.settings import ConfirmConfig
 
 _YOUNGER = ("recipes", "references")  # which journals of older versions do not have
 # Given and not computed, or part of the hash; `karat verify` compares the data with its files.
-_NOT_COMPARED = ("uid", "name", "space", "recipes", "data", "weights")
+_NOT_COMPARED = ("uid", "name", "space", "recipes", "data", "weights", "warm_start")
 _SETTINGS = {"search": SearchConfig, "confirm": ConfirmConfig}
 _SECTIONS = (*_SETTINGS, "early_stopping", "totals")
 _COUNTS = ("parameters", "flops")

@@ -13,6 +13,7 @@ from karat.journal.state import StudyState
 from karat.planning.extension import changes_between
 from karat.report.facts.summary import summarise
 from karat.report.narrative import result_notes
+from karat.samplers import SAMPLERS
 from karat.space.reader import load_space
 from karat.study.audit import audit
 from karat.tracking.sync import runs_of_study, sync
@@ -187,7 +188,10 @@ def test_extended_study_killed_at_any_step_takes_the_same_decisions(
 
 @pytest.mark.parametrize(
     ("sampler", "allocation"),
-    [("tpe", "equal"), ("random", "equal"), ("grid", "equal"), ("tpe", "free"), ("random", "free")],
+    [
+        *((name, "equal") for name in sorted(SAMPLERS)),
+        *((name, "free") for name in ("tpe", "random", "gp", "nsga2")),
+    ],
 )
 def test_every_sampler_can_be_extended(
     write_space: WriteSpace, tmp_path: Path, sampler: str, allocation: str

@@ -14,14 +14,15 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from karat.causes import Failure, Stop
 from karat.journal.trial import Trial
-from karat.parameters import EACH_ARM, Tuned, level_of
+from karat.parameters import EACH_ARM, Level, Tuned, level_of
 from karat.planning.constraints import violation
 from karat.planning.plans import Proposal
 from karat.planning.plans.confirmation import contests_of
+from karat.prior import PriorTrial, WarmStart
 from karat.samplers import SAMPLERS, Turn
 from karat.seeds import derive
 from karat.space.space import Arm, Space
@@ -46,10 +47,17 @@ class Search:
         space: of the study.
         before: the search before the study was extended.
         void: number of trials asked for by `before` that no longer count.
+        warm_start: results of an older study, told before the first trial; they stay when the search is extended.
     """
 
-    def __init__(self, space: Space, before: "Search | None" = None, void: int = 0) -> None:
-        self.space = space
+    def __init__(
+        self,
+        space: Space,
+        before: "Search | None" = None,
+        void: int = 0,
+        warm_start: WarmStart | None = None,
+    ) -> None:
+        self.space, self._warm_start = space, warm_start
         self._asked = 0
         begun = before.schedule[: before._asked] if before else []
         self.schedule: list[tuple[str, int]] = schedule_of(space, begun, void)
@@ -84,6 +92,8 @@ class Search:
         self._proposed: optuna.Trial | None = None
         self._running: dict[int, optuna.Trial] = {}
         self._void = void
+        for prior in warm_start.trials if warm_start else ():
+            self._tell(prior)
 
     @property
     def total(self) -> int:
@@ -114,7 +124,7 @@ class Search:
         """
         known = list(trials)
         void = sum(trial.set_aside for trial in known)
-        search = Search(space, self, void)
+        search = Search(space, self, void, self._warm_start)
         for trial in known:
             search.asked(trial)
             for report in trial.reports:
@@ -156,13 +166,7 @@ class Search:
             self._running[trial.number], self._proposed = self._proposed, None
             return
         study = self._studies[group]
-        distributions = self._distributions(trial.tuned)
-        params = dict(trial.tuned)
-        if group == JOINT:
-            for key, level in trial.factors.items():
-                values = self.space.factors[key].values
-                distributions[key] = CategoricalDistribution(range(len(values)))
-                params[key] = values.index(level)
+        params, distributions = self._known(group, trial.tuned, trial.factors)
         study.enqueue_trial(params)
         self._running[trial.number] = study.ask(distributions)
 
@@ -212,6 +216,26 @@ class Search:
                 return Proposal(arm=arm, tuned=tuned, seed_index=index)
             study.tell(trial, state=TrialState.FAIL)  # an excluded combination
         raise AssertionError(f"no runnable arm in {_ATTEMPTS} draws")
+
+    def _tell(self, prior: PriorTrial) -> None:
+        """Add a result of an older study: to the group of its arm, or to that of all."""
+        group = prior.arm if prior.arm in self._studies else JOINT
+        factors = self.space.arms[prior.arm].factors
+        params, distributions = self._known(group, prior.tuned, factors)
+        told = create_trial(params=params, distributions=distributions, value=prior.value)
+        self._studies[group].add_trial(told)
+
+    def _known(
+        self, group: str, tuned: Mapping[str, Any], factors: Mapping[str, Level]
+    ) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Values and distributions of a trial, as Optuna gets them: where the sampler chooses the arm, with its levels."""
+        params, distributions = dict(tuned), self._distributions(tuned)
+        if group == JOINT:
+            for key, level in factors.items():
+                values = self.space.factors[key].values
+                distributions[key] = CategoricalDistribution(range(len(values)))
+                params[key] = values.index(level)
+        return params, distributions
 
     def _distributions(self, keys: Iterable[str]) -> dict[str, BaseDistribution]:
         return {key: distribution(self.space.tuned[key]) for key in keys}

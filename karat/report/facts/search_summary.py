@@ -13,6 +13,7 @@ from karat.constraints import Constraint
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.parameters import EACH_ARM, level_text
+from karat.prior import WarmStart
 from karat.report.facts.importances import Importances
 from karat.schedulers import audit_share_of
 from karat.statistics.metric import Metric
@@ -102,6 +103,7 @@ class SearchFacts:
         needed: memory and time in each arm, where they were predicted; of all phases.
         constrained: each broken constraint to the number of trials that it stopped; part of `stopped`.
         false_stops: the audit of early stopping; None where none was asked for.
+        warm_start: results of an older study with which it began; None without.
         importances: of the parameters; None where there are none, or they were not computed.
     """
 
@@ -118,6 +120,7 @@ class SearchFacts:
     needed: tuple[Needed, ...]
     constrained: Mapping[Constraint, int]
     false_stops: FalseStops | None = None
+    warm_start: WarmStart | None = None
     importances: Importances | None = None
 
     @property
@@ -152,6 +155,7 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
             _constraint_of(trial) for trial in trials if trial.cause == Stop.CONSTRAINT
         ),
         false_stops=false_stops(state, metric),
+        warm_start=WarmStart.of(state.created),
     )
 
 

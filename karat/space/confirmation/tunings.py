@@ -40,6 +40,9 @@ def check_tunings(
     at = ("confirm", "tunings")
     if search.allocation == "free":
         data.fail(at, "must be 1 for search.allocation: free", confirm.tunings)
+    if search.warm_start is not None:
+        rule = "must be 1 with search.warm_start: tunings that begin with the same results are not independent"
+        data.fail(at, rule, confirm.tunings)
     assert confirm.by is not None
     levels = Counter(
         level_in(confirm.by, arm.label, arm.factors) for arm in arms if arm.label not in references
