@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from karat.forecast.curves import Curves, TrialInfo
 from karat.forecast.event_loop import EventLoop
-from karat.planning.plans.adaptive import JOINT, schedule_of
 from karat.planning.plans.confirmation import contests_of
+from karat.planning.plans.schedule import JOINT, schedule_of
 from karat.planning.stopping import is_audited
 from karat.schedulers import Scheduler, make_scheduler
 from karat.seeds import derive

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.planning.plans.adaptive import distribution
+from karat.planning.plans.drawing import distribution
 from karat.space.space import Space
 from karat.space.stopping import group_of
 

@@ -144,7 +144,7 @@ def _of_extension(
 
 def _go_on(before: _Before, space: Space, aside: Sequence[int]) -> int:
     """Move on to a space; returns the number of search trials that count in it."""
-    from karat.planning.plans.adaptive import schedule_of  # imports optuna
+    from karat.planning.plans.schedule import schedule_of
 
     searched = [trial for trial in before.state.trials.values() if trial.phase == "search"]
     void = sum(trial.set_aside or trial.number in aside for trial in searched)

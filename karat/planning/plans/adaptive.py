@@ -1,34 +1,30 @@
 """The search: Optuna proposes trials, for each arm or over all arms, from the trials in the journal."""
 
-import itertools
-import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from karat.causes import Failure, Stop
 from karat.journal.trial import Trial
-from karat.parameters import EACH_ARM, Level, Tuned, level_of
+from karat.parameters import Level
 from karat.planning.constraints import violation
 from karat.planning.plans import Proposal
-from karat.planning.plans.confirmation import contests_of
+from karat.planning.plans.drawing import distribution, suggest, suggest_levels
+from karat.planning.plans.schedule import JOINT, grid_of, schedule_of
 from karat.prior import PriorTrial, WarmStart
 from karat.samplers import SAMPLERS, Turn
 from karat.seeds import derive
-from karat.space.space import Arm, Space
+from karat.space.space import Space
 from karat.space.stopping import group_of
 
-JOINT = "all arms"
 _ATTEMPTS = 100
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -206,11 +202,11 @@ class Search:
         for attempt in range(_ATTEMPTS):
             study.sampler = self._sampler(JOINT, index, attempt)
             trial = study.ask()
-            levels = _suggest_levels(trial, self.space)
+            levels = suggest_levels(trial, self.space)
             arm = by_levels.get(_key(levels))
             if arm is not None:
                 for key in arm.tuned:
-                    _suggest(trial, self.space.tuned[key])
+                    suggest(trial, self.space.tuned[key])
                 tuned = {key: trial.params[key] for key in arm.tuned}
                 self._proposed = trial
                 return Proposal(arm=arm, tuned=tuned, seed_index=index)
@@ -254,114 +250,6 @@ class Search:
             parameters=self._parameters[group],
         )
         return SAMPLERS[self.space.search.sampler].make(turn)
-
-
-def grid_of(arm: Arm, tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
-    """Every combination of the tuned values of an arm; the reader has refused ranges before."""
-    values = [tuned[key].values or () for key in arm.tuned]
-    return [dict(zip(arm.tuned, each, strict=True)) for each in itertools.product(*values)]
-
-
-def distribution(
-    tuned: Tuned,
-) -> CategoricalDistribution | IntDistribution | FloatDistribution:
-    """The Optuna distribution of a tuned parameter."""
-    if tuned.values is not None:
-        return CategoricalDistribution(tuned.values)
-    assert tuned.low is not None
-    assert tuned.high is not None
-    if isinstance(tuned.low, int) and isinstance(tuned.high, int):
-        return IntDistribution(tuned.low, tuned.high, log=tuned.log)
-    return FloatDistribution(tuned.low, tuned.high, log=tuned.log)
-
-
-def schedule_of(
-    space: Space, begun: Sequence[tuple[str, int]] = (), void: int = 0
-) -> list[tuple[str, int]]:
-    """Group, and index within the group, of each trial of the search.
-
-    The schedule starts with `begun` and continues with the trials that are missing.
-    """
-    wanted = _counts(space)
-    counted = Counter(group for group, _ in begun[void:])
-    used = Counter(group for group, _ in begun)
-    missing = {group: max(0, count - counted[group]) for group, count in wanted.items()}
-    rest = list(_interleave(missing, derive(space.name, space.seed, "order"), used))
-    return [*begun, *rest[: sum(wanted.values()) - len(begun) + void]]
-
-
-def _counts(space: Space) -> dict[str, int]:
-    """The number of trials of each group."""
-    search, tunings = space.search, range(space.confirm.tunings)
-    counts = {group_of(label, tuning): 0 for tuning in tunings for label in space.arms}
-    if search.sampler == "grid":
-        for label, arm in space.arms.items():
-            size = len(grid_of(arm, space.tuned))
-            counts |= {group_of(label, tuning): size for tuning in tunings}
-    else:
-        assert search.trials is not None
-        if search.allocation == "by_level":
-            # Each contest in turn gives its next trial to the next of its arms.
-            turns = [
-                itertools.cycle([group_of(arm.label, contest.tuning) for arm in contest.arms])
-                for contest in contests_of(space)
-            ]
-            for _, turn in zip(range(search.trials), itertools.cycle(turns), strict=False):
-                counts[next(turn)] += 1
-        elif search.allocation == "free":
-            assert space.confirm.by is not None
-            references = space.reference_arms
-            is_by_arm = space.confirm.by == EACH_ARM
-            levels = space.references if is_by_arm else space.factors[space.confirm.by].values
-            contests = len(references) + len(levels)
-            share = max(1, search.trials // contests)
-            counts = dict.fromkeys(references, share)
-            counts[JOINT] = search.trials - share * len(references)
-        else:
-            for index, label in zip(range(search.trials), itertools.cycle(counts), strict=False):
-                assert index >= 0
-                counts[label] += 1
-    return counts
-
-
-def _interleave(
-    counts: Mapping[str, int], seed: int, used: Mapping[str, int]
-) -> Iterator[tuple[str, int]]:
-    """One trial per group in each round, in a new random order, so that no arm is always first.
-
-    Args:
-        counts: number of trials of each group.
-        seed: of the order.
-        used: number of earlier trials of each group; its indices continue from there.
-    """
-    draw = random.Random(seed)
-    for index in range(max(counts.values())):
-        groups = [group for group, count in counts.items() if index < count]
-        draw.shuffle(groups)
-        yield from ((group, used[group] + index) for group in groups)
-
-
-def _suggest(trial: optuna.Trial, tuned: Tuned) -> None:
-    each = distribution(tuned)
-    if isinstance(each, CategoricalDistribution):
-        trial.suggest_categorical(tuned.name, each.choices)
-    elif isinstance(each, IntDistribution):
-        trial.suggest_int(tuned.name, each.low, each.high, log=each.log)
-    else:
-        trial.suggest_float(tuned.name, each.low, each.high, log=each.log)
-
-
-def _suggest_levels(trial: optuna.Trial, space: Space) -> dict[str, Any]:
-    levels: dict[str, Any] = {}
-    for key, factor in space.factors.items():
-        if all(_level(levels, space, name) in values for name, values in factor.when.items()):
-            levels[key] = factor.values[trial.suggest_categorical(key, range(len(factor.values)))]
-    return levels
-
-
-def _level(levels: Mapping[str, Any], space: Space, name: str) -> Any:
-    section, _, key = name.partition(".")
-    return levels.get(name, level_of(space.source.get(section, {}).get(key)))
 
 
 def _key(levels: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

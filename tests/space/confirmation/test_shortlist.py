@@ -9,8 +9,8 @@ import pytest
 
 from karat.errors import InputError
 from karat.planning.extension import changes_between
-from karat.planning.plans.adaptive import schedule_of
 from karat.planning.plans.confirmation import contests_of
+from karat.planning.plans.schedule import schedule_of
 from karat.space.confirmation.shortlist import trials_of_contests
 from karat.space.reader import load_space, space_of
 from karat.space.space import Space
