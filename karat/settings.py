@@ -60,6 +60,17 @@ def hints_of(cls: Any) -> dict[str, Any]:
     return _hints(cls)
 
 
+def values_of(settings: Any) -> dict[str, Any]:
+    """The value of each setting, by name."""
+    return {name: getattr(settings, name) for name in fields_of(type(settings))}
+
+
+def defaults_of(cls: Any) -> dict[str, Any]:
+    """The default of each setting that has one, by name."""
+    given = {name: field.default for name, field in fields_of(cls).items()}
+    return {name: value for name, value in given.items() if value is not dataclasses.MISSING}
+
+
 # Cached, since a search space builds thousands of configurations; `functools.cache` hides the types
 # of a function, so it decorates a private one.
 _hints = functools.cache(typing.get_type_hints)

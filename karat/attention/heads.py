@@ -1,7 +1,7 @@
 """The heads of one block: all with one mechanism, or parts with different settings or softmax."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,10 @@ class HeadParts(Part):
         in_parts = [head for heads in self.heads for head in heads]
         # From the order of parts, in which outputs are concatenated, back to the order of heads.
         self.order = sorted(range(len(in_parts)), key=in_parts.__getitem__)
+
+    def carried(self) -> Mapping[str, Any]:
+        """Which heads have which part; the parts carry the rest."""
+        return {**super().carried(), "heads": self.heads}
 
     def forward(
         self,
@@ -141,9 +145,11 @@ def make_part(
             made.append((heads, mechanism.make(here, generator)))
         else:
             made.append((heads, MechanismPart(mechanism, here, generator)))
-    if len(made) == 1 and len(made[0][0]) == place.num_heads:
-        return made[0][1]
-    return HeadParts(made, place.num_tokens)
+    whole = len(made) == 1 and len(made[0][0]) == place.num_heads
+    part = made[0][1] if whole else HeadParts(made, place.num_tokens)
+    for each in (part, *(of_heads for _, of_heads in made)):
+        each.content = config.content
+    return part
 
 
 def make_operator(

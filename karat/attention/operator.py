@@ -5,6 +5,8 @@ operator, R rank, M keys (= N), L = B K N rows of scores. Scores and weights are
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,14 @@ from torch.nn import functional as F
 
 from karat.attention.kernels import AUTO, QKV, Kernel, candidates, choose
 from karat.attention.mechanisms import Change, Matrices, unchanged
-from karat.attention.operator_config import FULL, OperatorConfig
+from karat.attention.names import KARAT
+from karat.attention.operator_config import (
+    FULL,
+    OPERATOR_SETTINGS,
+    OperatorConfig,
+    carried_defaults,
+    carried_settings,
+)
 from karat.attention.part import Part
 from karat.attention.precision import without_autocast
 from karat.attention.projections import PROJECTIONS
@@ -78,6 +87,14 @@ class Operator(Part):
         self._kernels = candidates(config.kernel)  # here, since torch.compile cannot trace imports
         learned = config.output_scale == "learned"
         self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
+
+    def carried(self) -> Mapping[str, Any]:
+        """Those of the operator; mechanisms that are computed by it are told apart by these alone."""
+        of_operator = carried_settings(self.config, OPERATOR_SETTINGS)
+        return {**super().carried(), "mechanism": KARAT, **of_operator}
+
+    def defaults(self) -> Mapping[str, Any]:
+        return {**super().defaults(), **carried_defaults(self.config)}
 
     def attend(
         self,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from karat.attention.bases import BASES, Basis
 from karat.attention.kernels import AUTO, KERNELS
 from karat.errors import CombinationError, SettingError, nearest
-from karat.settings import at_least, build, fields_of
+from karat.settings import at_least, build, defaults_of, fields_of, values_of
 
 FULL = "full"
 
@@ -119,3 +119,24 @@ class OperatorConfig:
 
 
 OPERATOR_SETTINGS = frozenset(fields_of(OperatorConfig)) - {"basis_settings"}
+# Without influence on what trained weights compute; how heads share is in the shapes of weights.
+_NOT_OF_WEIGHTS = frozenset({"init", "kernel", "head_sharing", "head_groups"})
+
+
+def carried_settings(config: OperatorConfig, names: frozenset[str]) -> dict[str, Any]:
+    """The settings that the function of trained weights depends on, with those of the basis.
+
+    Args:
+        config: the settings.
+        names: of those settings that exist.
+    """
+    found = {name: getattr(config, name) for name in sorted(names - _NOT_OF_WEIGHTS)}
+    if "basis" in names:
+        found |= values_of(config.make_basis())
+    return found
+
+
+def carried_defaults(config: OperatorConfig) -> dict[str, Any]:
+    """The defaults of all settings of an operator, and of its basis."""
+    of_basis = {} if config.basis is None else defaults_of(BASES[config.basis])
+    return {**defaults_of(OperatorConfig), **of_basis}

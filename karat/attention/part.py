@@ -4,27 +4,51 @@ Shapes: B batch, H heads, N tokens, D head width, M keys (= N), C width of the h
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from karat.attention.carried import CarriesSettings
 from karat.attention.kernels import QKV
-from karat.attention.mechanisms import Change, Given, Matrices, Mechanism, Place, unchanged
+from karat.attention.mechanisms import (
+    Change,
+    Given,
+    Matrices,
+    Mechanism,
+    Place,
+    name_of,
+    own_settings,
+    unchanged,
+)
+from karat.attention.operator_config import carried_defaults, carried_settings
 from karat.attention.precision import without_autocast
+from karat.settings import defaults_of
 
 
-class Part(nn.Module):
+class Part(CarriesSettings):
     """Base class: attention for the heads of a block, or for those that share a mechanism.
 
     Args:
         num_tokens: N for which it was made.
         any_tokens: whether it also serves other numbers of tokens.
+
+    Attributes:
+        content: whether queries and keys have an effect; where not, the attention module holds them at zero.
     """
 
     def __init__(self, num_tokens: int, *, any_tokens: bool) -> None:
         super().__init__()
         self.num_tokens, self.any_tokens = num_tokens, any_tokens
+        self.content = True
+
+    def carried(self) -> Mapping[str, Any]:
+        """The settings that what its weights compute depends on."""
+        return {"content": self.content}
+
+    def defaults(self) -> Mapping[str, Any]:
+        return {"content": True}
 
     def attend(
         self,
@@ -89,6 +113,16 @@ class MechanismPart(Part):
             for name, parameter in self.learned.items():
                 if not parameter.is_meta:  # nothing to fill
                     mechanism.initialise(name, parameter, place, generator)
+
+    def carried(self) -> Mapping[str, Any]:
+        mechanism = self.mechanism
+        own = {name: getattr(mechanism, name) for name in own_settings(type(mechanism))}
+        of_operator = carried_settings(mechanism.config, mechanism.operator_settings)
+        return {**super().carried(), "mechanism": name_of(mechanism), **of_operator, **own}
+
+    def defaults(self) -> Mapping[str, Any]:
+        of_operator = carried_defaults(self.mechanism.config)
+        return {**super().defaults(), **of_operator, **defaults_of(type(self.mechanism))}
 
     def attend(
         self,

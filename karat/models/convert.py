@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from karat.attention.carried import refuse_other_settings
 from karat.attention.config import AttentionConfig
 from karat.attention.heads import make_part
 from karat.attention.part import Part
@@ -57,12 +58,12 @@ def convert(
     chosen = chosen_layers(layers, config)
     # All operators first: a wrong setting of a late block must not leave the model half converted.
     made = _make_operators(chosen, config, generator)
+    model.register_load_state_dict_pre_hook(refuse_other_settings)  # type: ignore[no-untyped-call]
     for layer, operator in zip(chosen, made, strict=True):
         attention = layer.block.attn
         weight = attention.proj.weight
         operator.to(device=weight.device, dtype=weight.dtype)
         layer.block.attn = WRAPPERS[layer.kind](attention, operator)
-        layer.block.attn.content = config.content
     return model
 
 

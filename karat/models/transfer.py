@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from karat.attention.carried import weights_of
 from karat.attention.heads import HeadParts
 from karat.attention.mechanisms import name_of
 from karat.attention.operator import Operator
@@ -45,9 +46,11 @@ def transfer(source: nn.Module, target: nn.Module) -> nn.Module:
         The target.
 
     Raises:
-        InputError (a ValueError): the models do not match; the target is unchanged then.
+        InputError (a ValueError): the models do not match, or the target has no place for an operator of the
+            source; the target is unchanged then.
     """
     layers = list(zip(_matching_layers(source, target), attention_layers(target), strict=True))
+    _refuse_dropped(layers)
     # First compute all, then write: an error must leave the target unchanged.
     writes = list(operator_writes(layers)) + list(_host_writes(source, target, layers))
     with torch.no_grad():
@@ -71,6 +74,18 @@ def _matching_layers(source: nn.Module, target: nn.Module) -> list[AttentionLaye
                     f"{new.name}: {key} is {before} in the source, {after} in the target"
                 )
     return found
+
+
+def _refuse_dropped(layers: list[tuple[AttentionLayer, AttentionLayer]]) -> None:
+    """Refuse to leave trained operators out in silence, where the target has softmax."""
+    lost = [new.name for old, new in layers if is_converted(old) and not is_converted(new)]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise HostError(
+            f"{lost[0]}{more}: the source has an operator here and the target softmax, so that it would be "
+            "dropped; karat.convert the target with the settings of the source first, or, for the weights of "
+            "the host alone, load those of source.state_dict() without .attn.operator. into the target"
+        )
 
 
 # -- operators --------------------------------------------------------------------------------
@@ -283,7 +298,7 @@ def resample_tokens(
 def _host_writes(
     source: nn.Module, target: nn.Module, layers: list[tuple[AttentionLayer, AttentionLayer]]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    old_state, new_state = source.state_dict(), target.state_dict()
+    old_state, new_state = weights_of(source.state_dict()), weights_of(target.state_dict())
     by_module = {old.name: (old, new) for old, new in layers}
     for name in old_state.keys() - new_state.keys():
         if ".attn.operator." not in name:

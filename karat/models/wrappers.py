@@ -35,7 +35,7 @@ class HostAttention(ConvertedAttention):
         self.attn_drop = attention.attn_drop
         self.proj, self.proj_drop = attention.proj, attention.proj_drop
         self.operator = operator
-        self.content = True  # false holds queries and keys at zero
+        self.content = operator.content  # false holds queries and keys at zero
         self.observer: Observer | None = None  # of karat.models.observing
         self.training = attention.training
 

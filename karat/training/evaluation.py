@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from karat.attention.carried import weights_of
 from karat.attention.kernels import _compiled
 from karat.datasets import Images
 from karat.errors import NonFiniteError
@@ -206,9 +207,12 @@ def holding(
 
 
 def sha256_of_weights(weights: Mapping[str, Tensor]) -> str:
-    """The sha256 of names, types, shapes and values of a model's weights; not of the file's format."""
+    """The sha256 of names, types, shapes and values of a model's weights.
+
+    Not of the file's format, nor of the settings that travel with weights: older weights have none.
+    """
     total = hashlib.sha256()
-    for name, value in sorted(weights.items()):
+    for name, value in sorted(weights_of(weights).items()):
         total.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         # As bytes: numpy does not know all types of torch, such as bfloat16.
         total.update(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from karat.datasets import Images, load_splits
+from karat.errors import CheckpointError, CombinationError
 from karat.journal.layout import WEIGHTS
 from karat.journal.trial import Trial
 from karat.models.build import build_model
@@ -130,12 +131,16 @@ def evaluate_again(
 
     Raises:
         RuntimeError: the weights do not fit the trial's model.
+        CheckpointError: they are those of another attention.
         InputError: the data is missing here.
     """
     torch.set_num_threads(threads)
     config, group = TrialConfig.from_sections(sections_at(trial.config, data_place or {})), _OnCpu()
     model = models.of(config, kept.path.parents[2] / WEIGHTS)
-    model.load_state_dict(kept.model)
+    try:
+        model.load_state_dict(kept.model)
+    except CombinationError as error:
+        raise CheckpointError(f"{kept.path}: {error}") from error
     splits = load_splits(config.data)
 
     def answers(split: Images, *, hash_images: bool = False) -> Evaluated:

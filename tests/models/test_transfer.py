@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from karat.attention.operator import Operator
-from karat.errors import InputError
+from karat.errors import HostError, InputError
 from karat.models.convert import convert
 from karat.models.hosts import attention_layers
 from karat.models.transfer import resample_tokens, transfer
@@ -125,6 +125,17 @@ def test_softmax_source_leaves_the_operators_at_their_initial_weights() -> None:
         kept = ".attn.operator." in name or name.startswith("head.")
         wanted = start[name] if kept else source.state_dict()[name]
         assert torch.equal(value, wanted), name
+
+
+@pytest.mark.parametrize("kept", [[0, 2], None])
+def test_operators_that_would_be_dropped_are_refused(kept: list[int] | None) -> None:
+    source = made(vit, 0)
+    target = vit() if kept is None else made(vit, 1, blocks=kept)
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    where = "blocks.0.attn and 2 more" if kept is None else "blocks.1.attn"
+    with pytest.raises(HostError, match=f"^{where}: the source has an operator .* karat.convert"):
+        transfer(source, target)
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
 
 
 def test_resampling_keeps_constants_and_prefix_tokens() -> None:

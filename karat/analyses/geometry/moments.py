@@ -9,6 +9,7 @@ from torch import Tensor
 
 from karat.analyses.geometry.trained import Trained
 from karat.analyses.subject import Snapshot, Subject
+from karat.attention.carried import weights_of
 from karat.errors import AnalysisError, CheckpointError
 
 
@@ -42,7 +43,8 @@ def moments_of(subject: Subject) -> list[Moment]:
         if between := path[1:-1]:
             nearest = min(between, key=lambda each: abs(2 * each.epoch - last))
             found.append(_read(subject, "middle", nearest))
-    state = {name: value.detach() for name, value in subject.model.state_dict().items()}
+    now = weights_of(subject.model.state_dict())
+    state = {name: value.detach() for name, value in now.items()}
     return [*found, Moment(name="end", epoch=last, state=state)]
 
 
@@ -51,7 +53,7 @@ def _read(subject: Subject, name: str, snapshot: Snapshot) -> Moment:
         state = snapshot.read()
     except CheckpointError as error:
         raise AnalysisError(f"weights of epoch {snapshot.epoch}: {error}") from error
-    own = subject.model.state_dict()
+    state, own = weights_of(state), weights_of(subject.model.state_dict())
     if state.keys() != own.keys():
         raise AnalysisError(
             f"weights of epoch {snapshot.epoch} are of another model: {sorted(state.keys() ^ own.keys())[0]}"

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from karat.attention.carried import is_setting, refuse_other_settings, weights_of
 from karat.errors import CombinationError, HostError
 from karat.models.hosts import attention_layers, is_converted
 from karat.models.layers import AttentionLayer
@@ -68,6 +69,8 @@ def take(target: nn.Module, state: Mapping[str, Tensor], source: nn.Module | Non
         HostError: the weights are of another architecture: names and shapes. `target` is unchanged then.
     """
     layers = attention_layers(target)
+    state = dict(state)
+    noted = {name: state.pop(name) for name in list(state) if is_setting(name)}
     host, resizes, problems = _host(target, state, layers, source)
     fresh = [*_fresh_parts(target, state)]
     if problems:
@@ -76,7 +79,7 @@ def take(target: nn.Module, state: Mapping[str, Tensor], source: nn.Module | Non
             f"the weights are of another architecture: {'; '.join(problems[:_SHOWN])}"
             f"{f'; and {more} more' if more > 0 else ''}"
         )
-    operators, why = _operators(target, state, layers, source)
+    operators, why = _operators(target, state, layers, source, noted)
     fresh += [why] if why else []
     writes = host + operators
     with torch.no_grad():
@@ -102,7 +105,7 @@ def _host(
     resizes: list[str] = []
     problems = [*_other_heads(before, layers)]
     missing: list[str] = []
-    for name, own in target.state_dict().items():
+    for name, own in _weights(target).items():
         if _OPERATOR in name:
             continue
         value = state.get(name)
@@ -119,7 +122,7 @@ def _host(
                 resizes.append(f"{name} {_shape(value)} to {_shape(own)}")
             except (HostError, RuntimeError):
                 problems.append(f"{name} is {_shape(value)} there and {_shape(own)} here")
-    for name in state.keys() - target.state_dict().keys():
+    for name in state.keys() - _weights(target).keys():
         if _OPERATOR not in name and name.split(".")[0] not in _HEADS:
             missing.append(f"{name} is {_shape(state[name])} there and missing here")
     return writes, resizes, problems + missing
@@ -133,7 +136,7 @@ def _other_heads(before: list[AttentionLayer], layers: list[AttentionLayer]) -> 
 
 
 def _fresh_parts(target: nn.Module, state: Mapping[str, Tensor]) -> Iterator[str]:
-    for name, own in target.state_dict().items():
+    for name, own in _weights(target).items():
         if name == _REGISTERS and name not in state:
             yield f"{name} ({own.shape[1]} tokens)"
         is_head = name.split(".")[0] in _HEADS and name.endswith(".weight")
@@ -147,15 +150,20 @@ def _operators(
     state: Mapping[str, Tensor],
     layers: list[AttentionLayer],
     source: nn.Module | None,
+    noted: Mapping[str, Tensor],
 ) -> tuple[Writes, str]:
     """Values of the operators' parameters; or none, and that they start anew, with the reason."""
-    own = {name: value for name, value in target.state_dict().items() if _OPERATOR in name}
+    own = {name: value for name, value in _weights(target).items() if _OPERATOR in name}
     if not own:
         return [], ""
     fresh = f"the attention's own parameters ({len(own)} tensors"
     if not any(_OPERATOR in name for name in state):
         return [], f"{fresh}; the weights have softmax)"
     if source is None:
+        try:
+            refuse_other_settings(target, noted, "")
+        except CombinationError as error:
+            return [], f"{fresh}; {error})"
         if all(name in state and state[name].shape == value.shape for name, value in own.items()):
             return [(value, state[name]) for name, value in own.items()], ""
         return [], f"{fresh}; those of the weights have other names or shapes)"
@@ -171,11 +179,15 @@ def _operators(
 
 
 def _left_out(target: nn.Module, state: Mapping[str, Tensor]) -> Iterator[str]:
-    here = target.state_dict()
+    here = _weights(target)
     operators = [name for name in state if _OPERATOR in name]
     if operators and not any(_OPERATOR in name for name in here):
         yield f"the operators of the weights ({len(operators)} tensors)"
     yield from sorted(name for name in state.keys() - here.keys() if name.split(".")[0] in _HEADS)
+
+
+def _weights(target: nn.Module) -> dict[str, Tensor]:
+    return weights_of(target.state_dict())
 
 
 def _layer_of(name: str, layers: list[AttentionLayer]) -> AttentionLayer:

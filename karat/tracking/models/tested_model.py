@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from karat.datasets import Preprocessing
-from karat.errors import CheckpointError, DataError
+from karat.errors import CheckpointError, CombinationError, DataError
 from karat.journal.layout import WEIGHTS, trial_folder
 from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
@@ -111,7 +111,7 @@ def kept_model(folder: Path, state: StudyState, trial: Trial) -> KeptModel:
     model = with_attention(model, config, folder / WEIGHTS)
     try:
         model.load_state_dict(content["model"])
-    except (KeyError, RuntimeError) as error:
+    except (CombinationError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path}: does not fit the trial's model ({error})") from error
     return KeptModel(
         trial=trial,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from karat.attention.config import AttentionConfig
-from karat.errors import CheckpointError, InputError
+from karat.errors import CheckpointError, CombinationError, InputError
 from karat.models.config import ModelConfig
 from karat.settings import build
 from karat.system.files import replace_file
@@ -63,7 +63,7 @@ class Source:
         )
         try:
             model.load_state_dict(dict(self.state))
-        except (KeyError, RuntimeError) as error:
+        except (CombinationError, KeyError, RuntimeError) as error:
             said = " ".join(str(error).split())
             raise InputError(
                 f"{self.text}: the weights do not fit their settings ({said})"

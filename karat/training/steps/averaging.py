@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from karat.attention.carried import weights_of
+
 
 class WeightAverage:
     """`average = decay * average + (1 - decay) * weights` after each step; starts at the initial weights.
@@ -40,7 +42,7 @@ class WeightAverage:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from the averaged weights of a checkpoint."""
-        for name, value in self._weights.items():
+        for name, value in weights_of(self._weights).items():
             value.copy_(state[name])
 
 

@@ -7,6 +7,7 @@ import torch
 
 import karat
 from karat.analyses.geometry.tables import learned_tables
+from karat.attention.carried import weights_of
 from karat.errors import AnalysisError
 from tests.analyses.geometry.small import small_vit
 from tests.models.test_models import convit, swin
@@ -45,7 +46,7 @@ def test_tables_have_their_block_and_heads(
 @pytest.mark.parametrize("host", [convit, swin])
 def test_all_learned_numbers_of_an_operator_are_in_a_table(host: Any) -> None:
     model = karat.convert(host(), {**FOURIER, "base_activation": "silu", "gated_blocks": True})
-    state = model.state_dict()
+    state = weights_of(model.state_dict())
     found = sum(each.of(state).numel() for each in learned_tables(model).tables)
     own = [value for name, value in state.items() if ".operator." in name]
     assert found == sum(value.numel() for value in own)

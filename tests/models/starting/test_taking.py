@@ -8,6 +8,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from karat.attention.carried import weights_of
 from karat.errors import HostError
 from karat.models.convert import convert
 from karat.models.registers import RegisterTransformer
@@ -40,9 +41,9 @@ def test_softmax_weights_start_an_operator_whose_own_parameters_are_fresh(
     before = {k: v.clone() for k, v in target.state_dict().items()}
     taken = take(target, source.state_dict())
     after, given = target.state_dict(), source.state_dict()
-    own = [name for name in after if ".attn.operator." in name]
+    own = [name for name in weights_of(after) if ".attn.operator." in name]
     assert own
-    for name, value in after.items():
+    for name, value in weights_of(after).items():
         assert torch.equal(value, before[name] if name in own else given[name]), name
     assert f"the attention's own parameters ({len(own)} tensors; the weights have softmax)" in str(
         taken
