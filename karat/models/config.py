@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from karat.errors import CombinationError, SettingError
+from karat.models.timm_modules import HOST_MODULES, HOSTS, why_not
 from karat.settings import above, at_least, at_most
 
 # The shapes of timm's tiny, small and base; vit_micro is karat's, for images of 8 x 8 pixels.
@@ -17,7 +18,6 @@ SIZES: Mapping[str, Mapping[str, int]] = {
     "vit_base": {"patch_size": 16, "embed_dim": 768, "depth": 12, "num_heads": 12},
 }
 _TIMM_NAME = re.compile(r"(vit_(?:tiny|small|base))_patch(\d+)_(\d+)")
-_TIMM_MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
 _SHAPE = ("patch_size", "embed_dim", "depth", "num_heads")
 # Far above any model. Even to compute the shape of a larger one could take all memory.
 _MOST = {"patch_size": 4096, "embed_dim": 65536, "depth": 1000, "num_heads": 1024}
@@ -76,6 +76,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not self.is_plain and self.name not in (known := _timm_names()):
+            if (reason := why_not(self.name)) is not None:
+                raise SettingError("name", f"{reason}. Hosts are timm's {HOSTS}", self.name)
             raise SettingError("name", f"unknown. {_nearest_model(self.name, known)}", self.name)
         for key in _SHAPE:
             at_least(key, getattr(self, key), 1)
@@ -158,13 +160,13 @@ def _is_trial(text: str) -> bool:
 def _timm_names() -> list[str]:
     import timm
 
-    return [name for module in _TIMM_MODULES for name in timm.list_models(module=module)]
+    return [name for module in HOST_MODULES for name in timm.list_models(module=module)]
 
 
 def _nearest_model(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, [*SIZES, *known], n=3, cutoff=0.5)
     hint = f"did you mean one of these: {', '.join(close)}? " if close else ""
     return (
-        f"{hint}Known: {', '.join(SIZES)}, and timm's names of ViT, DeiT, ConViT and Swin "
+        f"{hint}Known: {', '.join(SIZES)}, and timm's names of {HOSTS} "
         f"({len(known)}, as timm.list_models() gives them)"
     )

@@ -55,6 +55,7 @@ def costs_of(
     Raises:
         InputError: the settings are not compatible.
     """
+    layers = layer_shapes(model, image_size)
     host = _plain_host if model.is_plain else _any_host
     parameters, flops = host(model, image_size, channels, classes)
     if attention.is_softmax:
@@ -65,19 +66,19 @@ def costs_of(
             activation_flops=0,
             paper_flops=flops,
         )
-    layers = chosen_layers(layer_shapes(model, image_size), attention)
+    layers = chosen_layers(layers, attention)
     added = activation = change = 0
     for index, layer in enumerate(layers):
         is_new = index == 0 or attention.block_sharing == "blockwise"
         for mechanism, place in _mechanisms(attention.of_block(index, len(layers)), layer):
             added += mechanism.parameters(place) if is_new else 0
             rows = layer.windows * place.num_heads * layer.num_tokens
-            activation += rows * layer.num_tokens * mechanism.activation_per_score(place)
+            activation += rows * layer.keys * mechanism.activation_per_score(place)
             change += rows * mechanism.operations_per_row(place)
             # They replace Q Kᵀ and A V, but A V not in a gated layer: ConViT's position scores
             # are still multiplied with V.
             products = 1 if layer.is_gated else 2
-            change -= rows * products * layer.num_tokens * layer.head_dim
+            change -= rows * products * layer.keys * layer.head_dim
     by_operator = isinstance(attention.make_mechanism(), OperatorMechanism)
     return Costs(
         parameters=parameters + added,

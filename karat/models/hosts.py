@@ -1,6 +1,6 @@
 """The host models: timm's models that can be converted, and their attention modules."""
 
-import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,29 @@ from torch import nn
 from karat.errors import CombinationError, HostError
 from karat.models.config import ModelConfig
 from karat.models.layers import AttentionLayer
+from karat.models.layouts import columnar, hierarchical
+from karat.models.layouts.common import ConvertedAttention
+from karat.models.layouts.image_size import note_image_size
+from karat.models.timm_modules import ANY_IMAGE_SIZE, module_of, why_no_host
 
 TIMM_POS_STD = 0.02  # of a ViT's position embedding, before training
-SUPPORTED = "VisionTransformer (ViT, DeiT), ConVit and SwinTransformer of timm"
+Layout = Callable[[Any], list[AttentionLayer]]
 
-
-class ConvertedAttention(nn.Module):
-    """Base class of attention modules with an operator; see `karat.models.wrappers`."""
+# timm's class of models, and what finds its attention modules in the order of blocks.
+LAYOUTS: Mapping[str, Layout] = {
+    "timm.models.vision_transformer.VisionTransformer": columnar.of_vit,
+    "timm.models.convit.ConVit": columnar.of_convit,
+    "timm.models.eva.Eva": columnar.of_eva,
+    "timm.models.beit.Beit": columnar.of_beit,
+    "timm.models.vision_transformer_relpos.VisionTransformerRelPos": columnar.of_relpos,
+    "timm.models.vision_transformer_sam.VisionTransformerSAM": columnar.of_sam,
+    "timm.models.naflexvit.NaFlexVit": columnar.of_naflex,
+    "timm.models.swin_transformer.SwinTransformer": hierarchical.of_swin,
+    "timm.models.swin_transformer_v2.SwinTransformerV2": hierarchical.of_swin,
+    "timm.models.maxxvit.MaxxVit": hierarchical.of_maxvit,
+    "timm.models.pvt_v2.PyramidVisionTransformerV2": hierarchical.of_pvt,
+    "timm.models.hiera.Hiera": hierarchical.of_hiera,
+}
 
 
 def build_host(
@@ -59,10 +75,13 @@ def build_host(
         return host
     import timm
 
+    if module_of(model.name) in ANY_IMAGE_SIZE:
+        del arguments["img_size"]
     try:
         with torch.device(device):
             host = timm.create_model(model.name, pretrained=False, **arguments, **model.given())
-            return host
+        note_image_size(host, image_size)
+        return host
     # timm's models check their arguments with assertions, or fail while they compute shapes.
     except (AssertionError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CombinationError(
@@ -78,19 +97,13 @@ def attention_layers(model: nn.Module) -> list[AttentionLayer]:
     Raises:
         HostError: the model is not supported, with the reason.
     """
-    from timm.models.convit import ConVit  # takes seconds to import
-    from timm.models.swin_transformer import SwinTransformer
-    from timm.models.vision_transformer import VisionTransformer
-
-    if isinstance(model, VisionTransformer):
-        found = _vit_layers(model)
-    elif isinstance(model, ConVit):
-        found = _convit_layers(model)
-    elif isinstance(model, SwinTransformer):
-        found = _swin_layers(model)
-    else:
-        raise HostError(f"{type(model).__name__} is not a supported host; supported: {SUPPORTED}")
-    return [replace(layer, number=number) for number, layer in enumerate(found)]
+    layout = _layout_of(model)
+    if layout is None:
+        raise HostError(f"{type(model).__name__} {why_no_host(type(model))}")
+    found = [replace(layer, number=number) for number, layer in enumerate(layout(model))]
+    if none := next((layer for layer in found if min(layer.num_tokens, layer.keys) < 1), None):
+        raise HostError(f"{none.name} has no tokens left: the images are too small for this model")
+    return found
 
 
 def is_converted(layer: AttentionLayer) -> bool:
@@ -103,59 +116,9 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _vit_layers(model: Any) -> list[AttentionLayer]:
-    from timm.layers import Attention
-
-    if not isinstance(model.patch_drop, nn.Identity):
-        raise HostError("patch_drop_rate above 0 changes the number of tokens from step to step")
-    for number, block in enumerate(model.blocks):
-        attention = getattr(block, "attn", None)
-        if not isinstance(attention, Attention | ConvertedAttention):
-            kind = type(block).__name__ if attention is None else type(attention).__name__
-            raise HostError(f"blocks.{number}: {kind} is not timm's plain Attention")
-    return [
-        _layer(f"blocks.{number}.attn", block, model.patch_embed.grid_size, model.num_prefix_tokens)
-        for number, block in enumerate(model.blocks)
-    ]
-
-
-def _convit_layers(model: Any) -> list[AttentionLayer]:
-    found = []
-    for number, block in enumerate(model.blocks):
-        gated = number < model.local_up_to_layer
-        prefix = 0 if gated else 1  # ConViT adds the class token after its gated layers
-        kind = "gated" if gated else "plain"
-        name, grid = f"blocks.{number}.attn", model.patch_embed.grid_size
-        found.append(_layer(name, block, grid, prefix, kind=kind))
-    return found
-
-
-def _swin_layers(model: Any) -> list[AttentionLayer]:
-    found = []
-    for stage, swin_layer in enumerate(model.layers):
-        for number, block in enumerate(swin_layer.blocks):
-            sides = zip(block.input_resolution, block.attn.window_size, strict=True)
-            windows = math.prod(math.ceil(side / window) for side, window in sides)
-            name, grid = f"layers.{stage}.blocks.{number}.attn", block.attn.window_size
-            masked = block.attn_mask is not None
-            more: dict[str, Any] = {"windows": windows, "is_masked": masked, "kind": "window"}
-            found.append(_layer(name, block, grid, 0, **more))
-    return found
-
-
-def _layer(
-    name: str, block: Any, grid: tuple[int, int], prefix: int, **more: Any
-) -> AttentionLayer:
-    heads = block.attn.num_heads
-    return AttentionLayer(
-        name=name,
-        num_tokens=grid[0] * grid[1] + prefix,
-        num_heads=heads,
-        head_dim=block.attn.proj.in_features // heads,
-        width=(block.attn.qk if more.get("kind") == "gated" else block.attn.qkv).in_features,
-        grid=(grid[0], grid[1]),
-        prefix_tokens=prefix,
-        has_norms=not isinstance(getattr(block.attn, "q_norm", nn.Identity()), nn.Identity),
-        block=block,
-        **more,
-    )
+def _layout_of(model: Any) -> Layout | None:
+    """The layout of a model, or of the model that its class is derived from; None for others."""
+    for each in type(model).__mro__:
+        if found := LAYOUTS.get(f"{each.__module__}.{each.__qualname__}"):
+            return found
+    return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from karat.attention.mechanisms import Place
+from karat.attention.place import Place
 from karat.errors import CombinationError
 
 if TYPE_CHECKING:
@@ -18,16 +18,20 @@ class AttentionLayer:
 
     Args:
         name: name of the module in the host model.
-        num_tokens: N, the number of queries and of keys.
+        num_tokens: N, the number of queries.
         num_heads: H.
         head_dim: D.
         width: C, the width of the tokens that enter the module.
         grid: rows and columns of patches.
         prefix_tokens: tokens before the patches (class, distillation, registers).
         windows: number of times that the module is applied to one image.
+        num_keys: M, the number of keys, where it is not N (PVT, Hiera's pooled queries); None for N.
         is_masked: whether some pairs of tokens are masked (Swin's shifted windows).
-        kind: plain, gated (ConViT's positional layers) or window (Swin).
+        is_gated: whether it is a gated positional layer of ConViT.
+        has_bias: whether the model adds numbers to the scores.
         has_norms: whether the module normalises queries and keys.
+        is_rotated: whether the module rotates queries and keys by their positions (RoPE).
+        off_grid: why tokens are not the patches of the grid by rows, as a phrase; empty where they are.
         number: number of the module in the model, from 0.
         block: the module whose attribute `attn` it is; None for a shape.
     """
@@ -40,30 +44,37 @@ class AttentionLayer:
     grid: tuple[int, int]
     prefix_tokens: int
     windows: int = 1
+    num_keys: int | None = None
     is_masked: bool = False
-    kind: Literal["plain", "gated", "window"] = "plain"
+    is_gated: bool = False
+    has_bias: bool = False
     has_norms: bool = False
+    is_rotated: bool = False
+    off_grid: str = ""
     number: int = 0
     block: Any = None
+
+    @property
+    def keys(self) -> int:
+        """M, the number of keys, which is that of tokens for an operator: it acts on rows of scores."""
+        return self.num_tokens if self.num_keys is None else self.num_keys
 
     @property
     def place(self) -> Place:
         """The module as mechanisms see it."""
         return Place(
             num_heads=self.num_heads,
-            num_tokens=self.num_tokens,
+            num_tokens=self.keys,
+            num_queries=self.num_tokens,
             head_dim=self.head_dim,
             width=self.width,
             number=self.number,
             is_masked=self.is_masked,
-            has_bias=self.kind == "window",
+            has_bias=self.has_bias,
             is_gated=self.is_gated,
             has_norms=self.has_norms,
+            is_rotated=self.is_rotated,
         )
-
-    @property
-    def is_gated(self) -> bool:
-        return self.kind == "gated"
 
 
 def chosen_layers(layers: list[AttentionLayer], config: AttentionConfig) -> list[AttentionLayer]:
@@ -96,7 +107,7 @@ def chosen_layers(layers: list[AttentionLayer], config: AttentionConfig) -> list
     checked = set()
     for index, layer in enumerate(chosen):
         own = config.of_block(index, len(chosen))
-        shape = (layer.num_heads, layer.num_tokens, layer.kind, layer.is_masked)
+        shape = replace(layer.place, number=0)
         if shape in checked and not config.per_block:
             continue
         checked.add(shape)
@@ -111,11 +122,11 @@ def chosen_layers(layers: list[AttentionLayer], config: AttentionConfig) -> list
 def _check_same_shape(layers: list[AttentionLayer], config: AttentionConfig) -> None:
     first = layers[0]
     for layer in layers[1:]:
-        if layer.num_tokens != first.num_tokens:
+        if layer.keys != first.keys:
             raise CombinationError(
                 ("attention.block_sharing", "model.name"),
                 "attention.block_sharing = universal: one operator cannot serve "
-                f"{first.num_tokens} tokens ({first.name}) and {layer.num_tokens} ({layer.name}); "
+                f"{first.keys} tokens ({first.name}) and {layer.keys} ({layer.name}); "
                 "use blockwise",
             )
         by_head = config.head_sharing == "per_head" or config.heads != "all"

@@ -1,6 +1,6 @@
 """Looks into the attention of a model: scores, weights and output of every block, and changes to them.
 
-Shapes: B batch, H heads, N tokens, M keys (= N), D head width; W windows of an image (Swin).
+Shapes: B batch, H heads, N queries, M keys, D head width; W windows of an image.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from karat.attention.kernels import QKV
 from karat.attention.mechanisms.softmax import Softmax
 from karat.attention.part import MechanismPart, Part
-from karat.models.convert import WRAPPERS
+from karat.models.convert import wrapped
 from karat.models.hosts import attention_layers
 from karat.models.layers import AttentionLayer
-from karat.models.wrappers import HostAttention, Observer
+from karat.models.wrappers.base import HostAttention, Observer
 
 # What becomes of the scores or the weights of an attention module.
 ChangeOf: TypeAlias = Callable[[AttentionLayer, Tensor], Tensor]
@@ -55,8 +55,8 @@ def observed(
 ) -> Iterator[list[Seen]]:
     """Within this context, every forward pass forms scores and weights, and adds them to the list.
 
-    One `Seen` for each attention module in the order of blocks; clear the list between passes. For Swin the
-    batch is B W windows. Without a change the model's answers are the same up to rounding, since another
+    One `Seen` for each attention module in the order of blocks; clear the list between passes. For hosts
+    with windows the batch is B W windows. Without a change the model's answers are the same up to rounding, since another
     kernel computes them. The model may have any mechanism, also the host's softmax; it is unchanged
     afterwards, also after an error.
 
@@ -79,22 +79,22 @@ def observed(
     seen: list[Seen] = []
     with ExitStack() as stack:
         for layer in attention_layers(model):
-            module = stack.enter_context(_with_part(layer))
+            module = stack.enter_context(with_part(layer))
             observer = _observer(layer, change_scores, change_weights, seen if record else None)
             stack.enter_context(_observing(module, observer))
         yield seen
 
 
 @contextmanager
-def _with_part(layer: AttentionLayer) -> Iterator[HostAttention]:
-    """The layer's module; the host's softmax stands behind the same face as a mechanism for the time."""
+def with_part(layer: AttentionLayer) -> Iterator[HostAttention]:
+    """Within this context, the layer's module has a mechanism: its own, or softmax in place of timm's module."""
     own = layer.block.attn
     if isinstance(own, HostAttention):
         yield own
         return
     part = MechanismPart(Softmax(), layer.place)
     part.to(own.proj.weight.device)
-    layer.block.attn = WRAPPERS[layer.kind](own, part)
+    layer.block.attn = wrapped(layer, part)
     try:
         yield layer.block.attn
     finally:

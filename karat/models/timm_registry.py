@@ -9,8 +9,8 @@ from torch import nn
 
 from karat.attention.names import KARAT, has_basis, settings_of_all
 from karat.models.convert import convert
+from karat.models.timm_modules import HOST_MODULES
 
-MODULES = ("vision_transformer", "deit", "convit", "swin_transformer")
 # Hosts that `convert` refuses: attention and MLP in parallel in a block, or differential attention.
 WITHOUT_PLAIN_ATTENTION = {
     "vit_base_patch16_18x2_224",
@@ -29,7 +29,7 @@ def register(timm: ModuleType) -> None:
     """Add `karat_NAME` to timm's registry for every host model NAME; called after timm's import."""
     # timm looks up an entry point by its name in the module that defines it.
     here = sys.modules[__name__]
-    for module in MODULES:
+    for module in HOST_MODULES:
         for name in timm.list_models(module=module):
             if name not in WITHOUT_PLAIN_ATTENTION:
                 entry = _entry_point(name, timm.models.model_entrypoint(name))

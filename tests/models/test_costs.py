@@ -152,7 +152,8 @@ def test_costs_command_knows_mechanisms(
         (["vit_tiny", "--basis", "fourier", "--grid-size", "0"], "must be at least 1"),
         (["vit_tiny", "--basis", "fourier", "--rank", "198"], "is above the 197 tokens"),
         (["vit_tiny", "--image-size", "20"], "does not divide the image size 20"),
-        (["resnet18"], "name = 'resnet18': unknown"),
+        (["resnet18"], "name = 'resnet18': is no host: it has no attention between tokens"),
+        (["resmet18"], "name = 'resmet18': unknown"),
     ],
 )  # fmt: skip
 def test_costs_command_refuses_wrong_input_in_one_line(

@@ -47,10 +47,13 @@ BLIND = ("uniform", "static")
 NO_SCORES = "computes no scores, which would leave the model's"
 REFUSED = {
     **{("gated convit", each): rf"{NO_SCORES} gated queries and keys \(ConViT\)" for each in BLIND},
-    **{("swin", each): rf"{NO_SCORES} position bias \(Swin\)" for each in BLIND},
+    **{("swin", each): rf"{NO_SCORES} position bias" for each in BLIND},
     **{("vit with qk_norm", each): f"{NO_SCORES} norms of queries and keys" for each in BLIND},
     ("swin", "sinkhorn"): "with masked pairs there may be no doubly stochastic matrix",
-    ("swin", "differential"): "has two matrices of scores, and Swin's position bias belongs to one",
+    (
+        "swin",
+        "differential",
+    ): "has two matrices of scores, and the model's position bias belongs to one",
 }
 
 

@@ -25,7 +25,8 @@ from karat.models.config import ModelConfig
 from karat.models.convert import convert, kernels_of
 from karat.models.hosts import attention_layers, build_host, is_converted
 from karat.models.shape import check_model, layer_shapes
-from karat.models.timm_registry import MODULES, WITHOUT_PLAIN_ATTENTION
+from karat.models.timm_modules import HOST_MODULES
+from karat.models.timm_registry import WITHOUT_PLAIN_ATTENTION
 from tests.marks import further
 
 FOURIER: dict[str, Any] = {"basis": "fourier", "rank": 4, "grid_size": 2}
@@ -331,7 +332,7 @@ def test_every_timm_name_is_a_host_or_listed_as_unsupported(
         # Initial values, which take nine tenths of the time even on the meta device.
         monkeypatch.setattr(torch.Tensor, name, lambda tensor, *_, **__: tensor)
     refused = set()
-    for module in MODULES:
+    for module in HOST_MODULES:
         for name in timm.list_models(module=module):
             with torch.device("meta"):
                 model = timm.create_model(name)
@@ -358,9 +359,9 @@ def test_every_timm_name_is_a_host_or_listed_as_unsupported(
         (convit, {"gated_blocks": True, "block_sharing": "universal"}, "cannot serve 16 tokens (blocks.0.attn) and 17 (blocks.2.attn)"),
         (swin, {"block_sharing": "universal"}, "layers.0.blocks.0.attn has 2 heads and layers.1.blocks.0.attn 4"),
         (lambda: vit(patch_drop_rate=0.5), {}, "patch_drop_rate above 0 changes the number of tokens"),
-        (lambda: nn.Linear(2, 2), {}, "Linear is not a supported host; supported: VisionTransformer"),
-        (lambda: timm.create_model("resnet18"), {}, "ResNet is not a supported host"),
-        (lambda: timm.create_model("vit_dwee_patch16_reg1_gap_256"), {}, "blocks.0: DiffAttention is not timm's plain Attention"),
+        (lambda: nn.Linear(2, 2), {}, "Linear is not a supported host. Supported are timm's ViT, DeiT, ConViT, EVA"),
+        (lambda: timm.create_model("resnet18"), {}, "ResNet is no host: it has no attention between tokens"),
+        (lambda: timm.create_model("vit_dwee_patch16_reg1_gap_256"), {}, "blocks.0: DiffAttention subtracts two softmaxes of half the width"),
         (lambda: convert(vit(), FOURIER), {}, "blocks.0.attn is already converted"),
     ],
 )  # fmt: skip

@@ -15,7 +15,7 @@ from karat.attention.operator import Operator
 from karat.attention.part import MechanismPart, Part
 from karat.errors import AnalysisError, HostError
 from karat.models.hosts import attention_layers
-from karat.models.wrappers import HostAttention
+from karat.models.wrappers.base import HostAttention
 
 ALL = "all"
 # The paper's names of what has another one in the code.

@@ -90,9 +90,17 @@ def similarity(model: nn.Module, images: Tensor) -> Similarity:
     return Similarity.measure(Subject(model=model, images=images))
 
 
+def _as_tokens(layer: AttentionLayer, output: Tensor) -> Tensor:
+    """(B, tokens, C) of what a block gives."""
+    if output.dim() == 3:
+        return output
+    by_channel = output.shape[-1] != layer.width
+    return output.flatten(2).mT if by_channel else output.flatten(1, -2)
+
+
 def _keeping(layer: AttentionLayer, kinds: tuple[str, ...], own: list[Tensor]) -> Any:
     def hook(module: Any, inputs: Any, output: Tensor) -> None:
-        tokens = output.flatten(1, -2) if layer.kind == "window" else output  # Swin: (B, H, W, C)
+        tokens = _as_tokens(layer, output)
         prefix = layer.prefix_tokens
         found = []
         for kind in kinds:

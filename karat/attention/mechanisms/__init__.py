@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 
 from karat.attention.operator_config import OperatorConfig
+from karat.attention.place import Place
 from karat.attention.precision import without_autocast
 from karat.catalog import Catalog
 from karat.errors import CombinationError
@@ -33,33 +34,6 @@ __all__ = [
     "own_settings",
     "unchanged",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a mechanism is used: some heads of one attention module of a model.
-
-    Args:
-        num_heads: H, the heads with this mechanism.
-        num_tokens: N.
-        head_dim: D.
-        width: C, the width of the tokens that enter the attention module.
-        number: number of the block in the model, from 0.
-        is_masked: whether the model masks some pairs of tokens (Swin's shifted windows).
-        has_bias: whether the model adds numbers to the scores (Swin's position bias).
-        is_gated: whether it is a gated positional layer of ConViT.
-        has_norms: whether the model normalises queries and keys.
-    """
-
-    num_heads: int
-    num_tokens: int
-    head_dim: int
-    width: int
-    number: int = 0
-    is_masked: bool = False
-    has_bias: bool = False
-    is_gated: bool = False
-    has_norms: bool = False
 
 
 class Given(NamedTuple):
@@ -136,9 +110,10 @@ class Mechanism:
     def refusal(self, place: Place) -> str | None:
         """Why heads at this place cannot have the mechanism, as a phrase; None if they can."""
         idle = {
-            "position bias (Swin)": place.has_bias,
+            "position bias": place.has_bias,
             "gated queries and keys (ConViT)": place.is_gated,
             "norms of queries and keys": place.has_norms,
+            "rotation of queries and keys (RoPE)": place.is_rotated,
         }
         if not self.uses_scores and any(idle.values()):
             what = next(name for name, is_there in idle.items() if is_there)

@@ -43,7 +43,9 @@ class Differential(SoftmaxLike):
         if place.head_dim % 2:
             return f"halves the heads, whose width {place.head_dim} is odd"
         if place.has_bias:
-            return "has two matrices of scores, and Swin's position bias belongs to one"
+            return "has two matrices of scores, and the model's position bias belongs to one"
+        if place.is_rotated:
+            return "halves queries and keys after the model has rotated them (RoPE), so that each half would have the frequencies of one direction"
         return super().refusal(place)
 
     def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:

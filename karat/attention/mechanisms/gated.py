@@ -32,6 +32,11 @@ class Gated(SoftmaxLike):
 
     gate: Literal["elementwise", "per_head"] = "elementwise"
 
+    def refusal(self, place: Place) -> str | None:
+        if place.queries < place.num_tokens:
+            return "gates each query by the token that it comes from, and this model pools queries of several tokens"
+        return super().refusal(place)
+
     def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:
         gates = self._gates(place)
         return {"gate_weight": (gates, place.width), "gate_bias": (gates,)}

@@ -37,6 +37,8 @@ class Sinkhorn(Mechanism):
         at_least("iterations", self.iterations, 1)
 
     def refusal(self, place: Place) -> str | None:
+        if place.queries != place.num_tokens:
+            return f"has rows and columns that sum to 1, which {place.queries} queries and {place.num_tokens} keys cannot have"
         return MASKED if place.is_masked else super().refusal(place)
 
     def weights(

@@ -34,6 +34,11 @@ class Static(Mechanism):
     def __post_init__(self) -> None:
         check_table(self.config)
 
+    def refusal(self, place: Place) -> str | None:
+        if place.queries != place.num_tokens:
+            return f"is a table of N x N positions, and this model has {place.queries} queries for {place.num_tokens} keys"
+        return super().refusal(place)
+
     def shapes(self, place: Place) -> Mapping[str, tuple[int, ...]]:
         return table_shapes(self.config, place, ("back", "into"))
 

@@ -22,7 +22,7 @@ from karat.attention.operator import Operator
 from karat.attention.part import MechanismPart, Part
 from karat.errors import AnalysisError
 from karat.models.hosts import attention_layers
-from karat.models.wrappers import HostAttention
+from karat.models.wrappers.base import HostAttention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
