@@ -120,8 +120,22 @@ def extra_of(attention: AttentionConfig, rounds: int) -> Extra:
         scores.append(shape.batch * layer.num_heads * layer.num_tokens**2)
         taken.append(beyond_softmax(shape, attention, rounds))
     call_s, scores_s = fitted(scores, taken)
-    operations = attention.make_mechanism().activation_per_score(layer.place)
-    return Extra(call_s=call_s, scores_s=scores_s, operations=operations)
+    return Extra(call_s=call_s, scores_s=scores_s, operations=operations_of(attention))
+
+
+def operations_of(attention: AttentionConfig) -> float:
+    """Those of learned functions for one score, in the larger shape."""
+    layer = chosen_layers(layer_shapes(MANY.model, MANY.image), attention)[0]
+    return attention.make_mechanism().learned_work(layer.place).as_products / layer.num_tokens
+
+
+def operation_of(rounds: int) -> float:
+    """Seconds of one operation of learned functions: what more frequencies take, by their number."""
+    few, many = (AttentionConfig.from_settings({**FOURIER, "grid_size": g}) for g in (3, 16))
+    layer = chosen_layers(layer_shapes(MANY.model, MANY.image), few)[0]
+    scores = MANY.batch * layer.num_heads * layer.num_tokens**2
+    taken = beyond_softmax(MANY, many, rounds) - beyond_softmax(MANY, few, rounds)
+    return taken / scores / (operations_of(many) - operations_of(few))
 
 
 def fitted(scores: Sequence[int], taken: Sequence[float]) -> tuple[float, float]:
@@ -165,15 +179,16 @@ def host_of() -> Host:
 def table(rounds: int) -> StepCosts:
     """Measure everything."""
     before, host, extra = measured_speed(), host_of(), {}
+    operation_s = operation_of(rounds)
     for settings in settings_of_all():
         attention = AttentionConfig.from_settings(settings)
         kind = kinds_of(attention)[-1 if "basis" in settings and "mechanism" not in settings else 0]
         extra[kind] = extra_of(attention, rounds)
         print(f"{kind}: {extra[kind]}", flush=True)
-    extra[SOFTMAX] = Extra(call_s=0.0, scores_s=0.0, operations=0)
+    extra[SOFTMAX] = Extra(call_s=0.0, scores_s=0.0, operations=0.0)
     speeds = (before, measured_speed())
     print(*speeds)
-    return StepCosts(speed=Speed.mean(speeds), host=host, extra=extra)
+    return StepCosts(speed=Speed.mean(speeds), host=host, operation_s=operation_s, extra=extra)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

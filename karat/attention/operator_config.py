@@ -1,6 +1,7 @@
 """The settings of the learnable operator (KArAt) and of the mechanisms that share parts of it."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -83,6 +84,11 @@ class OperatorConfig:
         """The basis with its settings; `section` is the prefix of names in error messages."""
         assert self.basis is not None, "this mechanism has no basis"
         return build(BASES[self.basis], self.basis_settings, section)
+
+    @property
+    def spec(self) -> str:
+        """Basis, its settings and the base activation as JSON, by which kernels know the functions."""
+        return json.dumps([self.basis, dict(self.basis_settings), self.base_activation])
 
     def outputs(self, num_tokens: int) -> int:
         """R, which is the number of tokens for the full-rank operator."""

@@ -1,6 +1,5 @@
 """Units: tables of learnable functions of one variable, summed over their inputs."""
 
-import json
 import math
 
 import torch
@@ -40,7 +39,7 @@ class Units(nn.Module):
         self.basis_name, self.basis = str(config.basis), config.make_basis()
         self.base_activation: str = config.base_activation
         self.num_operators, self.num_outputs, _ = shape
-        self.spec = json.dumps([config.basis, dict(config.basis_settings), config.base_activation])
+        self.spec = config.spec
         self.coefficients = nn.ParameterDict(
             {
                 name: nn.Parameter(torch.empty(*shape, *own))

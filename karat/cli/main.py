@@ -36,7 +36,7 @@ COMMANDS = {
     "delete": ("delete a study: its folder and what MLflow has of it", "studies.delete:DELETE"),
     "doctor": ("check what a study needs, here or on a cluster", "doctor:DOCTOR"),
     "simulate": ("run a plan on a virtual clock, without training", "simulate:SIMULATE"),
-    "costs": ("print parameters and operations of a model", "costs:COSTS"),
+    "costs": ("print parameters, operations, bytes and times of a model", "costs:COSTS"),
 }
 
 

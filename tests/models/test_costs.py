@@ -1,5 +1,6 @@
 """Counted costs agree with the built models and with the tables of the paper."""
 
+import json
 import re
 from typing import Any
 
@@ -126,6 +127,19 @@ def test_costs_command_prints_the_papers_tiny_row(capsys: pytest.CaptureFixture[
         assert re.search(rf"(?<!\d){re.escape(text)}", printed), printed
 
 
+def test_costs_command_prices_a_training_step(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["costs", "vit_micro", "--image-size", "32", "--basis", "rational", "--batch-size", "4"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    for text in ("steps of 4 images", "moved MB", "kept MB", "/ softmax", "learned functions"):
+        assert text in printed, printed
+    assert main([*words, "--json"]) == 0
+    softmax, rational = json.loads(capsys.readouterr().out)["attentions"]
+    assert softmax["step_learned_multiply_adds"] == 0 < rational["step_learned_multiply_adds"]
+    assert rational["step_ms"] > softmax["step_ms"] > 0
+    assert rational["step_is_measured"]
+
+
 @pytest.mark.parametrize(
     ("words", "texts"),
     [
@@ -146,6 +160,7 @@ def test_costs_command_knows_mechanisms(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["vit_tiny", "--batch-size", "0"], "--batch-size = 0: must be at least 1"),
         (["vit_tiny", "--basis", "furier"], "attention.basis = 'furier': unknown. did you mean"),
         (["vit_tiny", "--mechanism", "sigmoyd"], "'sigmoyd': unknown. did you mean 'sigmoid'?"),
         (["vit_tiny", "--mechanism", "sigmoid", "--rank", "3"], "attention.rank: does not exist for attention.mechanism: sigmoid"),

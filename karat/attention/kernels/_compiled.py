@@ -71,7 +71,7 @@ def compiled_basis(spec: str, has_scale: bool) -> int | None:
         return None
     try:
         # The handle is never closed: the functions stay.
-        library = ctypes.CDLL(str(_built(f"basis-{name}", source_of(program))))
+        library = ctypes.CDLL(str(built(f"basis-{name}", source_of(program))))
         return ctypes.addressof(ctypes.c_char.in_dll(library, "karat_basis"))
     except (OSError, ValueError) as error:
         _LOG.warning("basis %s runs several times slower than it could: %s", name, error)
@@ -87,7 +87,7 @@ def warn_without_formula(name: str) -> None:
 def _attention() -> Path:
     torch_folder = Path(torch.__file__).parent
     parts = ("", "torch/csrc/api/include")
-    return _built(
+    return built(
         "attention",
         (NATIVE / "attention.cpp").read_text(encoding="utf-8"),
         [f"-I{torch_folder / 'include' / part}" for part in parts],
@@ -95,7 +95,7 @@ def _attention() -> Path:
     )
 
 
-def _built(
+def built(
     name: str, source: str, includes: Sequence[str] = (), libraries: Sequence[str] = ()
 ) -> Path:
     """The path of the library, compiled if it is missing."""

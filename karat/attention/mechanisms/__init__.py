@@ -16,6 +16,7 @@ import torch
 from karat.attention.operator_config import OperatorConfig
 from karat.attention.place import Place
 from karat.attention.precision import without_autocast
+from karat.attention.work import Work
 from karat.catalog import Catalog
 from karat.errors import CombinationError
 from karat.settings import fields_of
@@ -141,6 +142,18 @@ class Mechanism:
     def activation_per_score(self, place: Place) -> int:
         """Operations of learned functions for one score, counted as the paper counts KArAt's."""
         return 0
+
+    def learned_work(self, place: Place) -> Work:
+        """What learned functions take for one query in one head in a training step."""
+        return Work()
+
+    def step_operations(self, place: Place) -> float:
+        """Multiply-adds that a training step executes for one query in one head, forward and backward.
+
+        Products of matrices, with what the backward pass computes again, and learned functions. Fixed
+        functions of scores (an exponential, a sort) are not counted.
+        """
+        return 3 * self.operations_per_row(place) + self.learned_work(place).total
 
     def prepared(self, given: Given, learned: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Queries and keys whose products, times `given.scale`, are the scores."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from karat.attention.mechanisms import Mechanism, Place
 from karat.attention.operator_config import FULL, OperatorConfig
+from karat.attention.work import Work
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,25 @@ class OperatorMechanism(Mechanism):
             return scores + rank * tokens + tokens * width
         return scores + 2 * rank * width
 
+    def learned_work(self, place: Place) -> Work:
+        """All units for a row of scores, of both tables in `phi_phi`."""
+        config, tokens = self.of_operator(), place.num_tokens
+        rank = config.outputs(tokens)
+        found = Work()
+        if config.operator_order != "phi_w":
+            found += _table_work(config, inputs=tokens, outputs=rank)
+        if config.operator_order != "w_phi":
+            found += _table_work(config, inputs=rank, outputs=tokens)
+        return found
+
+    def step_operations(self, place: Place) -> float:
+        config = self.of_operator()
+        if config.operator_order != "w_phi" or config.rank == FULL or place.is_masked:
+            return super().step_operations(place)
+        # Scores twice, and the gradients of queries and keys; seven products of R x D numbers.
+        tokens, width, rank = place.num_tokens, place.head_dim, config.outputs(place.num_tokens)
+        return 4 * tokens * width + 7 * rank * width + self.learned_work(place).total
+
     def make(self, place: Place, generator: torch.Generator | None) -> Operator:
         """The operators at a place."""
         from karat.attention.operator import Operator  # loads torch
@@ -57,3 +77,12 @@ class OperatorMechanism(Mechanism):
         config = self.of_operator()
         operators = config.operators(place.num_heads)
         return Operator(config, operators, place.num_tokens, generator)
+
+
+def _table_work(config: OperatorConfig, inputs: int, outputs: int) -> Work:
+    from karat.attention.formulas.counting import unit_work  # it knows all bases
+
+    work = unit_work(config.spec, config.unit_scales, outputs)
+    if work is None:  # no formula: as much as the basis says, and twice as much backward
+        work = Work(functions=3.0 * outputs * config.make_basis().flops_per_unit())
+    return work * inputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from karat.attention.mechanisms import Given, Mechanism
+from karat.attention.mechanisms import Given, Mechanism, Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +50,11 @@ class SoftmaxLike(Mechanism):
     Without a mask and a bias it runs in torch's fused kernel (`scaled_dot_product_attention`),
     which never stores the scores.
     """
+
+    def step_operations(self, place: Place) -> float:
+        """With the scores, which the fused kernel computes again in the backward pass."""
+        again = place.num_tokens * place.head_dim
+        return super().step_operations(place) + again
 
     def weights(
         self, scores_BHNM: Tensor, keep: Tensor | None, learned: Mapping[str, Tensor]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from karat.attention.bases import Basis
 from karat.attention.mechanisms import Mechanism, Place
 from karat.attention.mechanisms._rows import keys_of, without
+from karat.attention.work import Work
 from karat.errors import SettingError
 
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ class Pointwise(Mechanism):
 
     def activation_per_score(self, place: Place) -> int:
         return self.basis.flops_per_unit()
+
+    def learned_work(self, place: Place) -> Work:
+        from karat.attention.formulas.counting import unit_work  # it knows all bases
+
+        work = unit_work(replace(self.config, base_activation="zero").spec, False, 1)
+        if work is None:
+            work = Work(functions=3.0 * self.basis.flops_per_unit())
+        return work * place.num_tokens
 
     def weights(
         self, scores_BHNM: Tensor, keep: Tensor | None, learned: Mapping[str, Tensor]

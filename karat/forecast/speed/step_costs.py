@@ -48,13 +48,22 @@ class Host:
 class Extra:
     """Seconds that an attention module takes in a step beyond softmax: of a call, and of each score.
 
-    `operations` are those of learned functions for one score, as the model counts them, in the setting
-    that was measured; `scores_s` grows with them. 0 where there are none.
+    `operations` are those of learned functions for one score in the setting that was measured, as
+    `Work.as_products`. 0 where there are none.
     """
 
     call_s: float
     scores_s: float
-    operations: int
+    operations: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is trained: model, attention, and `image_size`, `channels` and `classes` of the data."""
+
+    model: ModelConfig
+    attention: AttentionConfig
+    shape: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +74,12 @@ class StepCosts:
         speed: of that machine, while the table was measured.
         host: of the model around attention.
         extra: kind (`kinds_of`) to its costs.
+        operation_s: seconds of one of their `operations` in a kernel.
     """
 
     speed: Speed
     host: Host
+    operation_s: float
     extra: Mapping[str, Extra]
 
     @classmethod
@@ -78,6 +89,7 @@ class StepCosts:
         return cls(
             speed=Speed(**data["speed"]),
             host=Host(**data["host"]),
+            operation_s=data["operation_s"],
             extra={kind: Extra(**each) for kind, each in data["extra"].items()},
         )
 
@@ -96,7 +108,7 @@ class StepCosts:
         batch = min(config.training.batch_size, info.train_size)
         steps = max(1, info.train_size // batch)
         ratio = self.speed.rounds_per_s / speed.rounds_per_s
-        fixed_s = (self.host.step_s + self._layers_s(config)) * ratio
+        fixed_s = (self.host.step_s + self._layers_s(_subject(config))) * ratio
         evaluation_s = self.evaluation_s(config, speed, threads)
         each_s = (1 + _BACKWARD) * batch * evaluation_s + fixed_s
         share = config.data.val_share
@@ -106,39 +118,58 @@ class StepCosts:
     def evaluation_s(self, config: TrialConfig, speed: Speed, threads: int = 1) -> float:
         """Seconds of the forward pass of an image within a large batch; arguments as of `epoch_s`."""
         batch = min(config.training.batch_size, config.data.info().train_size)
-        dense, other = self._step_s(config, batch)
+        grown_s = self._grown_s(_subject(config), batch, speed)
+        return grown_s / threads / batch / (1 + _BACKWARD)
+
+    def step_s(self, subject: Subject, batch: int, speed: Speed) -> float:
+        """Seconds of a training step on one core: forward and backward pass, and the optimiser.
+
+        Args:
+            subject: what is trained.
+            batch: images of the step.
+            speed: of the core.
+
+        Raises:
+            InputError: the settings are not compatible.
+        """
+        fixed_s = self.host.step_s + self._layers_s(subject)
+        fixed_s *= self.speed.rounds_per_s / speed.rounds_per_s
+        return fixed_s + self._grown_s(subject, batch, speed)
+
+    def _grown_s(self, subject: Subject, batch: int, speed: Speed) -> float:
+        """Seconds of a step that grow with the batch: in large products, and in attention."""
+        host = costs_of(subject.model, AttentionConfig(), **subject.shape)
+        dense = (1 + _BACKWARD) * batch * host.forward_flops * self.host.multiply_add_s
+        other = sum(
+            batch * scores * self._of(part, layer)[1] for layer, part, scores in _parts(subject)
+        )
+        # Mechanisms without scores are cheaper than softmax, of which `dense` has the products.
+        other = max(other, -dense / 2)
         # Like the speed of a matrix product, that of the rest is of one core.
         dense *= self.speed.multiply_adds_per_s / speed.multiply_adds_per_s
-        other *= self.speed.rounds_per_s / speed.rounds_per_s
-        return (dense + other) / threads / batch / (1 + _BACKWARD)
+        return dense + other * self.speed.rounds_per_s / speed.rounds_per_s
 
-    def _step_s(self, config: TrialConfig, batch: int) -> tuple[float, float]:
-        """Seconds of a step that grow with the batch: in large products, and in attention."""
-        host = costs_of(config.model, AttentionConfig(), **config.data_shape())
-        dense = (1 + _BACKWARD) * batch * host.forward_flops * self.host.multiply_add_s
-        parts = _parts(config.model, config.attention, config.data.info().image_size)
-        other = sum(batch * scores * self._of(part, layer)[1] for layer, part, scores in parts)
-        # Mechanisms without scores are cheaper than softmax, of which `dense` has the products.
-        return dense, max(other, -dense / 2)
-
-    def _layers_s(self, config: TrialConfig) -> float:
-        size = config.data.info().image_size
-        calls = sum(
-            self._of(part, layer)[0]
-            for layer, part, _ in _parts(config.model, config.attention, size)
-        )
-        return max(0.0, len(layer_shapes(config.model, size)) * self.host.layer_s + calls)
+    def _layers_s(self, subject: Subject) -> float:
+        calls = sum(self._of(part, layer)[0] for layer, part, _ in _parts(subject))
+        count = len(layer_shapes(subject.model, subject.shape["image_size"]))
+        return max(0.0, count * self.host.layer_s + calls)
 
     def _of(self, part: AttentionConfig, layer: AttentionLayer) -> tuple[float, float]:
         """Seconds of a call, and of a score, of some heads of a layer."""
-        operations = part.make_mechanism().activation_per_score(layer.place)
+        work = part.make_mechanism().learned_work(layer.place)
+        operations = work.as_products / layer.num_tokens
         calls, scores = [], []
         for kind in kinds_of(part):
             each = self.extra.get(kind) or self._unknown
-            grown = operations / each.operations if each.operations and operations else 1.0
             calls.append(each.call_s)
-            scores.append(each.scores_s * grown)
+            scores.append(each.scores_s + self._grown(operations, each))
         return max(calls), max(scores)
+
+    def _grown(self, operations: float, entry: Extra) -> float:
+        """Seconds of a score that other settings take more than those of an entry."""
+        if not entry.operations or not operations:
+            return 0.0
+        return (operations - entry.operations) * self.operation_s
 
     @functools.cached_property
     def _unknown(self) -> Extra:
@@ -172,13 +203,16 @@ def kinds_of(attention: AttentionConfig) -> list[str]:
     return kinds
 
 
-def _parts(
-    model: ModelConfig, attention: AttentionConfig, image_size: int
-) -> Iterator[tuple[AttentionLayer, AttentionConfig, int]]:
+def _subject(config: TrialConfig) -> Subject:
+    return Subject(model=config.model, attention=config.attention, shape=config.data_shape())
+
+
+def _parts(subject: Subject) -> Iterator[tuple[AttentionLayer, AttentionConfig, int]]:
     """Heads of converted layers that share settings, with their scores for one image."""
+    attention = subject.attention
     if attention.is_softmax:
         return
-    layers = chosen_layers(layer_shapes(model, image_size), attention)
+    layers = chosen_layers(layer_shapes(subject.model, subject.shape["image_size"]), attention)
     for index, layer in enumerate(layers):
         for heads, part in attention.of_block(index, len(layers)).parts(layer.num_heads):
             if part is not None:

@@ -1,0 +1,1 @@
+"""What a training step of a model executes: its arithmetic, and its passes over memory."""
