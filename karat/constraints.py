@@ -1,4 +1,6 @@
-"""Conditions on the metrics of an epoch that a trial of the search must meet: `health_entropy >= 0.05`."""
+"""Conditions that a trial of the search must meet: on metrics of an epoch (`health_entropy >= 0.05`), and on what is known before
+it is trained (`parameters <= 6.3e6`).
+"""
 
 import math
 import re
@@ -10,12 +12,18 @@ Relation = Literal["<=", ">="]
 _FORM = re.compile(r"\s*([A-Za-z]\w*)\s*(<=|>=)\s*(\S+)\s*")
 
 
+# What is known before training: parameters and multiply-adds of one image's forward pass, and the forecast of a process's
+# memory in units of 2^20 bytes.
+PARAMETERS, MACS, MEMORY = "parameters", "macs", "memory_mb"
+KNOWN_BEFORE = (PARAMETERS, MACS, MEMORY)
+
+
 @dataclass(frozen=True, slots=True)
 class Constraint:
     """A metric and the least or the highest value that it may have.
 
     Args:
-        metric: of an epoch's report.
+        metric: of an epoch's report, or one of `KNOWN_BEFORE`.
         relation: of the metric's value to the limit.
         limit: finite.
     """
@@ -45,6 +53,11 @@ class Constraint:
     def holds(self, value: float) -> bool:
         """Whether a value of the metric is allowed."""
         return value <= self.limit if self.relation == "<=" else value >= self.limit
+
+    @property
+    def is_known_before(self) -> bool:
+        """Whether training is not needed to know it."""
+        return self.metric in KNOWN_BEFORE
 
     def __str__(self) -> str:
         return f"{self.metric} {self.relation} {self.limit:g}"

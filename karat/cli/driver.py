@@ -41,6 +41,7 @@ from karat.space.space import Space
 from karat.study.description import changed_recipes, description, original_space
 from karat.study.folder import put_aside, refuse_symlinks
 from karat.study.initial.weights import starts_of
+from karat.study.limits import limit_lines, never_trained
 from karat.study.listeners import Listener
 from karat.study.study import Study
 from karat.study.warm_start import warm_start_of
@@ -89,6 +90,8 @@ def drive(
     starts = starts_of(space, folder, storage, fresh=fresh)
     space = starts.space
     for line in starts.lines():
+        console.print(line, soft_wrap=True)
+    for line in limit_lines(never_trained(space)):
         console.print(line, soft_wrap=True)
     warm_start = warm_start_of(space, folder, storage, fingerprint, fresh=fresh)
     if warm_start is not None:

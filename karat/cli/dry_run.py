@@ -42,6 +42,7 @@ from karat.space.space import Space
 from karat.space.stopping import why_chosen
 from karat.study.initial.same_arm import AwaitedStudyError
 from karat.study.initial.weights import starts_of
+from karat.study.limits import limit_lines, never_trained
 from karat.study.warm_start import warm_start_of
 
 _SHOWN_ARMS = 60
@@ -66,7 +67,8 @@ def print_plan(
     slots = slots_by_place(space.resources, machines)
     times = Times(space.resources, storage, PRELOAD)
     plans = arm_plans(space, times)
-    schedule = arms_in_order(space, space.seed)
+    untrained = never_trained(space)
+    schedule = [arm for arm in arms_in_order(space, space.seed) if arm not in untrained]
     counts = Counter(schedule)
     is_drawn = space.search.allocation == "free"
     console.print(Text.assemble((space.name, "bold"), f": {space.question}\n"))
@@ -89,6 +91,7 @@ def print_plan(
     for line in (
         *_data(space),
         *_facts(space, counts),
+        *(f"not trained   {line}" for line in limit_lines(untrained)),
         *_weights(space, storage),
         *_warm_start(space, storage),
         *_power(space, storage),
@@ -122,11 +125,7 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     words = () if space.early_stopping["scheduler"] == NONE else (rule.in_words(),)
     for place, line in enumerate((*words, *stopping_notes(space))):
         yield f"{'' if place else 'stopping':14}{line}"
-    if space.search.constraints:
-        yield (
-            f"constraints   {' and '.join(map(str, space.search.conditions))}: a trial of the search that breaks one is "
-            "stopped, and not confirmed; not counted in the forecast"
-        )
+    yield from _constraints(space)
     cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if len(cell.arms) > 1 else ''}{cell.label}" for cell in cells]
     lengths = ""
@@ -166,6 +165,21 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         yield f"excluded      {excluded.label}: {excluded.rule}"
     if not space.excluded:
         yield "excluded      nothing"
+
+
+def _constraints(space: Space) -> Iterator[str]:
+    """What a trial of the search must meet."""
+    limits = space.search.limits
+    if seen := [str(each) for each in space.search.conditions if each not in limits]:
+        yield (
+            f"constraints   {' and '.join(seen)}: a trial of the search that breaks one is stopped, and not confirmed; "
+            "not counted in the forecast"
+        )
+    if limits:
+        yield (
+            f"constraints   {' and '.join(map(str, limits))}: known before training; what breaks one is not trained, and the "
+            "sampler proposes something else"
+        )
 
 
 def _joined(numbers: Iterable[int]) -> str:

@@ -1,12 +1,13 @@
 """Decides before the engine starts which share of this machine each trial of a study gets."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from karat.constraints import MEMORY
 from karat.errors import InputError
 from karat.execution.preload import PRELOAD
 from karat.forecast.capacity import slots_of
@@ -41,14 +42,24 @@ def place(
         that needs the least.
     """
     resources = study.space.resources
-    if not resources.is_probing:
+    needs_memory = any(each.metric == MEMORY for each in study.space.search.limits)
+    if not resources.is_probing and not needs_memory:
         return resources
     from karat.forecast.predictions import predictions_for  # imports torch
 
     predictions = predictions_for(resources, study.folder.parent, PRELOAD)
     space = space_at(study.space, study.data_place)
     configs = [sections_of(space, arm) for arm in space.arms.values()]
-    _probe(predictions, configs, space, study.folder.parent, console, is_to_stop)
+    if resources.is_probing:
+        _probe(predictions, configs, space, study.folder.parent, console, is_to_stop)
+
+    def memory_of(sections: Mapping[str, Mapping[str, Any]]) -> float | None:
+        found = predictions.try_of(sections)
+        return None if found is None else found.memory_bytes / 2**20
+
+    study.memory_of = memory_of
+    if not resources.is_probing:
+        return resources
 
     def estimate(trial: Trial) -> Estimate | None:
         found = predictions.try_of(sections_at(trial.config, study.data_place), trial.micro_batches)

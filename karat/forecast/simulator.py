@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from karat.constraints import Constraint
+from karat.constraints import MACS, PARAMETERS, Constraint
 from karat.forecast.curves import Curves, RecordedCurves, TrialInfo
 from karat.forecast.event_loop import EventLoop
 from karat.journal.journal import Journal
@@ -83,9 +83,9 @@ def simulate(
 
 
 def not_simulated(space: Space, curves: Curves) -> list[Constraint]:
-    """The constraints of the search on metrics that learning curves do not have."""
+    """The constraints of the search on metrics that learning curves do not have, and on memory, which is not forecast here."""
     others = curves.others if isinstance(curves, RecordedCurves) else ()
-    known = {space.search.metric, *others}
+    known = {space.search.metric, *others, PARAMETERS, MACS}
     return [each for each in space.search.conditions if each.metric not in known]
 
 

@@ -67,7 +67,9 @@ def is_final(state: "StudyState") -> bool:
 def planned_trials(state: "StudyState") -> dict[Phase, int]:
     """The planned number of trials of each phase that has any; with the seeds that were added so far."""
     totals = state.created["totals"]
-    search = len(state.of_phase("search")) if state.search_cut is not None else totals["search"]
+    search = totals["search"] - state.given_up
+    if state.search_cut is not None:
+        search = len(state.of_phase("search"))
     unplanned = totals["confirm"]
     if state.confirmation is not None:
         contests = state.confirmation["contests"]

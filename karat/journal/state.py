@@ -12,7 +12,7 @@ from karat.causes import SegmentEnd
 from karat.errors import JournalError
 from karat.journal.journal import Event
 from karat.journal.shortlists import Shortlists
-from karat.journal.trial import Extension, Launch, Phase, Trial
+from karat.journal.trial import Extension, Launch, Phase, RuledOut, Trial
 from karat.journal.usage import Usage
 from karat.parameters import Level, level_of, levels_of
 
@@ -43,6 +43,7 @@ class StudyState:
         self.created_at = 0.0
         self.launches: list[Launch] = []
         self.trials: dict[int, Trial] = {}
+        self.ruled_out: list[RuledOut] = []  # proposals that were not trained
         self.waiting: set[int] = set()  # numbers of the trials with this status
         self.unended: set[int] = set()  # numbers of the trials that have not ended
         # Arm, seed index and length of the confirmations that count.
@@ -100,6 +101,11 @@ class StudyState:
         """Whether the confirmation of the contest with this label is planned, or skipped."""
         planned = [] if self.confirmation is None else self.confirmation["contests"]
         return planned is None or contest in planned
+
+    @property
+    def given_up(self) -> int:
+        """Places of the search that stay empty, since nothing that could be trained was proposed for them."""
+        return sum(each.given_up for each in self.ruled_out)
 
     @property
     def all_planned(self) -> bool:
@@ -205,6 +211,12 @@ class StudyState:
             self.shortlists.asked(self.trials[data["trial"]])
         if data["phase"] == "confirm":
             self.confirmed.add((data["arm"], data["seed_index"], data.get("budget", 1)))
+
+    def _on_trial_ruled_out(self, event: Event) -> None:
+        data = event.data
+        more = {key: data[key] for key in data if key != "factors"}
+        factors = levels_of(data["factors"])
+        self.ruled_out.append(RuledOut(factors=factors, before=len(self.trials), **more))
 
     def _on_segment_started(self, event: Event) -> None:
         trial = self.trials[event.data["trial"]]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from karat.constraints import Constraint, Relation
 from karat.journal.reports import Reports
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
@@ -106,6 +107,36 @@ class Trial:
         epoch = self.tested["epoch"]
         own = (report for report in reversed(self.reports) if report.epoch == epoch)
         return next((report.metrics.get(metric) for report in own), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuledOut:
+    """A proposal of the search that was not trained, since it breaks a constraint that is known before.
+
+    Args:
+        arm, factors, tuned: as those of a trial.
+        tuning: number of the independent tuning, from 0.
+        metric, relation, limit: of the constraint.
+        value: that breaks it.
+        given_up: whether its place in the search stays empty; else the sampler proposed something else for it.
+        before: number of the trials that were asked for before.
+    """
+
+    arm: str
+    factors: Mapping[str, Any]
+    tuned: Mapping[str, Any]
+    metric: str
+    relation: Relation
+    limit: float
+    value: float
+    before: int
+    tuning: int = 0
+    given_up: bool = False
+
+    @property
+    def constraint(self) -> Constraint:
+        """The one that it breaks."""
+        return Constraint(self.metric, self.relation, self.limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,63 @@
-"""Which reports of the search break a constraint, and the details of such a stop."""
+"""What breaks a constraint of the search: reports, and configurations before they are trained."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from karat.constraints import broken
-from karat.space.space import Space
+from karat.constraints import MACS, MEMORY, PARAMETERS, Constraint, broken
+from karat.planning.data_place import sections_at
+from karat.space.space import Arm, Space
+from karat.training.config import TrialConfig
+from karat.training.costs import costs_of_trial
+
+Sections = Mapping[str, Mapping[str, Any]]
+MemoryOf = Callable[[Sections], float | None]
+
+
+def known_before(
+    limits: Iterable[Constraint], sections: Sections, memory_of: MemoryOf
+) -> tuple[Constraint, float] | None:
+    """The first constraint that a configuration breaks whatever its training does, and the value; None if it breaks none.
+
+    Args:
+        limits: constraints on what is known before training.
+        sections: of the configuration, with the data where it lies now.
+        memory_of: forecast of a process's peak memory in units of 2^20 bytes; None where there is none, and then it is
+            not looked at.
+    """
+    limits = tuple(limits)
+    names = {each.metric for each in limits}
+    values: dict[str, float] = {}
+    if names & {PARAMETERS, MACS}:
+        costs = costs_of_trial(TrialConfig.from_sections(sections))
+        values |= {PARAMETERS: costs.parameters, MACS: costs.forward_flops}
+    if MEMORY in names and (memory := memory_of(sections)) is not None:
+        values[MEMORY] = memory
+    return broken(limits, values)
+
+
+def broken_by(
+    space: Space, proposal: Mapping[str, Any], place: Mapping[str, Any], memory_of: MemoryOf
+) -> tuple[Constraint, float] | None:
+    """`known_before` of a proposal (`Decisions.proposal`), which only in the search may break a constraint.
+
+    Args:
+        space: of the study.
+        proposal: of a trial.
+        place: of the data now (`karat.planning.data_place`).
+        memory_of: as there.
+    """
+    limits = space.search.limits
+    if not limits or proposal["phase"] != "search":
+        return None
+    return known_before(limits, sections_at(proposal["config"], place), memory_of)
+
+
+def may_vary(arm: Arm, limits: Iterable[Constraint]) -> bool:
+    """Whether what the limits are about may differ between configurations of an arm."""
+    sections = ["data.", "model.", "attention."]
+    if any(each.metric == MEMORY for each in limits):
+        sections.append("training.")
+    return any(key.startswith(tuple(sections)) for key in arm.tuned)
 
 
 def violation(space: Space, epoch: int, metrics: Mapping[str, float]) -> dict[str, Any] | None:

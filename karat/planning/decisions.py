@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from karat.causes import Audit, Failure, Stop, StudyFailure
+from karat.constraints import Constraint
 from karat.journal.journal import Event
 from karat.journal.state import StudyState
 from karat.journal.trial import Phase
@@ -54,6 +55,8 @@ class Decisions:
             self._grow(event.data["description"])
         elif event.kind == "search_cut":
             self._stopping.close()
+        elif event.kind == "trial_ruled_out":
+            self.search.ruled_out(self.state.ruled_out[-1])
         self._observe_trial(event)
         for number in self._stopping.rejected():
             self._verdicts[number] = "stopped"
@@ -107,7 +110,7 @@ class Decisions:
         confirm, listed = self.space.confirm, self.state.shortlists
         unlisted = sum(contest.label not in listed.planned for contest in self.contests)
         again = unlisted * confirm.shortlist_runs + len(listed.runs) * confirm.fresh_seeds
-        total = self.search.total
+        total = self.search.total - self.state.given_up
         if self.state.search_cut is not None:
             total = len(self.state.of_phase("search"))
         runs = cells * confirm.runs_each + self.state.planned_runs
@@ -203,6 +206,30 @@ class Decisions:
             **({"audited": True} if phase == "search" and is_audited(self.space, asked) else {}),
         }
 
+    def ruled_out(
+        self, proposal: Mapping[str, Any], constraint: Constraint, value: float
+    ) -> dict[str, Any]:
+        """A proposal that must not be trained, as data of `trial_ruled_out`.
+
+        Args:
+            proposal: the next one, of the search (`proposal`).
+            constraint: which it breaks.
+            value: that breaks it.
+        """
+        given_up = self.search.gives_up(self.space.arms[proposal["arm"]])
+        return {
+            **{
+                key: proposal[key]
+                for key in ("arm", "factors", "tuned", "tuning")
+                if key in proposal
+            },
+            "metric": constraint.metric,
+            "relation": constraint.relation,
+            "limit": constraint.limit,
+            "value": value,
+            **({"given_up": True} if given_up else {}),
+        }
+
     def turn(self) -> tuple[str, dict[str, Any]] | None:
         """The next step of the plan that is due now, as kind and data of its event; None if none is.
 
@@ -235,8 +262,10 @@ class Decisions:
     def _none_allowed(self) -> dict[str, Any]:
         """Details of `StudyFailure.NOTHING_COMPLETED`, if trials of the search broke a constraint."""
         searched = self.state.of_phase("search")
-        stopped = sum(trial.cause == Stop.CONSTRAINT for trial in searched)
-        return {"details": {"stopped": stopped, "of": len(searched)}} if stopped else {}
+        given_up = self.state.given_up
+        stopped = given_up + sum(trial.cause == Stop.CONSTRAINT for trial in searched)
+        of = given_up + len(searched)
+        return {"details": {"stopped": stopped, "of": of}} if stopped else {}
 
     def _is_left(self) -> bool:
         """Whether a run of a shortlist or of the confirmation is to be asked for."""
@@ -258,7 +287,7 @@ class Decisions:
         self.space = space_of(description["space"], before.name, self._place, stopping)
         self.contests = contests_of(self.space)
         searched = [t for t in self.state.trials.values() if t.phase == "search"]
-        self.search = self.search.extended(self.space, searched)
+        self.search = self.search.extended(self.space, searched, self.state.ruled_out)
         if longer(before, self.space):  # values at the same epoch do not compare
             self._stopping = Stopping(self.space)
         else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from karat.causes import Failure, Stop
+from karat.constraints import Constraint
 from karat.journal.journal import Event
 from karat.planning.budget import too_little_left
 from karat.planning.decisions import Decisions
@@ -56,6 +57,8 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
                 if ours != theirs:
                     what = f"trial {data['trial']}: {key} = "
                     yield Difference(event.seq, f"{what}{theirs}", f"{ours}")
+    elif event.kind == "trial_ruled_out":
+        yield from _other_proposal(decisions, event)
     elif event.kind == "trial_ended":
         verdict = decisions.verdict(data["trial"])
         if (data["status"] == "failed") != (verdict is None) or verdict not in (
@@ -92,6 +95,21 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
     elif event.kind == "reported" and decisions.verdict(data["trial"]) is not None:
         what = f"trial {data['trial']} went on to epoch {data['epoch']}"
         yield Difference(event.seq, what, f"{decisions.verdict(data['trial'])}")
+
+
+def _other_proposal(decisions: Decisions, event: Event) -> Iterator[Difference]:
+    """If another proposal would have been made than the one that was ruled out, or if it breaks no constraint."""
+    data, decided = event.data, decisions.proposal()
+    found = Constraint(data["metric"], data["relation"], data["limit"])
+    what = f"a proposal of {data['arm']} ruled out"
+    if decided is None:
+        yield Difference(event.seq, what, "no trial")
+    elif found not in decisions.space.search.limits or found.holds(data["value"]):
+        yield Difference(event.seq, f"{what}: {_plain(data)}", "it breaks no constraint")
+    else:
+        ours = decisions.ruled_out(decided, found, data["value"])
+        if _plain(ours) != _plain(data):
+            yield Difference(event.seq, f"{what}: {_plain(data)}", _plain(ours))
 
 
 def _other_stop(decisions: Decisions, event: Event) -> Difference | None:

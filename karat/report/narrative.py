@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from karat.causes import Skip
 from karat.journal.wording import search_cut_text, skip_text, warm_start_text
 from karat.report.facts.progress import BEGIN, END, LOSS_MARGIN, LOSS_RATIO
+from karat.report.facts.search_summary import SearchFacts
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, moment_text, raw_p_text, short
 from karat.report.search_text import stopping_notes
@@ -201,6 +202,12 @@ def search_notes(summary: Summary) -> Iterable[str]:
     yield f"Of {facts.planned} trials, {facts.asked} were asked for: {counts}."
     if facts.warm_start is not None:
         yield warm_start_text(facts.warm_start, [arm.label for arm in facts.arms])
+    if facts.ruled_out:
+        by = [f"{number} by {constraint}" for constraint, number in facts.ruled_out.items()]
+        yield (
+            f"{sum(facts.ruled_out.values())} proposals broke one of search.constraints by what is known before training, and were "
+            f"not trained: {listed(by)}.{_about_given_up(facts)}"
+        )
     if facts.constrained:
         by = [f"{number} by {constraint}" for constraint, number in facts.constrained.items()]
         yield (
@@ -232,6 +239,16 @@ def search_notes(summary: Summary) -> Iterable[str]:
             f"Tuning was equal: {trials} trial{'s' * (trials != 1)} on each side of every comparison."
         )
     yield from shortlist_notes(summary)
+
+
+def _about_given_up(facts: SearchFacts) -> str:
+    """How many trials were not asked for, since none of their proposals may be trained; empty for none."""
+    number = facts.given_up
+    if not number:
+        return ""
+    return (
+        f" In place of {number} trial{'s' * (number != 1)} nothing was found that may be trained."
+    )
 
 
 def _about_budget(summary: Summary) -> Iterable[str]:

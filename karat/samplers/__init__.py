@@ -46,7 +46,9 @@ class SearchConfig:
             trials of this study and are not confirmed. Only for samplers that learn from results, and one tuning.
         constraints: conditions on the metrics of an epoch, `METRIC >= NUMBER` or `METRIC <= NUMBER`, such as
             `health_entropy >= 0.05` or `val_loss <= 5`. A trial of the search that breaks one is stopped after that epoch,
-            also after its last one, and is not confirmed. Those on `health_...` need `training.health: true`.
+            also after its last one, and is not confirmed. Those on `health_...` need `training.health: true`. Those on
+            `parameters`, `macs` (multiply-adds of one image's forward pass) and `memory_mb` (forecast of a process's peak, in MiB) are
+            known before: what breaks one is not trained, and the sampler proposes something else.
     """
 
     sampler: str = "tpe"
@@ -85,6 +87,11 @@ class SearchConfig:
         """The constraints."""
         return tuple(map(Constraint.of, self.constraints))
 
+    @property
+    def limits(self) -> tuple[Constraint, ...]:
+        """The constraints on what is known before training."""
+        return tuple(each for each in self.conditions if each.is_known_before)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
@@ -94,6 +101,7 @@ class Turn:
         seed: of this proposal.
         series: seed that all proposals of a tuning share, in every arm; for samplers that follow a sequence.
         index: number of the proposal in its Optuna study, from 0.
+        attempt: number of proposals in this place before, which broke a constraint that is known before training.
         trials: total number of trials of the Optuna study.
         parameters: full name to distribution, in the order of the space.
     """
@@ -103,6 +111,7 @@ class Turn:
     index: int
     trials: int
     parameters: Mapping[str, "BaseDistribution"]
+    attempt: int = 0
 
 
 class Sampler(abc.ABC):

@@ -16,6 +16,10 @@ class GP(Sampler):
 
     @classmethod
     def make(cls, turn: Turn) -> optuna.samplers.BaseSampler:
+        if (
+            turn.attempt
+        ):  # the process does not see what was not trained, and would propose it again
+            return optuna.samplers.RandomSampler(seed=turn.seed)
         return optuna.samplers.GPSampler(
             seed=turn.seed,
             n_startup_trials=startup_trials(turn.trials),

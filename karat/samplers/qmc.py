@@ -54,8 +54,9 @@ class _Sequence(optuna.samplers.BaseSampler):
         if not search_space:
             return {}
         engine = qmc.Sobol(len(search_space), scramble=True, rng=self._turn.series)
-        if self._turn.index:
-            engine.fast_forward(self._turn.index)
+        # Points beyond those of the study, in place of one that must not be trained.
+        if place := self._turn.index + self._turn.attempt * self._turn.trials:
+            engine.fast_forward(place)
         point = engine.random(1)[0]
         return {
             name: value_at(each, float(place))

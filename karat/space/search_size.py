@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from karat.constraints import KNOWN_BEFORE
 from karat.errors import SettingError, nearest
 from karat.parameters import Tuned
 from karat.samplers import MAX_TRIALS, SearchConfig
@@ -54,8 +55,10 @@ def _check_constraints(data: SpaceData, search: SearchConfig, arms: Sequence[Arm
     """
     for place, each in enumerate(search.conditions):
         key, text = f"search.constraints[{place}]", search.constraints[place]
+        if each.is_known_before:
+            continue
         if each.metric not in (*_REPORTED, *HEALTH_METRICS):
-            known = nearest(each.metric, (*_REPORTED, *HEALTH_METRICS))
+            known = nearest(each.metric, (*KNOWN_BEFORE, *_REPORTED, *HEALTH_METRICS))
             rule = f"{each.metric} is not reported by the trials of a search. {known}"
             data.refuse(SettingError(key, rule, text))
         if each.metric in HEALTH_METRICS and not all(

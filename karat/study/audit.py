@@ -138,6 +138,7 @@ def _plan(state: StudyState) -> Iterator[str]:
     }
     for phase, planned in totals.items():
         trials = state.of_phase(phase)
+        planned -= state.given_up if phase == "search" else 0
         if len(trials) > planned:
             yield f"{len(trials)} trials of phase {phase}; {planned} were planned"
         is_cut = phase == "search" and state.search_cut is not None

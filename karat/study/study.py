@@ -18,6 +18,7 @@ from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState
 from karat.journal.trial import Trial
 from karat.planning.budget import first_spent, too_little_left
+from karat.planning.constraints import MemoryOf, broken_by
 from karat.planning.data_place import space_at
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
@@ -53,6 +54,8 @@ class Study:
         # Of segments of this launch that could not write a checkpoint, since one could.
         self._unwritten: list[Details] = []
         self.estimate: Callable[[Trial], Estimate | None] = lambda _: None
+        # Forecast in units of 2^20 bytes, for constraints on memory.
+        self.memory_of: MemoryOf = lambda _: None
         self.data_place: Mapping[str, Any] = {}  # of the data now, if not where it lay
         self.last_state = last_state  # a simulated study has no checkpoints
         for event in journal.past:
@@ -372,11 +375,14 @@ class Study:
             if details is not None:
                 self.record("search_cut", cause=SearchCut.BUDGET.value, details=details)
                 self._advance()
-        data = self.decisions.proposal()
-        if data is None:
-            return None
-        self.record("trial_asked", **data)
-        return self.state.trials[data["trial"]]
+        while (data := self.decisions.proposal()) is not None:
+            broken = broken_by(self.space, data, self.data_place, self.memory_of)
+            if broken is None:
+                self.record("trial_asked", **data)
+                return self.state.trials[data["trial"]]
+            self.record("trial_ruled_out", **self.decisions.ruled_out(data, *broken))
+            self._advance()
+        return None
 
     def _advance(self) -> None:
         """End the trials that are due, then start the confirmation or end the study if nothing is left."""

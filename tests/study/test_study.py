@@ -48,6 +48,8 @@ def run(study: Study, steps: int = 10**6, slots: int = 2) -> None:
     while steps and not study.finished:
         while len(running) < slots and (segment := study.next_segment()) is not None:
             running.append((segment.trial, segment.from_epoch))
+        if study.finished:  # nothing that may be trained was left to ask for
+            return
         number, epoch = running.pop(0)
         trial = study.state.trials[number]
         metrics = {"val_accuracy": value_of(number, epoch + 1), "val_loss": 1.0}

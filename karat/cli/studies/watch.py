@@ -26,6 +26,7 @@ _LINE_EVERY_S = 10.0
 _NEWS = frozenset(
     {
         *("trial_ended", "segment_ended", "launched", "interrupted", "search_cut", "study_ended"),
+        "trial_ruled_out",
         *("shortlist_planned", "confirmation_planned", "seeds_added", "study_extended"),
     }
 )

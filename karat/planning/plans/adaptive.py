@@ -1,6 +1,6 @@
 """The search: Optuna proposes trials, for each arm or over all arms, from the trials in the journal."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,19 +13,20 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from karat.causes import Failure, Stop
-from karat.journal.trial import Trial
+from karat.journal.trial import RuledOut, Trial
 from karat.parameters import Level
-from karat.planning.constraints import violation
+from karat.planning.constraints import may_vary, violation
 from karat.planning.plans import Proposal
 from karat.planning.plans.drawing import distribution, suggest, suggest_levels
 from karat.planning.plans.schedule import JOINT, grid_of, schedule_of
 from karat.prior import PriorTrial, WarmStart
 from karat.samplers import SAMPLERS, Turn
 from karat.seeds import derive
-from karat.space.space import Space
+from karat.space.space import Arm, Space
 from karat.space.stopping import group_of
 
 _ATTEMPTS = 100
+MOST_PROPOSALS = 20  # for one place, of which none may be trained
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -86,6 +87,7 @@ class Search:
             for group in self._sizes
         }
         self._proposed: optuna.Trial | None = None
+        self._attempt = 0  # proposals for the next place that must not be trained
         self._running: dict[int, optuna.Trial] = {}
         self._void = void
         for prior in warm_start.trials if warm_start else ():
@@ -110,18 +112,24 @@ class Search:
             found[None if group == JOINT else self._arms[group][0].label] += count
         return found
 
-    def extended(self, space: Space, trials: Iterable[Trial]) -> "Search":
+    def extended(
+        self, space: Space, trials: Iterable[Trial], ruled_out: Iterable[RuledOut] = ()
+    ) -> "Search":
         """The search of an extended study; it has learned from all trials so far.
 
         Args:
             space: the larger space.
             trials: of the search, in the order in which they were asked for. The sampler learns
                 from trials that are set aside too, but new ones replace them.
+            ruled_out: proposals that were not trained.
         """
         known = list(trials)
         void = sum(trial.set_aside for trial in known)
         search = Search(space, self, void, self._warm_start)
+        others = deque(ruled_out)
         for trial in known:
+            while others and others[0].before <= trial.number:
+                search.ruled_out(others.popleft())
             search.asked(trial)
             for report in trial.reports:
                 if violation(space, report.epoch, report.metrics) is not None:
@@ -130,6 +138,8 @@ class Search:
                 search.reported(trial.number, report.epoch, value)
             if trial.ended:
                 search.ended(trial)
+        for each in others:
+            search.ruled_out(each)
         return search
 
     def propose(self) -> Proposal:
@@ -144,7 +154,7 @@ class Search:
                     index % len(grid)
                 ]  # again from the start, if an extension made trials longer
             else:
-                study.sampler = self._sampler(group, index, tuning=tuning)
+                study.sampler = self._sampler(group, index, self._attempt, tuning=tuning)
                 trial = study.ask(self._parameters[group])
                 tuned = trial.params
                 self._proposed = trial
@@ -155,16 +165,40 @@ class Search:
     def asked(self, trial: Trial) -> None:
         """Add the next trial of the journal; in a replay without `propose` it is enqueued in Optuna."""
         group, _ = self.schedule[self._asked]
-        self._asked += 1
-        if self._grids:
-            return
+        self._asked, self._attempt = self._asked + 1, 0
+        if not self._grids:
+            self._running[trial.number] = self._taken(group, trial)
+
+    def ruled_out(self, proposal: RuledOut) -> None:
+        """The next proposal of the journal must not be trained; the sampler is told so, as of a constraint that is broken."""
+        group, _ = self.schedule[self._asked]
+        self._attempt += 1
+        if proposal.given_up:
+            self._asked, self._attempt = self._asked + 1, 0
+        if not self._grids:
+            taken = self._taken(group, proposal)
+            taken.set_constraint("limits", 1.0)
+            taken.study.tell(taken, state=TrialState.PRUNED)
+
+    def gives_up(self, arm: Arm) -> bool:
+        """Whether the place of the next proposal stays empty if that must not be trained.
+
+        Args:
+            arm: of the proposal.
+        """
+        group, _ = self.schedule[self._asked]
+        varies = group == JOINT or may_vary(arm, self.space.search.limits)
+        return bool(self._grids) or not varies or self._attempt + 1 >= MOST_PROPOSALS
+
+    def _taken(self, group: str, proposal: Trial | RuledOut) -> optuna.Trial:
+        """Optuna's trial of a proposal: what was proposed, or in a replay without `propose` an enqueued one."""
         if self._proposed is not None:
-            self._running[trial.number], self._proposed = self._proposed, None
-            return
+            taken, self._proposed = self._proposed, None
+            return taken
         study = self._studies[group]
-        params, distributions = self._known(group, trial.tuned, trial.factors)
+        params, distributions = self._known(group, proposal.tuned, proposal.factors)
         study.enqueue_trial(params)
-        self._running[trial.number] = study.ask(distributions)
+        return study.ask(distributions)
 
     def reported(self, number: int, epoch: int, value: float) -> None:
         """A trial reported the metric; a second report of the same epoch is ignored."""
@@ -200,7 +234,7 @@ class Search:
     def _propose_jointly(self, study: optuna.Study, index: int) -> Proposal:
         by_levels = {_key(arm.factors): arm for arm in self.space.arms.values()}
         for attempt in range(_ATTEMPTS):
-            study.sampler = self._sampler(JOINT, index, attempt)
+            study.sampler = self._sampler(JOINT, index, self._attempt * _ATTEMPTS + attempt)
             trial = study.ask()
             levels = suggest_levels(trial, self.space)
             arm = by_levels.get(_key(levels))
@@ -248,6 +282,7 @@ class Search:
             index=index,
             trials=self._sizes[group],
             parameters=self._parameters[group],
+            attempt=self._attempt,
         )
         return SAMPLERS[self.space.search.sampler].make(turn)
 

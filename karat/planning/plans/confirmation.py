@@ -172,11 +172,15 @@ def plan_confirmation(
 
 def _why_none(contest: Contest, state: StudyState) -> dict[str, Any]:
     """Cause and details of a contest without a completed search trial."""
-    searched = searched_of(contest, state)
-    stopped = sum(trial.cause == Stop.CONSTRAINT for trial in searched)
+    searched, labels = searched_of(contest, state), {arm.label for arm in contest.arms}
+    given_up = sum(
+        each.given_up and each.arm in labels and each.tuning == contest.tuning
+        for each in state.ruled_out
+    )
+    stopped = given_up + sum(trial.cause == Stop.CONSTRAINT for trial in searched)
     if not stopped:
         return {"cause": Skip.NONE_COMPLETED.value}
-    details = {"stopped": stopped, "of": len(searched)}
+    details = {"stopped": stopped, "of": given_up + len(searched)}
     return {"cause": Skip.NONE_ALLOWED.value, "details": details}
 
 

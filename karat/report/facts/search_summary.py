@@ -5,7 +5,7 @@ import statistics
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from karat.causes import Audit, Stop
@@ -102,6 +102,8 @@ class SearchFacts:
         arms: each arm's part.
         needed: memory and time in each arm, where they were predicted; of all phases.
         constrained: each broken constraint to the number of trials that it stopped; part of `stopped`.
+        ruled_out: each constraint that is known before training to the number of proposals that broke it.
+        given_up: trials that were not asked for, since nothing that may be trained was proposed for them.
         false_stops: the audit of early stopping; None where none was asked for.
         warm_start: results of an older study with which it began; None without.
         importances: of the parameters; None where there are none, or they were not computed.
@@ -119,6 +121,8 @@ class SearchFacts:
     arms: tuple[SearchedArm, ...]
     needed: tuple[Needed, ...]
     constrained: Mapping[Constraint, int]
+    ruled_out: Mapping[Constraint, int] = field(default_factory=dict)
+    given_up: int = 0
     false_stops: FalseStops | None = None
     warm_start: WarmStart | None = None
     importances: Importances | None = None
@@ -154,6 +158,8 @@ def search_facts(state: StudyState, metric: Metric) -> SearchFacts:
         constrained=Counter(
             _constraint_of(trial) for trial in trials if trial.cause == Stop.CONSTRAINT
         ),
+        ruled_out=Counter(each.constraint for each in state.ruled_out),
+        given_up=state.given_up,
         false_stops=false_stops(state, metric),
         warm_start=WarmStart.of(state.created),
     )

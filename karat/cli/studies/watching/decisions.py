@@ -12,6 +12,7 @@ from karat.journal.outcomes import metric_of
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
 from karat.journal.wording import (
+    constraint_text,
     failure_text,
     interrupt_text,
     search_cut_text,
@@ -135,6 +136,9 @@ def _of_study(kind: str, data: Mapping[str, Any], state: StudyState) -> str:
         return f"interrupted: {interrupt_text(data['cause'], data['details'])}"
     if kind == "search_cut":
         return f"the search ends here: {search_cut_text(data['details'])}"
+    if kind == "trial_ruled_out":
+        value = f"{data['value']:,.0f} {data['metric']}"
+        return f"a proposal for {data['arm']} is not trained: {value}, and {constraint_text(data)}"
     if kind == "shortlist_planned":
         labels = [each["label"] for each in data["contests"]]
         return f"shortlists are trained again: {listed(labels)}"
