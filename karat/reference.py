@@ -25,6 +25,7 @@ from karat.schedulers import SCHEDULERS
 from karat.schedulers import settings_of as settings_of_rule
 from karat.settings import fields_of, hints_of
 from karat.space.document import MEANINGS
+from karat.space.matching.config import MatchConfig
 from karat.space.settings import (
     BudgetConfig,
     ConfirmConfig,
@@ -70,6 +71,7 @@ def reference() -> str:
         _attention(),
         _training(),
         _parameters(),
+        _match(),
         _search(),
         _early_stopping(),
         _confirm(),
@@ -187,6 +189,15 @@ def _parameters() -> Iterator[str]:
         ("of a", "key", "values", "default", "meaning"),
         ((of, f"`{key}`", *each, words[of][key]) for (of, key), each in told.items()),
     )
+
+
+def _match() -> Iterator[str]:
+    yield "## match"
+    yield (
+        f"{_first(MatchConfig)} Both are tuned and confirmed alike, each for itself (`confirm.by: arm`), and the report "
+        "shows both differences: [0052](decisions/0052-matched-cost.md)."
+    )
+    yield _rows(_of(MatchConfig, fields_of(MatchConfig)))
 
 
 def _search() -> Iterator[str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karat.cli.text.contents import contents_lines
+from karat.cli.text.matching import match_lines
 from karat.cli.text.stopping import stopping_notes
 from karat.cli.text.training import training_notes
 from karat.errors import JournalError
@@ -158,6 +159,8 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     if confirm.top_up is not None:
         yield "              what it takes, below, is with all seeds that there may be"
     yield f"rule          {rule_text(space)}"
+    for place, line in enumerate(match_lines(space)):
+        yield f"{'' if place else 'match':14}{line}"
     yield from _published(space)
     for place, note in enumerate(training_notes(space)):
         yield f"{'' if place else 'training':14}{note}"

@@ -7,6 +7,7 @@ from karat.parameters import EACH_ARM
 from karat.report.facts.confirmed import ConfirmedArm, best_searched
 from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, interrupted_text, listed, short, text_of, way_on
+from karat.report.parts.matched_cost import matched_sentence
 from karat.report.shortlist_text import where_best
 from karat.report.wording import (
     contender_text,
@@ -56,7 +57,7 @@ def answer(summary: Summary) -> str:
                 summary, [arm for arm in summary.measured if arm is not chosen], chosen
             ),
         ]
-    return " ".join(sentence for sentence in sentences if sentence)
+    return " ".join(each for each in (*sentences, matched_sentence(summary)) if each)
 
 
 def _about_lost(chosen: ConfirmedArm, summary: Summary) -> str:

@@ -18,6 +18,7 @@ from karat.report.facts.confirmed import ConfirmedArm
 from karat.report.facts.summary import Summary
 from karat.report.facts.testing.scores import ArmScores
 from karat.report.facts.testing.shifted import ShiftedFacts
+from karat.report.parts.matched_cost import matched_json
 from karat.settings import flat
 from karat.statistics.comparison import Comparison
 from karat.statistics.metric import Metric
@@ -71,6 +72,7 @@ def document(summary: Summary, state: StudyState) -> Json:
             },
         },
         "arms": [_arm(arm, summary) for arm in summary.arms],
+        "match": None if summary.match is None else matched_json(summary.match),
         "published": _published(summary),
         "scores": [_scores(each) for each in summary.scores],
         "shifted": None if summary.shifted is None else _shifted(summary.shifted, summary),
@@ -114,7 +116,7 @@ def _published(summary: Summary) -> Json | None:
     published = summary.published
     if published is None:
         return None
-    results = ((arm.label, published.of(arm.factors)) for arm in summary.arms)
+    results = ((arm.label, published.of(arm.factors)) for arm in summary.arms if arm.raw is None)
     values = {label: found.value for label, found in results if found is not None}
     return {"source": published.source, "setting": published.setting, "values": values}
 
@@ -131,6 +133,7 @@ def _arm(arm: ConfirmedArm, summary: Summary) -> Json:
         "label": arm.label,
         "is_reference": arm.is_reference,
         "against": arm.against,
+        "raw": arm.raw,
         "factors": _plain(arm.factors),
         "tuned": [dict(cell.tuned) for cell in arm.cells],
         "parameters": arm.parameters,

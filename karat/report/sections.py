@@ -50,6 +50,7 @@ from karat.report.formatting import (
 )
 from karat.report.narrative import result_notes, search_notes
 from karat.report.parts.health import health_section
+from karat.report.parts.matched_cost import matched_section
 from karat.report.parts.published import published_section
 from karat.report.parts.testing import scores_section, shifted_section
 from karat.report.search_text import importance_notes
@@ -88,6 +89,7 @@ def sections(summary: Summary, why: Sequence[Section] = ()) -> tuple[Section, ..
     parts = [
         result_section(summary),
         health_section(summary),
+        matched_section(summary),
         _figure_section(summary),
         certainty_section(summary),
         shifted_section(summary),

@@ -18,7 +18,8 @@ def name_of(arm: ConfirmedArm, summary: Summary) -> str:
     others = {key: level for key, level in arm.factors.items() if key not in summary.matched}
     at = {key: level for key, level in arm.factors.items() if key in summary.matched}
     places = (f"{short(key)}={text_of(level)}" for key, level in at.items())
-    return f"{label_of(others)} at {' '.join(places)}"
+    of_cost = "" if arm.raw is None else arm.label.removeprefix(arm.raw)
+    return f"{label_of(others)} at {' '.join(places)}{of_cost}"
 
 
 def reference_text(summary: Summary) -> str:

@@ -23,6 +23,7 @@ MEANINGS = {
     "factors": "what the question is about: full name to its levels. Required",
     "tuned": "what is tuned in every arm, so that the comparison is fair: full name to a range or a list",
     "exclude": "list of combinations of levels that do not run, each as `factor: level`",
+    "match": "arms of equal cost: beside every arm that costs more or less than its reference, one that costs the same",
     "search": "how the tuned parameters are searched. Required",
     "early_stopping": "which search trials are stopped early. If omitted, `none` where an arm has fewer than 12 "
     "trials, else `asha`",

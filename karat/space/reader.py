@@ -11,7 +11,6 @@ from karat.attention.names import BASIS, MECHANISM, has_basis, settings_of
 from karat.errors import DataError, InputError, SettingError, nearest
 from karat.parameters import Factor, Level, Scalar, Tuned, is_scalar, level_of, nearest_level, plain
 from karat.samplers import SAMPLERS, SearchConfig
-from karat.schedulers import ArmSize, make_scheduler
 from karat.settings import build
 from karat.space.arms import Arms, kinds_of, rule_for_unknown
 from karat.space.confirmation.comparable import check_comparable
@@ -20,12 +19,13 @@ from karat.space.confirmation.references import confirmed_factor, references
 from karat.space.confirmation.shortlist import check_shortlist
 from karat.space.confirmation.tunings import check_tunings
 from karat.space.document import KEYS, SpaceData, hint_for, why_no_parameter
+from karat.space.matching.arms import with_matched
 from karat.space.overrides import place_of, why_no_name
 from karat.space.search_size import check_search
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site, read_site
 from karat.space.space import SECTIONS, Space
-from karat.space.stopping import arm_sizes, chosen
+from karat.space.stopping import arm_sizes, read_stopping
 from karat.space.yaml_reader import Document, Path_, parse_scalar, read_yaml
 from karat.statistics.metric import Metric
 from karat.training.watching.config import WATCHING
@@ -105,6 +105,8 @@ class SpaceFile(SpaceData):
         # There a full name with a dot is one key: `factors.model.embed_dim`.
         if parts[0] in ("factors", "tuned", "reference") and len(parts) >= 3:
             path = (parts[0], ".".join(parts[1:3]), *parts[3:])
+        elif parts[:2] == ["match", "change"] and len(parts) == 4:
+            path = ("match", "change", ".".join(parts[2:]))
         elif parts[0] in SECTIONS and len(parts) == 2:
             for group in ("factors", "tuned"):
                 if key in self.mapping((group,), {}):
@@ -144,16 +146,21 @@ class SpaceFile(SpaceData):
         except DataError as error:
             raise InputError(f"{self.place(('data', 'root'))}: data: {error}") from error
         by = confirmed_factor(self, confirm, factors)
-        compared = references(self, arms.found, arms.excluded, factors, by)
-        check_search(self, search, arms.found, set(compared.values()), tuned)
+        raw = references(self, arms.found, arms.excluded, factors, by)
+        try:
+            matched = with_matched(self, arms.found, arms.check_arm, raw, search, tuned)
+        except SettingError as error:
+            self.refuse(error)
+        found, compared = matched.arms, matched.references
+        check_search(self, search, found, set(compared.values()), tuned)
         confirm = replace(confirm, by=by, shortlist_seeds=confirm.fresh_seeds or None)
-        check_tunings(self, search, confirm, arms.found, set(compared.values()))
-        sizes = arm_sizes(arms.found, search, tuned, confirm.tunings)
+        check_tunings(self, search, confirm, found, set(compared.values()))
+        sizes = arm_sizes(found, search, tuned, confirm.tunings)
         try:
             confirm.check_lengths(max(each.epochs for each in sizes.values()))
         except SettingError as error:
             self.refuse(error)
-        check_shortlist(self, search, confirm, arms.found, compared, sizes)
+        check_shortlist(self, search, confirm, found, compared, sizes)
         check_published(self, factors, arms.found, Metric(name=search.metric, mode=search.mode))
         return Space(
             name=name,
@@ -162,17 +169,18 @@ class SpaceFile(SpaceData):
             data=self.mapping(("data",)),
             factors=factors,
             tuned=tuned,
-            arms={arm.label: arm for arm in arms.found},
+            arms={arm.label: arm for arm in found},
             excluded=tuple(arms.excluded),
             references=compared,
             search=search,
-            early_stopping=self.early_stopping(search, sizes, recorded),
+            early_stopping=read_stopping(self, search, sizes, recorded),
             sizes=sizes,
             confirm=confirm,
             resources=resources,
             budget=budget,
             tracking=tracking,
             source=self.data,
+            match=matched.config,
         )
 
     def refuse_misleading(self, space: Space) -> None:
@@ -384,17 +392,3 @@ class SpaceFile(SpaceData):
         if log and low <= 0:
             self.fail((*path, "low"), "must be greater than 0 on a logarithmic scale", low)
         return Tuned(name=key, values=None, low=low, high=high, log=log, when=when)
-
-    def early_stopping(
-        self,
-        search: SearchConfig,
-        sizes: Mapping[str, ArmSize],
-        recorded: Mapping[str, Any] | None,
-    ) -> Mapping[str, Any]:
-        """The section `early_stopping`, checked against the sizes of the arms."""
-        try:
-            found = chosen(self.mapping(("early_stopping",), {}), recorded, search, sizes)
-            make_scheduler(found, search.mode, sizes)
-        except SettingError as error:
-            self.refuse(error)
-        return found

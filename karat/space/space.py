@@ -6,6 +6,7 @@
     factors                              the parameters that the question is about
     tuned                                parameters that are tuned in every arm, for a fair comparison
     exclude                              combinations of factor levels that do not run
+    match                                arms of equal cost beside those of the levels (`karat.space.matching`)
     search, early_stopping, confirm, resources, budget, tracking
     paper                                published results, which the report shows beside the study's own
     cluster                              machines for a submitted study (`karat.space.site`)
@@ -25,6 +26,7 @@ from karat.parameters import Factor, Level, Tuned
 from karat.samplers import SearchConfig
 from karat.schedulers import ArmSize, audit_share_of
 from karat.seeds import derive
+from karat.space.matching.config import MatchConfig
 from karat.space.rates import Terms
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site
@@ -50,12 +52,15 @@ class Arm:
         factors: full name to level, for the factors that exist in this arm.
         sections: the configuration without the tuned parameters.
         tuned: names of the tuned parameters that exist in this arm.
+        raw: label of the arm whose settings were changed to match its reference's cost; None for those arms
+            that the levels make.
     """
 
     label: str
     factors: Mapping[str, Level]
     sections: Mapping[str, Mapping[str, Any]]
     tuned: tuple[str, ...]
+    raw: str | None = None
 
     def config(self, tuned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The configuration of a trial: the sections with these values of the tuned parameters."""
@@ -92,6 +97,7 @@ class Space:
             the other arms of this level are compared: the same for all levels, or one for each.
         sizes: label of each arm to how much is searched in it.
         early_stopping: with its scheduler, also where the file names none (`karat.space.stopping`).
+        match: the cost that matched arms have in common with their reference; None without any.
         cluster: the site with its prices; not stored in the journal.
     """
 
@@ -112,6 +118,7 @@ class Space:
     budget: BudgetConfig
     tracking: TrackingConfig
     source: Mapping[str, Any]
+    match: MatchConfig | None = None
     cluster: Site = field(default_factory=Site)
 
     @property

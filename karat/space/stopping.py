@@ -7,7 +7,8 @@ from typing import Any
 from karat.errors import SettingError, nearest
 from karat.parameters import Tuned
 from karat.samplers import SearchConfig
-from karat.schedulers import SCHEDULERS, ArmSize
+from karat.schedulers import SCHEDULERS, ArmSize, make_scheduler
+from karat.space.document import SpaceData
 from karat.space.space import Arm, Space
 from karat.training.recipes import load_recipe
 
@@ -40,6 +41,25 @@ def arm_sizes(
 def group_of(label: str, tuning: int) -> str:
     """The group of the search to which an arm's trials of a tuning belong."""
     return f"{label} (tuning {tuning + 1})" if tuning else label
+
+
+def read_stopping(
+    data: SpaceData,
+    search: SearchConfig,
+    sizes: Mapping[str, ArmSize],
+    recorded: Mapping[str, Any] | None,
+) -> Mapping[str, Any]:
+    """The section `early_stopping` of a space, checked against the sizes of its arms; arguments as of `chosen`.
+
+    Raises:
+        InputError: it is refused.
+    """
+    try:
+        found = chosen(data.mapping(("early_stopping",), {}), recorded, search, sizes)
+        make_scheduler(found, search.mode, sizes)
+    except SettingError as error:
+        data.refuse(error)
+    return found
 
 
 def chosen(

@@ -92,6 +92,7 @@ def description(
                 "tuned": list(arm.tuned),
                 "parameters": costs.parameters,
                 "flops": costs.forward_flops,
+                **({} if arm.raw is None else {"raw": arm.raw}),
             }
         )
     confirm = {key: getattr(space.confirm, key) for key in fields_of(type(space.confirm))}

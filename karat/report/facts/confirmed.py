@@ -55,6 +55,7 @@ class ConfirmedArm:
             the journal does not say.
         trials: seed index to the number of the completed run.
         place: of the arm in the space.
+        raw: label of the arm of which it is the version at the cost of its reference; None for other arms.
     """
 
     label: str
@@ -78,6 +79,7 @@ class ConfirmedArm:
     memory: float | None = None
     trials: Mapping[int, int] = field(default_factory=dict)
     place: int = 0
+    raw: str | None = None
 
     @property
     def is_reference(self) -> bool:
@@ -172,6 +174,7 @@ def confirmed_arms(
             memory=_median_memory(runs),
             trials={trial.seed_index: trial.number for trial in runs},
             place=places[label],
+            raw=described[label].get("raw"),
         )
         found.append(arm)
     in_order = sorted(found, key=_reading_order(state.references))

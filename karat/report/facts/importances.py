@@ -69,7 +69,9 @@ def importances(state: StudyState, metric: Metric) -> Importances | None:
     Returns:
         None with fewer than `FEWEST_TRIALS` trials or two parameters, and where nothing differs.
     """
-    searched = state.of_phase("search")
+    # Matched arms have the levels of others, from which they differ in settings that are none.
+    matched = {arm["label"] for arm in state.created["arms"] if "raw" in arm}
+    searched = [trial for trial in state.of_phase("search") if trial.arm not in matched]
     known = [t for t in searched if t.status in ("completed", "stopped") and t.reports]
     levels, ranges = _levels(state), state.created["space"].get("tuned", {})
     if len(known) < FEWEST_TRIALS or len(levels) + len(ranges) < 2:

@@ -20,6 +20,7 @@ from karat.report.facts.confirmed import (
     confirmed_arms,
     headline_of,
 )
+from karat.report.facts.contrasts.matched import MatchFacts, match_facts
 from karat.report.facts.family import FactorTest, FamilyTest, factor_tests, family_test
 from karat.report.facts.history import History, history_of
 from karat.report.facts.interactions import Interaction, interactions_of
@@ -119,6 +120,7 @@ class Summary:
         history: the search trial by trial, and which trial ran when.
         search_cut: details of why the search ended early; None where it did not.
         shortlist: the cells that were trained again before one was confirmed; None without a shortlist.
+        match: how the arms' cost was matched to that of their references; None where it was not asked for.
         published: results that somebody has published for such arms; None without any.
         scores: of the confirmed arms on the clean test images; empty in older journals.
         shifted: the confirmed arms on corrupted test images; None where there are none.
@@ -167,6 +169,7 @@ class Summary:
     limits: Mapping[str, float] = field(default_factory=dict)
     search_cut: Mapping[str, Any] | None = None
     shortlist: ShortlistFacts | None = None
+    match: MatchFacts | None = None
     published: Published | None = None
     scores: tuple[ArmScores, ...] = ()
     shifted: ShiftedFacts | None = None
@@ -212,6 +215,8 @@ def summarise(state: StudyState) -> Summary:
     budgets = tuple(confirm.get("budgets", (1,)))
     confirmed = of_budget(runs_of, budgets[-1])
     arms = confirmed_arms(state, confirmed, metric, rule)
+    # Matched arms have the levels of others, and answer another question than factors do.
+    as_they_are = [arm for arm in arms if arm.raw is None]
     runs = {arm.label: arm.runs for arm in arms}
     failed = {arm.label: arm.failed for arm in arms}
     against = {arm.label: arm.against for arm in arms if arm.against is not None}
@@ -251,10 +256,10 @@ def summarise(state: StudyState) -> Summary:
         family=None
         if len(state.reference_arms) > 1
         else family_test(_first(runs, confirm["seeds"]), tunings),
-        factor_tests=factor_tests(_in_order(arms), confirm["seeds"], tunings)
+        factor_tests=factor_tests(_in_order(as_they_are), confirm["seeds"], tunings)
         if confirm["by"] == EACH_ARM and is_final(state)
         else (),
-        interactions=interactions_of(_in_order(arms), rule, confirm["seeds"]),
+        interactions=interactions_of(_in_order(as_they_are), rule, confirm["seeds"]),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
@@ -278,6 +283,7 @@ def summarise(state: StudyState) -> Summary:
         limits=limits_of(created["space"]),
         search_cut=state.search_cut,
         shortlist=shortlist_facts(state, metric),
+        match=match_facts(state, arms),
         published=published_in(created["space"]),
         scores=scores_of_arms(runs, confirmed, created["data"].get("classes", ())),
         shifted=shifted_facts(arms, confirmed, metric, rule),

@@ -57,7 +57,9 @@ def published_section(summary: Summary) -> Section | None:
 
 
 def _rows(published: Published, summary: Summary) -> list[_Row]:
-    found = {arm.label: published.of(arm.factors) for arm in summary.arms}
+    found = {
+        arm.label: published.of(arm.factors) if arm.raw is None else None for arm in summary.arms
+    }
     rows = []
     for arm in summary.arms:
         own, other = found[arm.label], found.get(arm.against or "")

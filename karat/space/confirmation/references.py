@@ -8,6 +8,7 @@ from karat.attention.names import BASIS, MECHANISM, SOFTMAX
 from karat.errors import InputError, nearest, shorten
 from karat.parameters import EACH_ARM, Factor, Level, level_of, level_text, nearest_level, plain
 from karat.space.document import SpaceData
+from karat.space.matching.config import KEY
 from karat.space.settings import ConfirmConfig
 from karat.space.space import Arm, Excluded
 
@@ -15,8 +16,11 @@ from karat.space.space import Arm, Excluded
 def confirmed_factor(data: SpaceData, confirm: ConfirmConfig, factors: Mapping[str, Factor]) -> str:
     """The factor whose levels are confirmed: `confirm.by`, or the only factor."""
     by = confirm.by
-    if by == EACH_ARM:
-        return by
+    if KEY in data.data and by not in (None, EACH_ARM):
+        rule = f"must be {EACH_ARM} with {KEY}: raw and matched arms are confirmed each for itself"
+        data.fail(("confirm", "by"), rule, by)
+    if by == EACH_ARM or KEY in data.data:
+        return EACH_ARM
     if by is None and len(factors) == 1:
         by = next(iter(factors))
     if by is None or by not in factors:

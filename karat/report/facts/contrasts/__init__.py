@@ -1,0 +1,1 @@
+"""Comparisons that a study makes beside those of its arms with their references."""
