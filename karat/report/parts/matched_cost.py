@@ -1,6 +1,7 @@
 """The section of a report that shows every arm as it is and at the cost of its reference, side by side."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from karat.report.facts.confirmed import ConfirmedArm
@@ -20,29 +21,50 @@ def matched_section(summary: Summary) -> Section | None:
     if facts is None:
         return None
     share = f"{100 * (1 - summary.rule.alpha):g} % interval"
-    noun = WORDS[facts.by]
     table = table_of(
-        facts.arms,
-        ("arm", "text", lambda arm: arm.label),
-        ("changed to match", "text", _changes_text),
-        (f"{noun} of the reference", "number", lambda arm: f"{arm.raw.target:,.0f}"),
-        ("as it is", "number", lambda arm: _price_text(arm.raw)),
-        ("matched", "number", lambda arm: _price_text(arm.matched)),
+        _rows(facts, summary),
+        ("arm", "text", lambda row: row.arm),
+        ("changed to match", "text", lambda row: row.changed),
+        (WORDS[facts.by], "number", lambda row: f"{row.price.cost:,.0f}"),
+        ("off the reference", "number", _off_text),
         (
-            f"difference as it is{in_unit(units.step)}, {share}",
+            f"difference{in_unit(units.step)}, {share}",
             "range",
-            lambda arm: _difference_text(arm.of_raw, units),
+            lambda row: interval_text(row.of.comparison if row.of else None, units),
         ),
-        ("verdict as it is", "text", lambda arm: _verdict_text(arm.of_raw, summary)),
         (
-            f"difference matched{in_unit(units.step)}, {share}",
-            "range",
-            lambda arm: _difference_text(arm.of_matched, units),
+            "verdict",
+            "text",
+            lambda row: verdict_text(row.of, summary) if row.of else "not confirmed",
         ),
-        ("verdict matched", "text", lambda arm: _verdict_text(arm.of_matched, summary)),
         cards=True,
     )
     return Section(title=TITLE, paragraphs=tuple(_notes(facts, summary)), tables=(table,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A reference, or an arm as it is or matched: what was changed, what it costs, how it was confirmed."""
+
+    arm: str
+    changed: str
+    price: Price
+    of: ConfirmedArm | None
+    is_reference: bool = False
+
+
+def _rows(facts: MatchFacts, summary: Summary) -> Iterator[_Row]:
+    """Each reference, then the arms compared with it, as they are and matched."""
+    known = {arm.label: arm for arm in summary.arms}
+    for reference in dict.fromkeys(arm.against for arm in facts.arms):
+        of_it = [arm for arm in facts.arms if arm.against == reference]
+        price = Price(cost=of_it[0].raw.target, target=of_it[0].raw.target)
+        yield _Row(f"{reference} (reference)", "", price, known.get(reference), is_reference=True)
+        for arm in of_it:
+            as_it_is = "nothing: it costs the same" if arm.is_as_it_is else "nothing"
+            yield _Row(arm.label, as_it_is, arm.raw, arm.of_raw)
+            if not arm.is_as_it_is:
+                yield _Row(arm.label, _changes_text(arm), arm.matched, arm.of_matched)
 
 
 def matched_sentence(summary: Summary) -> str:
@@ -77,19 +99,18 @@ def _notes(facts: MatchFacts, summary: Summary) -> Iterator[str]:
     yield (
         f"Each arm is confirmed as it is, and with settings changed until its {noun} are within "
         f"{100 * facts.within:g} % of those of its reference. Both are tuned and confirmed alike, belong to one family "
-        "of comparisons (Holm), and are compared with the same reference. In brackets: how far the cost is from that "
-        "of the reference."
+        "of comparisons (Holm), and are compared with the same reference."
     )
     worst = max(facts.arms, key=lambda arm: abs(arm.matched.deviation), default=None)
     if worst is not None:
         reached = f"{100 * abs(worst.matched.deviation):.1f} % ({worst.label})"
         far = "" if abs(worst.matched.deviation) <= facts.within else ", more than was asked for"
         yield f"The largest deviation that is left: {reached}{far}."
-    changed = {short(key): None for arm in facts.arms for key in arm.changes}
+    changed = {short(k): None for arm in facts.arms for k in arm.changes if k.startswith("model.")}
     if changed:
         yield (
-            f"A matched arm differs from its reference in {listed(list(changed))} too, so that a difference at equal "
-            "cost is one between whole models of this cost, and not between their attention alone."
+            f"Of the model itself, {listed(list(changed))} is changed. A difference at equal cost is then one between "
+            "whole models, and not between their attention alone."
         )
     if summary.is_final and (turned := [arm.label for arm in facts.arms if _is_other(arm)]):
         yield f"The verdict is another one at equal cost for {listed(turned)}."
@@ -105,20 +126,11 @@ def _is_other(arm: MatchedArm) -> bool:
 
 
 def _changes_text(arm: MatchedArm) -> str:
-    told = ", ".join(f"{short(key)} {value}" for key, value in arm.changes.items())
-    return told or "nothing: it costs the same"
+    return ", ".join(f"{short(key)} {value}" for key, value in arm.changes.items())
 
 
-def _price_text(price: Price) -> str:
-    return f"{price.cost:,.0f} ({100 * price.deviation:+.1f} %)"
-
-
-def _difference_text(arm: ConfirmedArm | None, units: Units) -> str:
-    return "-" if arm is None else interval_text(arm.comparison, units) or "-"
-
-
-def _verdict_text(arm: ConfirmedArm | None, summary: Summary) -> str:
-    return "not confirmed" if arm is None else verdict_text(arm, summary)
+def _off_text(row: _Row) -> str:
+    return "" if row.is_reference else f"{100 * row.price.deviation:+.1f} %"
 
 
 def matched_json(facts: MatchFacts) -> dict[str, Any]:
