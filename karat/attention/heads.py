@@ -36,6 +36,10 @@ class HeadParts(Part):
         """Which heads have which part; the parts carry the rest."""
         return {**super().carried(), "heads": self.heads}
 
+    @property
+    def uses_scores(self) -> bool:
+        return any(part.uses_scores for _, part in self._with_heads())
+
     def forward(
         self,
         scores_BHNM: Tensor,

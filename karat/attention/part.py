@@ -50,6 +50,11 @@ class Part(CarriesSettings):
     def defaults(self) -> Mapping[str, Any]:
         return {"content": True}
 
+    @property
+    def uses_scores(self) -> bool:
+        """Whether queries and keys have an effect."""
+        return True
+
     def attend(
         self,
         qkv: QKV,
@@ -123,6 +128,10 @@ class MechanismPart(Part):
     def defaults(self) -> Mapping[str, Any]:
         of_operator = carried_defaults(self.mechanism.config)
         return {**super().defaults(), **of_operator, **defaults_of(type(self.mechanism))}
+
+    @property
+    def uses_scores(self) -> bool:
+        return self.mechanism.uses_scores
 
     def attend(
         self,

@@ -61,6 +61,11 @@ class HostAttention(ConvertedAttention):
         return self.operator.kernels(q_BHND, needs_weights=self.has_bias or self._drop_rate > 0)
 
     @property
+    def _projects_apart(self) -> bool:
+        """Whether queries and values have no common matrix of weights."""
+        return getattr(self, "qkv", None) is None
+
+    @property
     def _drop_rate(self) -> float:
         # Hiera has no dropout of the weights.
         return float(self.attn_drop.p) if hasattr(self, "attn_drop") else 0.0
@@ -82,11 +87,14 @@ class HostAttention(ConvertedAttention):
         self, qkv: QKV, x_BNC: Tensor, bias: Tensor | None = None, keep: Tensor | None = None
     ) -> Tensor:
         """Attention output (B, H, N, D) for the tokens `x_BNC` that entered the module."""
+        # Products with zero, so that the weights behind q and k have gradients, which are 0:
+        # training on several processes waits for the gradient of every parameter.
         if not self.content:
             q_BHND, k_BHMD, v_BHMD = qkv
-            # A product with zero, so that the weights behind q and k have gradients, which are 0:
-            # training on several processes waits for the gradient of every parameter.
             qkv = 0 * q_BHND, 0 * k_BHMD, v_BHMD
+        if self._projects_apart and not self.operator.uses_scores:
+            q_BHND, k_BHMD, v_BHMD = qkv
+            qkv = q_BHND, k_BHMD, v_BHMD + 0 * (q_BHND.mean() + k_BHMD.mean())
         if self.observer is not None:
             out_BHND = self.observer(self.operator, qkv, self.scale, bias, keep)
         else:
