@@ -11,8 +11,9 @@ from karat.attention.names import KARAT, has_basis, settings_of_all
 from karat.models.convert import convert
 from karat.models.timm_modules import HOST_MODULES
 
-# Hosts that `convert` refuses: attention and MLP in parallel in a block, or differential attention.
+# Hosts that `convert` refuses: attention and MLP, or two attentions, in parallel in a block, or differential attention.
 WITHOUT_PLAIN_ATTENTION = {
+    "maxvit_tiny_pm_256",
     "vit_base_patch16_18x2_224",
     "vit_base_patch16_xp_224",
     "vit_dlittle_patch16_reg1_gap_256",

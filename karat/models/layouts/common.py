@@ -87,6 +87,7 @@ _REASONS = {
     "takes one",
     "ParallelScalingBlock": "computes attention and MLP in one product; the block has no attention module",
     "DiffParallelScalingBlock": "computes attention and MLP in one product, and subtracts two softmaxes",
+    "ParallelPartitionAttention": "attends in windows and in a grid side by side in one module",
     "ParallelThingsBlock": "has several attention modules side by side, and sums them",
 }
 

@@ -51,17 +51,13 @@ def of_maxvit(model: Any) -> list[AttentionLayer]:
 
 
 def _of_maxvit_block(name: str, block: Any, size: tuple[int, int]) -> Iterator[AttentionLayer]:
-    from timm.models.maxxvit import Attention2d, AttentionCl, ParallelPartitionAttention
+    from timm.models.maxxvit import Attention2d, AttentionCl
 
     parts = {name: block} if hasattr(block, "attn") else {}
     for key in ("attn_block", "attn_grid"):
-        if hasattr(block, key):
-            parts[f"{name}.{key}"] = getattr(block, key)
+        if (part := getattr(block, key, None)) is not None:
+            parts[f"{name}.{key}"] = part
     for path, part in parts.items():
-        if isinstance(part, ParallelPartitionAttention):
-            raise HostError(
-                f"{path}: ParallelPartitionAttention attends in windows and in a grid side by side in one module"
-            )
         expect(path, part, Attention2d, AttentionCl)
         grid = getattr(part, "partition_size", size)
         windows = (size[0] // grid[0]) * (size[1] // grid[1])
