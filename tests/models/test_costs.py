@@ -10,8 +10,9 @@ from karat.attention.config import AttentionConfig
 from karat.cli.main import main
 from karat.models.build import build_model
 from karat.models.config import ModelConfig
+from karat.models.convert import convert
 from karat.models.costs import costs_of
-from karat.models.hosts import count_parameters
+from karat.models.hosts import build_host, count_parameters
 
 SETTINGS: list[dict[str, Any]] = [
     {"basis": "softmax"},
@@ -178,3 +179,41 @@ def test_costs_command_refuses_wrong_input_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+OTHER_HOSTS = {
+    "eva02_tiny_patch14_224": 224,
+    "vit_pe_core_tiny_patch16_384": 96,
+    "beitv2_base_patch16_224": 224,
+    "vit_relpos_small_patch16_224": 224,
+    "samvit_base_patch16": 320,
+    "naflexvit_base_patch16_gap": 96,
+    "swinv2_tiny_window8_256": 128,
+    "maxvit_pico_rw_256": 128,
+    "coatnet_pico_rw_224": 96,
+    "pvt_v2_b0": 96,
+    "pvt_v2_b2_li": 224,
+    "hiera_tiny_224": 224,
+    "vit_tiny_r_s16_p8_224": 224,
+    "vitamin_small_224": 224,
+}
+
+
+@pytest.mark.parametrize(("name", "size"), OTHER_HOSTS.items())
+def test_costs_of_every_family_are_those_of_the_built_model(name: str, size: int) -> None:
+    """Parameters with an operator, and multiply-adds with a mechanism whose products torch can count."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shape: dict[str, Any] = {"image_size": size, "channels": 3, "classes": 7}
+    model = ModelConfig(name=name)
+    operator = AttentionConfig.from_settings({"basis": "fourier", "rank": 2, "grid_size": 1})
+    host = build_host(model, size, classes=7, device="meta")
+    with torch.device("meta"):
+        convert(host, operator)
+    assert costs_of(model, operator, **shape).parameters == count_parameters(host)
+    relu = AttentionConfig.from_settings({"mechanism": "relu"})
+    host = build_host(model, size, classes=7, device="meta").eval().requires_grad_(False)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        convert(host, relu)(torch.empty(1, 3, size, size))
+    assert costs_of(model, relu, **shape).forward_flops == counter.get_total_flops() // 2
