@@ -125,7 +125,9 @@ def _any_host(model: ModelConfig, image_size: int, channels: int, classes: int) 
     from karat.models.hosts import build_host, count_parameters
 
     host = build_host(model, image_size, channels=channels, classes=classes, device="meta").eval()
-    host.requires_grad_(False)  # the counter fails at a parameter that enters a module (attention pooling)
+    host.requires_grad_(
+        False
+    )  # the counter fails at a parameter that enters a module (attention pooling)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         host(torch.empty(1, channels, image_size, image_size))
     return count_parameters(host), counter.get_total_flops() // 2

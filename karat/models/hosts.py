@@ -111,6 +111,12 @@ def is_converted(layer: AttentionLayer) -> bool:
     return isinstance(layer.block.attn, ConvertedAttention)
 
 
+def has_class_token(model: Any) -> bool:
+    """Whether the first of the model's tokens before the patches is a class token, and no register."""
+    known = getattr(model, "has_class_token", None)
+    return getattr(model, "cls_token", None) is not None if known is None else bool(known)
+
+
 def count_parameters(module: nn.Module) -> int:
     """Number of parameters, with frozen ones; shared parameters count once."""
     return sum(parameter.numel() for parameter in module.parameters())

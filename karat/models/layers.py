@@ -32,6 +32,7 @@ class AttentionLayer:
         has_norms: whether the module normalises queries and keys.
         is_rotated: whether the module rotates queries and keys by their positions (RoPE).
         off_grid: why tokens are not the patches of the grid by rows, as a phrase; empty where they are.
+        channels_first: whether the block gives a map (B, C, rows, columns).
         number: number of the module in the model, from 0.
         block: the module whose attribute `attn` it is; None for a shape.
     """
@@ -51,6 +52,7 @@ class AttentionLayer:
     has_norms: bool = False
     is_rotated: bool = False
     off_grid: str = ""
+    channels_first: bool = False
     number: int = 0
     block: Any = None
 
@@ -58,6 +60,11 @@ class AttentionLayer:
     def keys(self) -> int:
         """M, the number of keys, which is that of tokens for an operator: it acts on rows of scores."""
         return self.num_tokens if self.num_keys is None else self.num_keys
+
+    @property
+    def pairs(self) -> int:
+        """The number of scores of one head for one image."""
+        return self.windows * self.num_tokens * self.keys
 
     @property
     def place(self) -> Place:

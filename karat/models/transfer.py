@@ -98,11 +98,13 @@ def operator_writes(
 
     Raises:
         CombinationError: the operators differ in kind, or the target is coarser or has more sharing.
+        HostError: other tokens, which in this model are not the patches of a grid by rows.
     """
     served: dict[int, nn.Module] = {}
     for old, new in layers:
         if not (is_converted(old) and is_converted(new)):
             continue
+        _refuse_off_grid(old, new)
         source: Part = old.block.attn.operator
         target: Part = new.block.attn.operator
         if served.setdefault(id(target), source) is not source:
@@ -115,6 +117,15 @@ def operator_writes(
                 yield from OperatorTransfer(part, into, old, new).writes()
             else:
                 yield from _mechanism_writes(part, into, new.name)
+
+
+def _refuse_off_grid(old: AttentionLayer, new: AttentionLayer) -> None:
+    """Refuse an operator for other tokens where these are not the patches of a grid by rows."""
+    if new.off_grid and (old.num_tokens, old.keys) != (new.num_tokens, new.keys):
+        raise HostError(
+            f"{new.name}: an operator of {old.keys} keys cannot be transferred to {new.keys}, since in this model "
+            f"{new.off_grid}"
+        )
 
 
 def _pairs(source: Part, target: Part, name: str) -> Iterator[tuple[nn.Module, nn.Module]]:
@@ -248,7 +259,7 @@ class OperatorTransfer:
 
     def _gains(self, *, outputs: bool) -> Tensor:
         """Factor of each token, shape (N,): with more tokens, the terms of a sum must be smaller."""
-        gains = torch.ones(self.new.num_tokens)
+        gains = torch.ones(self.new.keys)
         config = self.source.config
         projects_weights = config.projection != "none" and (
             config.rank == "full" or config.operator_order != "w_phi"
@@ -260,7 +271,7 @@ class OperatorTransfer:
             return gains
         gains[self.new.prefix_tokens :] = math.prod(self.old.grid) / math.prod(self.new.grid)
         if outputs:
-            more = self.new.num_tokens / self.old.num_tokens
+            more = self.new.keys / self.old.keys
             gains *= {"1/N": more, "1/sqrt(N)": math.sqrt(more)}.get(str(config.output_scale), 1.0)
         return gains
 
@@ -312,7 +323,8 @@ def _host_writes(
         if old.shape != value.shape:
             if name.split(".")[0] in ("head", "head_dist"):
                 continue
-            old = resized(name, old, value, *by_module.get(name.rpartition(".")[0], layers[0]))
+            own = (pair for module, pair in by_module.items() if name.startswith(f"{module}."))
+            old = resized(name, old, value, *next(own, layers[0]))
         yield value, old
 
 
@@ -331,19 +343,27 @@ def resized(
     """
     from timm.layers import (  # takes seconds to import
         resample_abs_pos_embed,
+        resample_abs_pos_embed_nhwc,
         resample_patch_embed,
         resize_rel_pos_bias_table,
     )
 
     resized: Any = None
-    if name == "pos_embed":
+    if name == "pos_embed" and old.dim() == 4:  # of SAM, as a map
+        resized = resample_abs_pos_embed_nhwc(old, list(new.shape[1:3]))
+    elif name == "pos_embed":
         prefix = old.shape[1] - math.prod(before.grid)
-        resized = resample_abs_pos_embed(
-            old, new_size=list(after.grid), old_size=list(before.grid), num_prefix_tokens=prefix
-        )
+        if 0 <= prefix <= before.prefix_tokens:
+            resized = resample_abs_pos_embed(
+                old, new_size=list(after.grid), old_size=list(before.grid), num_prefix_tokens=prefix
+            )
+    elif name.endswith((".rel_pos_h", ".rel_pos_w")):  # of SAM, a vector for each distance
+        resized = F.interpolate(old.T[None], size=len(new), mode="linear")[0].T
     elif name == "patch_embed.proj.weight" and old.shape[:2] == new.shape[:2]:
         resized = resample_patch_embed(old, list(new.shape[-2:]))
-    elif name.endswith("relative_position_bias_table") and old.shape[1] == new.shape[1]:
+    elif name.endswith("relative_position_bias_table") and (
+        old.shape[-1] == new.shape[-1] or old.dim() == 3
+    ):
         resized = resize_rel_pos_bias_table(
             old,
             new_window_size=after.grid,

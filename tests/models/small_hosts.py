@@ -66,15 +66,14 @@ def maxvit(name: str = "maxvit_pico_rw_256", **more: Any) -> nn.Module:
     small = {"depths": (1, 1), "embed_dim": (16, 32), "stem_width": 8}
     parts = {f"transformer_{key}_size": (4, 4) for key in ("window", "grid")}
     parts |= {"transformer_dim_head": 8, "block_type": ("M", "M")}
-    return timm.create_model(name, img_size=32, num_classes=5, **{**small, **parts, **more})
+    return timm.create_model(name, **{"img_size": 32, "num_classes": 5, **small, **parts, **more})
 
 
 def coatnet(**more: Any) -> nn.Module:
     small = {"depths": (1, 2), "embed_dim": (16, 32), "stem_width": 8}
     kinds = {"block_type": ("C", "T"), "transformer_dim_head": 8}
-    return timm.create_model(
-        "coatnet_pico_rw_224", img_size=32, num_classes=5, **{**small, **kinds, **more}
-    )
+    shape = {"img_size": 32, "num_classes": 5}
+    return timm.create_model("coatnet_pico_rw_224", **{**shape, **small, **kinds, **more})
 
 
 def pvt(**more: Any) -> nn.Module:
@@ -88,7 +87,7 @@ def pvt(**more: Any) -> nn.Module:
 
 def units(**more: Any) -> nn.Module:
     small = {"img_size": (32, 32), "embed_dim": 16, "num_heads": 1, "num_classes": 5}
-    stages = {"stages": (1, 2, 1), "q_pool": 2, "mask_unit_attn": (True, True, False)}
+    stages = {"stages": (1, 2, 2), "q_pool": 2, "mask_unit_attn": (True, True, False)}
     return hiera.Hiera(**{**small, **stages, "mask_unit_size": (4, 4), **more})
 
 

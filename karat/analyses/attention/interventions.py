@@ -112,7 +112,7 @@ class Scores:
 
 def batch_size(model: nn.Module) -> int:
     """Images in a batch, so that memory is bounded: 2 to 64."""
-    pairs = max(layer.windows * layer.num_tokens**2 for layer in attention_layers(model))
+    pairs = max(layer.pairs for layer in attention_layers(model))
     return max(2, min(64, MOST_PAIRS // pairs))
 
 

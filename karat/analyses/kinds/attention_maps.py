@@ -18,7 +18,7 @@ from karat.analyses.kinds import Arms, Chapter
 from karat.analyses.seeing import seen_by_batch
 from karat.analyses.subject import Subject
 from karat.errors import AnalysisError, HostError
-from karat.models.hosts import attention_layers
+from karat.models.hosts import attention_layers, has_class_token
 from karat.models.layers import AttentionLayer
 from karat.models.observing import Seen
 
@@ -49,7 +49,7 @@ class AttentionMaps(MapsFound):
             layers = attention_layers(subject.model)
         except HostError as error:
             raise AnalysisError(str(error)) from error
-        if not layers[-1].prefix_tokens or not getattr(subject.model, "has_class_token", True):
+        if not layers[-1].prefix_tokens or not has_class_token(subject.model):
             raise AnalysisError("has no class token, whose row of weights this shows")
         few = Subject(model=subject.model, images=subject.images[:MOST_IMAGES])
         numbers, means = _Numbers(layers), _Means()

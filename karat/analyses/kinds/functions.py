@@ -62,6 +62,13 @@ class Functions(FunctionsFound):
     @classmethod
     @torch.no_grad()
     def _measured(cls, model: nn.Module, images: Tensor, labels: Tensor | None) -> Self:
+        if other := next(
+            (each for each in attention_layers(model) if each.keys != each.num_tokens), None
+        ):
+            raise AnalysisError(
+                f"{other.name} has {other.num_tokens} queries and {other.keys} keys, which are not the same tokens: a "
+                "pair has no kind (a patch and itself, a patch and another)"
+            )
         reason, tables = "", list[UnitTable]()
         try:
             tables = unit_tables(model)
@@ -117,7 +124,7 @@ class Functions(FunctionsFound):
 
 def most_images(model: nn.Module) -> int:
     """How many images are looked at: 512, to bound the time fewer for many tokens (108 for ViT-Tiny at 224)."""
-    pairs = max(layer.windows * layer.num_tokens**2 for layer in attention_layers(model))
+    pairs = max(layer.pairs for layer in attention_layers(model))
     return min(MOST_IMAGES, max(64, MOST_PAIRS // pairs))
 
 

@@ -17,7 +17,7 @@ from karat.analyses.attention.similarity_found import CLASS_TOKEN, PATCHES, Simi
 from karat.analyses.kinds import Arms, Chapter
 from karat.analyses.subject import Subject
 from karat.errors import AnalysisError, HostError
-from karat.models.hosts import attention_layers
+from karat.models.hosts import attention_layers, has_class_token
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,9 +48,7 @@ class Similarity(SimilarityFound):
             layers = attention_layers(subject.model)
         except HostError as error:
             raise AnalysisError(str(error)) from error
-        has_class = bool(layers[-1].prefix_tokens) and getattr(
-            subject.model, "has_class_token", True
-        )
+        has_class = bool(layers[-1].prefix_tokens) and has_class_token(subject.model)
         kinds = (CLASS_TOKEN, PATCHES) if has_class else (PATCHES,)
         found: list[list[Tensor]] = [[] for _ in layers]
         with ExitStack() as stack:
@@ -94,8 +92,7 @@ def _as_tokens(layer: AttentionLayer, output: Tensor) -> Tensor:
     """(B, tokens, C) of what a block gives."""
     if output.dim() == 3:
         return output
-    by_channel = output.shape[-1] != layer.width
-    return output.flatten(2).mT if by_channel else output.flatten(1, -2)
+    return output.flatten(2).mT if layer.channels_first else output.flatten(1, -2)
 
 
 def _keeping(layer: AttentionLayer, kinds: tuple[str, ...], own: list[Tensor]) -> Any:

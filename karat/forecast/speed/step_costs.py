@@ -216,4 +216,4 @@ def _parts(subject: Subject) -> Iterator[tuple[AttentionLayer, AttentionConfig, 
     for index, layer in enumerate(layers):
         for heads, part in attention.of_block(index, len(layers)).parts(layer.num_heads):
             if part is not None:
-                yield layer, part, layer.windows * len(heads) * layer.num_tokens**2
+                yield layer, part, len(heads) * layer.pairs

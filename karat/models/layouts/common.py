@@ -30,6 +30,7 @@ def layer_of(
     fields = {
         "num_tokens": grid[0] * grid[1] + prefix,
         "has_norms": not isinstance(q_norm, nn.Identity),
+        "channels_first": isinstance(_first_projection(attention), nn.Conv2d),
         **more,
     }
     return AttentionLayer(

@@ -192,8 +192,8 @@ def _weights(target: nn.Module) -> dict[str, Tensor]:
 
 def _layer_of(name: str, layers: list[AttentionLayer]) -> AttentionLayer:
     """The layer that a weight belongs to; the first one for weights of the whole model."""
-    module = name.rpartition(".")[0]
-    return next((layer for layer in layers if layer.name == module), layers[0])
+    own = (layer for layer in layers if name.startswith(f"{layer.name}."))
+    return next(own, layers[0])
 
 
 def _inferred(name: str, value: Tensor, own: Tensor, here: AttentionLayer) -> AttentionLayer:

@@ -17,6 +17,9 @@ from karat.attention.operator import Operator
 from karat.attention.part import MechanismPart, Part
 from karat.models.layers import AttentionLayer
 
+# A module's projections, and how many of queries, keys and values each gives.
+_PROJECTIONS = {"qkv": 3, "qk": 2, "kv": 2, "q": 1, "v": 1, "q_proj": 1, "k_proj": 1, "v_proj": 1}
+
 
 class Piece(NamedTuple):
     """A parameter of one block of which each of some heads has a slice.
@@ -76,11 +79,19 @@ def norms(
 
 def _of_layer(layer: AttentionLayer) -> Iterator[Piece]:
     module, every = layer.block.attn, range(layer.num_heads)
-    for name, folds in (("qkv", 3), ("qk", 2), ("v", 1)):
+    heads_width = layer.num_heads * layer.head_dim
+    for name, folds in _PROJECTIONS.items():
         projection = getattr(module, name, None)
-        if isinstance(projection, nn.Linear):
-            for parameter in projection.parameters():
-                yield Piece(layer.number, every, parameter, 0, folds)
+        if not isinstance(projection, nn.Linear | nn.Conv2d):
+            continue
+        by_head = getattr(module, "head_first", False)  # all of a head side by side (MaxViT)
+        for parameter in projection.parameters():
+            # With grouped queries, keys and values belong to several heads.
+            if len(parameter) == folds * heads_width:
+                yield Piece(layer.number, every, parameter, 0, 1 if by_head else folds)
+    for name in ("q_bias", "v_bias"):
+        if isinstance(bias := getattr(module, name, None), nn.Parameter):
+            yield Piece(layer.number, every, bias, 0)
     yield Piece(layer.number, every, module.proj.weight, 1)
     if isinstance(operator := getattr(module, "operator", None), Part):
         for heads, parameter in _own(operator, every):
