@@ -18,6 +18,8 @@ from karat.attention.mechanisms import MECHANISMS, own_settings
 from karat.attention.names import PER
 from karat.catalog import Catalog
 from karat.datasets import DATASETS, Dataset
+from karat.designs import DESIGNS
+from karat.designs import settings_of as settings_of_design
 from karat.models.config import SIZES, ModelConfig
 from karat.parameters import Factor, Tuned
 from karat.samplers import SAMPLERS, SearchConfig
@@ -72,6 +74,7 @@ def reference() -> str:
         _training(),
         _parameters(),
         _match(),
+        _design(),
         _search(),
         _early_stopping(),
         _confirm(),
@@ -198,6 +201,17 @@ def _match() -> Iterator[str]:
         "shows both differences: [0052](decisions/0052-matched-cost.md)."
     )
     yield _rows(_of(MatchConfig, fields_of(MatchConfig)))
+
+
+def _design() -> Iterator[str]:
+    yield "## design"
+    yield (
+        "Which combinations of levels are run: `design: NAME`, or a mapping of `name` and what follows. All but "
+        "`search` and `grid` confirm every arm. The reasons: [0051](decisions/0051-designs.md)."
+    )
+    for name in DESIGNS:
+        own = _Own(DESIGNS[name], settings_of_design(name))
+        yield _plugin(f"design.name: {name}", own, own.names)
 
 
 def _search() -> Iterator[str]:

@@ -32,7 +32,7 @@ LAYERS = (
         "tested",
         "prior",
     ),
-    ("attention", "datasets", "samplers", "schedulers", "statistics"),
+    ("attention", "datasets", "designs", "samplers", "schedulers", "statistics"),
     ("models",),
     ("training",),
     ("space",),

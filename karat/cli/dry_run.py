@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karat.cli.text.contents import contents_lines
+from karat.cli.text.design import design_lines
 from karat.cli.text.matching import match_lines
 from karat.cli.text.stopping import stopping_notes
 from karat.cli.text.training import training_notes
@@ -111,6 +112,7 @@ def _data(space: Space) -> Iterator[str]:
 
 
 def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
+    yield from design_lines(space)
     for each in space.tuned.values():
         scale = ", logarithmic" if each.log else ""
         if each.values is not None:

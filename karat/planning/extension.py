@@ -174,7 +174,7 @@ def _of_resources(old: Space, new: Space) -> Iterator[Change]:
 
 
 def _of_wholes(old: Space, new: Space) -> Iterator[Change]:
-    for key in ("question", "seed", "data", "early_stopping", "references", "match"):
+    for key in ("question", "seed", "design", "data", "early_stopping", "references", "match"):
         before, after = getattr(old, key), getattr(new, key)
         if key == "data":
             before, after = without_place(before), without_place(after)

@@ -1,8 +1,8 @@
-"""The arms of a space: all combinations of levels that can run, and why the others cannot."""
+"""The arms of a space: the combinations of its design that can run, and why the others cannot."""
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karat.attention.names import (
@@ -16,27 +16,31 @@ from karat.attention.names import (
 )
 from karat.errors import CombinationError, InputError, shorten
 from karat.parameters import Factor, Level, Tuned, label_of, level_of, nearest_level, plain
+from karat.space.design.reading import read_design
+from karat.space.design.refusals import MAX_ARMS, refuse_explosion, refuse_gap
 from karat.space.document import SpaceData
 from karat.space.initial_weights import check_weights, with_weights
 from karat.space.space import SECTIONS, Arm, Excluded, Space
 from karat.space.yaml_reader import Path_
 from karat.training.config import TrialConfig
 
-MAX_ARMS = 1000
 MAX_CHECKS = 20_000  # configurations that are built to check them
 GENERIC = {"all", "full", "none", "learned"}  # levels that mean nothing without their key
 
 
 class Arms:
-    """All combinations of a space's factors: `found` can run, `excluded` cannot.
+    """The combinations of a space's design: `found` can run, `excluded` cannot.
 
     Args:
         data: data of the space.
         factors, tuned: parameters of the space.
         looks_at_data: whether the data must be here.
 
+    `design` is that of the space; `wanted` are the levels of the reference arm, if the design says them.
+
     Raises:
         InputError: no combination can run, or there are too many.
+        SettingError: the design is unknown, or cannot be made of these factors.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class Arms:
         looks_at_data: bool = True,
     ) -> None:
         self._data, self._factors, self._tuned = data, factors, tuned
+        self.design, self._crossing = read_design(data, factors)
+        self.wanted = self.design.reference(self._crossing)
         self._looks_at_data = looks_at_data
         self._checked: set[str] = set()  # parts of configurations, see `check_config`
         self.excluded: list[Excluded] = []
@@ -59,9 +65,10 @@ class Arms:
         arms = []
         labels: set[str] = set()
         first_problem: CombinationError | None = None
-        combinations = list(itertools.islice(self.combinations(), MAX_ARMS + 1))
+        found = self.design.combinations(self._crossing)
+        combinations = list(itertools.islice(found, MAX_ARMS + 1))
         if len(combinations) > MAX_ARMS:
-            self._data.fail(("factors",), f"more than {MAX_ARMS} combinations; use fewer levels")
+            refuse_explosion(self._data, self.design, self._crossing)
         self.check_size(combinations)
         for levels in combinations:
             label = label_of(levels, self.spelled())
@@ -80,6 +87,8 @@ class Arms:
                     first_problem = first_problem or error
                     rule, keys = error.rule, error.keys
             if rule is not None:
+                if self.design.needs_all:
+                    refuse_gap(self._data, self.design, label, rule, keys)
                 self.excluded.append(Excluded(label=label, rule=rule, keys=keys, factors=levels))
         if first_problem is not None and not arms:
             at = next((k for k in first_problem.keys if self._data.stands(k)), "model")
@@ -94,7 +103,9 @@ class Arms:
         checks = 0
         for levels in combinations:
             sizes = {
-                k: len(each.ends) for k, each in self._tuned.items() if self.exists(each, levels)
+                k: len(each.ends)
+                for k, each in self._tuned.items()
+                if self._crossing.exists(each, levels)
             }
             of_attention = [size - 1 for k, size in sizes.items() if k.startswith("attention.")]
             # The sum of products of all pairs, which `check_arm` goes through.
@@ -106,20 +117,6 @@ class Arms:
             )
             self._data.fail(("tuned",), f"{rule}; use ranges or fewer values")
 
-    def combinations(self) -> Iterator[dict[str, Level]]:
-        """Every combination of levels, with the factors that exist in it."""
-
-        def extend(rest: list[Factor], levels: dict[str, Level]) -> Iterator[dict[str, Level]]:
-            if not rest:
-                yield levels
-            elif self.exists(rest[0], levels):
-                for value in rest[0].values:
-                    yield from extend(rest[1:], {**levels, rest[0].name: value})
-            else:
-                yield from extend(rest[1:], levels)
-
-        return extend(list(self._factors.values()), {})
-
     def spelled(self) -> set[str]:
         """Factors whose levels need their key in a label: numbers, lists, or text such as `none`."""
         return {
@@ -127,15 +124,6 @@ class Arms:
             for key, factor in self._factors.items()
             if any(not isinstance(v, str) or v in GENERIC for v in factor.values)
         }
-
-    def exists(self, parameter: Factor | Tuned, levels: Mapping[str, Level]) -> bool:
-        """Whether the conditions of a parameter hold for these levels."""
-        for key, values in parameter.when.items():
-            section, _, name = key.partition(".")
-            fixed = level_of(self._data.mapping((section,), {}).get(name))
-            if levels.get(key, fixed) not in values:
-                return False
-        return True
 
     def exclusion(self, levels: Mapping[str, Level]) -> str | None:
         """The entry of `exclude` that matches this combination, as a phrase; None if none does."""
@@ -174,7 +162,9 @@ class Arms:
             if key in applicable or key not in fixed
         }
         chosen = tuple(
-            key for key, parameter in self._tuned.items() if self.exists(parameter, levels)
+            key
+            for key, parameter in self._tuned.items()
+            if self._crossing.exists(parameter, levels)
         )
         return Arm(label=label, factors=levels, sections=sections, tuned=chosen)
 

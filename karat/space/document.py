@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from karat.advice import advice_on, in_brackets
 from karat.errors import InputError, SettingError, UnknownKeyError, nearest, shorten, written_out
 from karat.settings import fields_of, unknown_key
+from karat.space.overrides import why_no_name
 from karat.space.space import SECTIONS
 from karat.space.yaml_reader import Document, Path_
 
@@ -22,6 +23,8 @@ MEANINGS = {
     "level of `confirm.by`. If omitted, the arms with `softmax`",
     "factors": "what the question is about: full name to its levels. Required",
     "tuned": "what is tuned in every arm, so that the comparison is fair: full name to a range or a list",
+    "design": "which combinations of the levels are run: the name of a design, or `name` and its settings. If omitted, "
+    "`search`: all combinations",
     "exclude": "list of combinations of levels that do not run, each as `factor: level`",
     "match": "arms of equal cost: beside every arm that costs more or less than its reference, one that costs the same",
     "search": "how the tuned parameters are searched. Required",
@@ -116,6 +119,22 @@ class SpaceData:
         if not isinstance(document.data, dict):
             raise InputError(f"{file}: must contain `key: value` lines. Known: {', '.join(KEYS)}")
         self.data: dict[str, Any] = document.data
+
+    def title(self) -> tuple[str, str, int]:
+        """Name of the study, question and seed.
+
+        Raises:
+            InputError: one of them is wrong.
+        """
+        name: Any = self.data.get("study", "")
+        if (rule := why_no_name(name)) is not None:
+            self.fail(("study",), rule, name)
+        question, seed = self.data.get("question", ""), self.data.get("seed", 0)
+        if not isinstance(question, str):
+            self.fail(("question",), "must be text", question)
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            self.fail(("seed",), "must be a whole number, at least 0", seed)
+        return name, question, seed
 
     def place(self, path: Path_) -> str:
         """The source of a value, or of the nearest enclosing value that has one."""

@@ -18,9 +18,10 @@ from karat.space.confirmation.published import check_published
 from karat.space.confirmation.references import confirmed_factor, references
 from karat.space.confirmation.shortlist import check_shortlist
 from karat.space.confirmation.tunings import check_tunings
+from karat.space.design.reading import with_design
 from karat.space.document import KEYS, SpaceData, hint_for, why_no_parameter
 from karat.space.matching.arms import with_matched
-from karat.space.overrides import place_of, why_no_name
+from karat.space.overrides import place_of
 from karat.space.search_size import check_search
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site, read_site
@@ -119,17 +120,10 @@ class SpaceFile(SpaceData):
         """The checked space.
 
         Args:
-            recorded: the early stopping in a journal, used where the file names no scheduler.
+            recorded: the early stopping in a journal, used where neither file nor design name a scheduler.
             looks_at_data: whether the data must be here.
         """
-        name: Any = self.data.get("study", "")
-        if (rule := why_no_name(name)) is not None:
-            self.fail(("study",), rule, name)
-        question, seed = self.data.get("question", ""), self.data.get("seed", 0)
-        if not isinstance(question, str):
-            self.fail(("question",), "must be text", question)
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            self.fail(("seed",), "must be a whole number, at least 0", seed)
+        name, question, seed = self.title()
         try:
             search = build(SearchConfig, self.mapping(("search",)), "search")
             confirm = build(ConfirmConfig, self.mapping(("confirm",), {}), "confirm")
@@ -141,12 +135,13 @@ class SpaceFile(SpaceData):
             tuned = {key: self.tuned(key) for key in self.few("tuned")}
             SAMPLERS[search.sampler].check(search, tuple(tuned.values()))
             arms = Arms(self, factors, tuned, looks_at_data=looks_at_data)
+            confirm = with_design(self, arms.design, search, confirm)
         except SettingError as error:
             self.refuse(error)
         except DataError as error:
             raise InputError(f"{self.place(('data', 'root'))}: data: {error}") from error
         by = confirmed_factor(self, confirm, factors)
-        raw = references(self, arms.found, arms.excluded, factors, by)
+        raw = references(self, arms.found, arms.excluded, factors, by, arms.wanted)
         try:
             matched = with_matched(self, arms.found, arms.check_arm, raw, search, tuned)
         except SettingError as error:
@@ -166,6 +161,7 @@ class SpaceFile(SpaceData):
             name=name,
             question=question,
             seed=seed,
+            design=arms.design,
             data=self.mapping(("data",)),
             factors=factors,
             tuned=tuned,
@@ -173,7 +169,7 @@ class SpaceFile(SpaceData):
             excluded=tuple(arms.excluded),
             references=compared,
             search=search,
-            early_stopping=read_stopping(self, search, sizes, recorded),
+            early_stopping=read_stopping(self, search, sizes, arms.design.stopping or recorded),
             sizes=sizes,
             confirm=confirm,
             resources=resources,

@@ -4,6 +4,7 @@
     data, model, attention, training     fixed values, one section each
     reference                            the arm that others are compared with, or one per level
     factors                              the parameters that the question is about
+    design                               which combinations of their levels are run
     tuned                                parameters that are tuned in every arm, for a fair comparison
     exclude                              combinations of factor levels that do not run
     match                                arms of equal cost beside those of the levels (`karat.space.matching`)
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from karat.designs import Crossing, Design, design_of
 from karat.parameters import Factor, Level, Tuned
 from karat.samplers import SearchConfig
 from karat.schedulers import ArmSize, audit_share_of
@@ -99,6 +101,7 @@ class Space:
         early_stopping: with its scheduler, also where the file names none (`karat.space.stopping`).
         match: the cost that matched arms have in common with their reference; None without any.
         cluster: the site with its prices; not stored in the journal.
+        design: which combinations of levels are arms.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Space:
     source: Mapping[str, Any]
     match: MatchConfig | None = None
     cluster: Site = field(default_factory=Site)
+    design: Design = field(default_factory=lambda: design_of(None))
 
     @property
     def hash(self) -> str:
@@ -155,6 +159,11 @@ class Space:
         for name, sha256 in fingerprints.items():
             text = text.replace(json.dumps(name), json.dumps(f"sha256:{sha256}"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def crossing(self) -> Crossing:
+        """What the design is made of."""
+        return Crossing.of(self.source, self.factors, SECTIONS)
 
     @property
     def recipes(self) -> dict[str, dict[str, Any]]:

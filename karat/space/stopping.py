@@ -102,6 +102,8 @@ def why_chosen(space: Space) -> str:
     name = str(space.early_stopping["scheduler"])
     if "scheduler" in (space.source.get("early_stopping") or {}):
         return name
+    if space.design.stopping:
+        return f"{name}, since design {space.design.name} trains every cell at full length"
     count = trials_per_arm(space.search, space.sizes)
     side = "fewer than" if count < FEW_TRIALS else "at least"
     return f"{name}, the default for arms of {side} {FEW_TRIALS} trials (here {count})"

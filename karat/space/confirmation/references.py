@@ -6,7 +6,8 @@ from typing import NoReturn
 
 from karat.attention.names import BASIS, MECHANISM, SOFTMAX
 from karat.errors import InputError, nearest, shorten
-from karat.parameters import EACH_ARM, Factor, Level, level_of, level_text, nearest_level, plain
+from karat.parameters import EACH_ARM, Factor, Level, label_of, level_of, level_text
+from karat.space.design.reading import refuse_unknown
 from karat.space.document import SpaceData
 from karat.space.matching.config import KEY
 from karat.space.settings import ConfirmConfig
@@ -40,12 +41,27 @@ def references(
     excluded: Sequence[Excluded],
     factors: Mapping[str, Factor],
     by: str,
+    wanted: Mapping[str, Level] | None = None,
 ) -> dict[Level, str]:
     """The label of the reference arm for each level of `by` that is confirmed.
 
     A level that only the reference arm has needs no confirmation: there is nothing to compare.
+
+    Args:
+        data: the space.
+        arms: those that can run.
+        excluded: those that cannot.
+        factors: of the space.
+        by: as `confirmed_factor` has it.
+        wanted: the levels of the reference arm, where the design says them; None for those of `reference`.
     """
-    fitting = _fitting(data, arms, factors)
+    if wanted is not None:
+        fitting = [arm for arm in arms if arm.factors == wanted]
+        if not fitting:
+            rule = f"{label_of(wanted)} does not run{_why_not(excluded, wanted)}"
+            data.fail(("reference",), rule)
+    else:
+        fitting = _fitting(data, arms, factors)
     others = [arm for arm in arms if arm not in fitting]
     if by == EACH_ARM:
         return _of_each(data, fitting, others, excluded, factors)
@@ -170,13 +186,9 @@ def _example(factors: Mapping[str, Factor], level: object = SOFTMAX) -> str:
 
 def _fitting(data: SpaceData, arms: Sequence[Arm], factors: Mapping[str, Factor]) -> list[Arm]:
     """The arms that have all levels in `reference`."""
-    for key, level in _wanted(data, factors).items():
-        if key not in factors:
-            rule = f"must be one of the factors. {nearest(key, factors)}"
-            data.fail(("reference", key), rule)
-        if level not in factors[key].values:
-            rule = f"is not a level of this factor. {nearest_level(level, factors[key].values)}"
-            data.fail(("reference", key), rule, plain(level))
+    if "reference" in data.data:
+        _wanted(data, factors)
+        refuse_unknown(data, factors)
     wanted = _wanted(data, factors).items()
     return [arm for arm in arms if all(arm.factors.get(k) == v for k, v in wanted)]
 
