@@ -1,7 +1,7 @@
 """`--dry-run`: the plan of a study and what it will cost, without Ray and without training."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ from karat.study.initial.weights import starts_of
 from karat.study.limits import limit_lines, never_trained
 from karat.study.warm_start import warm_start_of
 
-_SHOWN_ARMS = 60
+_SHOWN_ARMS, _SHOWN_CELLS = 60, 20
 
 
 def print_plan(
@@ -150,7 +150,7 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
         seeds = f"{confirm.seeds} to {confirm.most_each} fresh seeds (more only for arms without a verdict)"
     yield (
         f"confirmation  {at_most}{most} trials: {len(cells)} cells "
-        f"({', '.join(labels)}){tunings} x {seeds}{lengths}; the weights of the "
+        f"({_first_of(labels)}){tunings} x {seeds}{lengths}; the weights of the "
         f"{confirm.weights} epoch are tested"
     )
     if names := space.data.get("corruptions"):
@@ -166,8 +166,10 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     yield from _published(space)
     for place, note in enumerate(training_notes(space)):
         yield f"{'' if place else 'training':14}{note}"
-    for excluded in space.excluded:
+    for excluded in space.excluded[:_SHOWN_ARMS]:
         yield f"excluded      {excluded.label}: {excluded.rule}"
+    if (more := len(space.excluded) - _SHOWN_ARMS) > 0:
+        yield f"              and {more:,} more"
     if not space.excluded:
         yield "excluded      nothing"
 
@@ -185,6 +187,12 @@ def _constraints(space: Space) -> Iterator[str]:
             f"constraints   {' and '.join(map(str, limits))}: known before training; what breaks one is not trained, and the "
             "sampler proposes something else"
         )
+
+
+def _first_of(labels: Sequence[str]) -> str:
+    """As many as are worth reading."""
+    more = len(labels) - _SHOWN_CELLS
+    return ", ".join(labels[:_SHOWN_CELLS]) + (f", and {more:,} more" if more > 0 else "")
 
 
 def _joined(numbers: Iterable[int]) -> str:

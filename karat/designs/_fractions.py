@@ -80,7 +80,7 @@ class Fraction:
     @property
     def runs(self) -> int:
         """The number of its runs."""
-        return 2**self.basic
+        return 1 << self.basic
 
     @property
     def resolution(self) -> int | None:

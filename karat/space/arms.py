@@ -254,7 +254,7 @@ def rule_for_unknown(setting: str, kinds: Sequence[Mapping[str, Any]]) -> str:
 
 def trial_config(space: Space, arm: Arm) -> TrialConfig:
     """A configuration of an arm, with each tuned parameter at its first value or lower end."""
-    return TrialConfig.from_sections(arm.config({k: space.tuned[k].ends[0] for k in arm.tuned}))
+    return space.parts.config(arm.config({k: space.tuned[k].ends[0] for k in arm.tuned}))
 
 
 def sections_of(space: Space, arm: Arm) -> dict[str, dict[str, object]]:

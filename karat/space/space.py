@@ -21,6 +21,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from karat.designs import Crossing, Design, design_of
@@ -32,6 +33,7 @@ from karat.space.matching.config import MatchConfig
 from karat.space.rates import Terms
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site
+from karat.training.config import Parts
 from karat.training.recipes import DEFAULT, load_recipe
 from karat.training.watching.config import unwatched
 
@@ -159,6 +161,11 @@ class Space:
         for name, sha256 in fingerprints.items():
             text = text.replace(json.dumps(name), json.dumps(f"sha256:{sha256}"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Builds configurations of this space's trials, of which many have parts in common."""
+        return Parts()
 
     @property
     def crossing(self) -> Crossing:

@@ -1,6 +1,7 @@
 """The configuration of one trial, checked: data, model, attention and training."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -124,6 +125,19 @@ def training_of(section: Mapping[str, Any]) -> TrainingConfig:
         raise of_recipe(error, section) from None
 
 
+def _model_of(section: Mapping[str, Any]) -> ModelConfig:
+    return build(ModelConfig, section, "model")
+
+
+# Sections of a trial's configuration, in the order in which they are checked.
+_MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "data": make_dataset,
+    "model": _model_of,
+    "attention": AttentionConfig.from_settings,
+    "training": training_of,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
     """Everything that the result of a trial depends on, except its seed."""
@@ -140,12 +154,7 @@ class TrialConfig:
         Raises:
             InputError: a setting is unknown or wrong.
         """
-        return cls(
-            data=make_dataset(sections["data"]),
-            model=build(ModelConfig, sections["model"], "model"),
-            attention=AttentionConfig.from_settings(sections["attention"]),
-            training=training_of(sections["training"]),
-        )
+        return cls(**{name: make(sections[name]) for name, make in _MAKERS.items()})
 
     def check(self, *, looks_at_data: bool = True) -> None:
         """Check that the settings are compatible with each other and with the data.
@@ -183,3 +192,22 @@ class TrialConfig:
             "channels": info.channels,
             "classes": len(info.classes),
         }
+
+
+class Parts:
+    """Builds configurations, each distinct section once: thousands of arms share theirs."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
+    def config(self, sections: Mapping[str, Mapping[str, Any]]) -> TrialConfig:
+        """As `TrialConfig.from_sections`."""
+        return TrialConfig(
+            **{name: self._part(name, sections[name], make) for name, make in _MAKERS.items()}
+        )
+
+    def _part(self, name: str, values: Mapping[str, Any], make: Callable[..., Any]) -> Any:
+        key = name + json.dumps(values, default=repr)
+        if key not in self._known:
+            self._known[key] = make(values)
+        return self._known[key]

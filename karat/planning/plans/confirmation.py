@@ -56,16 +56,22 @@ def levels_of(space: Space) -> list[Contest]:
     """The contests of the first tuning."""
     by = space.confirm.by
     assert by is not None
-    others = [arm for arm in space.arms.values() if arm.label not in space.reference_arms]
+    compared: dict[str, list[Level]] = {}  # reference to the levels that are compared with it
+    for each, name in space.references.items():
+        compared.setdefault(name, []).append(each)
+    others: dict[Level, list[Arm]] = {}
+    for arm in space.arms.values():
+        if arm.label not in compared:
+            others.setdefault(level_in(by, arm.label, arm.factors), []).append(arm)
     contests = []
-    for label in space.reference_arms:
+    for label, levels in compared.items():
         arm = space.arms[label]
         level = None if by == EACH_ARM else arm.factors.get(by)
         contests.append(Contest(label=label, level=level, arms=(arm,), reference=None))
-        for level in (each for each, name in space.references.items() if name == label):
-            arms = tuple(arm for arm in others if level_in(by, arm.label, arm.factors) == level)
-            name = level_label(by, level)
-            contests.append(Contest(label=name, level=level, arms=arms, reference=label))
+        for each in levels:
+            arms = tuple(others.get(each, ()))
+            name = level_label(by, each)
+            contests.append(Contest(label=name, level=each, arms=arms, reference=label))
     return contests
 
 
