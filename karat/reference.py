@@ -20,6 +20,7 @@ from karat.catalog import Catalog
 from karat.datasets import DATASETS, Dataset
 from karat.designs import DESIGNS
 from karat.designs import settings_of as settings_of_design
+from karat.goals import GOOD, Goal
 from karat.models.config import SIZES, ModelConfig
 from karat.parameters import Factor, Tuned
 from karat.samplers import SAMPLERS, SearchConfig
@@ -218,13 +219,16 @@ def _search() -> Iterator[str]:
     yield "## search"
     yield _rows(_of(SearchConfig, fields_of(SearchConfig), {"sampler": _names(SAMPLERS)}))
     yield _table(("sampler", "what it does"), ((f"`{n}`", _first(SAMPLERS[n])) for n in SAMPLERS))
+    yield "Each entry of `goals`:"
+    metrics = _names(GOOD)
+    yield _rows(_of(Goal, fields_of(Goal), {"metric": metrics}))
 
 
 def _early_stopping() -> Iterator[str]:
     yield "## early_stopping"
     yield (
         "Rules compare the trials of one arm. Without the section, `none` for arms of fewer than 12 trials and else "
-        "`asha` ([0030](decisions/0030-early-stopping.md)). `none` has no use for the other settings, "
+        "`asha` ([0030](decisions/0030-early-stopping.md)), with `search.goals` `nondominated`. `none` has no use for the other settings, "
         "and plan and launch say which are there."
     )
     share = "share of the stopped trials that is finished anyway, 0 to 1, so that the report can say how often a stop was false. The forecast counts it"

@@ -31,6 +31,7 @@ LAYERS = (
         ),
         "tested",
         "prior",
+        "goals",
     ),
     ("attention", "datasets", "designs", "samplers", "schedulers", "statistics"),
     ("models",),

@@ -128,6 +128,8 @@ def _facts(space: Space, counts: Counter[str]) -> Iterator[str]:
     words = () if space.early_stopping["scheduler"] == NONE else (rule.in_words(),)
     for place, line in enumerate((*words, *stopping_notes(space))):
         yield f"{'' if place else 'stopping':14}{line}"
+    if space.search.goals:
+        yield f"goals         {' and '.join(map(str, space.search.goals))}; verdicts and winners are about {space.search.metric}"
     yield from _constraints(space)
     cells, confirm = levels_of(space), space.confirm
     labels = [f"{'the best of ' if len(cell.arms) > 1 else ''}{cell.label}" for cell in cells]

@@ -13,6 +13,7 @@ from jobs.site import check_site
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.cli.studies.named import state_of
+from karat.constraints import MEMORY
 from karat.errors import InputError
 from karat.execution.preload import PRELOAD
 from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
@@ -56,6 +57,7 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
             space, Path(folder) / space.name, options.workers, curves, options.driver_ms / 1e3
         )
     left_out = [str(each) for each in not_simulated(space, curves)]
+    left_out += [str(goal) for goal in space.search.goals if goal.metric == MEMORY]
     data = data_of(space, found) | {"assumed": assumed, "not_simulated": left_out}
     data["warm_start_not_simulated"] = space.search.warm_start
     print(json.dumps(data, indent=1) if options.json else text_of(data))
@@ -129,7 +131,7 @@ def text_of(data: dict[str, Any]) -> str:
     )
     reason = f" ({data['reason']})" if data["reason"] else ""
     left_out = "; ".join(data.get("not_simulated", ()))
-    lacking = [f"constraints   not simulated, since no curve has their metric: {left_out}"]
+    lacking = [f"not simulated what no curve has: {left_out}"]
     return "\n".join(
         [
             f"{data['study']} on {data['workers']} workers, simulated with {data['assumed']}: "

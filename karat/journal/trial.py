@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from karat.constraints import Constraint, Relation
+from karat.constraints import MEMORY, Constraint, Relation
+from karat.goals import EPOCH_S, OF_CONFIGURATION
 from karat.journal.reports import Reports
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]
@@ -35,6 +36,7 @@ class Trial:
     if it did, it has the cause `Audit.FINISHED_ANYWAY`. `peak_bytes`: peak memory of the process after the
     first epoch of the first segment. `loading`: there, mean seconds of a step (`step_s`) and of waiting for its images
     (`data_s`), and size of the memory map (`map_bytes`). `threads`: CPU threads of each process in the last segment.
+    `costs`: parameters and multiply-adds of its model, where a goal or the report needs them.
     `tested`: what the test evaluation found, image by image, as `karat.tested.Tested.read` takes it; `scores` and
     `shifted`: its scores, and those on corrupted images (`karat.training.testing`); None in older journals.
     """
@@ -77,6 +79,7 @@ class Trial:
     ended_at: float | None = None
     audited: bool = False
     health: Mapping[str, Any] | None = None
+    costs: Mapping[str, int] = field(default_factory=dict)
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -95,6 +98,16 @@ class Trial:
     def seconds(self) -> float:
         """Seconds spent training, over all its epochs."""
         return self.reports.total_seconds
+
+    def goal(self, metric: str) -> float | None:
+        """What it reached so far in a goal (`karat.goals.GOOD`); None where that is not known."""
+        if metric in OF_CONFIGURATION:
+            return self.costs.get(metric)
+        if metric == MEMORY:
+            return None if self.peak_bytes is None else self.peak_bytes / 2**20
+        if metric == EPOCH_S:
+            return self.seconds / len(self.reports) if self.reports else None
+        return self.last(metric)
 
     def last(self, metric: str) -> float | None:
         """The metric at the last epoch that reported it."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from karat.constraints import MACS, MEMORY, PARAMETERS, Constraint, broken
+from karat.goals import OF_CONFIGURATION
 from karat.planning.data_place import sections_at
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
@@ -33,6 +34,16 @@ def known_before(
     if MEMORY in names and (memory := memory_of(sections)) is not None:
         values[MEMORY] = memory
     return broken(limits, values)
+
+
+def costs_for(
+    space: Space, proposal: Mapping[str, Any], place: Mapping[str, Any]
+) -> dict[str, dict[str, int]]:
+    """What `trial_asked` says of a proposal's model beside it, where a goal is about that; as `broken_by`."""
+    if not any(goal.metric in OF_CONFIGURATION for goal in space.search.goals):
+        return {}
+    costs = costs_of_trial(TrialConfig.from_sections(sections_at(proposal["config"], place)))
+    return {"costs": {PARAMETERS: costs.parameters, MACS: costs.forward_flops}}
 
 
 def broken_by(

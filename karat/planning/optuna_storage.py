@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.planning.plans.drawing import distribution
+from karat.planning.plans.drawing import directions_of, distribution
 from karat.space.space import Space
 from karat.space.stopping import group_of
 
@@ -32,17 +32,13 @@ def write_optuna(state: StudyState, space: Space, file: Path) -> list[str]:
         The names of the Optuna studies.
     """
     storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
-    direction = (
-        optuna.study.StudyDirection.MAXIMIZE
-        if space.search.mode == "max"
-        else optuna.study.StudyDirection.MINIMIZE
-    )
+    directions = directions_of(space.search)
     studies: dict[str, optuna.Study] = {}
     for trial in state.of_phase("search"):
         name = f"{space.name}: {group_of(trial.arm, trial.tuning)}"
         if name not in studies:
             studies[name] = optuna.create_study(
-                storage=storage, study_name=name, direction=direction
+                storage=storage, study_name=name, directions=directions
             )
         studies[name].add_trial(_frozen(trial, space))
     return list(studies)
@@ -51,12 +47,13 @@ def write_optuna(state: StudyState, space: Space, file: Path) -> list[str]:
 def _frozen(trial: Trial, space: Space) -> FrozenTrial:
     metric = space.search.metric
     status = _STATES[trial.status]
-    value = trial.last(metric)
-    if status is TrialState.COMPLETE and value is None:  # of a journal that was cut
+    goals = [goal.metric for goal in space.search.goals] or [metric]
+    values = [value for name in goals if (value := trial.goal(name)) is not None]
+    if status is TrialState.COMPLETE and len(values) < len(goals):  # of a journal that was cut
         status = TrialState.FAIL
     return optuna.trial.create_trial(
         state=status,
-        value=value if status is TrialState.COMPLETE else None,
+        values=values if status is TrialState.COMPLETE else None,
         params=dict(trial.tuned),
         distributions={name: distribution(space.tuned[name]) for name in trial.tuned},
         intermediate_values={

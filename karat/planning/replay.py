@@ -21,6 +21,9 @@ from karat.space.space import Space
 _OF_THE_TRIAL = (Failure.MEMORY, Failure.ERROR, Failure.NON_FINITE)
 
 
+_MEASURED = {"costs"}  # of a model, which is counted and not decided
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A decision that differs: number of the event, recorded decision and repeated decision as text."""
@@ -52,7 +55,7 @@ def _compare(decisions: Decisions, event: Event) -> Iterator[Difference]:
         if decided is None:
             yield Difference(event.seq, f"trial {data['trial']} asked for", "no trial")
         else:
-            for key in sorted({*data, *decided}):
+            for key in sorted({*data, *decided} - _MEASURED):
                 ours, theirs = (_plain(each.get(key)) for each in (decided, data))
                 if ours != theirs:
                     what = f"trial {data['trial']}: {key} = "

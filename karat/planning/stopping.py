@@ -21,6 +21,7 @@ class Stopping:
 
     def __init__(self, space: Space) -> None:
         self._rule = make_scheduler(space.early_stopping, space.search.mode, space.sizes)
+        self._goals = space.search.goals
         self._audited: set[int] = set()
         self._epochs: dict[int, int] = {}  # of the search trials that have not ended
         self._spared: dict[int, int] = {}  # audited trial to the epoch at which the rule stops it
@@ -41,7 +42,7 @@ class Stopping:
         if trial.number in self._spared:
             return False
         self._epochs[trial.number] = epoch
-        stop = self._rule.on_report(group_of(trial.arm, trial.tuning), trial.number, epoch, value)
+        stop = self._stops_at(trial, epoch, value)
         # At its last epoch a trial is complete, whatever the rule says.
         return stop and epoch < trial.epochs and self._stops(trial.number)
 
@@ -69,6 +70,17 @@ class Stopping:
     def spared(self, number: int) -> int | None:
         """The epoch at which the rule would have stopped an audited trial; None if it would not."""
         return self._spared.get(number)
+
+    def _stops_at(self, trial: Trial, epoch: int, value: float) -> bool:
+        """What the rule says; with several goals it compares all, and a trial without a value of one goes on."""
+        group = group_of(trial.arm, trial.tuning)
+        if not self._goals:
+            return self._rule.on_report(group, trial.number, epoch, value)
+        values = [(goal, trial.goal(goal.metric)) for goal in self._goals]
+        known = [goal.goodness(each) for goal, each in values if each is not None]
+        if len(known) < len(values):
+            return False
+        return self._rule.on_goals(group, trial.number, epoch, known)
 
     def _stops(self, number: int) -> bool:
         """Whether a trial that the rule stops is to stop; an audited one is spared."""

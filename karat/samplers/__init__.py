@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from karat.catalog import Catalog
 from karat.constraints import Constraint, contradiction
 from karat.errors import SettingError
+from karat.goals import Goal, check_goals
 from karat.parameters import Tuned
 from karat.settings import at_least, at_most
 
@@ -49,6 +50,9 @@ class SearchConfig:
             also after its last one, and is not confirmed. Those on `health_...` need `training.health: true`. Those on
             `parameters`, `macs` (multiply-adds of one image's forward pass) and `memory_mb` (forecast of a process's peak, in MiB) are
             known before: what breaks one is not trained, and the sampler proposes something else.
+        goals: two or three goals that are weighed against each other, as `{metric: val_accuracy, mode: max}` and
+            `{metric: parameters, mode: min}`. The first is `metric`, about which the verdicts are. Others are `val_loss`, `macs`,
+            `epoch_s` (seconds of an epoch) and `memory_mb` (measured peak of a process, in MiB). Not for sampler `cmaes`.
     """
 
     sampler: str = "tpe"
@@ -58,6 +62,7 @@ class SearchConfig:
     allocation: Literal["equal", "by_level", "free"] = "equal"
     warm_start: str | None = None
     constraints: tuple[str, ...] = ()
+    goals: tuple[Goal, ...] = ()
 
     def __post_init__(self) -> None:
         at_least("trials", self.trials, 1)
@@ -66,6 +71,10 @@ class SearchConfig:
             right, good = ("min", "low") if self.metric == "val_loss" else ("max", "high")
             rule = f"must be {right} for {self.metric}, of which {good} values are good"
             raise SettingError("mode", rule, self.mode)
+        check_goals(self.goals, self.metric)
+        if self.goals and self.warm_start is not None:
+            rule = "must not be set with search.goals, of which the older study has one"
+            raise SettingError("warm_start", rule, self.warm_start)
         if self.warm_start == "":
             raise SettingError("warm_start", "must be the name of a study, or its folder", "")
         for place, text in enumerate(self.constraints):
@@ -122,10 +131,11 @@ class Sampler(abc.ABC):
     study makes its trials again from the journal, without a sampler, and proposes the same values as an
     uninterrupted one.
 
-    `learns` says whether results of other trials change its proposals.
+    `learns` says whether results of other trials change its proposals, `several_goals` whether it can weigh goals.
     """
 
     learns: ClassVar[bool] = True
+    several_goals: ClassVar[bool] = True
 
     @classmethod
     def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
@@ -137,6 +147,10 @@ class Sampler(abc.ABC):
         if search.trials is None:
             raise SettingError("search.trials", f"is missing; sampler {search.sampler} requires it")
         cls.check_warm_start(search)
+        if search.goals and not cls.several_goals:
+            able = ", ".join(name for name in SAMPLERS if SAMPLERS[name].several_goals)
+            rule = f"has one goal; for search.goals use one of these: {able}"
+            raise SettingError("search.sampler", rule, search.sampler)
 
     @classmethod
     def check_warm_start(cls, search: SearchConfig) -> None:

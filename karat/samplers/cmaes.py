@@ -30,6 +30,8 @@ class CMAES(Sampler):
     trials that early stopping ended count, behind the completed ones and the later stopped, the better.
     """
 
+    several_goals = False
+
     @classmethod
     def check(cls, search: SearchConfig, tuned: Sequence[Tuned]) -> None:
         super().check(search, tuned)

@@ -1,9 +1,9 @@
 """Early-stopping rules: one file each, registered in `SCHEDULERS` by file name."""
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from karat.catalog import Catalog
 from karat.errors import SettingError, nearest
@@ -41,6 +41,7 @@ class Scheduler(abc.ABC):
 
     mode: str = "max"
     arms: Mapping[str, ArmSize] = field(default_factory=dict, init=False)
+    several_goals: ClassVar[bool] = False  # whether it implements `on_goals`
 
     def fit(self, arms: Mapping[str, ArmSize]) -> None:
         """Take the sizes of the arms: at first, and when an extension has made the study larger.
@@ -63,6 +64,15 @@ class Scheduler(abc.ABC):
             epoch: epochs done, from 1; an epoch is reported again if its checkpoint was lost.
             value: value of the search metric.
         """
+
+    def on_goals(self, arm: str, trial: int, epoch: int, values: Sequence[float]) -> bool:
+        """As `on_report`, of a search with several goals, for rules with `several_goals`.
+
+        Args:
+            arm, trial, epoch: as there.
+            values: of each goal, of which high ones are good.
+        """
+        raise AssertionError("the space was to refuse this rule for several goals")
 
     def on_ended(self, arm: str, trial: int) -> None:  # noqa: B027 - optional
         """A trial ended: completed, stopped or failed."""

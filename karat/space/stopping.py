@@ -7,7 +7,7 @@ from typing import Any
 from karat.errors import SettingError, nearest
 from karat.parameters import Tuned
 from karat.samplers import SearchConfig
-from karat.schedulers import SCHEDULERS, ArmSize, make_scheduler
+from karat.schedulers import NONE, SCHEDULERS, ArmSize, make_scheduler
 from karat.space.document import SpaceData
 from karat.space.space import Arm, Space
 from karat.training.recipes import load_recipe
@@ -15,7 +15,7 @@ from karat.training.recipes import load_recipe
 # From so many trials in an arm on, the best trial that ASHA leaves is on average less than 0.5 points
 # below the best of all: docs/decisions/0030-early-stopping.md, `python -m benchmarks.early_stopping`.
 FEW_TRIALS = 12
-DEFAULT = "asha"
+DEFAULT, FOR_GOALS = "asha", "nondominated"
 
 
 def arm_sizes(
@@ -81,6 +81,7 @@ def chosen(
         SettingError: settings are given without the rule that they belong to.
     """
     if "scheduler" in given:
+        _check_goals(given["scheduler"], search)
         return given
     if given:
         first = next(iter(given))
@@ -88,7 +89,19 @@ def chosen(
         raise SettingError(f"early_stopping.{first}", rule, given[first])
     if recorded:
         return recorded
-    return {"scheduler": DEFAULT if trials_per_arm(search, sizes) >= FEW_TRIALS else "none"}
+    default = FOR_GOALS if search.goals else DEFAULT
+    return {"scheduler": default if trials_per_arm(search, sizes) >= FEW_TRIALS else NONE}
+
+
+def _check_goals(name: object, search: SearchConfig) -> None:
+    """Refuse a rule that compares one goal of several, and would stop what is good at another.
+
+    Raises:
+        SettingError: names those that compare all.
+    """
+    if search.goals and name in SCHEDULERS and not SCHEDULERS[str(name)].several_goals:
+        rule = f"compares one goal, and would stop what is good at another; for search.goals use {FOR_GOALS} or {NONE}"
+        raise SettingError("early_stopping.scheduler", rule, name)
 
 
 def trials_per_arm(search: SearchConfig, sizes: Mapping[str, ArmSize]) -> int:

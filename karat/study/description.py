@@ -100,6 +100,7 @@ def description(
     if top_up is not None:
         confirm["top_up"] = asdict(top_up)
     search = {key: getattr(space.search, key) for key in fields_of(type(space.search))}
+    search["goals"] = [asdict(goal) for goal in space.search.goals]
     return {
         "name": space.name,
         "uid": uuid.uuid4().hex,

@@ -18,7 +18,7 @@ from karat.journal.layout import HANG_TRACE, trial_folder
 from karat.journal.state import BACK_OFF_S, StudyState
 from karat.journal.trial import Trial
 from karat.planning.budget import first_spent, too_little_left
-from karat.planning.constraints import MemoryOf, broken_by
+from karat.planning.constraints import MemoryOf, broken_by, costs_for
 from karat.planning.data_place import space_at
 from karat.planning.decisions import MAX_LOST_SEGMENTS, Decisions
 from karat.planning.extension import changes_between, longer
@@ -378,7 +378,8 @@ class Study:
         while (data := self.decisions.proposal()) is not None:
             broken = broken_by(self.space, data, self.data_place, self.memory_of)
             if broken is None:
-                self.record("trial_asked", **data)
+                costs = costs_for(self.space, data, self.data_place)
+                self.record("trial_asked", **data, **costs)
                 return self.state.trials[data["trial"]]
             self.record("trial_ruled_out", **self.decisions.ruled_out(data, *broken))
             self._advance()

@@ -62,7 +62,7 @@ SPACE = (
     ("{sampler: tpe, trials: 6}", "{sampler: tpe, trials: 1e2}", ":13: search.trials = 100.0: must be a whole number; write 100"),
     ("{sampler: tpe, trials: 6}", "{sampler: tpe, trials: \"54\"}", ":13: search.trials = '54': must be a whole number; write 54 without quotes"),
     ("{sampler: tpe, trials: 6}", "{sampler: tpe, trials: true}", ":13: search.trials = true: must be a whole number"),
-    ("{sampler: tpe, trials: 6}", "{sampler: tpe, n_trials: 6}", ":13: search.n_trials: unknown key. did you mean 'trials'? Known: allocation, constraints, metric, mode, sampler, trials"),
+    ("{sampler: tpe, trials: 6}", "{sampler: tpe, n_trials: 6}", ":13: search.n_trials: unknown key. did you mean 'trials'? Known: allocation, constraints, goals, metric, mode, sampler, trials"),
     # sections that are missing or only a word
     ("search: {sampler: tpe, trials: 6}\n", "", ":1: search: is missing"),
     ("search: {sampler: tpe, trials: 6}", "search:", ":13: search: must not be empty"),
@@ -169,7 +169,7 @@ SPACE = (
     ("batch_size: 128", "batch_size: 128, amp: true", ":6: training.amp: unknown key. did you mean 'adam_eps'?"),
     # the rule of early stopping
     ("scheduler: asha", "scheduler: ashaa", ":14: early_stopping.scheduler = 'ashaa': unknown. did you mean 'asha'?"),
-    ("scheduler: asha", "scheduler: pbt", ":14: early_stopping.scheduler = 'pbt': unknown. Known: asha, hyperband, median, none, one_epoch"),
+    ("scheduler: asha", "scheduler: pbt", ":14: early_stopping.scheduler = 'pbt': unknown. Known: asha, hyperband, median, nondominated, none, one_epoch"),
     ("scheduler: asha", "scheduler: ~", ":14: early_stopping.scheduler = null: must be the name of a rule"),
     ("scheduler: asha, ", "", ":14: early_stopping.grace_epochs = 1: needs early_stopping.scheduler, the rule it belongs to"),
     ("scheduler: asha", "type: asha", ":14: early_stopping.type = 'asha': needs early_stopping.scheduler, the rule it belongs to"),

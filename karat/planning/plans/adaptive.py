@@ -9,7 +9,6 @@ from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
 )
-from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from karat.causes import Failure, Stop
@@ -17,7 +16,7 @@ from karat.journal.trial import RuledOut, Trial
 from karat.parameters import Level
 from karat.planning.constraints import may_vary, violation
 from karat.planning.plans import Proposal
-from karat.planning.plans.drawing import distribution, suggest, suggest_levels
+from karat.planning.plans.drawing import directions_of, distribution, suggest, suggest_levels
 from karat.planning.plans.schedule import JOINT, grid_of, schedule_of
 from karat.prior import PriorTrial, WarmStart
 from karat.samplers import SAMPLERS, Turn
@@ -69,16 +68,14 @@ class Search:
                 known = before._grids[group] if before else []
                 new = [cell for cell in grid_of(arm, space.tuned) if cell not in known]
                 self._grids[group] = [*known, *new]
-        direction = (
-            StudyDirection.MAXIMIZE if space.search.mode == "max" else StudyDirection.MINIMIZE
-        )
+        directions = directions_of(space.search)
         self._sizes = {group: 0 for group, _ in self.schedule}
         for group, _ in self.schedule:
             self._sizes[group] += 1
         # The sampler is for trials of the journal, which need none; the default one would model them.
         idle = optuna.samplers.RandomSampler(seed=0)
         self._studies = {
-            group: optuna.create_study(direction=direction, sampler=idle) for group in self._sizes
+            group: optuna.create_study(directions=directions, sampler=idle) for group in self._sizes
         }
         self._parameters = {
             group: self._distributions(
@@ -203,7 +200,7 @@ class Search:
     def reported(self, number: int, epoch: int, value: float) -> None:
         """A trial reported the metric; a second report of the same epoch is ignored."""
         running = self._running.get(number)
-        if running is None:
+        if running is None or self.space.search.goals:  # Optuna takes no reports of several goals
             return
         known = running.study.get_trials(deepcopy=False)[running.number].intermediate_values
         if epoch not in known:  # else Optuna warns
@@ -219,7 +216,7 @@ class Search:
         if running is None:
             return
         if trial.status == "completed" and not trial.set_aside:
-            running.study.tell(running, trial.last(self.space.search.metric))
+            self._complete(running, trial)
         elif trial.cause == Stop.CONSTRAINT:
             running.set_constraint("constraints", 1.0)
             running.study.tell(running, state=TrialState.PRUNED)
@@ -230,6 +227,16 @@ class Search:
             running.study.tell(running, state=TrialState.PRUNED)
         else:
             running.study.tell(running, state=TrialState.FAIL)
+
+    def _complete(self, running: optuna.Trial, trial: Trial) -> None:
+        """Tell the value of a completed trial, or of each goal; one without a value of a goal has failed for the sampler."""
+        goals = self.space.search.goals
+        names = [goal.metric for goal in goals] or [self.space.search.metric]
+        values = [value for name in names if (value := trial.goal(name)) is not None]
+        if len(values) < len(names):
+            running.study.tell(running, state=TrialState.FAIL)
+        else:
+            running.study.tell(running, values)
 
     def _propose_jointly(self, study: optuna.Study, index: int) -> Proposal:
         by_levels = {_key(arm.factors): arm for arm in self.space.arms.values()}

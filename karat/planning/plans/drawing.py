@@ -5,9 +5,17 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 
 from karat.parameters import Tuned, level_of
+from karat.samplers import SearchConfig
 from karat.space.space import Space
+
+
+def directions_of(search: SearchConfig) -> list[StudyDirection]:
+    """Whether Optuna is to maximise or to minimise: the metric, or each goal."""
+    modes = [goal.mode for goal in search.goals] or [search.mode]
+    return [StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE for mode in modes]
 
 
 def distribution(
