@@ -22,7 +22,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from karat.designs import Crossing, Design, design_of
 from karat.parameters import Factor, Level, Tuned
@@ -33,9 +33,11 @@ from karat.space.matching.config import MatchConfig
 from karat.space.rates import Terms
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
 from karat.space.site import Site
-from karat.training.config import Parts
 from karat.training.recipes import DEFAULT, load_recipe
 from karat.training.watching.config import unwatched
+
+if TYPE_CHECKING:
+    from karat.training.config import Parts
 
 SECTIONS = ("data", "model", "attention", "training")
 NOT_HASHED = (
@@ -163,8 +165,11 @@ class Space:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
-    def parts(self) -> Parts:
+    def parts(self) -> "Parts":
         """Builds configurations of this space's trials, of which many have parts in common."""
+        # What a space is does not rest on how trials are made.
+        from karat.training.config import Parts
+
         return Parts()
 
     @property

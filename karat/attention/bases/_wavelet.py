@@ -75,7 +75,7 @@ class Wavelet(UnitBasis):
 
     def _wave(self, t: Any) -> Any:
         """ψ(t), whose derivative is the stated one."""
-        if not isinstance(t, torch.Tensor):
+        if hasattr(t, "given"):  # an expression; to ask for `torch.Tensor` would load torch
             return self.psi(t).given(t, self.slope(t))
         from karat.attention.bases._psi import (
             Psi,  # its base class loads torch, which a check of settings must not do
