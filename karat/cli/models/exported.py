@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from karat import __version__
 from karat.cli.studies.json_output import SCHEMA
+from karat.models.timm_modules import ANY_IMAGE_SIZE, module_of
 
 if TYPE_CHECKING:
     from karat.journal.state import StudyState
@@ -81,7 +82,8 @@ def script(kept: "KeptModel", state: "StudyState") -> str:
     registers = kept.config.model.registers
     lines = [f"    model = {_host(kept)}"]
     if not kept.config.attention.is_softmax:
-        lines.append(f"    karat.convert(model, {_plain(trial.config['attention'])!r})")
+        size = "" if kept.config.model.is_plain else f", image_size={kept.size}"
+        lines.append(f"    karat.convert(model, {_plain(trial.config['attention'])!r}{size})")
     for mark, value in {
         "ARM": trial.arm.replace("\\", "\\\\").replace('"', "'"),
         "TRIAL": str(trial.number),
@@ -105,6 +107,8 @@ def _host(kept: "KeptModel") -> str:
         "num_classes": len(kept.classes),
     }
     if not model.is_plain:
+        if module_of(model.name) in ANY_IMAGE_SIZE:
+            del arguments["img_size"]
         return _call("timm.create_model", [repr(model.name)], arguments | model.given())
     arguments |= model.shape()
     if model.registers:

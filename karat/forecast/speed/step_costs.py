@@ -157,7 +157,7 @@ class StepCosts:
     def _of(self, part: AttentionConfig, layer: AttentionLayer) -> tuple[float, float]:
         """Seconds of a call, and of a score, of some heads of a layer."""
         work = part.make_mechanism().learned_work(layer.place)
-        operations = work.as_products / layer.num_tokens
+        operations = work.as_products / layer.keys
         calls, scores = [], []
         for kind in kinds_of(part):
             each = self.extra.get(kind) or self._unknown

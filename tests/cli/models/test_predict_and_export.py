@@ -3,19 +3,24 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import karat
 from karat.cli.exit_status import FAILED, OK, WRONG_INPUT
 from karat.cli.main import main
+from karat.cli.models.exported import _host as host_call
 from karat.cli.models.images import read_pixels
 from karat.datasets._reading.decode import read_image
 from karat.journal.layout import trial_folder
 from karat.journal.state import StudyState
 from karat.models.build import build_model
+from karat.models.config import ModelConfig
 from karat.training.checkpoint import kept_weights, save_checkpoint
 from karat.training.config import TrialConfig
 from tests.journals import Plan, Script, study, write
@@ -241,3 +246,17 @@ def test_a_path_of_this_machine_is_not_exported(tmp_path: Path) -> None:
     kept = kept_model(folder, state, trial)
     object.__setattr__(trial, "config", {**CONFIG, "data": {"name": "digits", "root": "/mine"}})
     assert _settings(kept, state)["settings"]["data"] == {"name": "digits"}
+
+
+def test_an_exported_script_builds_a_host_that_takes_images_of_any_size() -> None:
+    import timm
+
+    kept: Any = SimpleNamespace(
+        config=SimpleNamespace(model=ModelConfig(name="pvt_v2_b0")),
+        size=64, channels=1, classes=range(5),
+    )  # fmt: skip
+    text = host_call(kept)
+    with torch.device("meta"):
+        model = eval(text, {"timm": timm})
+        karat.convert(model, {"basis": "fourier", "rank": 2}, image_size=64)
+        assert model(torch.empty(2, 1, 64, 64)).shape == (2, 5)
