@@ -100,7 +100,7 @@ def _model() -> Iterator[str]:
         f"`{name}` ({_listed(f'{k} {v}' for k, v in shape.items())})"
         for name, shape in SIZES.items()
     )
-    yield f"Sizes, with what follows from them: {_listed(sizes)}. Any ViT, DeiT, ConViT or Swin of timm has its own shape."
+    yield f"Sizes, with what follows from them: {_listed(sizes)}. Every other model has its own shape; which there are: [hosts.md](hosts.md)."
     yield _rows(_of(ModelConfig, fields_of(ModelConfig)))
 
 

@@ -19,6 +19,7 @@ class Place:
         has_bias: whether the model adds numbers to the scores (a bias of relative positions).
         is_gated: whether it is a gated positional layer of ConViT.
         has_norms: whether the model normalises queries and keys.
+        pools_queries: whether a query is made of several tokens (Hiera).
         is_rotated: whether the model rotates queries and keys by their positions (RoPE).
     """
 
@@ -33,6 +34,7 @@ class Place:
     is_gated: bool = False
     has_norms: bool = False
     is_rotated: bool = False
+    pools_queries: bool = False
 
     @property
     def queries(self) -> int:

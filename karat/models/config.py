@@ -35,11 +35,11 @@ class ModelConfig:
     """Size and shape of a vision transformer; fields that are None follow from the name.
 
     Args:
-        name: a size (`vit_tiny`), or timm's name of a ViT, DeiT, ConViT or Swin
+        name: a size (`vit_tiny`), or timm's name of a host, as listed in docs/hosts.md
             (`swin_tiny_patch4_window7_224`); the image size comes from the data.
         patch_size: pixels along an edge of a patch; divides the image size.
         embed_dim: width; a multiple of `num_heads`. In timm's definition: per head for ConViT, of
-            the first stage for Swin.
+            the first stage for Swin and Hiera; MaxViT and PVT v2 have none of these four.
         depth: number of blocks, 1 to 1,000.
         num_heads: heads per block; divides the width.
         registers: number of register tokens (arXiv 2309.16588), for sizes and timm's plain ViTs.

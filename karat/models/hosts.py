@@ -54,7 +54,7 @@ def build_host(
         "in_chans": channels,
         "num_classes": classes,
     }
-    if drop_path is not None:  # without it Swin has a rate of 0.1, all others 0
+    if drop_path is not None:  # without it Swin and Swin v2 have a rate of 0.1, all others 0
         arguments["drop_path_rate"] = drop_path
     host: nn.Module
     if model.is_plain:

@@ -31,6 +31,7 @@ class AttentionLayer:
         has_bias: whether the model adds numbers to the scores.
         has_norms: whether the module normalises queries and keys.
         is_rotated: whether the module rotates queries and keys by their positions (RoPE).
+        pools_queries: whether a query is made of several tokens (Hiera).
         off_grid: why tokens are not the patches of the grid by rows, as a phrase; empty where they are.
         channels_first: whether the block gives a map (B, C, rows, columns).
         number: number of the module in the model, from 0.
@@ -51,6 +52,7 @@ class AttentionLayer:
     has_bias: bool = False
     has_norms: bool = False
     is_rotated: bool = False
+    pools_queries: bool = False
     off_grid: str = ""
     channels_first: bool = False
     number: int = 0
@@ -81,6 +83,7 @@ class AttentionLayer:
             is_gated=self.is_gated,
             has_norms=self.has_norms,
             is_rotated=self.is_rotated,
+            pools_queries=self.pools_queries,
         )
 
 

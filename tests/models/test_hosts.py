@@ -90,7 +90,7 @@ def why_refused(name: str, layers: list[AttentionLayer]) -> str:
     rotated = any(layer.is_rotated for layer in layers)
     if name == "differential" and (biased or rotated):
         return "position bias belongs to one" if biased else "has rotated them"
-    if name == "gated" and any(layer.keys > layer.num_tokens for layer in layers):
+    if name == "gated" and any(layer.pools_queries for layer in layers):
         return "pools queries"
     if name in ("static", "sinkhorn") and not square:
         return "queries"

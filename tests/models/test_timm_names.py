@@ -1,6 +1,7 @@
 """Every name of timm: it is a host, or its refusal says why it is none."""
 
 import importlib
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -23,6 +24,9 @@ SIZES = {
     *("global_attn_indexes", "fc_norm", "norm_layer", "act_layer", "pre_norm", "final_norm", "mlp_layer"),
     *("drop_rate", "swiglu_mlp", "scale_mlp", "qkv_bias", "no_embed_class", "pretrained_strict"),
 }  # fmt: skip
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
 
 
 class _Captured(Exception):
@@ -119,3 +123,18 @@ def test_refused_name_says_why(name: str, reason: str) -> None:
     with pytest.raises(SettingError, match=f"name = '{name}': .*{reason}") as caught:
         ModelConfig(name=name)
     assert "\n" not in str(caught.value)
+
+
+def test_page_of_hosts_counts_all_names() -> None:
+    text = PAGE.read_text()
+    found = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 7 and cells[3].isdigit():
+            found[cells[2]] = int(cells[3])
+    modules = [module.strip("`") for each in found for module in each.split(", ")]
+    assert sorted(modules) == sorted(HOST_MODULES)
+    for each, count in found.items():
+        names = {n for m in each.split(", ") for n in timm.list_models(module=m.strip("`"))}
+        assert len(names - WITHOUT_PLAIN_ATTENTION) == count, each
+    assert f": {sum(found.values())} names of timm {timm.__version__}." in text

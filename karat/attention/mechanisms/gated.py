@@ -33,7 +33,7 @@ class Gated(SoftmaxLike):
     gate: Literal["elementwise", "per_head"] = "elementwise"
 
     def refusal(self, place: Place) -> str | None:
-        if place.queries < place.num_tokens:
+        if place.pools_queries:
             return "gates each query by the token that it comes from, and this model pools queries of several tokens"
         return super().refusal(place)
 

@@ -119,7 +119,8 @@ def of_hiera(model: Any) -> list[AttentionLayer]:
         tokens //= attention.q_stride
         queries = tokens // windows
         grid = _nearly_square(queries)
-        more: dict[str, Any] = {} if keys == queries else {"num_keys": keys}
+        pools = queries != keys
+        more: dict[str, Any] = {"num_keys": keys, "pools_queries": True} if pools else {}
         more |= {"windows": windows, "off_grid": UNROLLED, "num_tokens": queries}
         found.append(layer_of(f"blocks.{number}.attn", block, grid, **more))
     return found

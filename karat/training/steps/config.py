@@ -42,7 +42,7 @@ class StepConfig:
             `learning_rate`.
         drop_path: probability with which the last block is left out of a step for an image (stochastic depth),
             at least 0 and below 1; it falls linearly to 0 in the first block. None is the model's own:
-            0.1 for Swin, 0 for the others.
+            0.1 for Swin and Swin v2, 0 for the others.
         ema_decay: decay of the moving average of the weights, at least 0 and below 1, updated every step; 0
             for none. With one, it is the averaged weights that are evaluated and kept.
     """
