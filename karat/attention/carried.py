@@ -85,19 +85,6 @@ def weights_of(state: Mapping[str, V]) -> dict[str, V]:
     return {name: value for name, value in state.items() if not is_setting(name)}
 
 
-def refuse_other_settings(
-    model: nn.Module, state_dict: Mapping[str, Any], prefix: str, *_: object
-) -> None:
-    """A hook before a whole model loads weights, so that a refusal leaves all of it as it was.
-
-    Raises:
-        CombinationError: see `CarriesSettings.refuse_others`.
-    """
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, CarriesSettings):
-            module.refuse_others(state_dict, f"{prefix}{name}." if name else prefix)
-
-
 def differences(
     noted: Mapping[str, Any], own: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:

@@ -42,16 +42,31 @@ class HeadParts(Part):
 
     def forward(
         self,
+        qkv: QKV,
+        x_BNC: Tensor,
+        scale: float,
+        dropout: float = 0.0,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        outputs = []
+        for heads, part in self._with_heads():
+            own, of_heads = _given_heads(qkv, bias, keep, heads)
+            outputs.append(part(own, x_BNC, scale, dropout, **of_heads))
+        return torch.cat(outputs, 1)[:, self.order]
+
+    def of_scores(
+        self,
         scores_BHNM: Tensor,
         values_BHMD: Tensor,
         keep: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Attention output of shape (B, H, N, D) for given scores; arguments as for `Operator`."""
         outputs = []
         for heads, part in self._with_heads():
             scores, values = scores_BHNM[:, heads], values_BHMD[:, heads]
-            outputs.append(part(scores, values, _of_heads(keep, heads), dropout))
+            outputs.append(part.of_scores(scores, values, _of_heads(keep, heads), dropout))
         return torch.cat(outputs, 1)[:, self.order]
 
     def kernels(self, q_BHND: Tensor, *, needs_weights: bool) -> set[str]:
@@ -71,8 +86,7 @@ class HeadParts(Part):
         """Attention output of shape (B, H, N, D); arguments as for `Part.attend`."""
         outputs = []
         for heads, part in self._with_heads():
-            own = qkv[:, :, heads] if isinstance(qkv, Tensor) else _of_three(qkv, heads)
-            of_heads = {"bias": _of_heads(bias, heads), "keep": _of_heads(keep, heads)}
+            own, of_heads = _given_heads(qkv, bias, keep, heads)
             outputs.append(part.attend(own, scale, dropout, **of_heads))
         return torch.cat(outputs, 1)[:, self.order]
 
@@ -89,12 +103,11 @@ class HeadParts(Part):
         """As `Part.look`; the changes are made by part, and see the heads of one part."""
         found = []
         for heads, part in self._with_heads():
-            own = qkv[:, :, heads] if isinstance(qkv, Tensor) else _of_three(qkv, heads)
+            own, of_heads = _given_heads(qkv, bias, keep, heads)
             look = part.look(
                 own,
                 scale,
-                bias=_of_heads(bias, heads),
-                keep=_of_heads(keep, heads),
+                **of_heads,
                 change_scores=change_scores,
                 change_weights=change_weights,
             )
@@ -172,6 +185,13 @@ def make_operator(
         raise TypeError(f"mechanism {config.mechanism} is not an operator; use make_part")
     place = Place(num_heads=num_heads, num_tokens=num_tokens, head_dim=0, width=0)
     return make_part(config, place, generator)
+
+
+def _given_heads(
+    qkv: QKV, bias: Tensor | None, keep: Tensor | None, heads: list[int]
+) -> tuple[QKV, dict[str, Tensor | None]]:
+    own = qkv[:, :, heads] if isinstance(qkv, Tensor) else _of_three(qkv, heads)
+    return own, {"bias": _of_heads(bias, heads), "keep": _of_heads(keep, heads)}
 
 
 def _of_heads(values: Tensor | None, heads: list[int]) -> Tensor | None:

@@ -109,7 +109,7 @@ class Operator(Part):
 
         A kernel (`karat.attention.kernels`) computes the rows Φ̂(A), if possible without scores in
         memory. If the weights themselves are needed (other orders, dropout, a mask, a bias), the
-        result is that of `forward`.
+        result is that of `of_scores`.
 
         Raises:
             KernelError: the kernel named in the settings does not support this.
@@ -121,8 +121,7 @@ class Operator(Part):
             scores_BHNM = scaled_scores(q_BHND, k_BHMD, scale)
             if bias is not None:
                 scores_BHNM = scores_BHNM + bias
-            out: Tensor = self(scores_BHNM, v_BHMD, keep, dropout)
-            return out
+            return self.of_scores(scores_BHNM, v_BHMD, keep, dropout)
         with without_autocast(q_BHND.device):
             projection = PROJECTIONS[self.config.projection]
             if projection is None and self.weight is not None:
@@ -155,7 +154,8 @@ class Operator(Part):
     def choose_kernel(self, q_BHND: Tensor, *, needs_weights: bool) -> tuple[str, Kernel | None]:
         """The name of the kernel for these queries, and the kernel; None if weights are formed.
 
-        `torch.export` gets the reference, whose program runs without karat's custom operations.
+        `torch.export` and `torch.jit.trace` get the reference, whose program runs without karat's
+        custom operations.
 
         Raises:
             KernelError: the kernel named in the settings does not support this.
@@ -166,7 +166,8 @@ class Operator(Part):
                 what = "attention weights, which a mask, a bias or dropout needs"
                 raise KernelError(f"kernel {asked}: does not form {what}; use {REFERENCE}")
             return REFERENCE, None
-        if torch.compiler.is_exporting():
+        is_traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if torch.compiler.is_exporting() or is_traced:
             return REFERENCE, None
         return choose(self._kernels, self.phi.task(q_BHND))
 
@@ -174,22 +175,13 @@ class Operator(Part):
         """The name of the kernel as a set, as in `HeadParts`; arguments as for `choose_kernel`."""
         return {self.choose_kernel(q_BHND, needs_weights=needs_weights)[0]}
 
-    def forward(
+    def of_scores(
         self,
         scores_BHNM: Tensor,
         values_BHMD: Tensor,
         keep: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Attention output of shape (B, H, N, D).
-
-        Args:
-            scores_BHNM: scaled scores.
-            values_BHMD: values.
-            keep: truth values that broadcast to the scores; masked keys are left out of row sums
-                and weights. None keeps all.
-            dropout: probability with which a weight is dropped, as timm's `attn_drop`.
-        """
         dtype = torch.promote_types(scores_BHNM.dtype, torch.float32)
         with without_autocast(scores_BHNM.device):
             scores, values = scores_BHNM.to(dtype), values_BHMD.to(dtype)

@@ -55,6 +55,27 @@ class Part(CarriesSettings):
         """Whether queries and keys have an effect."""
         return True
 
+    def forward(
+        self,
+        qkv: QKV,
+        x_BNC: Tensor,
+        scale: float,
+        dropout: float = 0.0,
+        *,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """Attention output, shape (B, H, N, D), as an attention module uses it.
+
+        A model calls this as a module, so that hooks fire, and so do those with which FSDP gathers parameters:
+        everything that is learned here is used within.
+
+        Args:
+            qkv: queries, keys and values; they and all others but the next as for `Given`.
+            x_BNC: tokens that entered the attention module.
+        """
+        return self.finish(self.attend(qkv, scale, dropout, bias=bias, keep=keep), x_BNC)
+
     def attend(
         self,
         qkv: QKV,
@@ -64,7 +85,25 @@ class Part(CarriesSettings):
         bias: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> Tensor:
-        """Attention output, shape (B, H, N, D); arguments as for `Given`."""
+        """Attention output before `finish`, shape (B, H, N, D); arguments as for `Given`."""
+        raise NotImplementedError
+
+    def of_scores(
+        self,
+        scores_BHNM: Tensor,
+        values_BHMD: Tensor,
+        keep: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Attention output for given scores, shape (B, H, N, D).
+
+        Args:
+            scores_BHNM: scaled scores.
+            values_BHMD: values.
+            keep: truth values that broadcast to the scores; masked keys are left out of row sums
+                and weights. None keeps all.
+            dropout: probability with which a weight is dropped, as timm's `attn_drop`.
+        """
         raise NotImplementedError
 
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -161,14 +200,13 @@ class MechanismPart(Part):
         learned = self._learned(q_BHND.dtype)
         return self.mechanism.look(given, learned, change_scores, change_weights)
 
-    def forward(
+    def of_scores(
         self,
         scores_BHNM: Tensor,
         values_BHMD: Tensor,
         keep: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Attention output for given scores, shape (B, H, N, D)."""
         with without_autocast(scores_BHNM.device):
             weights_BHNM = F.dropout(self.weights(scores_BHNM, keep), dropout)
             return weights_BHNM.to(values_BHMD.dtype) @ values_BHMD

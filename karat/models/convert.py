@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from karat.attention.carried import refuse_other_settings
 from karat.attention.config import AttentionConfig
 from karat.attention.heads import make_part
 from karat.attention.part import Part
@@ -14,6 +13,7 @@ from karat.errors import HostError
 from karat.models.hosts import attention_layers, is_converted
 from karat.models.layers import AttentionLayer, chosen_layers
 from karat.models.layouts.image_size import note_image_size
+from karat.models.loading.hooks import before_loading
 from karat.models.wrappers.base import HostAttention
 from karat.models.wrappers.gated import KArAtGatedAttention
 from karat.models.wrappers.hierarchical import (
@@ -85,7 +85,7 @@ def convert(
     chosen = chosen_layers(layers, config)
     # All operators first: a wrong setting of a late block must not leave the model half converted.
     made = _make_operators(chosen, config, generator)
-    model.register_load_state_dict_pre_hook(refuse_other_settings)  # type: ignore[no-untyped-call]
+    model.register_load_state_dict_pre_hook(before_loading)  # type: ignore[no-untyped-call]
     for layer, operator in zip(chosen, made, strict=True):
         attention = layer.block.attn
         weight = attention.proj.weight

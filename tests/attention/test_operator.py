@@ -165,7 +165,7 @@ def test_masked_keys_have_no_effect(settings: dict[str, Any]) -> None:
     for b, h, n in itertools.product(range(2), range(4), range(5)):
         p = h // (4 // operator.num_operators)
         wanted[b, h, n] = weights_of_row(operator, p, scores[b, h, n], keep[b, 0, n]) @ values[b, h]
-    torch.testing.assert_close(operator(scores, values, keep), wanted)
+    torch.testing.assert_close(operator.of_scores(scores, values, keep), wanted)
 
 
 @pytest.mark.parametrize("projection", ["simplex", "softmax"])
@@ -183,7 +183,9 @@ def test_projected_weights_sum_to_one_over_unmasked_keys(projection: str) -> Non
 def test_output_is_weights_times_values(settings: dict[str, Any]) -> None:
     operator = randomised(make_operator(fourier(**settings), 4, 5))
     scores, values = torch.randn(2, 4, 5, 5).double(), torch.randn(2, 4, 5, 6).double()
-    torch.testing.assert_close(operator(scores, values), operator.weights(scores) @ values)
+    torch.testing.assert_close(
+        operator.of_scores(scores, values), operator.weights(scores) @ values
+    )
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -191,7 +193,7 @@ def test_gradients_match_finite_differences(order: str) -> None:
     operator = randomised(make_operator(fourier(operator_order=order, rank=2), 2, 3))
     scores = torch.randn(1, 2, 3, 3).double().requires_grad_()
     values = torch.randn(1, 2, 3, 2).double().requires_grad_()
-    assert torch.autograd.gradcheck(operator, (scores, values))
+    assert torch.autograd.gradcheck(operator.of_scores, (scores, values))
 
 
 @pytest.mark.parametrize("heads", [[1], [0, 2]])
@@ -199,22 +201,27 @@ def test_mask_without_batch_or_heads_is_broadcast(heads: list[int]) -> None:
     parts = randomised(make_operator(fourier(heads=heads), 3, 5))
     scores, values = torch.randn(2, 3, 5, 5).double(), torch.randn(2, 3, 5, 6).double()
     keep = torch.ones(5, 5, dtype=torch.bool).tril()
-    wanted = parts(scores, values, keep.expand(2, 3, 5, 5))
-    torch.testing.assert_close(parts(scores, values, keep), wanted)
-    torch.testing.assert_close(parts(scores, values, keep[None]), wanted)
+    wanted = parts.of_scores(scores, values, keep.expand(2, 3, 5, 5))
+    torch.testing.assert_close(parts.of_scores(scores, values, keep), wanted)
+    torch.testing.assert_close(parts.of_scores(scores, values, keep[None]), wanted)
 
 
 @pytest.mark.parametrize("settings", FAMILY, ids=name_of)
 def test_empty_batch_gives_an_empty_output(settings: dict[str, Any]) -> None:
     operator = make_operator(fourier(**settings), 4, 5)
-    assert operator(torch.randn(0, 4, 5, 5), torch.randn(0, 4, 5, 6)).shape == (0, 4, 5, 6)
+    assert operator.of_scores(torch.randn(0, 4, 5, 5), torch.randn(0, 4, 5, 6)).shape == (
+        0,
+        4,
+        5,
+        6,
+    )
 
 
 def test_dropout_drops_weights_and_keeps_their_mean() -> None:
     operator = make_operator(fourier(), 1, 5)
     scores, values = torch.randn(1, 1, 5, 5), torch.eye(5)[None, None]
     torch.manual_seed(0)
-    drawn = torch.stack([operator(scores, values, None, 0.5) for _ in range(4000)])
+    drawn = torch.stack([operator.of_scores(scores, values, None, 0.5) for _ in range(4000)])
     weights = operator.weights(scores)
     dropped = drawn == 0
     assert 0.45 < dropped.float().mean() < 0.55
@@ -227,11 +234,13 @@ def test_head_parts_match_separate_operators_and_softmax() -> None:
     assert isinstance(parts, HeadParts)
     assert [heads for heads, _ in config.parts(4)] == [(0, 3), (2,), (1,)]
     scores, values = torch.randn(2, 4, 5, 5).double(), torch.randn(2, 4, 5, 6).double()
-    out = parts(scores, values)
+    out = parts.of_scores(scores, values)
     torch.testing.assert_close(out[:, 1], scores[:, 1].softmax(-1) @ values[:, 1])
-    torch.testing.assert_close(out[:, [2]], parts.operators[1](scores[:, [2]], values[:, [2]]))
     torch.testing.assert_close(
-        out[:, [0, 3]], parts.operators[0](scores[:, [0, 3]], values[:, [0, 3]])
+        out[:, [2]], parts.operators[1].of_scores(scores[:, [2]], values[:, [2]])
+    )
+    torch.testing.assert_close(
+        out[:, [0, 3]], parts.operators[0].of_scores(scores[:, [0, 3]], values[:, [0, 3]])
     )
     torch.testing.assert_close(out, parts.weights(scores) @ values)
 
@@ -241,7 +250,9 @@ def test_head_parts_match_separate_operators_and_softmax() -> None:
 )
 def test_extreme_ranks_heads_and_tokens_work(rank: int | str, heads: int, tokens: int) -> None:
     operator = make_operator(fourier(rank=rank, grid_size=1), heads, tokens)
-    out = operator(torch.randn(2, heads, tokens, tokens), torch.randn(2, heads, tokens, 4))
+    out = operator.of_scores(
+        torch.randn(2, heads, tokens, tokens), torch.randn(2, heads, tokens, 4)
+    )
     assert out.shape == (2, heads, tokens, 4)
     assert torch.isfinite(out).all()
 
@@ -262,8 +273,10 @@ def test_activation_stays_in_float32_under_autocast() -> None:
     operator = make_operator(fourier(grid_size=11), 2, 5)
     scores, values = torch.randn(2, 2, 5, 5) * 10, torch.randn(2, 2, 5, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(operator(scores, values), operator(scores, values.float()))
-        assert operator(scores.bfloat16(), values.bfloat16()).dtype == torch.bfloat16
+        torch.testing.assert_close(
+            operator.of_scores(scores, values), operator.of_scores(scores, values.float())
+        )
+        assert operator.of_scores(scores.bfloat16(), values.bfloat16()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(

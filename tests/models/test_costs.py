@@ -71,7 +71,7 @@ def test_operations_of_an_operator_match_torchs_counter() -> None:
         config = AttentionConfig.from_settings(settings)
         scores, values = torch.randn(1, heads, tokens, tokens), torch.randn(1, heads, tokens, width)
         with FlopCounterMode(display=False) as counter:
-            make_operator(config, heads, tokens)(scores, values)
+            make_operator(config, heads, tokens).of_scores(scores, values)
         units = 2 if order == "phi_phi" else 1
         of_features = units * heads * tokens * tokens * rank * 2 * grid
         products = counter.get_total_flops() // 2 - of_features

@@ -53,7 +53,7 @@ class Loss:
         """The loss with these values (P,) of the trained parameters; NaN or infinite where it overflows."""
         parameters, total = self.trained.split(vector), 0.0
         for images, labels in self._batches(AT_ONCE):
-            logits = functional_call(self.model, parameters, (images,))
+            logits = self._logits(parameters, images)
             total += F.cross_entropy(logits.double(), labels, reduction="sum").item()
         return total / self.count
 
@@ -76,9 +76,14 @@ class Loss:
         """Gradients of the loss, with their graph, for one batch of this size after the other; they add up."""
         named = dict(zip(self.trained.parameters, leaves, strict=True))
         for images, labels in self._batches(size):
-            logits = functional_call(self.model, named, (images,))
+            logits = self._logits(named, images)
             loss = F.cross_entropy(logits, labels, reduction="sum") / self.count
             yield torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
+
+    def _logits(self, parameters: dict[str, Tensor], images: Tensor) -> Tensor:
+        # Untied: otherwise torch leaves the values in an operator that blocks share.
+        found: Tensor = functional_call(self.model, parameters, (images,), tie_weights=False)
+        return found
 
     def first(self, count: int) -> Loss:
         """The same of the first images alone."""

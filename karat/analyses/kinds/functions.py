@@ -167,7 +167,7 @@ def _errors_of_lines(seen: Sequence[Seen], tables: Sequence[UnitTable], lines: L
                 keep = each.keep
                 if keep is not None:
                     keep = keep.expand(each.scores.shape)[:, heads]
-                out = table.part(each.scores[:, heads], each.values[:, heads], keep)
+                out = table.part.of_scores(each.scores[:, heads], each.values[:, heads], keep)
                 error = (out.double() - each.out[:, heads].double()).square().sum((0, 2, 3))
                 found[number, heads] = error.float()
     return found.double().numpy()

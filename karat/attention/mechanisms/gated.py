@@ -57,7 +57,9 @@ class Gated(SoftmaxLike):
         gates = torch.nn.functional.linear(
             x_BNC, learned["gate_weight"], learned["gate_bias"]
         ).sigmoid()
-        return out_BHND * gates.view(*gates.shape[:2], out_BHND.shape[1], -1).transpose(1, 2)
+        heads = out_BHND.shape[1]
+        by_head = gates.view(*gates.shape[:2], heads, gates.shape[2] // heads)
+        return out_BHND * by_head.transpose(1, 2)
 
     def _gates(self, place: Place) -> int:
         return place.num_heads * (place.head_dim if self.gate == "elementwise" else 1)

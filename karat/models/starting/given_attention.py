@@ -47,18 +47,23 @@ class GivenAttention(nn.Module):
         assert qkv_BNX is not None
         assert attn_mask is None
         self._qkv = None
-        batch, tokens, _ = x_BNC.shape
-        qkv = qkv_BNX.reshape(batch, tokens, 3, giver.num_heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = _split(qkv_BNX, 3, giver.num_heads).permute(2, 0, 3, 1, 4)
         q_BHND, k_BHND = giver.q_norm(qkv[0]), giver.k_norm(qkv[1])
-        v_BHND = self.v(x_BNC).reshape(batch, tokens, self.num_heads, -1).transpose(1, 2)
+        v_BHND = _split(self.v(x_BNC), 1, self.num_heads)[:, :, 0].transpose(1, 2)
         operator = getattr(giver, "operator", None)
         if operator is None:
             out_BHND = F.scaled_dot_product_attention(q_BHND, k_BHND, v_BHND, scale=giver.scale)
         else:
-            out_BHND = operator.attend((q_BHND, k_BHND, v_BHND), giver.scale)
+            out_BHND = operator((q_BHND, k_BHND, v_BHND), x_BNC, giver.scale)
         out_BNC = self.norm(out_BHND.transpose(1, 2).flatten(2))
         projected: Tensor = self.proj_drop(self.proj(out_BNC))
         return projected
+
+
+def _split(x_BNX: Tensor, count: int, heads: int) -> Tensor:
+    """The last dimension as (count, H, D)."""
+    batch, tokens, width = x_BNX.shape
+    return x_BNX.reshape(batch, tokens, count, heads, width // (count * heads))
 
 
 def give_attention(model: nn.Module, giver: nn.Module) -> nn.Module:

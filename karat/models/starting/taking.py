@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from karat.attention.carried import is_setting, refuse_other_settings, weights_of
+from karat.attention.carried import is_setting, weights_of
 from karat.errors import CombinationError, HostError
 from karat.models.hosts import attention_layers, is_converted
 from karat.models.layers import AttentionLayer
+from karat.models.loading.hooks import before_loading
 from karat.models.transfer import Writes, operator_writes, resized
 
 _HEADS = ("head", "head_dist")
@@ -161,7 +162,7 @@ def _operators(
         return [], f"{fresh}; the weights have softmax)"
     if source is None:
         try:
-            refuse_other_settings(target, noted, "")
+            before_loading(target, dict(noted), "")
         except CombinationError as error:
             return [], f"{fresh}; {error})"
         if all(name in state and state[name].shape == value.shape for name, value in own.items()):

@@ -79,8 +79,9 @@ class HostAttention(ConvertedAttention):
 
     def _heads(self, x_BNX: Tensor, count: int) -> Tensor:
         """Split the last dimension into `count` tensors of H heads: shape (count, B, H, N, D)."""
-        batch, tokens, _ = x_BNX.shape
-        split = x_BNX.reshape(batch, tokens, count, self.num_heads, -1)
+        batch, tokens, width = x_BNX.shape
+        head_dim = width // (count * self.num_heads)  # not -1, which an empty batch cannot tell
+        split = x_BNX.reshape(batch, tokens, count, self.num_heads, head_dim)
         return split.permute(2, 0, 3, 1, 4)
 
     def _attend(
@@ -97,10 +98,10 @@ class HostAttention(ConvertedAttention):
             qkv = q_BHND, k_BHMD, v_BHMD + 0 * (q_BHND.mean() + k_BHMD.mean())
         if self.observer is not None:
             out_BHND = self.observer(self.operator, qkv, self.scale, bias, keep)
-        else:
-            dropout = self._drop_rate if self.training else 0.0
-            out_BHND = self.operator.attend(qkv, self.scale, dropout, bias=bias, keep=keep)
-        return self.operator.finish(out_BHND, x_BNC)
+            return self.operator.finish(out_BHND, x_BNC)
+        dropout = self._drop_rate if self.training else 0.0
+        out: Tensor = self.operator(qkv, x_BNC, self.scale, dropout, bias=bias, keep=keep)
+        return out
 
     def _projected(self, out_BHND: Tensor) -> Tensor:
         """The output projection of all heads, shape (B, N, C)."""

@@ -14,7 +14,7 @@ from karat.analyses.geometry.hessian import extreme_eigenvalues, trace
 from karat.analyses.geometry.loss import Curvature, Loss
 from karat.analyses.subject import Subject
 from karat.attention.bases import BASES
-from tests.analyses.geometry.small import labels, small_images, small_vit
+from tests.analyses.geometry.small import labels, left_alone, small_images, small_vit
 
 KINDS: dict[str, dict[str, Any] | None] = {
     "softmax": None,
@@ -151,3 +151,11 @@ def test_batches_and_a_kept_graph_give_the_same_products(
     with loss.curvature(centre) as hessian:
         for _ in range(2):
             torch.testing.assert_close(hessian.times(centre), expected)
+
+
+def test_loss_leaves_an_operator_that_blocks_share_as_it_was() -> None:
+    model = made({"basis": "fourier", "rank": 2, "block_sharing": "universal"}, depth=2)
+    loss = loss_of(model)
+    with left_alone(model), loss.curvature(loss.trained.vector) as hessian:
+        loss(0.5 * loss.trained.vector)
+        hessian.times(0.1 * loss.trained.vector)

@@ -65,7 +65,7 @@ def test_operator_fulfils_its_contract(
         asked = scores.to(dtype, copy=True).requires_grad_()
         values = torch.randn(2, HEADS, TOKENS, WIDTH, dtype=dtype)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            out = operator.to(torch.promote_types(dtype, torch.float32))(asked, values)
+            out = operator.to(torch.promote_types(dtype, torch.float32)).of_scores(asked, values)
         assert out.shape == values.shape
         assert out.dtype == dtype
         assert torch.isfinite(out).all()
@@ -80,7 +80,7 @@ def test_operator_fulfils_its_contract(
 def test_extreme_ranks_heads_and_tokens_work(basis: str, start: str) -> None:
     for rank, tokens in ((1, 2), (2, 2), ("full", 2), (17, 17)):
         config = AttentionConfig.from_settings({"basis": basis, "rank": rank, "init": start})
-        out = make_operator(config, 1, tokens)(
+        out = make_operator(config, 1, tokens).of_scores(
             torch.randn(1, 1, tokens, tokens), torch.randn(1, 1, tokens, 2)
         )
         assert torch.isfinite(out).all()

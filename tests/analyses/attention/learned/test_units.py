@@ -104,9 +104,11 @@ def test_lines_leave_out_masked_pairs() -> None:
     part, generator = tables[0].part, torch.Generator().manual_seed(3)
     scores, values = torch.randn(2, 3, 17, 17, generator=generator), torch.randn(2, 3, 17, 8)
     keep = torch.ones(17, 17, dtype=torch.bool).tril()
-    before = part(scores, values, keep)
+    before = part.of_scores(scores, values, keep)
     with with_lines(tables, *lines):
-        torch.testing.assert_close(part(scores, values, keep), before, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            part.of_scores(scores, values, keep), before, rtol=1e-4, atol=1e-4
+        )
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""What happens when a converted model loads weights."""
