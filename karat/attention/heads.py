@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from karat.attention.mechanisms import Change, Matrices, Place, unchanged
 from karat.attention.mechanisms._operator import OperatorMechanism
 from karat.attention.mechanisms.softmax import Softmax
 from karat.attention.part import MechanismPart, Part
+
+Heads: TypeAlias = list[int] | slice
 
 
 class HeadParts(Part):
@@ -31,6 +33,7 @@ class HeadParts(Part):
         in_parts = [head for heads in self.heads for head in heads]
         # From the order of parts, in which outputs are concatenated, back to the order of heads.
         self.order = sorted(range(len(in_parts)), key=in_parts.__getitem__)
+        self._is_in_order = in_parts == sorted(in_parts)
 
     def carried(self) -> Mapping[str, Any]:
         """Which heads have which part; the parts carry the rest."""
@@ -67,7 +70,7 @@ class HeadParts(Part):
         for heads, part in self._with_heads():
             scores, values = scores_BHNM[:, heads], values_BHMD[:, heads]
             outputs.append(part.of_scores(scores, values, _of_heads(keep, heads), dropout))
-        return torch.cat(outputs, 1)[:, self.order]
+        return self._in_order(outputs)
 
     def kernels(self, q_BHND: Tensor, *, needs_weights: bool) -> set[str]:
         """Names of the operators' kernels; arguments as for `Operator.choose_kernel`."""
@@ -88,7 +91,7 @@ class HeadParts(Part):
         for heads, part in self._with_heads():
             own, of_heads = _given_heads(qkv, bias, keep, heads)
             outputs.append(part.attend(own, scale, dropout, **of_heads))
-        return torch.cat(outputs, 1)[:, self.order]
+        return self._in_order(outputs)
 
     def look(
         self,
@@ -124,7 +127,7 @@ class HeadParts(Part):
 
     def finish(self, out_BHND: Tensor, x_BNC: Tensor) -> Tensor:
         outputs = [part.finish(out_BHND[:, heads], x_BNC) for heads, part in self._with_heads()]
-        return torch.cat(outputs, 1)[:, self.order]
+        return self._in_order(outputs)
 
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
         """The attention weights, shape (B, H, N, M)."""
@@ -132,12 +135,19 @@ class HeadParts(Part):
             part.weights(scores_BHNM[:, heads], _of_heads(keep, heads))
             for heads, part in self._with_heads()
         ]
-        return torch.cat(found, 1)[:, self.order]
+        return self._in_order(found)
 
-    def _with_heads(self) -> Iterator[tuple[list[int], Part]]:
+    def _in_order(self, found: list[Tensor]) -> Tensor:
+        """The results of the parts, (B, heads of a part, ...), as one tensor in the order of heads."""
+        joined = torch.cat(found, 1)
+        return joined if self._is_in_order else joined[:, self.order]
+
+    def _with_heads(self) -> Iterator[tuple[Heads, Part]]:
+        """The heads of each part as an index, which takes views where they are side by side."""
         for heads, part in zip(self.heads, self.operators, strict=True):
             assert isinstance(part, Part)
-            yield heads, part
+            first, last = heads[0], heads[-1]
+            yield heads if heads != list(range(first, last + 1)) else slice(first, last + 1), part
 
 
 def make_part(
@@ -188,21 +198,19 @@ def make_operator(
 
 
 def _given_heads(
-    qkv: QKV, bias: Tensor | None, keep: Tensor | None, heads: list[int]
+    qkv: QKV, bias: Tensor | None, keep: Tensor | None, heads: Heads
 ) -> tuple[QKV, dict[str, Tensor | None]]:
     own = qkv[:, :, heads] if isinstance(qkv, Tensor) else _of_three(qkv, heads)
     return own, {"bias": _of_heads(bias, heads), "keep": _of_heads(keep, heads)}
 
 
-def _of_heads(values: Tensor | None, heads: list[int]) -> Tensor | None:
+def _of_heads(values: Tensor | None, heads: Heads) -> Tensor | None:
     """The mask or bias of these heads; without a dimension of heads it stays as it is."""
     if values is None or values.dim() < 3 or values.shape[-3] == 1:
         return values
     return values[..., heads, :, :]
 
 
-def _of_three(
-    qkv: tuple[Tensor, Tensor, Tensor], heads: list[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _of_three(qkv: tuple[Tensor, Tensor, Tensor], heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
     q_BHND, k_BHMD, v_BHMD = qkv
     return q_BHND[:, heads], k_BHMD[:, heads], v_BHMD[:, heads]

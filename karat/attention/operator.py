@@ -29,6 +29,7 @@ from karat.attention.units import Units
 from karat.errors import KernelError
 
 REFERENCE = "reference"
+RECOMPUTE = "recompute"  # computes every order; others only the paper's
 
 
 class Operator(Part):
@@ -84,7 +85,9 @@ class Operator(Part):
         else:
             self.phi = Units(config, into, generator)
             self.phi_2 = Units(config, back, generator, gain=narrow)
-        self._kernels = candidates(config.kernel)  # here, since torch.compile cannot trace imports
+        # Here, since torch.compile cannot trace imports.
+        mixes = config.operator_order == "w_phi"
+        self._kernels = candidates(config.kernel if mixes or config.kernel != AUTO else RECOMPUTE)
         learned = config.output_scale == "learned"
         self.output_scale = nn.Parameter(torch.ones(num_operators)) if learned else None
 
@@ -107,31 +110,69 @@ class Operator(Part):
     ) -> Tensor:
         """Attention output of shape (B, H, N, D) for queries, keys and values.
 
-        A kernel (`karat.attention.kernels`) computes the rows Φ̂(A), if possible without scores in
-        memory. If the weights themselves are needed (other orders, dropout, a mask, a bias), the
-        result is that of `of_scores`.
+        A kernel (`karat.attention.kernels`) computes the last table of units, if possible without
+        scores and weights in memory. With a mask or a bias the result is that of `of_scores`.
 
         Raises:
             KernelError: the kernel named in the settings does not support this.
         """
         q_BHND, k_BHMD, v_BHMD = qkv
-        needs_weights = dropout > 0 or bias is not None or keep is not None
-        _, kernel = self.choose_kernel(q_BHND, needs_weights=needs_weights)
+        has_weights = bias is not None or keep is not None
+        _, kernel = self.choose_kernel(q_BHND, needs_weights=has_weights)
         if kernel is None:
             scores_BHNM = scaled_scores(q_BHND, k_BHMD, scale)
             if bias is not None:
                 scores_BHNM = scores_BHNM + bias
             return self.of_scores(scores_BHNM, v_BHMD, keep, dropout)
         with without_autocast(q_BHND.device):
-            projection = PROJECTIONS[self.config.projection]
-            if projection is None and self.weight is not None:
-                out = kernel.attend(qkv, scale, self.phi, self.weight)
-                return self._scale_output(out).to(v_BHMD.dtype)
-            rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, self.phi)
-            if projection is not None:
-                rows_BHNR = projection(rows_BHNR.movedim(-1, 1)).movedim(1, -1)
-            out = self._times_values(rows_BHNR, v_BHMD.to(rows_BHNR.dtype))
+            out = self._by_kernel(kernel, qkv, scale, dropout)
         return out.to(v_BHMD.dtype)
+
+    def _by_kernel(self, kernel: Kernel, qkv: QKV, scale: float, dropout: float) -> Tensor:
+        q_BHND, k_BHMD, v_BHMD = qkv
+        mixes = self.config.operator_order == "w_phi"
+        matrix_PMR = self.weight if mixes else None
+        projection = PROJECTIONS[self.config.projection]
+        last = self.phi if self.phi_2 is None else self.phi_2
+        if not mixes:
+            q_BHND, k_BHMD, scale = self._last_scores(kernel, q_BHND, k_BHMD, scale)
+            qkv = q_BHND, k_BHMD, v_BHMD
+        if projection is None and not dropout:
+            if matrix_PMR is None:
+                return self._scale_output(kernel.attend_rows(qkv, scale, last))
+            return self._scale_output(kernel.attend(qkv, scale, last, matrix_PMR))
+        rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, last)
+        if projection is not None:
+            rows_BHNR = projection(rows_BHNR.movedim(-1, 1)).movedim(1, -1)
+        values_BHMD = v_BHMD.to(rows_BHNR.dtype)
+        if not dropout:
+            return self._times_values(rows_BHNR, values_BHMD, matrix_PMR)
+        weights_BHNM = rows_BHNR
+        if matrix_PMR is not None:
+            weights_BHNM = rows_BHNR @ self._per_head(matrix_PMR, rows_BHNR).mT
+        return self._scale_output(_dropped(weights_BHNM, dropout) @ values_BHMD)
+
+    def _last_scores(
+        self, kernel: Kernel, q_BHND: Tensor, k_BHMD: Tensor, scale: float
+    ) -> tuple[Tensor, Tensor, float]:
+        """Queries and keys whose scaled products are the R inputs of the last table of units.
+
+        `phi_w`: `W (K q) = (W K) q`. `phi_phi`: the rows of the first table, and the unit vectors.
+        """
+        dtype = torch.promote_types(q_BHND.dtype, torch.float32)
+        if self.phi_2 is None:
+            assert self.weight is not None
+            narrow_BHRD = self._per_head(self.weight, q_BHND.to(dtype)) @ k_BHMD.to(dtype)
+            return q_BHND.to(dtype), narrow_BHRD, scale
+        rows_BHNR = kernel.rows(q_BHND, k_BHMD, scale, self.phi)
+        rank = rows_BHNR.shape[3]
+        units = torch.eye(rank, dtype=rows_BHNR.dtype, device=rows_BHNR.device)
+        return rows_BHNR, units.expand(*rows_BHNR.shape[:2], rank, rank), 1.0
+
+    def _per_head(self, matrix_PXY: Tensor, like_BHNX: Tensor) -> Tensor:
+        """A matrix of each operator for each head, in the dtype of `like`."""
+        sharing = like_BHNX.shape[1] // self.num_operators
+        return matrix_PXY.to(like_BHNX.dtype).repeat_interleave(sharing, 0)
 
     def look(
         self,
@@ -161,10 +202,12 @@ class Operator(Part):
             KernelError: the kernel named in the settings does not support this.
         """
         asked = self.config.kernel
-        if needs_weights or self.config.operator_order != "w_phi":
+        if needs_weights:
             if asked not in (AUTO, REFERENCE):
-                what = "attention weights, which a mask, a bias or dropout needs"
+                what = "attention weights, which a mask or a bias needs"
                 raise KernelError(f"kernel {asked}: does not form {what}; use {REFERENCE}")
+            return REFERENCE, None
+        if self.config.operator_order != "w_phi" and asked == REFERENCE:
             return REFERENCE, None
         is_traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if torch.compiler.is_exporting() or is_traced:
@@ -188,7 +231,7 @@ class Operator(Part):
             if keep is None and not dropout and self.config.operator_order == "w_phi":
                 out = self._reordered(scores, values)
             else:
-                out = F.dropout(self.weights(scores, keep), dropout) @ values
+                out = _dropped(self.weights(scores, keep), dropout) @ values
         return out.to(values_BHMD.dtype)
 
     def weights(self, scores_BHNM: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -218,14 +261,15 @@ class Operator(Part):
         sharing = heads // self.num_operators
         rows_PRL = self._phi_hat(self._as_rows(scores_BHNM), None)
         rows_PRBKN = rows_PRL.view(*rows_PRL.shape[:2], batch, sharing, tokens)
-        return self._times_values(rows_PRBKN.permute(2, 0, 3, 4, 1).flatten(1, 2), values_BHMD)
+        rows_BHNR = rows_PRBKN.permute(2, 0, 3, 4, 1).flatten(1, 2)
+        return self._times_values(rows_BHNR, values_BHMD, self.weight)
 
-    def _times_values(self, rows_BHNR: Tensor, values_BHMD: Tensor) -> Tensor:
-        """Rows times (Wᵀ V), or times V for the full rank."""
-        if self.weight is not None:
-            weight_PRM = self.weight.to(rows_BHNR.dtype).mT
-            sharing = rows_BHNR.shape[1] // self.num_operators
-            values_BHMD = weight_PRM.repeat_interleave(sharing, 0) @ values_BHMD
+    def _times_values(
+        self, rows_BHNR: Tensor, values_BHMD: Tensor, matrix_PMR: Tensor | None
+    ) -> Tensor:
+        """Rows times (Wᵀ V), or times V where rows are the weights."""
+        if matrix_PMR is not None:
+            values_BHMD = self._per_head(matrix_PMR, rows_BHNR).mT @ values_BHMD
         return self._scale_output(rows_BHNR @ values_BHMD)
 
     def _phi_hat(self, rows_PML: Tensor, keep_PML: Tensor | None) -> Tensor:
@@ -272,6 +316,11 @@ def scaled_scores(q_BHND: Tensor, k_BHMD: Tensor, scale: float) -> Tensor:
     dtype = torch.promote_types(q_BHND.dtype, torch.float32)
     with without_autocast(q_BHND.device):
         return (q_BHND.to(dtype) * scale) @ k_BHMD.to(dtype).mT
+
+
+def _dropped(weights_BHNM: Tensor, dropout: float) -> Tensor:
+    """The weights, some dropped: the same ones whatever the memory layout that a kernel leaves them in."""
+    return F.dropout(weights_BHNM.contiguous(), dropout) if dropout else weights_BHNM
 
 
 def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator | None) -> nn.Parameter:

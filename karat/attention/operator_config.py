@@ -72,8 +72,8 @@ class OperatorConfig:
             raise SettingError(
                 "kernel", f"unknown. {nearest(self.kernel, [AUTO, *KERNELS])}", self.kernel
             )
-        if self.kernel not in (AUTO, "reference") and self.operator_order != "w_phi":
-            rule = f"supports only operator_order: w_phi; use reference for {self.operator_order}"
+        if self.kernel == "triton" and self.operator_order != "w_phi":
+            rule = f"supports only operator_order: w_phi; use auto for {self.operator_order}"
             raise SettingError("kernel", rule, self.kernel)
         at_least("head_groups", self.head_groups, 1)
         if (self.head_sharing == "grouped") != (self.head_groups is not None):

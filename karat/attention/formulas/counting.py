@@ -32,7 +32,7 @@ _FREE = frozenset({"input", "number", "given"})
 
 
 @functools.lru_cache(maxsize=1024)
-def unit_work(spec: str, has_scale: bool, outputs: int) -> Work | None:
+def unit_work(spec: str, has_scale: bool, outputs: int, sums: int = 4) -> Work | None:
     """The work of the units of one input of a table, for one score; None for a basis without a formula.
 
     As the kernels compute it: once in the forward pass, and again in the backward pass.
@@ -41,25 +41,27 @@ def unit_work(spec: str, has_scale: bool, outputs: int) -> Work | None:
         spec: `Units.spec`.
         has_scale: whether units have a scale.
         outputs: R, the units of an input.
+        sums: how often features are summed with a weight for each unit: forward, for the gradients of
+            weights and scores, and in the backward pass again if it needs the rows.
     """
     program = program_of(spec, has_scale)
     if program is None:
         return None
     work = Work()
     if program.shared is not None:
-        work += _of_shared(program.shared, outputs)
+        work += _of_shared(program.shared, sums * outputs)
     if program.unit is not None:
         work += _of_unit(program.unit) * outputs
     return work
 
 
-def _of_shared(shared: Shared, outputs: int) -> Work:
-    """Features twice and slopes; sums forward, and backward again, for the weights and the score."""
+def _of_shared(shared: Shared, products: int) -> Work:
+    """Features twice, their slopes, and a number of products with each feature."""
     slopes, count = 0.0, len(shared.terms)
     if shared.closed is None:
         slopes = operations(shared.slopes, {each.index for each in (shared.x, *shared.known)})
     return Work(
-        products=4.0 * count * outputs + count, functions=2 * operations(shared.terms) + slopes
+        products=float(count * (products + 1)), functions=2 * operations(shared.terms) + slopes
     )
 
 

@@ -117,6 +117,17 @@ class Kernel(abc.ABC):
         narrow = matrix_PMR.to(rows_BHNR.dtype).mT.repeat_interleave(sharing, 0)
         return rows_BHNR @ (narrow @ v_BHMD.to(rows_BHNR.dtype))
 
+    def attend_rows(self, qkv: QKV, scale: float, units: Units) -> Tensor:
+        """`Φ(scale q kᵀ) v`, shape (B, H, N, D): the rows are the attention weights themselves.
+
+        Args:
+            qkv: queries (B, H, N, X), keys (B, H, M, X), and a value for each output, (B, H, R, D).
+            scale, units: as for `rows`.
+        """
+        q_BHNX, k_BHMX, v_BHRD = qkv
+        rows_BHNR = self.rows(q_BHNX, k_BHMX, scale, units)
+        return rows_BHNR @ v_BHRD.to(rows_BHNR.dtype)
+
 
 KERNELS = Catalog(Kernel, "attention.kernel")  # type: ignore[type-abstract]
 _MADE: dict[str, Kernel] = {}

@@ -65,7 +65,7 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    matrix: Tensor,
+    matrix: Tensor | None,
     coefficients: Sequence[Tensor],
     unit_scale: Tensor | None,
     base_scale: Tensor | None,
@@ -75,45 +75,46 @@ def attend(
     """`Φ̂(scale q kᵀ) (Wᵀ V)`, shape (B, H, N, D), with the memory layout (B, N, H, D).
 
     Args:
-        v: values (B, H, M, D), any strides.
-        matrix: W, (P, M, R).
+        v: values (B, H, M, D), any strides; without W (B, H, R, D).
+        matrix: W, (P, M, R); None for `Φ(scale q kᵀ) V`.
     """
     parameters = (coefficients, unit_scale, base_scale)
     if basis := _compiled_basis(q, k, parameters, spec):
         compiled: Tensor = torch.ops.karat_native.attend(
-            *_plain(q, k, v), matrix.contiguous(), *parameters, scale, basis
+            *_plain(q, k, v), _contiguous(matrix), *parameters, scale, basis
         )
         return compiled
     with without_autocast(q.device):
         rows_BHRN = rows_by_torch(q, k, parameters, scale, spec)
-        return _out_like(q, matrix).copy_(rows_BHRN.mT @ _narrow(matrix, v))
+        return _out_like(q, v, coefficients[0]).copy_(rows_BHRN.mT @ _narrow(matrix, v, rows_BHRN))
 
 
 @torch.library.custom_op("karat::attend_backward", mutates_args=())
 def attend_backward(
     grad: Tensor,
     qkv: Sequence[Tensor],
-    matrix: Tensor,
+    matrix: Tensor | None,
     coefficients: Sequence[Tensor],
     unit_scale: Tensor | None,
     base_scale: Tensor | None,
     scale: float,
     spec: str,
 ) -> list[Tensor]:
-    """Gradients of the tensors in `qkv`, of W and of the parameters, given that of the output.
+    """Gradients of the tensors in `qkv`, of W if there is one, and of the parameters.
 
     Args:
         grad: gradient of the output (B, H, N, D), any strides.
+        matrix: W or None, as for `attend`.
         qkv: queries, keys and values, or one packed tensor (3, B, H, N, D). The gradient of a packed
             tensor has the memory layout (B, N, 3, H, D), so that the backward pass of the
             projection needs no copy.
     """
     q, k, v = three(qkv)
     parameters = (coefficients, unit_scale, base_scale)
-    grads = _grads_like(qkv, matrix.dtype)
+    grads = _grads_like(qkv, coefficients[0].dtype)
     if basis := _compiled_basis(q, k, parameters, spec):
         found = torch.ops.karat_native.attend_backward(
-            *_plain(grad, q, k, v), matrix.contiguous(), *parameters, scale, basis, *three(grads)
+            *_plain(grad, q, k, v), _contiguous(matrix), *parameters, scale, basis, *three(grads)
         )
     else:
         with without_autocast(q.device):
@@ -126,7 +127,7 @@ def attend_backward(
 def _attend_backward_by_torch(
     grad: Tensor,
     qkv: tuple[Tensor, Tensor, Tensor],
-    matrix: Tensor,
+    matrix: Tensor | None,
     parameters: Parameters,
     scale: float,
     spec: str,
@@ -134,17 +135,19 @@ def _attend_backward_by_torch(
 ) -> list[Tensor]:
     """Gradients of W and of the parameters; those of q, k and v are written `into` tensors."""
     q, k, v = qkv
-    grad_out = grad.to(matrix.dtype)
+    grad_out = grad.to(parameters[0][0].dtype)
     grad_q, grad_k, found, rows_BHRN = rows_backward_by_torch(
-        _narrow(matrix, v) @ grad_out.mT, q, k, parameters, scale, spec
+        _narrow(matrix, v, grad_out) @ grad_out.mT, q, k, parameters, scale, spec
     )
-    grad_narrow = rows_BHRN @ grad_out
-    operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
-    grad_v = matrix.repeat_interleave(sharing, 0) @ grad_narrow
-    grad_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), grad_narrow)
+    grad_v = grad_narrow = rows_BHRN @ grad_out
+    if matrix is not None:
+        operators, sharing = matrix.shape[0], v.shape[1] // matrix.shape[0]
+        grad_v = matrix.repeat_interleave(sharing, 0) @ grad_narrow
+        grad_heads = torch.einsum("bhmd,bhrd->hmr", v.to(matrix.dtype), grad_narrow)
+        found = [grad_heads.view(operators, sharing, *matrix.shape[1:]).sum(1), *found]
     for place, each in zip(into, (grad_q, grad_k, grad_v), strict=True):
         place.copy_(each)
-    return [grad_heads.view(operators, sharing, *matrix.shape[1:]).sum(1), *found]
+    return found
 
 
 def three(qkv: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -152,15 +155,21 @@ def three(qkv: Sequence[Tensor]) -> Sequence[Tensor]:
     return qkv[0].unbind(0) if len(qkv) == 1 else qkv
 
 
-def _narrow(matrix_PMR: Tensor, v_BHMD: Tensor) -> Tensor:
-    """Wᵀ V, shape (B, H, R, D)."""
-    sharing = v_BHMD.shape[1] // matrix_PMR.shape[0]
-    return matrix_PMR.mT.repeat_interleave(sharing, 0) @ v_BHMD.to(matrix_PMR.dtype)
+def _narrow(matrix_PMR: Tensor | None, v: Tensor, like: Tensor) -> Tensor:
+    """Wᵀ V, shape (B, H, R, D), or V itself, in the dtype of `like`."""
+    if matrix_PMR is None:
+        return v.to(like.dtype)
+    sharing = v.shape[1] // matrix_PMR.shape[0]
+    return matrix_PMR.mT.repeat_interleave(sharing, 0) @ v.to(matrix_PMR.dtype)
 
 
-def _out_like(q: Tensor, matrix: Tensor) -> Tensor:
-    batch, heads, tokens, width = q.shape
-    return matrix.new_empty(batch, tokens, heads, width).transpose(1, 2)
+def _out_like(q: Tensor, v: Tensor, coefficient: Tensor) -> Tensor:
+    batch, heads, tokens, _ = q.shape
+    return coefficient.new_empty(batch, tokens, heads, v.shape[3]).transpose(1, 2)
+
+
+def _contiguous(matrix: Tensor | None) -> Tensor | None:
+    return None if matrix is None else matrix.contiguous()
 
 
 def _grads_like(qkv: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
@@ -232,21 +241,21 @@ def _(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    matrix: Tensor,
+    matrix: Tensor | None,
     coefficients: Sequence[Tensor],
     unit_scale: Tensor | None,
     base_scale: Tensor | None,
     scale: float,
     spec: str,
 ) -> Tensor:
-    return _out_like(q, matrix)
+    return _out_like(q, v, coefficients[0])
 
 
 @attend_backward.register_fake
 def _(
     grad: Tensor,
     qkv: Sequence[Tensor],
-    matrix: Tensor,
+    matrix: Tensor | None,
     coefficients: Sequence[Tensor],
     unit_scale: Tensor | None,
     base_scale: Tensor | None,

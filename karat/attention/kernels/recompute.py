@@ -48,13 +48,20 @@ class Recompute(Kernel):
     def attend(self, qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor) -> Tensor:
         if not _is_supported(units):
             return super().attend(qkv, scale, units, matrix_PMR)
-        tensors = (qkv,) if isinstance(qkv, Tensor) else tuple(qkv)
-        scales_and_coefficients = _parameters(units, tensors[0].dtype)
-        matrix = matrix_PMR.to(scales_and_coefficients[-1].dtype)
-        out: Tensor = _Attend.apply(
-            scale, units.spec, len(tensors), *tensors, matrix, *scales_and_coefficients
-        )
-        return out
+        return _attended(qkv, scale, units, matrix_PMR)
+
+    def attend_rows(self, qkv: QKV, scale: float, units: Units) -> Tensor:
+        if not _is_supported(units):
+            return super().attend_rows(qkv, scale, units)
+        return _attended(qkv, scale, units, None)
+
+
+def _attended(qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor | None) -> Tensor:
+    tensors = (qkv,) if isinstance(qkv, Tensor) else tuple(qkv)
+    parameters = _parameters(units, tensors[0].dtype)
+    matrix = None if matrix_PMR is None else matrix_PMR.to(parameters[-1].dtype)
+    out: Tensor = _Attend.apply(scale, units.spec, len(tensors), *tensors, matrix, *parameters)
+    return out
 
 
 def _is_supported(units: Units) -> bool:
@@ -116,9 +123,10 @@ class _RowsBackward(torch.autograd.Function):
 
 
 class _Attend(torch.autograd.Function):
-    """`Φ̂(A) (Wᵀ V)`, which keeps only its inputs for the backward pass.
+    """`Φ̂(A) (Wᵀ V)`, or `Φ(A) V`, which keeps only its inputs for the backward pass.
 
-    Inputs: scale, spec, the number of tensors with q, k and v (1 or 3), these, W, `_parameters`.
+    Inputs: scale, spec, the number of tensors with q, k and v (1 or 3), these, W or None,
+    `_parameters`.
     """
 
     generate_vmap_rule = True

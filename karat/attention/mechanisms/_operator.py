@@ -55,20 +55,32 @@ class OperatorMechanism(Mechanism):
         """All units for a row of scores, of both tables in `phi_phi`."""
         config, tokens = self.of_operator(), place.num_tokens
         rank = config.outputs(tokens)
-        found = Work()
-        if config.operator_order != "phi_w":
-            found += _table_work(config, inputs=tokens, outputs=rank)
-        if config.operator_order != "w_phi":
-            found += _table_work(config, inputs=rank, outputs=tokens)
-        return found
+        # Where rows go on to something else than a product with values, autograd keeps them.
+        again, kept = 4, 3
+        last = again if config.projection == "none" else kept
+        if config.operator_order == "phi_w":
+            return _table_work(config, rank, tokens, last)
+        if config.operator_order == "phi_phi":
+            first = _table_work(config, tokens, rank, kept)
+            return first + _table_work(config, rank, tokens, last)
+        return _table_work(config, tokens, rank, last)
 
     def step_operations(self, place: Place) -> float:
-        config = self.of_operator()
-        if config.operator_order != "w_phi" or config.rank == FULL or place.is_masked:
+        """As the kernels compute it; with a mask or a bias as autograd does.
+
+        Scores are computed twice, and gradients of queries and keys. The product of rows and values is
+        one of R x D numbers, or of N x D where rows are the weights, and has two gradients.
+        """
+        if place.is_masked or place.has_bias:
             return super().step_operations(place)
-        # Scores twice, and the gradients of queries and keys; seven products of R x D numbers.
-        tokens, width, rank = place.num_tokens, place.head_dim, config.outputs(place.num_tokens)
-        return 4 * tokens * width + 7 * rank * width + self.learned_work(place).total
+        config, tokens, width = self.of_operator(), place.num_tokens, place.head_dim
+        scores, narrow = tokens * width, config.outputs(tokens) * width
+        work = self.learned_work(place).total
+        if config.operator_order == "phi_w":  # W K and its gradients, and R scores
+            return 7 * narrow + 3 * scores + work
+        if config.rank == FULL or config.operator_order == "phi_phi":
+            return 7 * scores + work
+        return 4 * scores + 7 * narrow + work
 
     def make(self, place: Place, generator: torch.Generator | None) -> Operator:
         """The operators at a place."""
@@ -79,10 +91,10 @@ class OperatorMechanism(Mechanism):
         return Operator(config, operators, place.num_tokens, generator)
 
 
-def _table_work(config: OperatorConfig, inputs: int, outputs: int) -> Work:
+def _table_work(config: OperatorConfig, inputs: int, outputs: int, sums: int) -> Work:
     from karat.attention.formulas.counting import unit_work  # it knows all bases
 
-    work = unit_work(config.spec, config.unit_scales, outputs)
+    work = unit_work(config.spec, config.unit_scales, outputs, sums)
     if work is None:  # no formula: as much as the basis says, and twice as much backward
         work = Work(functions=3.0 * outputs * config.make_basis().flops_per_unit())
     return work * inputs

@@ -58,7 +58,7 @@ class HostAttention(ConvertedAttention):
         """Names of the kernels that compute this module in training, on its current device."""
         weight = self.proj.weight
         q_BHND = weight.new_empty(1, 1, 1, weight.shape[1] // self.num_heads)
-        return self.operator.kernels(q_BHND, needs_weights=self.has_bias or self._drop_rate > 0)
+        return self.operator.kernels(q_BHND, needs_weights=self.has_bias)
 
     @property
     def _projects_apart(self) -> bool:

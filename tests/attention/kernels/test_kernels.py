@@ -473,12 +473,14 @@ def test_unsupported_task_names_the_limit_and_other_kernels() -> None:
         kernel_for("triton", task())
     with pytest.raises(KernelError, match=r"kernel triton: .*morlet"):
         kernel_for("triton", task(device="cuda", basis="morlet"))
-    with pytest.raises(SettingError, match=r"supports only operator_order: w_phi; use reference"):
-        AttentionConfig(basis="fourier", kernel="recompute", operator_order="phi_w")
+    with pytest.raises(SettingError, match=r"supports only operator_order: w_phi; use auto"):
+        AttentionConfig(basis="fourier", kernel="triton", operator_order="phi_w")
     operator = make_operator(AttentionConfig(basis="fourier", kernel="recompute", rank=2), 1, 5)
     q = torch.randn(1, 1, 5, 4)
-    with pytest.raises(KernelError, match=r"does not form attention weights, which .* dropout"):
-        operator.attend((q, q, q), 0.5, dropout=0.1)
+    with pytest.raises(
+        KernelError, match=r"does not form attention weights, which a mask or a bias"
+    ):
+        operator.attend((q, q, q), 0.5, bias=torch.zeros(5, 5))
 
 
 @pytest.mark.parametrize("projection", ["none", "simplex"])

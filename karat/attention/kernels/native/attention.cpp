@@ -396,7 +396,7 @@ struct Head {
     put_rows(n, rows);
   }
 
-  // Rows as above, and gradients, given that of the rows. Gradients of the weights (R x X) and of the
+  // Rows as above, unless there is no place for them, and gradients, given that of the rows. Gradients of the weights (R x X) and of the
   // units (M x R x C) are added to; those of the keys are overwritten by the first tile.
   void backward(int64_t first, int64_t n, Matrix<const float> grad, Matrix<float> rows,
                 float* grad_weights, float* grad_units, Matrix<float> grad_q,
@@ -411,7 +411,7 @@ struct Head {
       const int64_t keys = std::min(s.tile_keys, s.keys - m);
       prepare(first, n, m, keys);
       if (s.features) {
-        sum_features(tile, m, keys);
+        if (rows.start) sum_features(tile, m, keys);
         gemm('N', 'T', s.outputs, keys * s.features, n, 1, above, tile, features, tile, 1,
              grad_weights + m * s.features, s.row());
         if (s.basis.write_slopes) s.basis.write_slopes(scores, features, keys, tile);
@@ -426,7 +426,7 @@ struct Head {
       gemm('N', 'N', keys, s.width, n, scale, grad_scores, tile, q.row(first), q.stride,
            first ? 1 : 0, grad_k.row(m), grad_k.stride);
     }
-    put_rows(n, rows);
+    if (rows.start) put_rows(n, rows);
   }
 
  private:
@@ -577,11 +577,10 @@ std::vector<at::Tensor> rows_backward(const at::Tensor& grad, const at::Tensor& 
   const GradParts parts(s, coefficients.front());
   at::Tensor grad_q = at::empty(q.sizes(), q.options());
   at::Tensor grad_k = at::empty(k.sizes(), k.options());
-  const size_t numbers = s.numbers() + s.outputs * s.tile;
-  for_each_head(s, numbers, false, [&](int64_t image, int64_t head, int64_t thread,
-                                       float* memory, int64_t begin, int64_t end) {
+  for_each_head(s, s.numbers(), false, [&](int64_t image, int64_t head, int64_t thread,
+                                           float* memory, int64_t begin, int64_t end) {
     const Head own(s, q, k, packed.of(head), scale, image, head, memory);
-    const Matrix<float> unused{memory + s.numbers(), s.tile};
+    const Matrix<float> unused{nullptr, 0};
     const auto grad_rows = head_of(grad, image, head);
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.backward(first, n, grad_rows.columns(first), unused, parts.weights_of(thread, head),
@@ -595,93 +594,114 @@ std::vector<at::Tensor> rows_backward(const at::Tensor& grad, const at::Tensor& 
   return found;
 }
 
-// Wᵀ V of a head (R x D), where W is M x R.
-void narrow_values(const Shape& s, Matrix<const float> v, const float* matrix, float* narrow) {
-  gemm('T', 'N', s.outputs, s.width, s.keys, 1, matrix, s.outputs, v.start, v.stride, 0, narrow,
-       s.width);
-}
+// Wᵀ V of the heads, R x D for each, where W is M x R; or V itself, R x D, where there is no W.
+struct Narrow {
+  const Shape& s;
+  const at::Tensor& v;
+  int64_t width;             // D of the values
+  const float* matrix;       // of all operators, or none
 
-void check_values(const Shape& s, const at::Tensor& v, const at::Tensor& matrix) {
-  s.check(v, "v", s.keys, s.width);
-  TORCH_CHECK(matrix.is_contiguous() && matrix.dim() == 3 && matrix.size(0) == s.operators &&
-                  matrix.size(1) == s.keys && matrix.size(2) == s.outputs,
-              "W has shape ", matrix.sizes());
-}
+  Narrow(const Shape& s, const at::Tensor& v, const std::optional<at::Tensor>& matrix)
+      : s(s),
+        v(v),
+        width(v.size(3)),
+        matrix(matrix ? matrix->const_data_ptr<float>() : nullptr) {
+    s.check(v, "v", matrix ? s.keys : s.outputs, width);
+    if (matrix)
+      TORCH_CHECK(matrix->is_contiguous() && matrix->dim() == 3 &&
+                      matrix->size(0) == s.operators && matrix->size(1) == s.keys &&
+                      matrix->size(2) == s.outputs,
+                  "W has shape ", matrix->sizes());
+  }
 
-// Φ̂(A) (Wᵀ V), shape (B, H, N, D), memory layout (B, N, H, D); `matrix` is W, shape (P, M, R).
+  // Where the W of a head begins, in a tensor of that of all operators.
+  int64_t place_of(int64_t head) const { return s.operator_of(head) * s.keys * s.outputs; }
+
+  // Of one head; `memory` holds R x D numbers.
+  Matrix<const float> of(int64_t image, int64_t head, float* memory) const {
+    const auto values = head_of(v, image, head);
+    if (!matrix) return values;
+    gemm('T', 'N', s.outputs, width, s.keys, 1, matrix + place_of(head), s.outputs, values.start,
+         values.stride, 0, memory, width);
+    return {memory, width};
+  }
+};
+
+// Φ̂(A) (Wᵀ V), shape (B, H, N, D), memory layout (B, N, H, D); `matrix` is W, shape (P, M, R), with
+// values (B, H, M, D). Without W it is Φ(A) V, with values (B, H, R, D).
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  const at::Tensor& matrix, at::TensorList coefficients,
+                  const std::optional<at::Tensor>& matrix, at::TensorList coefficients,
                   const std::optional<at::Tensor>& unit_scale,
                   const std::optional<at::Tensor>& base_scale, double scale, int64_t basis) {
   const Shape s(basis_at(basis), q, k, coefficients.front());
-  check_values(s, v, matrix);
+  const Narrow values(s, v, matrix);
   const AllPacked packed(s, Parameters(s, coefficients, unit_scale, base_scale), false);
   at::Tensor out =
-      at::empty({s.images, s.queries, s.heads, s.width}, q.options()).transpose(1, 2);
-  const size_t numbers = s.numbers() + s.outputs * (s.width + s.tile);
+      at::empty({s.images, s.queries, s.heads, values.width}, q.options()).transpose(1, 2);
+  const size_t numbers = s.numbers() + s.outputs * (values.width + s.tile);
   for_each_head(s, numbers, true, [&](int64_t image, int64_t head, int64_t, float* memory,
                                       int64_t begin, int64_t end) {
     const Head own(s, q, k, packed.of(head), scale, image, head, memory);
-    float* narrow = memory + s.numbers();
-    float* rows = narrow + s.outputs * s.width;
-    narrow_values(s, head_of(v, image, head),
-                  matrix.const_data_ptr<float>() + s.operator_of(head) * s.keys * s.outputs,
-                  narrow);
+    float* rows = memory + s.numbers() + s.outputs * values.width;
+    const auto narrow = values.of(image, head, memory + s.numbers());
     const auto into = head_in(out, image, head);
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.rows(first, n, {rows, n});
-      gemm('T', 'N', n, s.width, s.outputs, 1, rows, n, narrow, s.width, 0, into.row(first),
-           into.stride);
+      gemm('T', 'N', n, values.width, s.outputs, 1, rows, n, narrow.start, narrow.stride, 0,
+           into.row(first), into.stride);
     });
   });
   return out;
 }
 
-// Gradients of W and of the parameters; those of q, k and v are written into `grad_q`, `grad_k`,
-// `grad_v`.
+// Gradients of W, if there is one, and of the parameters; those of q, k and v are written into
+// `grad_q`, `grad_k`, `grad_v`.
 std::vector<at::Tensor> attend_backward(
     const at::Tensor& grad, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-    const at::Tensor& matrix, at::TensorList coefficients,
+    const std::optional<at::Tensor>& matrix, at::TensorList coefficients,
     const std::optional<at::Tensor>& unit_scale, const std::optional<at::Tensor>& base_scale,
     double scale, int64_t basis, const at::Tensor& grad_q, const at::Tensor& grad_k,
     const at::Tensor& grad_v) {
   const Shape s(basis_at(basis), q, k, coefficients.front());
-  check_values(s, v, matrix);
-  s.check(grad, "grad", s.queries, s.width);
+  const Narrow values(s, v, matrix);
+  s.check(grad, "grad", s.queries, values.width);
   const Parameters parameters(s, coefficients, unit_scale, base_scale);
   const AllPacked packed(s, parameters, true);
   const GradParts parts(s, coefficients.front());
-  at::Tensor grad_matrix = parts_of(s, {s.operators, s.keys, s.outputs}, matrix);
-  const size_t numbers = s.numbers() + 2 * s.outputs * (s.width + s.queries);
+  const int64_t width = values.width;
+  std::optional<at::Tensor> grad_matrix;
+  if (matrix) grad_matrix = parts_of(s, {s.operators, s.keys, s.outputs}, *matrix);
+  const size_t numbers = s.numbers() + 2 * s.outputs * (width + s.queries);
   for_each_head(s, numbers, false, [&](int64_t image, int64_t head, int64_t thread,
                                        float* memory, int64_t begin, int64_t end) {
     const Head own(s, q, k, packed.of(head), scale, image, head, memory);
-    float* narrow = memory + s.numbers();
-    float* grad_narrow = narrow + s.outputs * s.width;
-    float* rows = grad_narrow + s.outputs * s.width;
+    float* grad_narrow = memory + s.numbers() + s.outputs * width;
+    float* rows = grad_narrow + s.outputs * width;
     float* grad_rows = rows + s.outputs * s.queries;
-    const auto values = head_of(v, image, head), above = head_of(grad, image, head);
+    const auto narrow = values.of(image, head, memory + s.numbers());
+    const auto above = head_of(grad, image, head);
     const auto head_v = head_in(grad_v, image, head);
-    const int64_t of_product = s.operator_of(head) * s.keys * s.outputs;
-    const float* w = matrix.const_data_ptr<float>() + of_product;
-    float* into_matrix = grad_matrix.mutable_data_ptr<float>() + thread * matrix.numel() + of_product;
 
-    narrow_values(s, values, w, narrow);
-    gemm('N', 'T', s.outputs, s.queries, s.width, 1, narrow, s.width, above.start, above.stride, 0,
-         grad_rows, s.queries);
+    gemm('N', 'T', s.outputs, s.queries, width, 1, narrow.start, narrow.stride, above.start,
+         above.stride, 0, grad_rows, s.queries);
     for_each_tile(s, begin, end, [&](int64_t first, int64_t n) {
       own.backward(first, n, {grad_rows + first, s.queries}, {rows + first, s.queries},
                    parts.weights_of(thread, head), parts.units_of(thread, head),
                    head_in(grad_q, image, head), head_in(grad_k, image, head));
     });
-    gemm('N', 'N', s.outputs, s.width, s.queries, 1, rows, s.queries, above.start, above.stride, 0,
-         grad_narrow, s.width);
-    gemm('N', 'N', s.keys, s.width, s.outputs, 1, w, s.outputs, grad_narrow, s.width, 0,
-         head_v.start, head_v.stride);
-    gemm('N', 'T', s.keys, s.outputs, s.width, 1, values.start, values.stride, grad_narrow, s.width,
-         1, into_matrix, s.outputs);
+    const auto of_narrow = matrix ? Matrix<float>{grad_narrow, width} : head_v;
+    gemm('N', 'N', s.outputs, width, s.queries, 1, rows, s.queries, above.start, above.stride, 0,
+         of_narrow.start, of_narrow.stride);
+    if (!matrix) return;
+    const auto head_values = head_of(v, image, head);
+    gemm('N', 'N', s.keys, width, s.outputs, 1, values.matrix + values.place_of(head), s.outputs,
+         grad_narrow, width, 0, head_v.start, head_v.stride);
+    float* into = grad_matrix->mutable_data_ptr<float>() + thread * matrix->numel();
+    gemm('N', 'T', s.keys, s.outputs, width, 1, head_values.start, head_values.stride, grad_narrow,
+         width, 1, into + values.place_of(head), s.outputs);
   });
-  std::vector<at::Tensor> found{grad_matrix.sum(0)};
+  std::vector<at::Tensor> found;
+  if (matrix) found.push_back(grad_matrix->sum(0));
   for (at::Tensor& each : parameters.backward(parts.weights, parts.units))
     found.push_back(std::move(each));
   return found;
@@ -699,11 +719,11 @@ TORCH_LIBRARY(karat_native, m) {
       "Tensor? base_scale, float scale, int basis) -> Tensor[]",
       &rows_backward);
   m.def(
-      "attend(Tensor q, Tensor k, Tensor v, Tensor matrix, Tensor[] coefficients, "
+      "attend(Tensor q, Tensor k, Tensor v, Tensor? matrix, Tensor[] coefficients, "
       "Tensor? unit_scale, Tensor? base_scale, float scale, int basis) -> Tensor",
       &attend);
   m.def(
-      "attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor matrix, "
+      "attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor? matrix, "
       "Tensor[] coefficients, Tensor? unit_scale, Tensor? base_scale, float scale, int basis, "
       "Tensor(a!) grad_q, Tensor(b!) grad_k, Tensor(c!) grad_v) -> Tensor[]",
       &attend_backward);
