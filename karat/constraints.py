@@ -16,6 +16,8 @@ _FORM = re.compile(r"\s*([A-Za-z]\w*)\s*(<=|>=)\s*(\S+)\s*")
 # memory in units of 2^20 bytes.
 PARAMETERS, MACS, MEMORY = "parameters", "macs", "memory_mb"
 KNOWN_BEFORE = (PARAMETERS, MACS, MEMORY)
+OF_CONFIGURATION = (PARAMETERS, MACS)
+EPOCH_S = "epoch_s"  # mean seconds of an epoch, which can be a goal (`karat.goals`)
 
 
 @dataclass(frozen=True, slots=True)

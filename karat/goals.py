@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from karat.constraints import MACS, MEMORY, PARAMETERS
+from karat.constraints import EPOCH_S, MACS, MEMORY, PARAMETERS
 from karat.errors import SettingError, nearest
 
 Mode = Literal["max", "min"]
-EPOCH_S = "epoch_s"
 # What can be a goal, and which of its values are good. The first two are metrics of an epoch; memory is the measured peak of
 # a trial's process, in units of 2^20 bytes, and `epoch_s` the mean seconds of an epoch.
 GOOD: dict[str, Mode] = {
@@ -19,7 +18,6 @@ GOOD: dict[str, Mode] = {
     MEMORY: "min",
     EPOCH_S: "min",
 }
-OF_CONFIGURATION = (PARAMETERS, MACS)
 MOST = 3
 _DIRECTION = "is missing: a goal needs its direction, mode: max or mode: min"
 
@@ -29,7 +27,7 @@ class Goal:
     """One goal.
 
     Args:
-        metric: one of `GOOD`.
+        metric: what is weighed; that of the first goal is `search.metric`.
         mode: whether high or low values are good.
     """
 

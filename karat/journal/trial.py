@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from karat.constraints import MEMORY, Constraint, Relation
-from karat.goals import EPOCH_S, OF_CONFIGURATION
+from karat.constraints import EPOCH_S, MEMORY, OF_CONFIGURATION, Constraint, Relation
 from karat.journal.reports import Reports
 
 Status = Literal["running", "waiting", "completed", "stopped", "failed"]

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from karat.constraints import MACS, MEMORY, PARAMETERS, Constraint, broken
-from karat.goals import OF_CONFIGURATION
+from karat.constraints import MACS, MEMORY, OF_CONFIGURATION, PARAMETERS, Constraint, broken
 from karat.planning.data_place import sections_at
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig

@@ -6,11 +6,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from karat.causes import Interrupt
+from karat.constraints import EPOCH_S, MACS, MEMORY, PARAMETERS
 from karat.journal.wording import interrupt_text
 from karat.parameters import is_number
 from karat.statistics.comparison import Comparison
 from karat.statistics.metric import Metric
 from karat.statistics.samples import Sample
+
+# Name of a goal with its unit, and by what its values are divided.
+GOAL_NAMES: dict[str, tuple[str, float]] = {
+    "val_accuracy": ("test accuracy (%)", 0.01),
+    "val_loss": ("test loss", 1.0),
+    PARAMETERS: ("parameters", 1.0),
+    MACS: ("million multiply-adds an image", 1e6),
+    MEMORY: ("peak memory (MiB)", 1.0),
+    EPOCH_S: ("seconds of an epoch", 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from karat.report.figures.epochs.attention import attention_by_epoch
 from karat.report.figures.epochs.by_epoch import by_epoch
 from karat.report.figures.epochs.learning_curves import learning_curves
 from karat.report.figures.failures import failures
+from karat.report.figures.front import front_figure
 from karat.report.figures.importances import importances_figure
 from karat.report.figures.slices import slices
 from karat.report.figures.timeline import timeline
@@ -49,6 +50,7 @@ from karat.report.formatting import (
     tuned_text,
 )
 from karat.report.narrative import result_notes, search_notes
+from karat.report.parts.front import front_section
 from karat.report.parts.health import health_section
 from karat.report.parts.matched_cost import matched_section
 from karat.report.parts.published import published_section
@@ -88,6 +90,7 @@ def sections(summary: Summary, why: Sequence[Section] = ()) -> tuple[Section, ..
     """
     parts = [
         result_section(summary),
+        front_section(summary),
         health_section(summary),
         matched_section(summary),
         _figure_section(summary),
@@ -142,7 +145,13 @@ def _labels_name_levels(summary: Summary) -> bool:
 
 
 def _figure_section(summary: Summary) -> Section | None:
-    figures = [*differences(summary), *by_arm(summary), *costs(summary), *by_epoch(summary)]
+    figures = [
+        *differences(summary),
+        *by_arm(summary),
+        *front_figure(summary),
+        *costs(summary),
+        *by_epoch(summary),
+    ]
     return Section(title="Figures", figures=tuple(figures)) if figures else None
 
 

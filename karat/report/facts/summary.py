@@ -22,6 +22,7 @@ from karat.report.facts.confirmed import (
 )
 from karat.report.facts.contrasts.matched import MatchFacts, match_facts
 from karat.report.facts.family import FactorTest, FamilyTest, factor_tests, family_test
+from karat.report.facts.goals.front import FrontFacts, front_facts
 from karat.report.facts.history import History, history_of
 from karat.report.facts.interactions import Interaction, interactions_of
 from karat.report.facts.lengths import Length, length_of, of_budget
@@ -123,6 +124,7 @@ class Summary:
         match: how the arms' cost was matched to that of their references; None where it was not asked for.
         published: results that somebody has published for such arms; None without any.
         scores: of the confirmed arms on the clean test images; empty in older journals.
+        front: how the confirmed arms stand in several goals; None for a study with one.
         shifted: the confirmed arms on corrupted test images; None where there are none.
     """
 
@@ -173,6 +175,7 @@ class Summary:
     published: Published | None = None
     scores: tuple[ArmScores, ...] = ()
     shifted: ShiftedFacts | None = None
+    front: FrontFacts | None = None
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -287,6 +290,7 @@ def summarise(state: StudyState) -> Summary:
         published=published_in(created["space"]),
         scores=scores_of_arms(runs, confirmed, created["data"].get("classes", ())),
         shifted=shifted_facts(arms, confirmed, metric, rule),
+        front=front_facts(state, confirmed, arms, metric, rule.alpha),
     )
 
 
