@@ -39,6 +39,17 @@ def is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float)
 
 
+_SAME_SIZE = {
+    f"model.{key}" for key in ("pos_embed_std", "weight_init", "init_from", "attention_from")
+} | {"attention.init", "attention.kernel"}
+
+
+def changes_size(name: str) -> bool:
+    """Whether a parameter, given its full name, may change how many parameters and operations a model has."""
+    section = name.partition(".")[0]
+    return section in ("data", "model", "attention") and name not in _SAME_SIZE
+
+
 EACH_ARM = "arm"  # as `confirm.by`: every arm is confirmed for itself
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from karat.constraints import MACS, MEMORY, OF_CONFIGURATION, PARAMETERS, Constraint, broken
+from karat.parameters import changes_size
 from karat.planning.data_place import sections_at
 from karat.space.space import Arm, Space
 from karat.training.config import TrialConfig
@@ -38,8 +39,13 @@ def known_before(
 def costs_for(
     space: Space, proposal: Mapping[str, Any], place: Mapping[str, Any]
 ) -> dict[str, dict[str, int]]:
-    """What `trial_asked` says of a proposal's model beside it, where a goal is about that; as `broken_by`."""
-    if not any(goal.metric in OF_CONFIGURATION for goal in space.search.goals):
+    """What `trial_asked` says of the model of a proposal: where a goal is about that, or where it differs within the arm.
+
+    Args:
+        space, proposal, place: as in `broken_by`.
+    """
+    is_goal = any(goal.metric in OF_CONFIGURATION for goal in space.search.goals)
+    if not is_goal and not may_vary(space.arms[proposal["arm"]], ()):
         return {}
     costs = costs_of_trial(TrialConfig.from_sections(sections_at(proposal["config"], place)))
     return {"costs": {PARAMETERS: costs.parameters, MACS: costs.forward_flops}}
@@ -64,10 +70,9 @@ def broken_by(
 
 def may_vary(arm: Arm, limits: Iterable[Constraint]) -> bool:
     """Whether what the limits are about may differ between configurations of an arm."""
-    sections = ["data.", "model.", "attention."]
     if any(each.metric == MEMORY for each in limits):
-        sections.append("training.")
-    return any(key.startswith(tuple(sections)) for key in arm.tuned)
+        return bool(arm.tuned)
+    return any(map(changes_size, arm.tuned))
 
 
 def violation(space: Space, epoch: int, metrics: Mapping[str, float]) -> dict[str, Any] | None:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from karat.constraints import MACS, PARAMETERS
 from karat.journal.outcomes import failed_seeds, test_values
 from karat.journal.state import StudyState
 from karat.journal.trial import Trial
-from karat.parameters import Level, is_number
+from karat.parameters import Level, changes_size, is_number
 from karat.report.facts.images import answers, population_interval
 from karat.statistics.comparison import Comparison, Rule, compare
 from karat.statistics.futility import is_futile
@@ -153,8 +154,8 @@ def confirmed_arms(
             level=of_arm[0]["level"],
             against=against.get(label),
             cells=tuple(_cell(cell, state, metric) for cell in of_arm),
-            parameters=described[label].get("parameters"),
-            flops=described[label].get("flops"),
+            parameters=_cost(PARAMETERS, trials, described[label].get("parameters"), of_arm),
+            flops=_cost(MACS, trials, described[label].get("flops"), of_arm),
             planned=len(of_arm) * state.seeds_of(label),
             completed=len(runs),
             ended=sum(trial.ended for trial in trials),
@@ -179,6 +180,19 @@ def confirmed_arms(
         found.append(arm)
     in_order = sorted(found, key=_reading_order(state.references))
     return _ranked(in_order, metric) if _names_only(state) else tuple(in_order)
+
+
+def _cost(
+    name: str, trials: Sequence[Trial], of_arm: int | None, cells: Sequence[Mapping[str, Any]]
+) -> int | None:
+    """Parameters or operations of the model that was confirmed; None where the journal does not say, or cells differ.
+
+    Where the model itself is tuned, what the journal says of the whole arm is about the lower ends of the ranges.
+    """
+    told = {int(trial.costs[name]) for trial in trials if name in trial.costs}
+    if told:
+        return told.pop() if len(told) == 1 else None
+    return None if any(map(changes_size, cells[0]["tuned"])) else of_arm
 
 
 def _is_given_up(found: Comparison | None, rule: Rule, seeds: int) -> bool:

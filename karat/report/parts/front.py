@@ -6,6 +6,7 @@ from karat.report.facts.goals.front import RESAMPLES, FrontArm, FrontFacts
 from karat.report.facts.summary import Summary
 from karat.report.formatting import GOAL_NAMES, listed, percent
 from karat.report.tables import Section, table_of
+from karat.report.wording import name_of
 from karat.statistics.samples import Sample
 
 TITLE = "Pareto front"
@@ -35,7 +36,8 @@ def front_section(summary: Summary) -> Section | None:
 def _notes(summary: Summary, facts: FrontFacts) -> Iterator[str]:
     if not summary.is_final:
         yield "The confirmation has not ended: the front may change."
-    names = listed([arm.label for arm in facts.arms if arm.is_on_front])
+    arms = {arm.label: name_of(arm, summary) for arm in summary.arms}
+    names = listed([arms[arm.label] for arm in facts.arms if arm.is_on_front])
     yield (
         f"Goals: {listed([str(goal) for goal in facts.goals])}. By their means, no other confirmed arm is as good in all goals and "
         f"better in one as these: {names}. Each arm stands there with the cell that was best in the search in "
@@ -50,7 +52,7 @@ def _notes(summary: Summary, facts: FrontFacts) -> Iterator[str]:
     else:
         yield "Too few seeds are known of all arms to say how far the front depends on them."
     if facts.left_out:
-        yield f"Left out, since a goal of theirs is not known: {listed(list(facts.left_out))}."
+        yield f"Left out, since a goal of theirs is not known: {listed([arms[label] for label in facts.left_out])}."
     if facts.searched:
         yield (
             f"In the search, by validation values of one seed each, {len(facts.searched_front)} of {facts.searched} trials at full "

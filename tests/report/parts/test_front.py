@@ -112,3 +112,21 @@ def test_shares_of_resamples_are_right_where_they_are_known() -> None:
 )
 def test_numbers_have_as_many_digits_as_they_need(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_parameters_in_the_report_are_those_of_the_cell_that_was_confirmed(
+    write_space: WriteSpace, tmp_path: Path, without_ray: None
+) -> None:
+    # The rank is tuned: what is said of the whole arm is about its lowest value.
+    assert go(write_space(text=RANKS), tmp_path) == 0
+    state = StudyState.of(read_events(tmp_path / "small" / JOURNAL))
+    sizes = {t.arm: t.costs["parameters"] for t in state.of_phase("confirm") if t.costs}
+    assert len(sizes) == 2  # not of softmax, whose size is the same in every cell
+    of_arms = {arm["label"]: arm["parameters"] for arm in state.created["arms"]}
+    assert any(sizes[label] != of_arms[label] for label in sizes)
+    for arm in summarise(state).arms:
+        assert arm.parameters == sizes.get(arm.label, of_arms[arm.label])
+    for trial in state.trials.values():
+        trial.costs = {}  # as in a journal of before
+    older = {arm.label: arm.parameters for arm in summarise(state).arms}
+    assert older == {label: None if label in sizes else of_arms[label] for label in of_arms}
