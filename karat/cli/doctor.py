@@ -17,6 +17,7 @@ from karat.cli.studies.json_output import add_json, print_json
 from karat.cli.submit import backend_of, describe, named_site
 from karat.errors import InputError
 from karat.execution.checks import LEAST_GB, disk, gpus, ports, token, versions, writable
+from karat.forecast.matching import Estimating
 from karat.space.overrides import space_path
 from karat.space.reader import load_space
 from karat.space.settings import ResourceConfig
@@ -57,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError("--submit: needs --space, the study whose job is checked")
     space = None
     if options.space is not None:
-        space = load_space(options.space, cluster=named_site(options))
+        space = load_space(options.space, cluster=named_site(options), measuring=Estimating())
         check_site(space.cluster)
     resources = ResourceConfig() if space is None else space.resources
     checks = checks_here(options.storage, resources, elsewhere=options.submit is not None)

@@ -89,13 +89,21 @@ def _plan(options: argparse.Namespace) -> None:
     from jobs.site import check_site, machines_at
     from karat.cli.submit import backend_of, named_site, submit_launch
     from karat.cli.text.training import check_devices
+    from karat.execution.preload import PRELOAD
+    from karat.forecast.matching import Estimating, Measured
     from karat.space.reader import load_space
 
     if options.submit:
         backend_of(options)  # an unknown cluster is an error before the space is read
-    space = load_space(options.space, overrides, options.name, document, named_site(options))
-    check_site(space.cluster)
     console = make_console()
+    measuring = (
+        Measured(options.storage, PRELOAD, console.print)
+        if options.measure
+        else Estimating(options.storage)
+    )
+    site = named_site(options)
+    space = load_space(options.space, overrides, options.name, document, site, measuring)
+    check_site(space.cluster)
     if options.submit:
         submit_launch(space, options, console)
         return

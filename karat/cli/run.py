@@ -72,11 +72,15 @@ def run_study(
     import_lazily("torch")  # takes two seconds: wrong input should fail before that
 
     from karat.cli.text.training import check_devices
+    from karat.execution.preload import PRELOAD
     from karat.forecast.capacity import slots_of
+    from karat.forecast.matching import Measured
     from karat.space.reader import load_space
 
     site = site_from_environment(os.environ)
-    space = load_space(options.space, overrides, options.name, document, site)
+    console = console or make_console()
+    measuring = Measured(options.storage, PRELOAD, console.print, fresh=options.fresh)
+    space = load_space(options.space, overrides, options.name, document, site, measuring)
     if address is None:
         with placed("resources", document, options.space, overrides):
             slots_of(space.resources)
@@ -88,7 +92,7 @@ def run_study(
         fresh=options.fresh,
         extend=options.extend,
         command=command,
-        console=console or make_console(),
+        console=console,
         interruption=interruption,
         address=address,
     )

@@ -17,6 +17,7 @@ from karat.constraints import MEMORY
 from karat.errors import InputError
 from karat.execution.preload import PRELOAD
 from karat.forecast.curves import Curves, ModelledCurves, RecordedCurves
+from karat.forecast.matching import Estimating
 from karat.forecast.plan import arm_plans
 from karat.forecast.simulator import Simulated, not_simulated, simulate
 from karat.forecast.speed.times import Times
@@ -49,7 +50,7 @@ def print_simulation(options: argparse.Namespace, recorded: StudyState | None) -
     if not 0 <= options.driver_ms < 1e9:
         raise InputError(f"--driver-ms {options.driver_ms:g}: must be at least 0")
     document, overrides = read_question(options.space, options.set, None)
-    space = load_space(options.space, overrides, None, document)
+    space = load_space(options.space, overrides, None, document, measuring=Estimating())
     check_site(space.cluster)
     curves, assumed = _curves_of(space, options, recorded)
     with tempfile.TemporaryDirectory() as folder:

@@ -101,6 +101,15 @@ class Predictions:
         self._keep(shape, sections, self._probed(sections, micro_batches), micro_batches)
         return True
 
+    def measured(self, sections: Sections) -> Measured:
+        """What a probe of a configuration has measured, now or before.
+
+        Raises:
+            TrialError: the probe failed.
+        """
+        self.measure(sections)
+        return self._known[self.process.shape_of(sections)].measured
+
     def unknown(self, configs: Iterable[Sections]) -> list[Sections]:
         """One configuration of each shape that was not probed yet."""
         found = {self.process.shape_of(sections): sections for sections in configs}

@@ -20,7 +20,8 @@ from karat.space.confirmation.shortlist import check_shortlist
 from karat.space.confirmation.tunings import check_tunings
 from karat.space.design.reading import with_design
 from karat.space.document import KEYS, SpaceData, hint_for, why_no_parameter
-from karat.space.matching.arms import with_matched
+from karat.space.matching.arms import Prices, with_matched
+from karat.space.matching.measuring import Measuring
 from karat.space.overrides import place_of
 from karat.space.search_size import check_search
 from karat.space.settings import BudgetConfig, ConfirmConfig, ResourceConfig, TrackingConfig
@@ -40,6 +41,7 @@ def load_space(
     name: str | None = None,
     document: Document | None = None,
     cluster: Site | None = None,
+    measuring: Measuring | None = None,
 ) -> Space:
     """Read and check a space.
 
@@ -49,6 +51,7 @@ def load_space(
         name: name of the study instead of the file's `study`.
         document: data of the file, if it has already been read.
         cluster: the site instead of the file's `cluster`.
+        measuring: what `match` needs for time and memory; without it a space that matches them is refused.
 
     Raises:
         InputError: what is wrong, with file and line, and what would be right.
@@ -58,6 +61,7 @@ def load_space(
         reader.override(key, text)
     if name is not None:
         reader.assign(("study",), name, "--name")
+    reader.measuring = measuring
     space = reader.read()
     reader.refuse_misleading(space)
     if cluster is None:
@@ -92,6 +96,7 @@ class SpaceFile(SpaceData):
 
     def __init__(self, document: Document, file: str) -> None:
         super().__init__(document, file)
+        self.measuring: Measuring | None = None
         # A cache: each `when` needs the factors above it, which would be read again and again.
         self._factors: dict[str, Factor] = {}
         self.known_keys(self.data, KEYS, ())
@@ -141,9 +146,10 @@ class SpaceFile(SpaceData):
         except DataError as error:
             raise InputError(f"{self.place(('data', 'root'))}: data: {error}") from error
         by = confirmed_factor(self, confirm, factors)
+        prices = Prices(measuring=self.measuring, resources=resources)
         raw = references(self, arms.found, arms.excluded, factors, by, arms.wanted)
         try:
-            matched = with_matched(self, arms.found, arms.check_arm, raw, search, tuned)
+            matched = with_matched(self, arms.found, arms.check_arm, raw, search, tuned, prices)
         except SettingError as error:
             self.refuse(error)
         found, compared = matched.arms, matched.references

@@ -43,6 +43,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _noise(options: argparse.Namespace) -> int:
+    from karat.forecast.matching import Estimating
     from karat.forecast.noise import difference_of, fixed_tuning, noise_of, noise_source
     from karat.space.reader import load_space, space_of
 
@@ -51,7 +52,7 @@ def _noise(options: argparse.Namespace) -> int:
     given = {key: _number(overrides.pop(key), key) for key in list(overrides) if key in tuned}
     interruption = Interruption()
     interruption.install()
-    space = load_space(options.space, overrides, None, document)
+    space = load_space(options.space, overrides, None, document, measuring=Estimating())
     difference = difference_of(options.difference, space)
     seeds = space.confirm.seeds if options.seeds is None else options.seeds
     tuning = fixed_tuning(space, given)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from karat.space.arms import sections_of
-from karat.space.matching.choice import number_text
-from karat.space.matching.config import WORDS
+from karat.space.matching.choice import cost_text
+from karat.space.matching.config import MEASURED, WORDS
 from karat.space.matching.costs import ExactCosts
 from karat.space.space import Space
 
@@ -14,23 +14,36 @@ def match_lines(space: Space) -> Iterator[str]:
     config = space.match
     if config is None:
         return
-    costs = ExactCosts(config.by)
-    price = {label: costs.of(sections_of(space, arm)) for label, arm in space.arms.items()}
+    price = _prices(space)
     matched = {arm.raw: label for label, arm in space.arms.items() if arm.raw is not None}
     yield (
-        f"{WORDS[config.by]} of every arm, within {100 * config.tolerance:g} % of those of its reference; arms that "
-        "are further off as they are run a second time, matched"
+        f"every arm also within {100 * config.tolerance:g} % of the {WORDS[config.by]} of its reference, where it is "
+        "further off as it is"
     )
-    for label in config.chosen:
-        own = matched.get(label, label)
+    if config.by in MEASURED:
+        yield "measured at the first launch; a plan without --measure estimates which values that will find"
+    for label, changes in config.chosen.items():
         reference = space.references[label]
         target = price[reference]
-        changed = ", ".join(f"{key} {value}" for key, value in config.chosen[label].items())
+        own = matched.get(label, label)
+        changed = ", ".join(f"{key} {value}" for key, value in changes.items())
+        texts = [
+            f"{cost_text(config.by, price[x])} ({_off(price[x], target)})" for x in (label, own)
+        ]
         yield (
-            f"{label}: {number_text(price[label])} ({_off(price[label], target)}); "
-            f"{f'with {changed} {number_text(price[own])} ({_off(price[own], target)})' if changed else 'as it is'}; "
-            f"{reference} has {number_text(target)}"
+            f"{label}: {texts[0]}; {f'with {changed} {texts[1]}' if changed else 'as it is'}; "
+            f"{reference} has {cost_text(config.by, target)}"
         )
+
+
+def _prices(space: Space) -> dict[str, float]:
+    """The cost of every arm, counted or as it was measured."""
+    config = space.match
+    assert config is not None
+    if config.by in MEASURED:
+        return dict(config.costs or {})
+    costs = ExactCosts(config.by)
+    return {label: costs.of(sections_of(space, arm)) for label, arm in space.arms.items()}
 
 
 def _off(cost: float, target: float) -> str:

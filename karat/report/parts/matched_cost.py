@@ -10,7 +10,8 @@ from karat.report.facts.summary import Summary
 from karat.report.formatting import Units, in_unit, interval_text, listed, short
 from karat.report.tables import Section, table_of
 from karat.report.wording import verdict_text
-from karat.space.matching.config import WORDS
+from karat.space.matching.choice import cost_text
+from karat.space.matching.config import MEASURED, WORDS
 
 TITLE = "At equal cost"
 
@@ -25,7 +26,7 @@ def matched_section(summary: Summary) -> Section | None:
         _rows(facts, summary),
         ("arm", "text", lambda row: row.arm),
         ("changed to match", "text", lambda row: row.changed),
-        (WORDS[facts.by], "number", lambda row: f"{row.price.cost:,.0f}"),
+        (WORDS[facts.by], "number", lambda row: cost_text(facts.by, row.price.cost)),
         ("off the reference", "number", _off_text),
         (
             f"difference{in_unit(units.step)}, {share}",
@@ -97,10 +98,12 @@ def _points(arm: ConfirmedArm, units: Units) -> str:
 def _notes(facts: MatchFacts, summary: Summary) -> Iterator[str]:
     noun = WORDS[facts.by]
     yield (
-        f"Each arm is confirmed as it is, and with settings changed until its {noun} are within "
-        f"{100 * facts.within:g} % of those of its reference. Both are tuned and confirmed alike, belong to one family "
+        f"Each arm is confirmed as it is, and with settings changed to bring its cost, {noun}, within "
+        f"{100 * facts.within:g} % of that of its reference. Both are tuned and confirmed alike, belong to one family "
         "of comparisons (Holm), and are compared with the same reference."
     )
+    if facts.by in MEASURED:
+        yield "The cost was measured once, at the first launch on its machine; elsewhere it may be another one."
     worst = max(facts.arms, key=lambda arm: abs(arm.matched.deviation), default=None)
     if worst is not None:
         reached = f"{100 * abs(worst.matched.deviation):.1f} % ({worst.label})"

@@ -17,13 +17,24 @@ from karat.space.matching.choice import (
     Values,
     candidates,
     closest,
-    number_text,
+    closest_measured,
+    cost_text,
 )
-from karat.space.matching.config import KEY, WORDS, MatchConfig
+from karat.space.matching.config import KEY, MEASURED, WORDS, MatchConfig
+from karat.space.matching.measuring import Measuring
+from karat.space.settings import ResourceConfig
 from karat.space.space import Arm
 
 _SECTIONS = ("model", "attention")
 Ranges = Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """Who measures, if anybody, and with which resources of a trial."""
+
+    measuring: Measuring | None
+    resources: ResourceConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,7 @@ def with_matched(
     references: dict[Level, str],
     search: SearchConfig,
     tuned: Mapping[str, Tuned],
+    prices: Prices,
 ) -> Matched:
     """The arms with a matched one after each that costs more or less than its reference.
 
@@ -55,17 +67,18 @@ def with_matched(
         references: label of each other arm to that of its reference.
         search: checked settings of the search.
         tuned: parameters of the space.
+        prices: what tells the costs that are measured, and with which resources.
 
     Raises:
         InputError: the section is wrong, or the cost of an arm cannot be reached.
     """
     if KEY not in data.data:
         return Matched(config=None, arms=arms, references=references)
-    config = build(MatchConfig, data.mapping((KEY,)), KEY)
+    config = _as_recorded(build(MatchConfig, data.mapping((KEY,)), KEY), data, prices)
     if search.allocation == "free":
         rule = f"must not be free with {KEY}: raw and matched arms are tuned equally often"
         data.fail(("search", "allocation"), rule)
-    maker = _Maker(data, config, arms, check, references, tuned)
+    maker = _Maker(data, config, arms, check, references, tuned, prices)
     found: list[Arm] = []
     chosen: dict[str, dict[str, int]] = {}
     for arm in arms:
@@ -75,10 +88,25 @@ def with_matched(
             if values:
                 found.append(maker.matched(arm, values))
     maker.refuse_strangers(chosen)
-    data.data[KEY] = {**data.data[KEY], "arms": chosen}
+    measured = {"costs": maker.measured} if config.by in MEASURED else {}
+    data.data[KEY] = {**data.data[KEY], "arms": chosen, **measured}
     own: dict[Level, str] = {arm.label: references[arm.raw] for arm in found if arm.raw is not None}
-    config = replace(config, arms=chosen)
+    config = replace(config, arms=chosen, costs=measured.get("costs"))
     return Matched(config=config, arms=found, references=references | own)
+
+
+def _as_recorded(config: MatchConfig, data: SpaceData, prices: Prices) -> MatchConfig:
+    """The section with what was measured at the first launch of its study, if it is the same otherwise."""
+    if config.by not in MEASURED or config.arms is not None:
+        return config
+    if prices.measuring is None:
+        rule = "is measured at a launch, and nothing measures here; match parameters or macs"
+        data.fail((KEY, "by"), rule, config.by)
+    known = prices.measuring.recorded(str(data.data.get("study", "")))
+    asked = {key: value for key, value in known.items() if key not in ("arms", "costs")}
+    if known and asked == data.data[KEY]:
+        return replace(config, arms=known["arms"], costs=known["costs"])
+    return config
 
 
 def matched_label(label: str, values: Values) -> str:
@@ -98,6 +126,7 @@ class _Maker:
         check: Callable[[Arm], None],
         references: Mapping[Level, str],
         tuned: Mapping[str, Tuned],
+        prices: Prices,
     ) -> None:
         from karat.space.matching.costs import ExactCosts  # spaces without `match` count no models
 
@@ -105,6 +134,8 @@ class _Maker:
         self._references, self._tuned = references, tuned
         self._by_label = {arm.label: arm for arm in arms}
         self._costs = ExactCosts(config.by)
+        self._prices = prices
+        self.measured: dict[str, float] = dict(config.costs or {})
         self._ranges = {key: self._range(key, given) for key, given in config.change.items()}
         if not self._ranges:
             data.fail(
@@ -179,24 +210,51 @@ class _Maker:
             )
             self._data.fail((KEY, "change"), rule)
         try:
-            return closest(lambda values: self._cost(arm, values), own, target, share)
+            if self._config.by not in MEASURED:
+                return closest(lambda values: self._cost(arm, values), own, target, share)
+            return closest_measured(
+                lambda values: self._cost(arm, values),
+                lambda values: self._estimate(self._sections(arm, values)),
+                own,
+                target,
+                share,
+            )
         except InputError as error:
             self._data.fail((KEY, "change"), f"no values go with {arm.label}: {error}")
 
     def _refuse(self, arm: Arm, reference: Arm, found: Choice) -> None:
         """Refuse a match that is not reached, with the nearest."""
         values = ", ".join(f"{key} {value}" for key, value in found.values.items())
+        by = self._config.by
         side = "above" if found.deviation > 0 else "below"
         rule = (
             f"does not bring {arm.label} within {100 * self._config.tolerance:g} % of {reference.label}; nearest: "
-            f"{values} gives {number_text(found.cost)} {WORDS[self._config.by]}, {100 * abs(found.deviation):.1f} % "
-            f"{side} {number_text(found.target)}; widen a range, or add a setting"
+            f"{values} gives {cost_text(by, found.cost)} {WORDS[by]}, {100 * abs(found.deviation):.1f} % "
+            f"{side} {cost_text(by, found.target)}; widen a range, or add a setting"
         )
         self._data.fail((KEY, "change"), rule)
 
     def _cost(self, arm: Arm, values: Values) -> float:
+        """The cost of an arm with other values; what is measured is measured once, and kept by label."""
+        if self._config.by not in MEASURED:
+            return self._costs.of(self._sections(arm, values))
+        label = matched_label(arm.label, values) if values else arm.label
+        if label not in self.measured:
+            assert self._prices.measuring is not None, "`_as_recorded` has refused it"
+            sections, resources = self._sections(arm, values), self._prices.resources
+            self.measured[label] = self._prices.measuring.cost(self._config.by, sections, resources)
+        return self.measured[label]
+
+    def _estimate(self, sections: Mapping[str, Mapping[str, Any]]) -> float:
+        """A number that grows with the cost; the cost itself where it is counted."""
+        if self._config.by not in MEASURED:
+            return self._costs.of(sections)
+        assert self._prices.measuring is not None, "`_as_recorded` has refused it"
+        return self._prices.measuring.estimate(self._config.by, sections, self._prices.resources)
+
+    def _sections(self, arm: Arm, values: Values) -> dict[str, dict[str, Any]]:
         lows = {key: self._tuned[key].ends[0] for key in arm.tuned}
-        return self._costs.of(_with(arm.config(lows), values))
+        return _with(arm.config(lows), values)
 
     def _of(self, arm: Arm) -> list[str]:
         """The settings of `change` that an arm has."""
@@ -241,11 +299,12 @@ class _Maker:
     def _refuse_tuned(self, arm: Arm) -> None:
         """Refuse a tuned parameter that changes the cost of an arm: then there is no one cost to match."""
         lows = {key: self._tuned[key].ends[0] for key in arm.tuned}
-        costs = self._costs
         for key in arm.tuned:
-            if key.startswith("training."):
+            if key.startswith("training.") and self._config.by not in MEASURED:
                 continue
-            found = {costs.of(arm.config({**lows, key: end})) for end in self._tuned[key].ends}
+            found = {
+                self._estimate(arm.config({**lows, key: end})) for end in self._tuned[key].ends
+            }
             if len(found) > 1:
                 rule = (
                     f"changes the {WORDS[self._config.by]} of {arm.label}, which {KEY} is to make equal; make it a "

@@ -155,8 +155,8 @@ def test_a_space_without_match_has_the_hash_and_the_journal_that_it_had(tmp_path
 
 
 REFUSED: tuple[tuple[dict[str, str], str], ...] = (
-    ({"match.by": "flops"}, "match.by = 'flops': must be one of these. Known: macs, parameters"),
-    ({"match": "{change: {attention.rank: [4, 17]}}"}, "match.by: is missing: parameters or macs"),
+    ({"match.by": "flops"}, "match.by = 'flops': must be one of these. Known: macs, memory, parameters, step_time"),
+    ({"match": "{change: {attention.rank: [4, 17]}}"}, "match.by: is missing: parameters, macs, step_time or memory"),
     ({"match": "{by: macs}"}, "match.change: is missing; write {attention.rank: [4, 17]}"),
     ({"match.change": "{}"}, "match.change: must name at least one setting"),
     ({"match.to": "fourier"}, "match.to: unknown key"),

@@ -110,7 +110,11 @@ def closed_form_space(space: Space, arm: str, found: FunctionsFound) -> str:
     if arm not in space.arms:
         raise InputError(f"{arm!r} is no arm of {space.name}. {nearest(arm, space.arms)}")
     form, own = form_of(found), space.arms[arm]
+    if own.raw is not None:
+        raise AnalysisError(f"{arm} is {own.raw} with its cost matched; name {own.raw}")
     source: dict[str, Any] = copy.deepcopy(dict(space.source))
+    for chosen in ("arms", "costs"):  # the arms will be others, and are matched anew
+        source.get("match", {}).pop(chosen, None)
     _add_level(source, space, own, form.level)
     source["attention"] = {**source.get("attention", {}), **form.settings}
     source["study"] = f"{space.name[:51]}-closed-form"

@@ -85,9 +85,7 @@ def match_facts(state: StudyState, confirmed: Sequence[ConfirmedArm]) -> MatchFa
         if against is None or "raw" in described[label]:
             continue
         own = by_raw.get(label, label)
-        raw, matched, target = (
-            described[each][_COUNTED[config.by]] for each in (label, own, against)
-        )
+        raw, matched, target = (_cost(config, described[each]) for each in (label, own, against))
         found.append(
             MatchedArm(
                 label=label,
@@ -100,6 +98,13 @@ def match_facts(state: StudyState, confirmed: Sequence[ConfirmedArm]) -> MatchFa
             )
         )
     return MatchFacts(by=config.by, within=config.tolerance, arms=tuple(found))
+
+
+def _cost(config: MatchConfig, arm: Mapping[str, Any]) -> float:
+    """As it was counted, or measured when the study began."""
+    if config.by in _COUNTED:
+        return float(arm[_COUNTED[config.by]])
+    return float((config.costs or {})[arm["label"]])
 
 
 def _changes(config: MatchConfig, label: str) -> dict[str, Any]:
