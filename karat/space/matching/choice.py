@@ -171,7 +171,7 @@ def _between(
 def _interpolated(below: tuple[float, float], above: tuple[float, float], target: float) -> float:
     """The estimate at a cost between two of (estimate, cost), on a straight line of their logarithms."""
     share = math.log(target / below[1]) / math.log(above[1] / below[1])
-    return below[0] * (above[0] / below[0]) ** share
+    return below[0] * math.exp(share * math.log(above[0] / below[0]))
 
 
 def cost_text(by: str, cost: float) -> str:
