@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from karat.errors import InputError
+from karat.errors import InputError, TrialError
 from karat.forecast.speed.epochs import EpochCosts
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL
@@ -90,7 +90,10 @@ class Measured(Estimating):
         config.check()
         if by == "memory":
             return float(_bytes_of(config, resources, on_cpu=on_cpu))
-        seconds = predictions.measured(sections).step_s
+        try:
+            seconds = predictions.measured(sections).step_s
+        except TrialError as error:
+            raise InputError(f"{KEY}.by = {by}: {_named(sections)}: {error}") from error
         self._say(f"measured      {_named(sections)}: {1e3 * seconds:.3g} ms a step")
         return seconds
 

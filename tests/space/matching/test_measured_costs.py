@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
-from karat.errors import InputError
+from karat.datasets.digits import Digits
+from karat.errors import InputError, TrialError
 from karat.forecast.matching import Estimating, Measured
-from karat.journal.journal import Journal
+from karat.journal.journal import Event, Journal, read_events
+from karat.journal.layout import JOURNAL
 from karat.journal.state import StudyState
 from karat.report.facts.contrasts.matched import match_facts
 from karat.space.reader import load_space, space_of
 from karat.space.settings import ResourceConfig
 from karat.space.space import Space
 from karat.study.description import description
+from karat.study.question import compare_question
 from tests.space.matching.test_matched_arms import TEXT, twin
 
 SPACE = TEXT.replace(
@@ -139,3 +142,32 @@ def test_what_cannot_be_measured_or_reached_is_refused(
 def test_without_a_launch_nothing_is_measured_and_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"match\.by = 'step_time': is measured at a launch"):
         space(tmp_path, None)
+
+
+def test_a_step_that_cannot_be_measured_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise TrialError("the probe of a configuration failed: out of memory")
+
+    monkeypatch.setattr("karat.forecast.predictions.Predictions.measured", fails)
+    with pytest.raises(InputError, match=r"match\.by = step_time: name vit_micro.*out of memory"):
+        space(tmp_path, Measured(tmp_path, (), print))
+
+
+@pytest.mark.parametrize("changes", [{}, {"match.by": "parameters", "match.within": "0.2"}])
+def test_a_verification_finds_the_matched_arms_that_a_journal_states(
+    changes: dict[str, str], tmp_path: Path
+) -> None:
+    known = space(tmp_path, Clock(), **changes)
+    with Journal.open(tmp_path / "matched") as journal:
+        journal.append("study_created", **description(known, Digits().check()))  # type: ignore[arg-type]
+    events = list(read_events(tmp_path / "matched" / JOURNAL))
+    assert compare_question(events, tmp_path).findings == []
+    forged = dict(events[0].data)
+    forged["arms"] = [{k: v for k, v in arm.items() if k != "raw"} for arm in forged["arms"]]
+    event = Event(0, 0.0, "study_created", forged)
+    found = compare_question([event], tmp_path).findings
+    assert any("raw of arm fourier matched" in line for line in found) == any(
+        arm.raw for arm in known.arms.values()
+    )
