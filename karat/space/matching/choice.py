@@ -10,6 +10,7 @@ from karat.errors import InputError
 Values = Mapping[str, int]
 MAX_CANDIDATES = 20_000
 MAX_MEASURED = 6
+AIM = 0.5  # of the deviation that is allowed, at which measuring ends: a measurement is itself off by percents
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ def closest_measured(
     """As `closest`, where a cost takes long to measure: only values whose estimate is near are measured.
 
     The cost is taken to grow with the estimate. Of each set of settings at most `MAX_MEASURED` are measured: the one
-    that the estimate, scaled by what was measured last, says to be closest, between the nearest below and above.
+    that the estimate, scaled by what was measured last, says to be closest, between the nearest below and above. It
+    ends at half of the deviation that is allowed, so that what is measured again is still within it.
 
     Args:
         cost_of: the cost with these values, measured.
@@ -113,7 +115,7 @@ def closest_measured(
         for found in _between(known, cost_of, target):
             if best is None or abs(found.deviation) < abs(best.deviation):
                 best = found
-            if best.is_within(share):
+            if best.is_within(AIM * share):
                 return best
     if best is None:
         assert refusal is not None, "there is at least one combination"
