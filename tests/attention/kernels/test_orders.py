@@ -66,7 +66,7 @@ def exact(settings: Mapping[str, Any]) -> list[Tensor]:
     qkv = qkv_of(torch.float64)
     operator = operator_of(settings, "reference").double()
     q, k, v = qkv
-    out = operator(scaled_scores(q, k, SCALE), v)
+    out = operator.of_scores(scaled_scores(q, k, SCALE), v)
     weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape)
     learned = [each for each in operator.parameters() if each.requires_grad]
     return [out, *torch.autograd.grad((out * weight).sum(), [qkv, *learned])]
@@ -140,5 +140,5 @@ def test_a_mask_forms_weights_in_every_order() -> None:
     for form in FORMS[::2]:
         operator, qkv = operator_of({**BASES[0], **form}, "auto"), qkv_of()
         q, k, v = qkv
-        want = operator(scaled_scores(q, k, SCALE), v, keep)
+        want = operator.of_scores(scaled_scores(q, k, SCALE), v, keep)
         torch.testing.assert_close(operator.attend(qkv, SCALE, keep=keep), want)
