@@ -114,4 +114,6 @@ class Units(nn.Module):
             head_dim=q_BHND.shape[-1],
             dtype=str(q_BHND.dtype),
             device=q_BHND.device.type,
+            has_formula=self.basis.has_formula,
+            spec=self.spec,
         )

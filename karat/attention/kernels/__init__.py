@@ -50,6 +50,8 @@ class Task:
         head_dim: D.
         dtype: dtype of queries and keys, as torch prints it (`torch.float32`).
         device: `cpu`, `cuda`, ...
+        has_formula: whether the family states a formula, and not torch code alone.
+        spec: `Units.spec`.
     """
 
     basis: str
@@ -59,6 +61,8 @@ class Task:
     head_dim: int
     dtype: str
     device: str
+    has_formula: bool = True
+    spec: str = ""
 
 
 class Units(Protocol):

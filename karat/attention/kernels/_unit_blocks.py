@@ -7,11 +7,11 @@ In torch operations: every unit of every score of a block is in memory. Shapes a
 import torch
 from torch import Tensor
 
-from karat.attention.formulas import Program, program_of
 from karat.attention.formulas.expressions import Value
 from karat.attention.formulas.in_torch import evaluate
 from karat.attention.kernels._blocks import blocks, from_columns, to_columns
 from karat.attention.kernels._features import Parameters
+from karat.attention.kernels._parameters import OwnUnits
 
 
 def unit_rows_in_blocks(
@@ -55,32 +55,19 @@ def unit_rows_backward_in_blocks(
         grad_scores_BHMN = scale * from_columns(grad_scores_PML, some_q.shape)
         grad_q[images, :, queries] = grad_scores_BHMN.mT @ some_k
         grad_k[images] += grad_scores_BHMN @ some_q
-    return grad_q.to(q.dtype), grad_k.to(k.dtype), own.gradients(), rows
+    found = own.gradients(own.sums_PRM, own.grad_base_PRM)
+    return grad_q.to(q.dtype), grad_k.to(k.dtype), found, rows
 
 
-class _Units:
+class _Units(OwnUnits):
     """The units of one call, and the sums of the gradients of what they consist of."""
 
     def __init__(self, parameters: Parameters, spec: str) -> None:
-        coefficients, unit_scale, base_scale = parameters
-        program = program_of(spec, unit_scale is not None)
-        assert program is not None
-        assert program.unit is not None
-        self.program: Program = program
-        self.unit, self.shapes = program.unit, [each.shape for each in coefficients]
-        self.unit_scale, self.base_scale = unit_scale, base_scale
-        flat = [one for each in coefficients for one in each.reshape(*each.shape[:3], -1).unbind(3)]
-        if unit_scale is not None:
-            flat.append(unit_scale)
-        self.flat_PRM = dict(zip(self.unit.coefficients, flat, strict=True))
-        prepared = evaluate(self.unit.prepared, self.flat_PRM)
-        self.prepared_PRM1 = {
-            value: each.unsqueeze(3)
-            for value, each in zip(self.unit.prepared, prepared, strict=True)
-            if isinstance(each, Tensor)
-        }
-        self.sums_PRM = [torch.zeros_like(flat[0]) for _ in self.unit.parts]
-        self.grad_base_PRM = None if base_scale is None else torch.zeros_like(base_scale)
+        super().__init__(parameters, spec)
+        self.prepared_PRM1 = {value: x.unsqueeze(3) for value, x in self.prepared_PRM().items()}
+        some = next(iter(self.flat_PRM.values()))
+        self.sums_PRM = [torch.zeros_like(some) for _ in self.unit.parts]
+        self.grad_base_PRM = None if self.base_scale is None else torch.zeros_like(self.base_scale)
 
     def rows(self, scores_PML: Tensor) -> Tensor:
         (units_PRML,) = evaluate([self.unit.value], self._inputs(scores_PML))
@@ -99,22 +86,6 @@ class _Units:
         if self.program.has_base:
             grad_scores_PML = grad_scores_PML + self._base_backward(scores_PML, grad_PRL)
         return self._with_base(units.sum(2), scores_PML), grad_scores_PML
-
-    def gradients(self) -> list[Tensor]:
-        """Of the scales of units and base, where given, and of each coefficient."""
-        inputs = {**self.flat_PRM, **dict(zip(self.unit.sums, self.sums_PRM, strict=True))}
-        found = [
-            each if isinstance(each, Tensor) else torch.full_like(self.sums_PRM[0], each)
-            for each in evaluate(self.unit.by_coefficients, inputs)
-        ]
-        grads = [] if self.unit_scale is None else [found.pop()]
-        if self.grad_base_PRM is not None:
-            grads.append(self.grad_base_PRM)
-        for shape in self.shapes:
-            count = shape[3:].numel()
-            grads.append(torch.stack(found[:count], 3).reshape(shape))
-            found = found[count:]
-        return grads
 
     def _inputs(self, scores_PML: Tensor) -> dict[Value, Tensor]:
         return {self.unit.x: scores_PML.unsqueeze(1), **self.prepared_PRM1}

@@ -21,6 +21,7 @@ from karat.attention.kernels._operations import (
     rows_backward,
     three,
 )
+from karat.attention.kernels._parameters import parameters_of
 from karat.attention.kernels.reference import Reference
 
 
@@ -32,7 +33,7 @@ class Recompute(Kernel):
 
     def rows(self, q_BHND: Tensor, k_BHMD: Tensor, scale: float, units: Units) -> Tensor:
         if _is_supported(units):
-            parameters = _parameters(units, q_BHND.dtype)
+            parameters = parameters_of(units, q_BHND.dtype)
             rows_BHRN: Tensor = _Rows.apply(scale, units.spec, q_BHND, k_BHMD, *parameters)
             return rows_BHRN.transpose(-2, -1)
         if not torch.compiler.is_compiling():
@@ -58,7 +59,7 @@ class Recompute(Kernel):
 
 def _attended(qkv: QKV, scale: float, units: Units, matrix_PMR: Tensor | None) -> Tensor:
     tensors = (qkv,) if isinstance(qkv, Tensor) else tuple(qkv)
-    parameters = _parameters(units, tensors[0].dtype)
+    parameters = parameters_of(units, tensors[0].dtype)
     matrix = None if matrix_PMR is None else matrix_PMR.to(parameters[-1].dtype)
     out: Tensor = _Attend.apply(scale, units.spec, len(tensors), *tensors, matrix, *parameters)
     return out
@@ -68,19 +69,8 @@ def _is_supported(units: Units) -> bool:
     return isinstance(units.basis, LinearBasis) or units.basis.has_formula
 
 
-def _parameters(units: Units, dtype: torch.dtype) -> list[Any]:
-    """Scales of the units and of the base activation (None without), then the coefficients."""
-    wide = torch.promote_types(dtype, torch.float32)
-    base_scale = None if units.base_activation == "zero" else units.base_scale
-    ready = units.basis.prepared(units.coefficients)
-    coefficients = [ready[name] for name in units.basis.coefficient_shapes()]
-    return [
-        None if each is None else each.to(wide) for each in (units.scale, base_scale, *coefficients)
-    ]
-
-
 class _Rows(torch.autograd.Function):
-    """`rows` with its gradient. Inputs: scale, spec, q, k and `_parameters`."""
+    """`rows` with its gradient. Inputs: scale, spec, q, k and `parameters_of`."""
 
     generate_vmap_rule = True
 
@@ -126,7 +116,7 @@ class _Attend(torch.autograd.Function):
     """`Φ̂(A) (Wᵀ V)`, or `Φ(A) V`, which keeps only its inputs for the backward pass.
 
     Inputs: scale, spec, the number of tensors with q, k and v (1 or 3), these, W or None,
-    `_parameters`.
+    `parameters_of`.
     """
 
     generate_vmap_rule = True

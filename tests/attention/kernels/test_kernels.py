@@ -458,7 +458,8 @@ def test_auto_is_triton_on_cuda_if_supported(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     on_device = {"device": "cuda", "dtype": "torch.bfloat16"}
     assert kernel_for("auto", task(**on_device))[0] == "triton"
-    for more in ({"basis": "morlet", "features": 0}, {"outputs": 65}, {"dtype": "torch.float64"}):
+    assert kernel_for("auto", task(**on_device, basis="morlet", features=0))[0] == "triton"
+    for more in ({"has_formula": False}, {"outputs": 65}, {"dtype": "torch.float64"}):
         assert kernel_for("auto", task(**{**on_device, **more}))[0] == "recompute"
 
 
@@ -471,8 +472,8 @@ def test_unknown_kernel_lists_the_known_ones() -> None:
 def test_unsupported_task_names_the_limit_and_other_kernels() -> None:
     with pytest.raises(KernelError, match=r"kernel triton: .*cpu.*; .*recompute, reference can"):
         kernel_for("triton", task())
-    with pytest.raises(KernelError, match=r"kernel triton: .*morlet"):
-        kernel_for("triton", task(device="cuda", basis="morlet"))
+    with pytest.raises(KernelError, match=r"kernel triton: basis plain states no formula"):
+        kernel_for("triton", task(device="cuda", basis="plain", has_formula=False))
     with pytest.raises(SettingError, match=r"supports only operator_order: w_phi; use auto"):
         AttentionConfig(basis="fourier", kernel="triton", operator_order="phi_w")
     operator = make_operator(AttentionConfig(basis="fourier", kernel="recompute", rank=2), 1, 5)
