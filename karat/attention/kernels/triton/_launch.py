@@ -1,6 +1,7 @@
 """Block sizes, grids and launches of one call."""
 
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class Launch:
         weights: of the features, (P, R, F, M), float32, any strides; F may be 0.
         kept: what is prepared of the units, (P, R, K, M), in the same way.
         scale: factor of the scores.
+        choice: the sizes of blocks for a case.
     """
 
     def __init__(
@@ -43,8 +45,9 @@ class Launch:
         weights: Tensor,
         kept: Tensor,
         scale: float,
+        choice: Callable[[Case], Blocks] = blocks_for,
     ) -> None:
-        self.functions = functions
+        self.functions, self.choice = functions, choice
         self.q, self.k, self.weights, self.kept, self.scale = q, k, weights, kept, scale
         self.batch, self.heads, self.tokens, self.width = q.shape
         self.operators, self.outputs, _, self.keys = weights.shape
@@ -152,7 +155,7 @@ class Launch:
         return max(1, min(PROGRAMS // (tiles * self.operators), images))
 
     def _blocks(self, kernel: str) -> Blocks:
-        return blocks_for(
+        return self.choice(
             Case(
                 kernel=kernel,
                 dtype=str(self.q.dtype).removeprefix("torch."),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from karat.attention.kernels import Units
 from karat.attention.kernels._by_torch import rows_backward_by_torch, rows_by_torch
 from karat.attention.kernels._features import (
     Parameters,
@@ -22,7 +23,7 @@ from karat.attention.kernels._features import (
     feature_weights_backward,
     has_no_base,
 )
-from karat.attention.kernels._parameters import OwnUnits
+from karat.attention.kernels._parameters import OwnUnits, parameters_of
 from karat.attention.kernels._vmap import one_by_one
 from karat.attention.kernels.triton._generated import functions_of
 from karat.attention.kernels.triton._launch import CannotCompileError, Launch
@@ -48,7 +49,7 @@ def rows(
         return rows_by_torch(q, k, parameters, scale, spec).mT.contiguous()
     try:
         with _on(q):
-            return _Packed(parameters, spec).launch(q, k, scale).rows()
+            return Packed(parameters, spec).launch(q, k, scale).rows()
     except (CannotCompileError, ValueError) as error:
         _give_up(spec, error)
         return rows_by_torch(q, k, parameters, scale, spec).mT.contiguous()
@@ -87,7 +88,7 @@ def rows_backward(
     if grad.numel() and k.numel() and spec not in FAILED:
         try:
             with _on(q):
-                packed = _Packed(parameters, spec)
+                packed = Packed(parameters, spec)
                 launch = packed.launch(q, k, scale)
                 return [
                     launch.grad_side(grad, of_keys=False) if need_q else q.new_empty(0),
@@ -104,7 +105,7 @@ def rows_backward(
     ]
 
 
-class _Packed:
+class Packed:
     """The parameters of one call as the kernels take them."""
 
     def __init__(self, parameters: Parameters, spec: str) -> None:
@@ -145,6 +146,12 @@ class _Packed:
         coefficients, *scales = self.parameters
         given = [each for each in (*scales, *coefficients) if each is not None]
         return [each.new_empty(0) for each in given]
+
+
+def packed(units: Units) -> Packed:
+    """Those of `units`, in float32."""
+    unit_scale, base_scale, *coefficients = parameters_of(units, torch.float32)
+    return Packed((coefficients, unit_scale, base_scale), units.spec)
 
 
 def _on(q: Tensor) -> Any:
