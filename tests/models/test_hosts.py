@@ -17,6 +17,7 @@ from karat.models.hosts import attention_layers
 from karat.models.layers import AttentionLayer
 from karat.models.observing import observed
 from tests.attention.mechanisms.test_contract import settings
+from tests.marks import further
 from tests.models.small_hosts import SMALL_HOSTS
 
 OTHERS = sorted(set(MECHANISMS) - {"softmax"})
@@ -183,3 +184,33 @@ def test_copy_and_state_dict_give_the_same_output(host: str) -> None:
 def test_named_kernel_is_refused_where_the_host_adds_to_the_scores(host: str) -> None:
     with pytest.raises(KernelError, match="kernel recompute: does not form attention weights"):
         convert(SMALL_HOSTS[host](), {**FOURIER, "kernel": "recompute"})
+
+
+@pytest.mark.parametrize("host", further(SMALL_HOSTS))
+@torch.no_grad()
+def test_export_gives_the_same_output_for_any_batch(host: str) -> None:
+    model = larger(convert(SMALL_HOSTS[host](), FOURIER))
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (images(2),), dynamic_shapes=({0: batch},))
+    torch.testing.assert_close(program.module()(images(5)), model(images(5)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("host", SMALL_HOSTS)
+@torch.no_grad()
+def test_model_made_without_memory_is_the_same_after_loading(host: str) -> None:
+    """Position indices and biases of the wrappers are computed again, as timm does after loading."""
+    wanted = larger(convert(SMALL_HOSTS[host](), FOURIER))
+    with torch.device("meta"):
+        empty = convert(SMALL_HOSTS[host](), FOURIER)
+    loaded = empty.to_empty(device="cpu").eval()
+    loaded.load_state_dict(wanted.state_dict())
+    for name, buffer in wanted.named_buffers():  # timm's own
+        loaded.get_buffer(name).copy_(buffer)
+    for layer in attention_layers(loaded):
+        module = layer.block.attn
+        if hasattr(module, "init_non_persistent_buffers"):
+            own = dict(module.named_buffers(recurse=False))
+            for buffer in own.values():
+                buffer.fill_(0)
+            module.init_non_persistent_buffers()
+    torch.testing.assert_close(loaded(images()), wanted(images()))
