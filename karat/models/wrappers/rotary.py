@@ -63,13 +63,17 @@ class KArAtRotaryAttention(HostAttention):
     def _queries_keys_values(self, x_BNC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.qkv is None:
             q_BHND, k_BHND, v_BHND = (
-                project(x_BNC).reshape(*x_BNC.shape[:2], -1, self.head_dim).transpose(1, 2)
-                for project in (self.q_proj, self.k_proj, self.v_proj)
+                self._by_head(project(x_BNC)) for project in (self.q_proj, self.k_proj, self.v_proj)
             )
             return q_BHND, k_BHND, v_BHND
         qkv_BNX = projected_with_biases(self, x_BNC)
         q_BHND, k_BHND, v_BHND = self._heads(qkv_BNX, 3)
         return q_BHND, k_BHND, v_BHND
+
+    def _by_head(self, x_BNX: Tensor) -> Tensor:
+        batch, tokens, width = x_BNX.shape
+        heads = width // self.head_dim
+        return x_BNX.reshape(batch, tokens, heads, self.head_dim).transpose(1, 2)
 
     def _rotated(self, x_BHND: Tensor, rope: Tensor) -> Tensor:
         prefix = self.num_prefix_tokens
