@@ -50,6 +50,11 @@ def changes_size(name: str) -> bool:
     return section in ("data", "model", "attention") and name not in _SAME_SIZE
 
 
+def is_place(factor: str) -> bool:
+    """Whether a factor, by its full name, says where arms are compared: on which data, or in which model."""
+    return factor.startswith("data.") or factor == "model.name"
+
+
 EACH_ARM = "arm"  # as `confirm.by`: every arm is confirmed for itself
 
 

@@ -19,6 +19,7 @@ from karat.report.facts.summary import Summary
 from karat.report.facts.testing.scores import ArmScores
 from karat.report.facts.testing.shifted import ShiftedFacts
 from karat.report.parts.matched_cost import matched_json
+from karat.report.parts.places import places_json
 from karat.settings import flat
 from karat.statistics.comparison import Comparison
 from karat.statistics.metric import Metric
@@ -73,6 +74,7 @@ def document(summary: Summary, state: StudyState) -> Json:
         },
         "arms": [_arm(arm, summary) for arm in summary.arms],
         "match": None if summary.match is None else matched_json(summary.match),
+        "places": None if summary.places is None else places_json(summary.places),
         "published": _published(summary),
         "scores": [_scores(each) for each in summary.scores],
         "shifted": None if summary.shifted is None else _shifted(summary.shifted, summary),

@@ -53,6 +53,7 @@ from karat.report.narrative import result_notes, search_notes
 from karat.report.parts.front import front_section
 from karat.report.parts.health import health_section
 from karat.report.parts.matched_cost import matched_section
+from karat.report.parts.places import places_section
 from karat.report.parts.published import published_section
 from karat.report.parts.testing import scores_section, shifted_section
 from karat.report.search_text import importance_notes
@@ -92,6 +93,7 @@ def sections(summary: Summary, why: Sequence[Section] = ()) -> tuple[Section, ..
         result_section(summary),
         front_section(summary),
         health_section(summary),
+        places_section(summary),
         matched_section(summary),
         _figure_section(summary),
         certainty_section(summary),

@@ -14,6 +14,7 @@ from karat.samplers import SAMPLERS, SearchConfig
 from karat.settings import build
 from karat.space.arms import Arms, kinds_of, rule_for_unknown
 from karat.space.confirmation.comparable import check_comparable
+from karat.space.confirmation.places import check_places
 from karat.space.confirmation.published import check_published
 from karat.space.confirmation.references import confirmed_factor, references
 from karat.space.confirmation.shortlist import check_shortlist
@@ -188,6 +189,7 @@ class SpaceFile(SpaceData):
     def refuse_misleading(self, space: Space) -> None:
         """Refuse what a file most likely does not mean. Journals are not asked: what has run stays readable."""
         check_comparable(self, tuple(space.arms.values()), space.tuned)
+        check_places(self, space)
         try:
             space.confirm.check_longest(max(each.epochs for each in space.sizes.values()))
         except SettingError as error:

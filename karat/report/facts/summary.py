@@ -21,6 +21,7 @@ from karat.report.facts.confirmed import (
     headline_of,
 )
 from karat.report.facts.contrasts.matched import MatchFacts, match_facts
+from karat.report.facts.contrasts.places import PlacesFacts, places_facts
 from karat.report.facts.family import FactorTest, FamilyTest, factor_tests, family_test
 from karat.report.facts.goals.front import FrontFacts, front_facts
 from karat.report.facts.history import History, history_of
@@ -121,6 +122,7 @@ class Summary:
         history: the search trial by trial, and which trial ran when.
         search_cut: details of why the search ended early; None where it did not.
         shortlist: the cells that were trained again before one was confirmed; None without a shortlist.
+        places: the arms over several data sets or models; None where there is one.
         match: how the arms' cost was matched to that of their references; None where it was not asked for.
         published: results that somebody has published for such arms; None without any.
         scores: of the confirmed arms on the clean test images; empty in older journals.
@@ -172,6 +174,7 @@ class Summary:
     search_cut: Mapping[str, Any] | None = None
     shortlist: ShortlistFacts | None = None
     match: MatchFacts | None = None
+    places: PlacesFacts | None = None
     published: Published | None = None
     scores: tuple[ArmScores, ...] = ()
     shifted: ShiftedFacts | None = None
@@ -220,6 +223,7 @@ def summarise(state: StudyState) -> Summary:
     arms = confirmed_arms(state, confirmed, metric, rule)
     # Matched arms have the levels of others, and answer another question than factors do.
     as_they_are = [arm for arm in arms if arm.raw is None]
+    places = places_facts(_in_order(arms), metric, rule, confirm["seeds"])
     runs = {arm.label: arm.runs for arm in arms}
     failed = {arm.label: arm.failed for arm in arms}
     against = {arm.label: arm.against for arm in arms if arm.against is not None}
@@ -255,7 +259,8 @@ def summarise(state: StudyState) -> Summary:
             rule,
             lengths,
         ),
-        pairs=pairwise(others, rule, failed),
+        # Values on different data sets do not compare.
+        pairs=() if places is not None else pairwise(others, rule, failed),
         family=None
         if len(state.reference_arms) > 1
         else family_test(_first(runs, confirm["seeds"]), tunings),
@@ -287,6 +292,7 @@ def summarise(state: StudyState) -> Summary:
         search_cut=state.search_cut,
         shortlist=shortlist_facts(state, metric),
         match=match_facts(state, arms),
+        places=places,
         published=published_in(created["space"]),
         scores=scores_of_arms(runs, confirmed, created["data"].get("classes", ())),
         shifted=shifted_facts(arms, confirmed, metric, rule),

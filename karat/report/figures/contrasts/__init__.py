@@ -1,0 +1,1 @@
+"""Figures of comparisons that a study makes beside those of its arms with their references."""
