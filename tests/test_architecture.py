@@ -64,6 +64,7 @@ WORDS = {
             "sections",
             "search_text",
             "shortlist_text",
+            "design_text",
             "certainty",
             "document",
         )

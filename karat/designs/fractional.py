@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from karat.designs import Crossing, Design, Levels
-from karat.designs._fractions import LETTERS, MOST_FACTORS, Fraction, fractions_of
+from karat.designs._fractions import LETTERS, MOST_FACTORS, Fraction, Word, fractions_of
 from karat.errors import SettingError
 from karat.parameters import plain
 from karat.settings import at_least
+
+__all__ = ["Fraction", "Fractional", "Word"]
 
 ROMAN = {3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII", 8: "VIII"}
 _LEAST_FACTORS, _LEAST_RESOLUTION, _DEFAULT, _MOST_RUNS = 3, 3, 4, 128

@@ -15,6 +15,8 @@ from karat.journal.wording import study_text, trial_text
 from karat.parameters import plain
 from karat.report.answer import answer
 from karat.report.facts.confirmed import ConfirmedArm
+from karat.report.facts.designs.changes import Change
+from karat.report.facts.designs.effects import Effect
 from karat.report.facts.summary import Summary
 from karat.report.facts.testing.scores import ArmScores
 from karat.report.facts.testing.shifted import ShiftedFacts
@@ -79,6 +81,11 @@ def document(summary: Summary, state: StudyState) -> Json:
         "scores": [_scores(each) for each in summary.scores],
         "shifted": None if summary.shifted is None else _shifted(summary.shifted, summary),
         "pairs": [_comparison(pair, summary) for pair in summary.pairs if summary.is_final],
+        "design": {
+            "name": summary.design.name,
+            "effects": [_effect(each, summary) for each in summary.effects],
+            "changes": [_change(each, summary) for each in summary.changes],
+        },
         "trials": [_trial(trial, summary.metric, shared) for trial in state.trials.values()],
     }
 
@@ -207,6 +214,33 @@ def _shifted(facts: ShiftedFacts, summary: Summary) -> Json:
             for arm in facts.arms
         ],
     }
+
+
+def _effect(found: Effect, summary: Summary) -> Json:
+    aliases = [{"minus": minus, "factors": list(names)} for minus, names in found.aliases]
+    return {
+        "factors": list(found.factors),
+        "levels": [list(pair) for pair in found.levels],
+        "aliases": aliases,
+        "arms": found.arms,
+        **_numbers(found.comparison, summary),
+    }
+
+
+def _change(found: Change, summary: Summary) -> Json:
+    return {
+        "arm": found.arm,
+        "factor": found.factor,
+        "before": found.before,
+        "after": found.after,
+        **_numbers(found.comparison, summary),
+    }
+
+
+def _numbers(found: Comparison, summary: Summary) -> Json:
+    """Those of a comparison, without the labels of its sides."""
+    known = _comparison(found, summary)
+    return {key: value for key, value in known.items() if key not in ("arm", "against")}
 
 
 def _comparison(found: Comparison, summary: Summary) -> Json:

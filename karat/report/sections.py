@@ -30,6 +30,7 @@ from karat.report.figures.epochs.attention import attention_by_epoch
 from karat.report.figures.epochs.by_epoch import by_epoch
 from karat.report.figures.epochs.learning_curves import learning_curves
 from karat.report.figures.failures import failures
+from karat.report.figures.forest import forests
 from karat.report.figures.front import front_figure
 from karat.report.figures.importances import importances_figure
 from karat.report.figures.slices import slices
@@ -50,6 +51,7 @@ from karat.report.formatting import (
     tuned_text,
 )
 from karat.report.narrative import result_notes, search_notes
+from karat.report.parts.design import design_section
 from karat.report.parts.front import front_section
 from karat.report.parts.health import health_section
 from karat.report.parts.matched_cost import matched_section
@@ -91,6 +93,7 @@ def sections(summary: Summary, why: Sequence[Section] = ()) -> tuple[Section, ..
     """
     parts = [
         result_section(summary),
+        _design_section(summary),
         front_section(summary),
         health_section(summary),
         places_section(summary),
@@ -140,6 +143,11 @@ def result_section(summary: Summary) -> Section | None:
         cards=True,
     )
     return Section(title="Result", paragraphs=tuple(result_notes(summary)), tables=(table,))
+
+
+def _design_section(summary: Summary) -> Section | None:
+    part = design_section(summary)
+    return None if part is None else replace(part, figures=tuple(forests(summary)))
 
 
 def _labels_name_levels(summary: Summary) -> bool:
@@ -320,6 +328,7 @@ def _settings(summary: Summary) -> dict[str, str]:
         if summary.by == EACH_ARM
         else f"the best arm of each level of {summary.by}, and {references}",
         "chosen by": chosen_text(summary),
+        "design": design.name,
         "search": (
             f"{design.sampler}, {summary.search.planned} trials, {design.allocation} allocation"
         ),

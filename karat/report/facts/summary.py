@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from karat.designs import design_of
 from karat.errors import JournalError
 from karat.journal.outcomes import is_final, metric_of, rule_of
 from karat.journal.state import StudyState
@@ -22,6 +23,8 @@ from karat.report.facts.confirmed import (
 )
 from karat.report.facts.contrasts.matched import MatchFacts, match_facts
 from karat.report.facts.contrasts.places import PlacesFacts, places_facts
+from karat.report.facts.designs.changes import Change, changes_of
+from karat.report.facts.designs.effects import Effect, effects_in
 from karat.report.facts.family import FactorTest, FamilyTest, factor_tests, family_test
 from karat.report.facts.goals.front import FrontFacts, front_facts
 from karat.report.facts.history import History, history_of
@@ -66,6 +69,7 @@ class Design:
     """What was fixed before the launch, beside the rule of the comparison.
 
     Args:
+        name: of the design (`karat.designs`).
         sampler, allocation: of the search.
         early_stopping: its rule, `scheduler`, and what that one takes.
         seed: of the study.
@@ -75,6 +79,7 @@ class Design:
             those of the best epoch instead.
     """
 
+    name: str
     sampler: str
     allocation: str
     early_stopping: Mapping[str, Any]
@@ -128,6 +133,9 @@ class Summary:
         scores: of the confirmed arms on the clean test images; empty in older journals.
         front: how the confirmed arms stand in several goals; None for a study with one.
         shifted: the confirmed arms on corrupted test images; None where there are none.
+        effects: of the factors, where the design shows them; then there are no `factor_tests` and `interactions`,
+            which would say the same twice.
+        changes: what each change gives, where the design varies one factor at a time.
     """
 
     name: str
@@ -179,6 +187,8 @@ class Summary:
     scores: tuple[ArmScores, ...] = ()
     shifted: ShiftedFacts | None = None
     front: FrontFacts | None = None
+    effects: tuple[Effect, ...] = ()
+    changes: tuple[Change, ...] = ()
 
     @property
     def others(self) -> tuple[ConfirmedArm, ...]:
@@ -232,6 +242,8 @@ def summarise(state: StudyState) -> Summary:
     planned = None
     if state.confirmation is not None and state.all_planned:
         planned = state.planned_runs
+    in_order, seeds = _in_order(as_they_are), confirm["seeds"]
+    effects = effects_in(created["space"], in_order, rule, seeds)
     lengths = tuple(
         length_of(of_budget(runs_of, budget), against, budget, metric, rule) for budget in budgets
     )
@@ -264,10 +276,10 @@ def summarise(state: StudyState) -> Summary:
         family=None
         if len(state.reference_arms) > 1
         else family_test(_first(runs, confirm["seeds"]), tunings),
-        factor_tests=factor_tests(_in_order(as_they_are), confirm["seeds"], tunings)
-        if confirm["by"] == EACH_ARM and is_final(state)
+        factor_tests=factor_tests(in_order, seeds, tunings)
+        if confirm["by"] == EACH_ARM and is_final(state) and not effects
         else (),
-        interactions=interactions_of(_in_order(as_they_are), rule, confirm["seeds"]),
+        interactions=() if effects else interactions_of(in_order, rule, seeds),
         variance_cut=pooled_variance_cut(
             ((runs[arm], runs.get(reference, {})) for arm, reference in against.items()), tunings
         ),
@@ -297,6 +309,8 @@ def summarise(state: StudyState) -> Summary:
         scores=scores_of_arms(runs, confirmed, created["data"].get("classes", ())),
         shifted=shifted_facts(arms, confirmed, metric, rule),
         front=front_facts(state, confirmed, arms, metric, rule.alpha),
+        effects=effects,
+        changes=changes_of(created["space"], in_order),
     )
 
 
@@ -380,6 +394,7 @@ def _drawn(confirmed: Mapping[str, Sequence[Trial]], arm: ConfirmedArm) -> Seque
 def _design(created: Mapping[str, Any]) -> Design:
     search = created["search"]
     return Design(
+        name=design_of(created["space"].get("design")).name,
         sampler=search["sampler"],
         allocation=search.get("allocation", "equal"),  # studies of the first version know no other
         early_stopping=created["early_stopping"],

@@ -1,0 +1,1 @@
+"""What a design shows beside the differences of its arms to the reference."""
