@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from karat.designs import DEFAULT
 from karat.journal.layout import (
     ANALYSES,
     FIGURES,
@@ -328,7 +329,7 @@ def _settings(summary: Summary) -> dict[str, str]:
         if summary.by == EACH_ARM
         else f"the best arm of each level of {summary.by}, and {references}",
         "chosen by": chosen_text(summary),
-        "design": design.name,
+        **({} if design.name == DEFAULT else {"design": design.name}),
         "search": (
             f"{design.sampler}, {summary.search.planned} trials, {design.allocation} allocation"
         ),
