@@ -5,6 +5,7 @@ from karat.report.facts.designs.effects import Effect
 from karat.report.facts.summary import Summary
 from karat.report.formatting import listed, short
 
+FRACTION = "fractional"
 WITHOUT = "leave_one_out"  # the design whose changes take an ingredient away
 
 
@@ -14,8 +15,8 @@ def effect_name(effect: Effect) -> str:
 
 
 def aliases_text(effect: Effect) -> str:
-    """`- mixup x depth`, for each; a dash where nothing of two factors or one is."""
-    named = [f"{'- ' * minus}{' x '.join(map(short, names))}" for minus, names in effect.aliases]
+    """`minus mixup x depth`, for each; a dash where nothing of two factors or one is."""
+    named = [f"{'minus ' * minus}{' x '.join(map(short, names))}" for minus, names in effect.aliases]
     return listed(named) if named else "-"
 
 

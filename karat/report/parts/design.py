@@ -1,6 +1,7 @@
 """The section of a report about what its design shows: effects of factors, or what each change gives."""
 
 from karat.report.design_text import (
+    FRACTION,
     WITHOUT,
     aliases_text,
     change_verdict,
@@ -26,17 +27,21 @@ def design_section(summary: Summary) -> Section | None:
 def _effects_section(summary: Summary) -> Section:
     units, per = Units(summary.metric), "seed" if summary.rule.tunings == 1 else "tuning"
     share = f"{100 * (1 - summary.rule.alpha):g} % interval"
+    mains = sum(effect.is_main for effect in summary.effects)
+    is_fraction = summary.design.name == FRACTION and summary.effects[0].arms < 2**mains
+    over = "of the arms" if is_fraction else "over the same combinations of the other factors"
     notes = [
-        f"A main effect is the mean test {summary.metric.noun} at the second level minus that at the first, over the "
-        "same combinations of the other factors. An interaction is half of what the first factor gives more at the second "
-        "level of the other: where it is not zero, a main effect alone says little.",
+        f"A main effect is the mean test {summary.metric.noun} at the second level minus that at the first, {over}. An "
+        "interaction is half of what the first factor gives more at the second level of the other: where it is not zero, a "
+        "main effect alone says little.",
         f"Each is computed for every {per} and tested over {per}s; p is corrected by Holm over all {len(summary.effects)} "
         f"effects, and each {share} holds for itself.",
     ]
-    if any(effect.aliases for effect in summary.effects):
+    if is_fraction:
         notes.append(
-            "This is a fraction of all combinations: an effect cannot be told from what it is aliased with. The numbers are of "
-            "their sum (of the difference, where there is a minus sign)."
+            "This is a fraction of all combinations: an effect cannot be told from what it is aliased with, and number and "
+            "verdict are of their sum (of the difference, where there is a minus sign). Named are factors and interactions "
+            "of two; interactions of three and more are aliased with effects too."
         )
     return Section(
         title="Effects of the factors",
