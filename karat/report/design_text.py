@@ -16,7 +16,9 @@ def effect_name(effect: Effect) -> str:
 
 def aliases_text(effect: Effect) -> str:
     """`minus mixup x depth`, for each; a dash where nothing of two factors or one is."""
-    named = [f"{'minus ' * minus}{' x '.join(map(short, names))}" for minus, names in effect.aliases]
+    named = [
+        f"{'minus ' * minus}{' x '.join(map(short, names))}" for minus, names in effect.aliases
+    ]
     return listed(named) if named else "-"
 
 
