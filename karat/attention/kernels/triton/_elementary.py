@@ -8,7 +8,7 @@ from karat.attention.kernels.triton._jit import jit, tl
 
 @jit
 def cosine_and_sine(x):  # type: ignore[no-untyped-def]
-    """Cosine and sine, with an error of at most 2e-7 for |x| below 2^20.
+    """Cosine and sine, with an error below 1e-7 for |x| below 2^20.
 
     A larger x counts as 0: float32 numbers there are at least 1/8 apart, so that x does not
     determine an angle. The number of quarter turns is split into a multiple of 1024 and the rest,
