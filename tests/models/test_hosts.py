@@ -18,7 +18,7 @@ from karat.models.layers import AttentionLayer
 from karat.models.observing import observed
 from tests.attention.mechanisms.test_contract import settings
 from tests.marks import further
-from tests.models.small_hosts import SMALL_HOSTS
+from tests.models.small_hosts import SMALL_HOSTS, naflex
 
 OTHERS = sorted(set(MECHANISMS) - {"softmax"})
 
@@ -214,3 +214,31 @@ def test_model_made_without_memory_is_the_same_after_loading(host: str) -> None:
                 buffer.fill_(0)
             module.init_non_persistent_buffers()
     torch.testing.assert_close(loaded(images()), wanted(images()))
+
+
+def sequences(length: int = 16) -> dict[str, torch.Tensor]:
+    """Two images as sequences of patches for NaFlex, the second with four places that are padding."""
+    rows, columns = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    places = torch.stack([rows.flatten(), columns.flatten()], -1).repeat(2, 1, 1)
+    valid = torch.ones(2, 16, dtype=torch.bool)
+    valid[1, 12:] = False
+    patches = torch.randn(2, 16, 3 * 8 * 8, generator=torch.Generator().manual_seed(0))
+    found = {"patches": patches, "patch_coord": places, "patch_valid": valid}
+    return {name: value[:, :length] for name, value in found.items()}
+
+
+@pytest.mark.parametrize("rope", ["none", "axial"])
+@torch.no_grad()
+def test_naflex_takes_sequences_of_the_operators_length_and_hides_their_padding(rope: str) -> None:
+    model = larger(naflex(rope_type=rope, embed_proj_type="linear"))
+    wanted = model(sequences())
+    softmax = copy.deepcopy(model)
+    for layer in attention_layers(softmax):
+        layer.block.attn = wrapped(layer, MechanismPart(Softmax(), layer.place))
+    torch.testing.assert_close(softmax(sequences()), wanted, rtol=1e-5, atol=1e-5)
+    convert(model, FOURIER)
+    changed = sequences()
+    changed["patches"][1, 12:] += 5
+    torch.testing.assert_close(model(changed), model(sequences()), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="made for 17 tokens, got 13"):
+        model(sequences(length=12))
