@@ -66,6 +66,17 @@ def test_transfer_to_a_larger_image_runs_and_learns(host: str) -> None:
     target(torch.randn(2, 3, 64, 64)).square().sum().backward()
 
 
+def test_transfer_of_naflex_follows_the_image_size_that_is_asked_for() -> None:
+    source = made(small.naflex)
+    target = larger(convert(small.naflex(), FOURIER, image_size=64))
+    transfer(source, target)
+    (old, *_), (new, *_) = attention_layers(source), attention_layers(target)
+    before, after = (each.block.attn.operator.weight for each in (old, new))
+    assert (before.shape[1], after.shape[1]) == (17, 65)
+    torch.testing.assert_close(after[:, :1], before[:, :1])  # of the class token
+    assert target(torch.randn(2, 3, 64, 64)).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("make", "size", "reason"),
     [
