@@ -8,6 +8,7 @@ from typing import Any
 
 from karat.journal.layout import ANALYSES, CHAPTER
 from karat.report.parts.why import read_chapter
+from karat.tracking.artifacts import drop_others
 
 _SHOWN = (".svg", ".png", ".csv")
 log = logging.getLogger(__name__)
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 def log_analyses(client: Any, study_run: str, folder: Path, runs: Mapping[int, str]) -> None:
     """Log the numbers as metrics `ANALYSIS/NAME` of the trials' runs, and the files as artifacts of the study's.
 
-    Nothing where there are none. May be repeated: the same numbers stay one point.
+    Nothing where there are none. May be repeated: the same numbers stay one point, and files of an earlier chapter
+    that this one lacks are deleted.
 
     Args:
         client: an `MlflowClient`.
@@ -40,11 +42,14 @@ def log_analyses(client: Any, study_run: str, folder: Path, runs: Mapping[int, s
             metrics = [Metric(name, value, time_ms, 0) for name, value in numbers.items()]
             client.log_batch(runs[trial], metrics)
     client.log_artifact(study_run, str(below / CHAPTER), ANALYSES)
+    shown = {f"{ANALYSES}/{CHAPTER}"}
     for part in chapter["parts"]:
         name = str(part["analysis"])
         for file in sorted((below / name).iterdir()):
             if file.suffix in _SHOWN:
                 client.log_artifact(study_run, str(file), f"{ANALYSES}/{name}")
+                shown.add(f"{ANALYSES}/{name}/{file.name}")
+    drop_others(client, study_run, ANALYSES, shown)
 
 
 def _numbers(chapter: Mapping[str, Any]) -> dict[int, dict[str, float]]:
