@@ -4,7 +4,7 @@ A level is a scalar or a list of scalars. Inside karat a list is a tuple, which 
 key; YAML and JSON contain lists.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +50,18 @@ def changes_size(name: str) -> bool:
     return section in ("data", "model", "attention") and name not in _SAME_SIZE
 
 
-def is_place(factor: str) -> bool:
-    """Whether a factor, by its full name, says where arms are compared: on which data, or in which model."""
-    return factor.startswith("data.") or factor == "model.name"
+DATA_SETS = ("data.name", "data.root")
+"""Factors that say on which images an arm is tested: values on different ones do not compare."""
+
+
+def places_in(factors: Iterable[str]) -> frozenset[str]:
+    """The factors, by their full names, that say where arms are compared: on which data set, or in which model.
+
+    Where one names the data set, all others of `data` belong to it, such as the size of its images.
+    """
+    known = frozenset(factors)
+    of_data = {key for key in known if key.startswith("data.")} if known & {*DATA_SETS} else set()
+    return known & {*of_data, "model.name"}
 
 
 EACH_ARM = "arm"  # as `confirm.by`: every arm is confirmed for itself

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -38,7 +40,7 @@ from karat.space.arms import trial_config
 from karat.space.rates import Terms
 from karat.space.reader import space_of
 from karat.space.space import Space
-from karat.study.description import changed_recipes, description, original_space
+from karat.study.description import changed_recipes, data_sets_of, description, original_space
 from karat.study.folder import put_aside, refuse_symlinks
 from karat.study.initial.weights import starts_of
 from karat.study.limits import limit_lines, never_trained
@@ -87,6 +89,7 @@ def drive(
     contents = trial_config(space, next(iter(space.arms.values()))).data.contents()
     fingerprint = contents.fingerprint
     tell_contents(contents, console)
+    sets = data_sets_of(space)
     starts = starts_of(space, folder, storage, fresh=fresh)
     space = starts.space
     for line in starts.lines():
@@ -114,6 +117,7 @@ def drive(
                     starts.plain(),
                     contents=contents.plain(),
                     warm_start=warm_start,
+                    sets=sets,
                 ),
             )
         else:
@@ -121,6 +125,7 @@ def drive(
                 raise InputError(
                     f"{folder}: the data has changed since this study began; {_INSTEAD}"
                 )
+            _refuse_other_sets(known, sets, folder)
             original = original_space(known, folder)
             if known.status not in ("completed", "failed"):
                 _refuse_other_recipes(known, original, folder)
@@ -162,12 +167,29 @@ def _take_changes(study: Study, asked: Space, extend: Sequence[str], console: Co
         data["fingerprint"],
         weights,
         contents=data.get("contents"),
+        sets=data.get("sets", ()),
     )
     del described["uid"]
     described["totals"] = study.decisions.totals_of(larger)
     study.extend(larger, described, extend=extend, asked=asked.source)
     shown = "; ".join(map(str, changes))
     console.print(f"extended: {shown}", soft_wrap=True)
+
+
+def _refuse_other_sets(known: StudyState, sets: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Refuse to go on where one of several data sets has changed; journals of older versions do not name them.
+
+    Raises:
+        InputError: names the data set.
+    """
+    now = {json.dumps(each["settings"], sort_keys=True): each["fingerprint"] for each in sets}
+    for each in known.created["data"].get("sets", ()):
+        found = now.get(json.dumps(each["settings"], sort_keys=True), each["fingerprint"])
+        if found != each["fingerprint"]:
+            name = each["settings"].get("name", "")
+            raise InputError(
+                f"{folder}: the data set {name} has changed since this study began; {_INSTEAD}"
+            )
 
 
 def _refuse_other_recipes(known: StudyState, space: Space, folder: Path) -> None:

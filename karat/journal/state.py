@@ -328,6 +328,20 @@ class StudyState:
         self.ended_at = event.time
 
 
+def data_of(recorded: Mapping[str, Any], section: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a journal says of the data of a trial: fingerprint, classes, contents.
+
+    Args:
+        recorded: `data` of `study_created`; with `sets` where arms have several data sets.
+        section: `data` of the trial's configuration.
+    """
+    for each in recorded.get("sets", ()):
+        if all(section.get(key) == value for key, value in each["settings"].items()):
+            found: Mapping[str, Any] = each
+            return found
+    return recorded
+
+
 def _cause(event: Event) -> tuple[str, Mapping[str, Any]]:
     """Cause code and details of an event; empty if it has none."""
     return event.data.get("cause", ""), event.data.get("details", {})

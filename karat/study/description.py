@@ -1,5 +1,6 @@
 """The description of a study, which is its first event: the question, fixed before any trial runs."""
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from typing import Any
 
 from karat.datasets import DataInfo
 from karat.journal.state import StudyState
+from karat.planning.data_place import PLACE
 from karat.planning.plans.adaptive import Search
 from karat.planning.plans.confirmation import totals_after_search
 from karat.prior import WarmStart
@@ -60,6 +62,32 @@ def changed_recipes(known: StudyState, space: Space) -> list[str]:
     return found
 
 
+def data_sets_of(space: Space) -> list[dict[str, Any]]:
+    """What each data set of the arms holds, for the journal; empty where all have the same.
+
+    Raises:
+        DataError: one is missing.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for arm in space.arms.values():
+        settings = {
+            key: value
+            for key, value in arm.sections["data"].items()
+            if key not in PLACE or f"data.{key}" in space.factors
+        }
+        key = json.dumps(settings, sort_keys=True)
+        if key not in found:
+            data = trial_config(space, arm).data
+            contents = data.contents()
+            found[key] = {
+                "settings": settings,
+                "fingerprint": contents.fingerprint,
+                "classes": list(data.info().classes),
+                "contents": contents.plain(),
+            }
+    return list(found.values()) if len(found) > 1 else []
+
+
 def description(
     space: Space,
     fingerprint: str,
@@ -68,6 +96,7 @@ def description(
     contents: Mapping[str, Any] | None = None,
     info: DataInfo | None = None,
     warm_start: WarmStart | None = None,
+    sets: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, object]:
     """The data of `study_created`, with parameters and forward FLOPs of every arm.
 
@@ -78,13 +107,14 @@ def description(
         contents: of its data set, of `karat.datasets.Contents.plain`; None if they are not known.
         info: of its data set, where that need not be here; None looks at it.
         warm_start: results of an older study with which its search begins.
+        sets: of `data_sets_of`, where arms have several data sets; the other arguments are then of the first arm's.
     """
     arms: list[dict[str, object]] = []
     classes: tuple[str, ...] = ()
     for arm in space.arms.values():
         config = trial_config(space, arm)
         costs = costs_of_trial(config, info)
-        classes = (info or config.data.info()).classes
+        classes = classes or (info or config.data.info()).classes
         arms.append(
             {
                 "label": arm.label,
@@ -123,6 +153,7 @@ def description(
             "fingerprint": fingerprint,
             "classes": list(classes),
             **({"contents": dict(contents)} if contents else {}),
+            **({"sets": [dict(each) for each in sets]} if sets else {}),
         },
         "totals": {
             "search": Search(space).total,

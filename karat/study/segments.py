@@ -7,6 +7,7 @@ from typing import Any
 
 from karat.datasets import STRENGTHS
 from karat.journal.layout import HANG_TRACE, PAUSE_FILE, WEIGHTS, trial_folder
+from karat.journal.state import data_of
 from karat.journal.trial import Trial
 from karat.planning.data_place import place_in, sections_at
 from karat.space.space import Space
@@ -84,9 +85,11 @@ def segment_for(
         gpus: GPUs of the worker, for all its processes together.
     """
     folder, resources = trial_folder(study_folder, trial.number), space.resources
-    # The fingerprint is that of the first arm's data; where data is a factor, other arms have none.
+    # Of the first arm's data, or of each data set; another one has no fingerprint.
     checked = next(iter(space.arms.values())).sections["data"]
     config = sections_at(trial.config, place_in(space))
+    own = data_of(data, config["data"])
+    is_known = own is not data or config["data"] == checked
     return Segment(
         trial=trial.number,
         config=config,
@@ -108,5 +111,5 @@ def segment_for(
         disk_folder=str(study_folder),
         initial_folder=str(study_folder / WEIGHTS),
         disk_gb=resources.disk_gb,
-        fingerprint=data.get("fingerprint", "") if config["data"] == checked else "",
+        fingerprint=own.get("fingerprint", "") if is_known else "",
     )

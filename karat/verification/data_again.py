@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from karat.datasets import load_splits
-from karat.journal.state import StudyState
+from karat.journal.state import StudyState, data_of
 from karat.journal.trial import Trial
 from karat.planning.data_place import sections_at
 from karat.training.config import TrialConfig
@@ -24,7 +24,7 @@ def of_data(state: StudyState, trial: Trial) -> Iterator[str]:
     Raises:
         InputError: the data is missing here.
     """
-    recorded = state.created["data"]
+    recorded = data_of(state.created["data"], trial.config["data"])
     data = TrialConfig.from_sections(sections_at(trial.config, state.data_place)).data
     stated = recorded.get("contents")
     # Journals of older versions do not have the contents, which take longer than the fingerprint.
@@ -44,7 +44,9 @@ def of_data(state: StudyState, trial: Trial) -> Iterator[str]:
         if stated is not None and _plain(stated.get(key)) != _plain(now.get(key)):
             yield f"{key} of the data set recorded {_plain(stated.get(key))}, found {_plain(now.get(key))}"
     splits = load_splits(data)
-    for part, count in state.images.items():
+    # The journal counts the images of one data set, which may be another one where there are several.
+    counted = state.images if recorded is state.created["data"] else {}
+    for part, count in counted.items():
         found = len(getattr(splits, part, ()))
         if count != found:
             yield f"{count} images of the {part} split recorded, {found} found"

@@ -15,6 +15,7 @@ from karat.journal.evaluations import contradictions, evaluation_of
 from karat.journal.journal import read_events
 from karat.journal.layout import JOURNAL, trial_folder
 from karat.journal.state import StudyState
+from karat.journal.state import data_of as record_of
 from karat.journal.trial import Trial
 from karat.study.question import compare_question
 from karat.tested import Tested
@@ -99,7 +100,8 @@ def verify(folder: Path, *, shifted: bool = False) -> Verified:
     done.unchecked = list(_unchecked(copies=has_copies and not shifted))
     wrong = list(contradictions(state))
     done.findings += [f"trial {trial.number}: {text}" for trial, text in wrong]
-    done.findings += of_data(state, runs[0])
+    for run in _of_each_data_set(state, runs):
+        done.findings += of_data(state, run)
     study = _Study(folder, state, runs, {trial.number for trial, _ in wrong}, shifted=shifted)
     found: dict[int, Verified] = {}
     for trial in sorted(runs, key=lambda each: each.arm):  # those of one model after each other
@@ -230,6 +232,14 @@ class _Study:
         if self._is_here is None:
             self._is_here = is_of_this_machine(self.state)
         return compare_values(trial, again, is_same=self._is_here)
+
+
+def _of_each_data_set(state: StudyState, runs: Sequence[Trial]) -> list[Trial]:
+    """The first run on each data set that the journal names."""
+    first: dict[int, Trial] = {}
+    for run in runs:
+        first.setdefault(id(record_of(state.created["data"], run.config["data"])), run)
+    return list(first.values())
 
 
 def _unchecked(*, copies: bool) -> Iterator[str]:

@@ -18,7 +18,7 @@ from karat.journal.journal import Event, read_events
 from karat.journal.layout import JOURNAL
 from karat.journal.layout import WEIGHTS as INITIAL
 from karat.journal.reports import Report
-from karat.journal.state import StudyState
+from karat.journal.state import StudyState, data_of
 from karat.journal.trial import Trial
 from karat.planning.data_place import sections_at
 from karat.tested import WEIGHTS
@@ -101,7 +101,7 @@ def reproduce(folder: Path, number: int, say: Callable[[str], None]) -> Reproduc
     state = StudyState.of(events)
     trial = _trial(state, number, folder)
     config = TrialConfig.from_sections(sections_at(sections_of(state, trial), state.data_place))
-    _check_data(state, config, folder)
+    _check_data(state, trial, config, folder)
     by_epoch = _conditions(events, number)
     done = Reproduced(trial=number)
     trainer = _trainer(state, trial, config, by_epoch[trial.reports[0].epoch], folder)
@@ -144,8 +144,9 @@ def _trial(state: StudyState, number: int, folder: Path) -> Trial:
     return trial
 
 
-def _check_data(state: StudyState, config: TrialConfig, folder: Path) -> None:
-    recorded, found = state.created["data"]["fingerprint"], config.data.check()
+def _check_data(state: StudyState, trial: Trial, config: TrialConfig, folder: Path) -> None:
+    recorded = data_of(state.created["data"], trial.config["data"])["fingerprint"]
+    found = config.data.check()
     if recorded != found:
         raise InputError(
             f"{folder}: the data set has changed since the study began (sha256 recorded "

@@ -38,7 +38,7 @@ class Setup:
             the journal has it.
         ranges: tuned parameter to its range or values, as the space has them.
         factors: full name to its levels.
-        images: number in each split; empty where the journal does not say.
+        images: number in each split; empty where the journal does not say, or for several data sets.
         contents: of the data set, as its check has found them; empty where the journal does not say.
         steps: of an epoch; None where that is not known, or not the same for all.
         weights: that arms started from, as the journal has them (`karat.study.initial.weights`); empty where all
@@ -82,7 +82,10 @@ def setup_of(state: StudyState) -> Setup:
         warmup = recipe["warmup_epochs"] if shortened(own, recipe) is not None else None
         settings |= {f"training.{key}": used[key] for key in recipe if key in used}
     settings = {key: settings[key] for key in settings if key not in {*factors, *ranges}}
-    batch, train = settings.get("training.batch_size"), state.images.get("train")
+    # The journal counts the images of one data set, and a report must not say them of others.
+    has_sets = "sets" in state.created["data"]
+    batch = settings.get("training.batch_size")
+    train = None if has_sets else state.images.get("train")
     return Setup(
         settings=settings,
         recipes=tuple(recipes),
@@ -91,12 +94,12 @@ def setup_of(state: StudyState) -> Setup:
             key: of.get("values", of) if isinstance(of, Mapping) else of
             for key, of in factors.items()
         },
-        images=state.images,
+        images={} if has_sets else state.images,
         weights=tuple(state.created.get("weights", ())),
         computed=_computed(state),
         warmup=warmup,
         loading=_loading_of(state),
-        contents=state.created["data"].get("contents", {}),
+        contents={} if has_sets else state.created["data"].get("contents", {}),
         steps=train // min(batch, train) if isinstance(batch, int) and train else None,
     )
 

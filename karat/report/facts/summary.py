@@ -306,7 +306,7 @@ def summarise(state: StudyState) -> Summary:
         match=match_facts(state, arms),
         places=places,
         published=published_in(created["space"]),
-        scores=scores_of_arms(runs, confirmed, created["data"].get("classes", ())),
+        scores=scores_of_arms(runs, confirmed, created["data"]),
         shifted=shifted_facts(arms, confirmed, metric, rule),
         front=front_facts(state, confirmed, arms, metric, rule.alpha),
         effects=effects,

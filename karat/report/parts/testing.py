@@ -1,6 +1,6 @@
 """Sections of a report about the test beside its verdicts: other scores, and shifted images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from karat.report.facts.summary import Summary
 from karat.report.facts.testing.scores import ArmScores
@@ -49,11 +49,16 @@ def _class_tables(summary: Summary) -> tuple[Table, ...]:
     """Every class of every arm, unless there are too many to be read here."""
     arms = summary.scores
     names = list(arms[0].per_class)
-    if len(names) > MOST_CLASSES or len(arms) > MOST_ARMS:
+    if len(names) > MOST_CLASSES or len(arms) > MOST_ARMS or not _are_alike(arms):
         return ()
     columns: list[Column[str]] = [("class", "text", str)]
     columns += [(arm.label, "number", _share_in(arm)) for arm in arms]
     return (table_of(names, *columns, title="Accuracy of each class (%)"),)
+
+
+def _are_alike(arms: Sequence[ArmScores]) -> bool:
+    """Whether all arms were tested on the same classes."""
+    return len({tuple(arm.per_class) for arm in arms}) == 1
 
 
 def _share_in(arm: ArmScores) -> Callable[[str], str]:

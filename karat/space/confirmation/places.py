@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from karat.parameters import Level, is_place, plain
+from karat.parameters import DATA_SETS, Level, places_in, plain
 from karat.space.document import SpaceData
 from karat.space.space import Arm, Space
 
@@ -19,7 +19,7 @@ def check_places(data: SpaceData, space: Space) -> None:
     Raises:
         InputError: names two arms, and what would be right.
     """
-    factors = [key for key in space.factors if key.startswith("data.")]
+    factors = [key for key in space.factors if key in DATA_SETS]
     if not factors:
         return
     for level, label in space.references.items():
@@ -30,7 +30,7 @@ def check_places(data: SpaceData, space: Space) -> None:
                 continue
             rule = (
                 f"{arm.label} would be compared with {label}, on other data: let the reference leave {', '.join(factors)} "
-                f"open, as {_example(space, factors)}, with `confirm: {{by: arm}}`"
+                f"open, as {_example(space)}, with `confirm: {{by: arm}}`"
             )
             at = ("reference",) if "reference" in data.data else ("confirm", "by")
             data.fail(at, rule)
@@ -48,8 +48,9 @@ def _first_other(arm: Arm, reference: Arm, factors: Iterable[str]) -> str | None
     return next((k for k in factors if arm.factors.get(k) != reference.factors.get(k)), None)
 
 
-def _example(space: Space, factors: Iterable[str]) -> str:
+def _example(space: Space) -> str:
     """A reference by the levels of the present one that say nothing of data."""
     levels: Mapping[str, Level] = space.arms[space.reference_arms[0]].factors
-    told = [f"{key}: {plain(level)}" for key, level in levels.items() if not is_place(key)]
+    places = places_in(space.factors)
+    told = [f"{key}: {plain(level)}" for key, level in levels.items() if key not in places]
     return f"`reference: {{{', '.join(told) or 'attention.basis: softmax'}}}`"

@@ -11,7 +11,7 @@ from karat.datasets import Preprocessing
 from karat.errors import CheckpointError, CombinationError, DataError
 from karat.journal.layout import WEIGHTS, trial_folder
 from karat.journal.outcomes import metric_of
-from karat.journal.state import StudyState
+from karat.journal.state import StudyState, data_of
 from karat.journal.trial import Trial
 from karat.planning.data_place import sections_at
 from karat.report.facts.summary import summarise
@@ -99,7 +99,9 @@ def kept_model(folder: Path, state: StudyState, trial: Trial) -> KeptModel:
         raise CheckpointError(f"{folder}: trial {trial.number} has no checkpoint of its weights")
     content = load_checkpoint(path, trial.fingerprint)
     config = TrialConfig.from_sections(sections_at(trial.config, state.data_place))
-    channels, size, classes = _images_of(config, state.created["data"])
+    channels, size, classes = _images_of(
+        config, data_of(state.created["data"], trial.config["data"])
+    )
     model = build_model(
         config.model,
         config.attention,

@@ -1,9 +1,9 @@
 """Arms over several data sets or models: each against its reference there, and over all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from karat.parameters import Level, is_place, label_of
+from karat.parameters import DATA_SETS, label_of, places_in
 from karat.report.facts.confirmed import ConfirmedArm
 from karat.statistics.across import Overall, Ranks, overall, ranks
 from karat.statistics.comparison import Rule
@@ -57,11 +57,6 @@ class PlacesFacts:
     ranks: Ranks | None
 
 
-def place_of(factors: Mapping[str, Level]) -> str:
-    """The label of an arm's place; empty where no factor says one."""
-    return label_of({key: level for key, level in factors.items() if is_place(key)})
-
-
 def places_facts(
     arms: Sequence[ConfirmedArm], metric: Metric, rule: Rule, seeds: int
 ) -> PlacesFacts | None:
@@ -73,13 +68,14 @@ def places_facts(
         seeds: the number that every arm has, whatever was found in it.
     """
     known = [arm for arm in arms if arm.raw is None]
-    references = {place_of(arm.factors): arm for arm in known if arm.is_reference}
+    keys = places_in(key for arm in known for key in arm.factors)
+    references = {_label(arm, keys): arm for arm in known if arm.is_reference}
     labels = {arm.label for arm in references.values()}
     others: dict[str, dict[str, ConfirmedArm]] = {}
     for arm in known:
-        place = place_of(arm.factors)
+        place = _label(arm, keys)
         if not arm.is_reference and place in references and arm.against in labels:
-            others.setdefault(_name(arm), {})[place] = arm
+            others.setdefault(_name(arm, keys), {})[place] = arm
     places = [place for place in references if any(place in of for of in others.values())]
     if len(places) < 2:
         return None
@@ -96,7 +92,7 @@ def places_facts(
     p = _adjusted({name: None if each is None else each.p for name, each in found.items()})
     differs = _adjusted({n: None if each is None else each.differs for n, each in found.items()})
     return PlacesFacts(
-        what=_what(known),
+        what=_what(keys),
         places=tuple(places),
         references={place: references[place].label for place in places},
         arms=tuple(
@@ -109,12 +105,18 @@ def places_facts(
             )
             for name, of in others.items()
         ),
-        ranks=_ranks(references, others, metric, rule.alpha),
+        ranks=_ranks(references, others, keys, metric, rule.alpha),
     )
 
 
-def _name(arm: ConfirmedArm) -> str:
-    return label_of({key: level for key, level in arm.factors.items() if not is_place(key)})
+def _label(arm: ConfirmedArm, keys: Set[str]) -> str:
+    """The label of these factors of an arm."""
+    return label_of({key: level for key, level in arm.factors.items() if key in keys})
+
+
+def _name(arm: ConfirmedArm, keys: Set[str]) -> str:
+    """The label of its other factors."""
+    return label_of({key: level for key, level in arm.factors.items() if key not in keys})
 
 
 def _differences(ours: Runs, theirs: Runs, seeds: int, tunings: int) -> list[float]:
@@ -135,10 +137,11 @@ def _adjusted(raw: Mapping[str, float | None]) -> dict[str, float | None]:
 def _ranks(
     references: Mapping[str, ConfirmedArm],
     others: Mapping[str, Mapping[str, ConfirmedArm]],
+    keys: Set[str],
     metric: Metric,
     alpha: float,
 ) -> Ranks | None:
-    names = {_name(arm) for arm in references.values()}
+    names = {_name(arm, keys) for arm in references.values()}
     if len(names) != 1:  # references of different kinds are not one arm over the places
         return None
     goodness = {
@@ -152,14 +155,6 @@ def _ranks(
     return ranks({name: of for name, of in goodness.items() if of}, alpha)
 
 
-def _what(arms: Sequence[ConfirmedArm]) -> str:
-    keys = {key for arm in arms for key in arm.factors if is_place(key)}
-    kinds = [
-        name
-        for name, has in (
-            ("data sets", any(key.startswith("data.") for key in keys)),
-            ("models", "model.name" in keys),
-        )
-        if has
-    ]
-    return " and ".join(kinds)
+def _what(keys: Set[str]) -> str:
+    kinds = {"data sets": keys & {*DATA_SETS}, "models": keys & {"model.name"}}
+    return " and ".join(name for name, has in kinds.items() if has)

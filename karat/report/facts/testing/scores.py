@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karat.journal.state import data_of
 from karat.journal.trial import Trial
 
 
@@ -42,25 +43,28 @@ class ArmScores:
 
 
 def scores_of_arms(
-    labels: Iterable[str], confirmed: Mapping[str, Sequence[Trial]], classes: Sequence[str]
+    labels: Iterable[str], confirmed: Mapping[str, Sequence[Trial]], data: Mapping[str, Any]
 ) -> tuple[ArmScores, ...]:
     """The scores of the arms whose journal has them, in the order of `labels`.
 
     Args:
         labels: of the confirmed arms.
         confirmed: trials of the confirmation at full length, by label.
-        classes: names, in the order of the labels of the images; may be empty in old journals.
+        data: of the study's first event, with the names of classes in the order of the labels of the images; old
+            journals do not have them.
     """
-    found = (_of_arm(label, confirmed.get(label, ()), classes) for label in labels)
+    found = (_of_arm(label, confirmed.get(label, ()), data) for label in labels)
     return tuple(each for each in found if each is not None)
 
 
-def _of_arm(label: str, trials: Sequence[Trial], classes: Sequence[str]) -> ArmScores | None:
+def _of_arm(label: str, trials: Sequence[Trial], data: Mapping[str, Any]) -> ArmScores | None:
     told = [t.scores for t in trials if t.status == "completed" and t.scores is not None]
     if not told:
         return None
     shares = zip(*(each["per_class"] for each in told), strict=True)
-    names = list(classes) or [str(number) for number in range(len(told[0]["per_class"]))]
+    classes = data_of(data, trials[0].config.get("data", {})).get("classes", ())
+    count = len(told[0]["per_class"])
+    names = list(classes) if len(classes) == count else [str(number) for number in range(count)]
     return ArmScores(
         label=label,
         runs=len(told),
