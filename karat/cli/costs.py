@@ -14,7 +14,7 @@ from karat.attention.names import SOFTMAX, settings_of_all
 from karat.cli.command import Command
 from karat.cli.exit_status import OK
 from karat.cli.studies.json_output import add_json, print_json
-from karat.forecast.speed.step_costs import StepCosts, Subject
+from karat.forecast.speed.step_costs import StepCosts, Subject, forms_weights
 from karat.forecast.speed.yardsticks import Speed, measured_speed
 from karat.models.config import ModelConfig
 from karat.models.costs import Costs, costs_of
@@ -36,7 +36,10 @@ _STEP_NOTE = (
     "(karat/forecast/speed/step_costs.json) and the speed of this core now; the ratio to softmax is "
     "within about a quarter of what benchmarks.attention measures."
 )
-_UNKNOWN = "(ms of {}: not in the table of times, taken as those of a basis in its middle)"
+_UNKNOWN = (
+    "(ms of {}: not in the table of times. A mechanism or basis that it lacks counts as one in its middle; "
+    "where the host masks or adds to scores, weights are formed, and attention takes several times as long)"
+)
 _SIZE_IN_NAME = re.compile(r"_(\d{2,4})$")
 
 
@@ -94,7 +97,7 @@ class _Priced:
         operations: of the forward and backward pass of one image.
         moved, kept: bytes of the same.
         image_s: seconds of the same.
-        is_measured: whether the table of times has this attention.
+        is_measured: whether the table of times has this attention, in a host that lets it use its kernels.
     """
 
     costs: Costs
@@ -145,7 +148,7 @@ def _priced(subject: Subject, batch: int, speed: Speed) -> _Priced:
         moved=passes.moved,
         kept=passes.kept,
         image_s=table.step_s(subject, batch, speed) / batch,
-        is_measured=not table.lacks(attention),
+        is_measured=not (table.lacks(attention) or forms_weights(subject)),
     )
 
 

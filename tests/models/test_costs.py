@@ -141,6 +141,14 @@ def test_costs_command_prices_a_training_step(capsys: pytest.CaptureFixture[str]
     assert rational["step_is_measured"]
 
 
+def test_times_where_a_host_keeps_the_operator_from_its_kernels_are_said_to_be_unmeasured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["costs", "swin_tiny_patch4_window7_224", "--image-size", "224", "--basis", "rational"]
+    assert main(words) == 0
+    assert "weights are formed" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("words", "texts"),
     [

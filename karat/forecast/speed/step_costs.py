@@ -182,6 +182,15 @@ class StepCosts:
         return any(kind not in self.extra for kind in kinds_of(attention))
 
 
+def forms_weights(subject: Subject) -> bool:
+    """Whether a mask or bias of the host keeps operators from their kernels, which the table is of."""
+    return any(
+        (layer.place.is_masked or layer.place.has_bias)
+        and isinstance(part.make_mechanism(), OperatorMechanism)
+        for layer, part, _ in _parts(subject)
+    )
+
+
 def kinds_of(attention: AttentionConfig) -> list[str]:
     """The entries of the table that apply to these settings of attention."""
     if attention.is_softmax:
