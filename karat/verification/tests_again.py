@@ -37,7 +37,8 @@ class Verified:
         runs: completed confirmation runs.
         exact: runs whose results are equal to the last bit.
         rounded: runs whose results are equal up to rounding.
-        images: test images of a run.
+        images: test images of a run; of several data sets the most.
+        counts: different numbers of test images of the runs.
         unchecked: what was not compared, and what compares it, as sentences.
     """
 
@@ -47,6 +48,7 @@ class Verified:
     exact: int = 0
     rounded: int = 0
     images: int = 0
+    counts: set[int] = field(default_factory=set)
     unchecked: list[str] = field(default_factory=list)
 
     def add(self, run: "Verified") -> None:
@@ -55,15 +57,17 @@ class Verified:
         self.notes += run.notes
         self.exact += run.exact
         self.rounded += run.rounded
-        self.images = run.images or self.images
+        self.images = max(run.images, self.images)
+        self.counts |= {run.images} if run.images else set()
 
     @property
     def summary(self) -> str:
         """One line that says what was verified and what was not."""
         rest = self.runs - self.exact - self.rounded
         found = f"{len(self.findings)} finding{'' if len(self.findings) == 1 else 's'}"
+        images = " or ".join(map(str, sorted(self.counts))) or str(self.images)
         return (
-            f"{self.runs} confirmed runs on {self.images} clean test images: {self.exact} verified to the "
+            f"{self.runs} confirmed runs on {images} clean test images: {self.exact} verified to the "
             f"last bit, {self.rounded} up to rounding, {rest} not verified; {found}"
         )
 

@@ -16,6 +16,7 @@ from karat.space.reader import load_space
 from karat.space.space import Space
 from karat.study.description import data_sets_of, description
 from karat.verification.data_again import of_data
+from karat.verification.tests_again import Verified
 from tests.conftest import SMALL
 from tests.space.confirmation.test_places import TEXT
 
@@ -100,3 +101,10 @@ def test_scores_have_the_classes_of_their_own_data_set(space: Space, state: Stud
         runs[name] = [run]
     found = scores_of_arms(arms, runs, state.created["data"])
     assert [len(each.per_class) for each in found] == [10, 3]
+
+
+def test_a_verification_says_how_many_images_each_data_set_has() -> None:
+    done = Verified(runs=2)
+    for images in (359, 200):
+        done.add(Verified(images=images, exact=1))
+    assert "2 confirmed runs on 200 or 359 clean test images: 2 verified" in done.summary
