@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from karat.designs import design_of
 from karat.errors import JournalError
 from karat.journal.outcomes import is_final, metric_of, rule_of
 from karat.journal.state import StudyState
@@ -25,6 +24,7 @@ from karat.report.facts.contrasts.matched import MatchFacts, match_facts
 from karat.report.facts.contrasts.places import PlacesFacts, places_facts
 from karat.report.facts.designs.changes import Change, changes_of
 from karat.report.facts.designs.effects import Effect, effects_in
+from karat.report.facts.designs.fixed import Design, fixed_design
 from karat.report.facts.family import FactorTest, FamilyTest, factor_tests, family_test
 from karat.report.facts.goals.front import FrontFacts, front_facts
 from karat.report.facts.history import History, history_of
@@ -42,7 +42,6 @@ from karat.space.rates import Spent, limits_of
 from karat.statistics.comparison import Comparison, Rule, pairwise, pooled_variance_cut
 from karat.statistics.metric import Metric
 from karat.statistics.samples import Runs
-from karat.tested import WEIGHTS, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,32 +61,6 @@ class Curve:
     sd: tuple[float, ...]
     is_reference: bool
     group: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Design:
-    """What was fixed before the launch, beside the rule of the comparison.
-
-    Args:
-        name: of the design (`karat.designs`).
-        sampler, allocation: of the search.
-        early_stopping: its rule, `scheduler`, and what that one takes.
-        seed: of the study.
-        space_hash, data_fingerprint: of the question and of the data.
-        weights: whose test values these are: of the `last` epoch, or of the `best` one.
-        keeps_tested: whether the weights that were tested are kept; studies of older versions keep
-            those of the best epoch instead.
-    """
-
-    name: str
-    sampler: str
-    allocation: str
-    early_stopping: Mapping[str, Any]
-    seed: int
-    space_hash: str
-    data_fingerprint: str
-    weights: Weights
-    keeps_tested: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +264,7 @@ def summarise(state: StudyState) -> Summary:
         failed=tuple(trial for trial in state.trials.values() if trial.status == "failed"),
         excluded=tuple(created["excluded"]),
         skipped=tuple(state.confirmation["skipped"]) if state.confirmation else (),
-        design=_design(created),
+        design=fixed_design(created),
         setup=setup_of(state),
         environment=last.environment if last else {},
         launches=len(state.launches),
@@ -389,18 +362,3 @@ def _drawn(confirmed: Mapping[str, Sequence[Trial]], arm: ConfirmedArm) -> Seque
     """The completed runs of an arm; unless one is, those under way."""
     runs = confirmed.get(arm.label, ())
     return completed(runs) or [t for t in runs if t.status != "failed" and t.reports]
-
-
-def _design(created: Mapping[str, Any]) -> Design:
-    search = created["search"]
-    return Design(
-        name=design_of(created["space"].get("design")).name,
-        sampler=search["sampler"],
-        allocation=search.get("allocation", "equal"),  # studies of the first version know no other
-        early_stopping=created["early_stopping"],
-        seed=created["seed"],
-        space_hash=created["space_hash"],
-        data_fingerprint=created["data"]["fingerprint"],
-        weights=created["confirm"].get("weights", WEIGHTS),
-        keeps_tested="weights" in created["confirm"],
-    )
