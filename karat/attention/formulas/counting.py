@@ -1,7 +1,7 @@
 """How much arithmetic a formula takes, counted from its expressions.
 
 The unit is one multiply-add. Functions count as many as they take time for: the weights are ratios of
-times in the compiled kernel, vectors of 8, on one core of an AMD EPYC with AVX2
+times in the compiled kernel, vectors of 16, on one core of an AMD EPYC with AVX-512
 (`python -m benchmarks.elementary`).
 """
 
