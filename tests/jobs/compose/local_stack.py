@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from subprocess import TimeoutExpired
+from types import MappingProxyType
 
 import psutil
 
@@ -60,10 +61,18 @@ class LocalStack:
         folder: of everything that is written; made if need be, and kept.
         workers: how many Ray workers.
         cpus: CPU cores of each, for Ray.
+        also: variables of every service beside those of the file.
     """
 
-    def __init__(self, folder: Path, *, workers: int = 2, cpus: int = 1) -> None:
-        self.folder, self.workers = folder.resolve(), workers
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 2,
+        cpus: int = 1,
+        also: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.folder, self.workers, self.also = folder.resolve(), workers, also
         self.studies, self.secrets = self.folder / "studies", self.folder / "secrets"
         self.settings = {name: str(free_port()) for name in PORTS}
         self.settings |= {"WORKER_CPUS": str(cpus), "MLFLOW_WORKERS": "1"}
@@ -166,6 +175,7 @@ class LocalStack:
             _MARK: self._mark,
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": closed,
             **told,
+            **self.also,
         }
 
     def _words(self, name: str, words: tuple[str, ...]) -> list[str]:

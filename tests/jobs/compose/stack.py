@@ -4,9 +4,10 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from jobs import Submission, Submitted
 from jobs.ray.backend import RayCluster
@@ -33,12 +34,16 @@ def missing() -> str | None:
 
 
 @contextmanager
-def running_stack() -> Iterator[LocalStack]:
-    """A stack with two Ray workers of one CPU each, and the environment of one who uses it."""
+def running_stack(also: Mapping[str, str] = MappingProxyType({})) -> Iterator[LocalStack]:
+    """A stack with two Ray workers of one CPU each, and the environment of one who uses it.
+
+    Args:
+        also: variables of every service beside those of the file.
+    """
     folder = Path(tempfile.mkdtemp(prefix="karat-stack-"))  # PostgreSQL's own user must come there
     before = dict(os.environ)
     try:
-        with LocalStack(folder) as stack:
+        with LocalStack(folder, also=also) as stack:
             os.environ.update(
                 RAY_AUTH_TOKEN=stack.secret("ray_token"),
                 MLFLOW_TRACKING_URI=stack.mlflow,

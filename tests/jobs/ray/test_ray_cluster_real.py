@@ -35,6 +35,8 @@ SLOWER = (
     ("epochs: 4", "epochs: 8"),
     *(("depth: 1", "depth: 3"), ("trials: 6", "trials: 3"), ("[1, 2]", "[2]")),
 )
+# Before each epoch, so that a study lasts however fast the machine is, and takes no processor time.
+SLOWLY = {"KARAT_FAULT": "step.before=wait:0.3"}
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.xdist_group("stack"),
@@ -45,7 +47,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with running_stack() as stack:
+    with running_stack(SLOWLY) as stack:
         yield stack
 
 
@@ -114,7 +116,7 @@ def test_two_studies_on_one_cluster_survive_a_lost_worker_and_a_stop_and_do_not_
 ) -> None:
     # The second has room when the first has ended, and one worker until it is stopped: the command
     # that stops it takes ten seconds on a busy machine, and the study must last longer than that.
-    longer = write_space(*SLOWER[1:], ("epochs: 4", "epochs: 16"))
+    longer = write_space(*SLOWER[1:], ("epochs: 4", "epochs: 24"))
     longer = longer.rename(longer.with_name("longer.yaml"))
     job = submitted(stack, write_space(at_the_stack(stack), *SLOWER), "lost")
     stopped = hand_over(stack, longer, "stopped")
