@@ -133,6 +133,7 @@ def test_trial_out_of_memory_twice_is_reported_as_a_constraint(
 
 
 def test_sampler_avoids_the_region_that_needs_too_much_memory() -> None:
+    from karat.samplers import Turn
     from karat.samplers.tpe import TPE
 
     def share_in_region(told: bool) -> float:
@@ -140,7 +141,9 @@ def test_sampler_avoids_the_region_that_needs_too_much_memory() -> None:
         distribution = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
         hits = 0
         for number in range(60):
-            study.sampler = TPE.make(number, 60)
+            study.sampler = TPE.make(
+                Turn(seed=number, series=0, index=number, trials=60, parameters=distribution)
+            )
             trial = study.ask(distribution)
             if trial.params["x"] > 0.4:  # the optimum is there, but out of memory
                 hits += number >= 20
