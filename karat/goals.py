@@ -88,12 +88,17 @@ def front_of(points: Sequence[Sequence[float]]) -> list[int]:
 def ranks_of(points: Sequence[Sequence[float]]) -> list[int]:
     """The non-dominated rank of each point, from 0: those of the front, those of the front without them, and so on.
 
-    Source: Deb et al. 2002, section III.A.
+    Source: Deb et al. 2002, section III.A, with its counts of dominating points: O(n²) comparisons.
     """
-    found, rest, rank = [0] * len(points), list(range(len(points))), 0
-    while rest:
-        front = {rest[place] for place in front_of([points[each] for each in rest])}
-        for each in front:
-            found[each] = rank
-        rest, rank = [each for each in rest if each not in front], rank + 1
-    return found
+    import numpy as np  # a space is read without it
+
+    values = np.array(points, dtype=float)
+    as_good = np.all(values[:, None] >= values, axis=2)
+    dominating = as_good & ~as_good.T  # [by, whom]
+    above = dominating.sum(0)
+    found, rank = np.full(len(values), -1), 0
+    while len(front := np.flatnonzero((above == 0) & (found < 0))):
+        found[front] = rank
+        above -= dominating[front].sum(0)
+        rank += 1
+    return [int(each) for each in found]

@@ -42,10 +42,9 @@ class NonDominated(ASHA):
         if trial in points:
             return False
         points[trial] = tuple(values)
-        numbers = list(points)
-        order = in_order([points[number] for number in numbers])
-        place = order.index(len(numbers) - 1)
-        return place >= max(1, math.ceil(len(numbers) / self.reduction_factor))
+        order = in_order(list(points.values()))
+        place = order.index(len(points) - 1)
+        return place >= max(1, math.ceil(len(points) / self.reduction_factor))
 
 
 def in_order(points: Sequence[Point]) -> list[int]:
@@ -60,16 +59,15 @@ def in_order(points: Sequence[Point]) -> list[int]:
 
 def spread_out(front: Sequence[Point]) -> list[int]:
     """The places of a front's points: the best in the first goal, then always the farthest from those before."""
-    goals = list(zip(*front, strict=True))
-    spans = [max(values) - min(values) or 1.0 for values in goals]
-    scaled = [tuple(v / s for v, s in zip(point, spans, strict=True)) for point in front]
-    first = max(range(len(front)), key=lambda place: front[place])
-    found, rest = [first], [place for place in range(len(front)) if place != first]
-    near = {place: math.dist(scaled[place], scaled[first]) for place in rest}
-    while rest:
-        farthest = max(rest, key=lambda place: near[place])  # of equals the earliest
-        found.append(farthest)
-        rest.remove(farthest)
-        for place in rest:
-            near[place] = min(near[place], math.dist(scaled[place], scaled[farthest]))
+    import numpy as np  # a space is read without it
+
+    values = np.array(front, dtype=float)
+    spans = values.max(0) - values.min(0)
+    scaled = values / np.where(spans == 0, 1.0, spans)
+    found = [max(range(len(front)), key=lambda place: front[place])]
+    near = np.full(len(front), np.inf)
+    for _ in range(len(front) - 1):
+        near = np.minimum(near, np.sqrt(((scaled - scaled[found[-1]]) ** 2).sum(1)))
+        near[found[-1]] = -1.0  # it is there already
+        found.append(int(near.argmax()))  # of equals the earliest
     return found
