@@ -95,6 +95,18 @@ def test_compiled_and_in_blocks_it_agrees_with_the_definition_in_float64(
     assert_agree(results(Recompute(), units, tensors), want, 2e-5)
 
 
+@pytest.mark.parametrize("settings", SETTINGS, ids=name_of)
+@pytest.mark.parametrize("kernel", [Recompute(), Reference()], ids=["recompute", "reference"])
+def test_in_bfloat16_it_agrees_with_float64_on_the_same_numbers(
+    kernel: Any, settings: dict[str, Any]
+) -> None:
+    units = units_of(**settings)
+    *qkv, matrix = inputs()
+    tensors = [*(each.bfloat16() for each in qkv), matrix]
+    want = results(Reference(), copy.deepcopy(units).double(), [each.double() for each in tensors])
+    assert_agree(results(kernel, units, tensors), want, 2e-2)
+
+
 @pytest.mark.parametrize("basis", [str(basis) for basis in BASES])
 @pytest.mark.parametrize("rank", [1, 13])
 def test_any_number_of_outputs_and_tokens_is_compiled(basis: str, rank: int) -> None:
