@@ -36,6 +36,12 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 
 
 @of_each_page("page")
+def test_no_merge_was_left_unfinished(page: Path) -> None:
+    marks = ("<<<<<<< ", ">>>>>>> ")
+    assert not [line for line in page.read_text().splitlines() if line.startswith(marks)]
+
+
+@of_each_page("page")
 def test_paths_exist(page: Path) -> None:
     missing = [path for path, test in paths_of(page) if not found_at(path, test)]
     assert not missing
