@@ -1,14 +1,54 @@
 """Between a parameter's values and the numbers from 0 to 1, for samplers that work on a unit cube."""
 
+import abc
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import FrozenTrial
+
+from karat.samplers import Turn
+
+
+class CubeSampler(optuna.samplers.BaseSampler):
+    """Proposes all parameters of a turn at once, as a point of the unit cube."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    @abc.abstractmethod
+    def point(self, study: optuna.Study, space: Mapping[str, BaseDistribution]) -> Iterable[float]:
+        """A number from 0 to 1 for each parameter, in the order of the space, which is not empty."""
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return dict(self._turn.parameters)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        if not search_space:
+            return {}
+        return {
+            name: value_at(each, float(place))
+            for (name, each), place in zip(
+                search_space.items(), self.point(study, search_space), strict=True
+            )
+        }
+
+    def sample_independent(self, *_: Any) -> Any:
+        raise AssertionError("all parameters are proposed at once")
 
 
 def value_at(distribution: BaseDistribution, place: float) -> Any:

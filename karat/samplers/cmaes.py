@@ -1,7 +1,7 @@
 """Evolution of a normal distribution over the ranges of the tuned parameters."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from karat.errors import SettingError
 from karat.parameters import Tuned
 from karat.samplers import Sampler, SearchConfig, Turn, ranges_alone
-from karat.samplers._unit import place_of, value_at
+from karat.samplers._unit import CubeSampler, place_of
 
 if TYPE_CHECKING:
     from cmaes import CMA
@@ -48,34 +48,12 @@ class CMAES(Sampler):
         return _Distribution(turn)
 
 
-class _Distribution(optuna.samplers.BaseSampler):
+class _Distribution(CubeSampler):
     """One draw from the distribution that the trials so far lead to."""
 
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return dict(self._turn.parameters)
-
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: Mapping[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        if not search_space:
-            return {}
-        optimizer = _adapted(study, search_space, self._turn.seed)
-        places = optimizer.ask()
-        return {
-            name: value_at(each, float(place))
-            for (name, each), place in zip(search_space.items(), places, strict=True)
-        }
-
-    def sample_independent(self, *_: Any) -> Any:
-        raise AssertionError("all parameters are drawn from the distribution")
+    def point(self, study: optuna.Study, space: Mapping[str, BaseDistribution]) -> Iterable[float]:
+        found: Iterable[float] = _adapted(study, space, self._turn.seed).ask()
+        return found
 
 
 def _adapted(study: optuna.Study, space: Mapping[str, BaseDistribution], seed: int) -> "CMA":

@@ -1,15 +1,13 @@
 """A Sobol' sequence: values that cover the ranges more evenly than independent draws."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial
 
 from karat.parameters import Tuned
 from karat.samplers import Sampler, SearchConfig, Turn, ranges_alone
-from karat.samplers._unit import value_at
+from karat.samplers._unit import CubeSampler
 
 
 class QMC(Sampler):
@@ -32,36 +30,15 @@ class QMC(Sampler):
         return _Sequence(turn)
 
 
-class _Sequence(optuna.samplers.BaseSampler):
+class _Sequence(CubeSampler):
     """One point of the sequence."""
 
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return dict(self._turn.parameters)
-
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: Mapping[str, BaseDistribution],
-    ) -> dict[str, Any]:
+    def point(self, study: optuna.Study, space: Mapping[str, BaseDistribution]) -> Iterable[float]:
         from scipy.stats import qmc  # slow to import
 
-        if not search_space:
-            return {}
-        engine = qmc.Sobol(len(search_space), scramble=True, rng=self._turn.series)
+        engine = qmc.Sobol(len(space), scramble=True, rng=self._turn.series)
         # Points beyond those of the study, in place of one that must not be trained.
         if place := self._turn.index + self._turn.attempt * self._turn.trials:
             engine.fast_forward(place)
-        point = engine.random(1)[0]
-        return {
-            name: value_at(each, float(place))
-            for (name, each), place in zip(search_space.items(), point, strict=True)
-        }
-
-    def sample_independent(self, *_: Any) -> Any:
-        raise AssertionError("all parameters are in the sequence")
+        found: Iterable[float] = engine.random(1)[0]
+        return found
